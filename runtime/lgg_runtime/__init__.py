@@ -1,0 +1,37 @@
+"""Slice to mask: run an exported brain-tumour segmentation model. Research use only.
+
+    from lgg_runtime import Segmenter, Volume
+
+    segmenter = Segmenter.load()
+    result = segmenter.segment(Volume(pixels))
+
+The names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lgg_runtime.contract import Contract
+    from lgg_runtime.errors import LggError
+    from lgg_runtime.segmenter import LoadSettings, Segmenter
+    from lgg_runtime.volume import Segmentation, Volume
+
+__all__ = ["Contract", "LggError", "LoadSettings", "Segmentation", "Segmenter", "Volume"]
+
+_HOMES = {
+    "Contract": "contract",
+    "LggError": "errors",
+    "LoadSettings": "segmenter",
+    "Segmentation": "volume",
+    "Segmenter": "segmenter",
+    "Volume": "volume",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,77 @@
+"""Clean-up of a thresholded volume: small 3-D components away from the main finding go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.volume import Mask
+
+
+@dataclass(frozen=True)
+class CleanupSettings:
+    """Which 3-D components stay; the values are chosen on validation patients.
+
+    smallest_fraction: a component stays if it has at least this fraction of the voxels of the
+        volume's largest one; 0 keeps all, 1 keeps the largest alone.
+    smallest_voxels: components with fewer voxels go, the largest one too.
+    """
+
+    smallest_fraction: float = 0.0
+    smallest_voxels: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
+    """Label the connected components of a volume.
+
+    mask: (S, H, W) bool. Pixels connect to their eight neighbours within a slice and to the
+    same pixel of the slices before and after. Returns labels (S, H, W) int32, 0 for background
+    and 1..n, and n.
+    """
+    labels = np.zeros(mask.shape, np.int32)
+    total = 0
+    pairs: list[npt.NDArray[np.int32]] = []
+    for index, plane in enumerate(mask):
+        if not plane.any():
+            continue
+        count, found = cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)
+        labels[index] = np.where(found > 0, found + total, 0)
+        total += count - 1
+        if index and mask[index - 1].any():
+            both = plane & mask[index - 1]
+            touching = np.stack((labels[index - 1][both], labels[index][both]), axis=1)
+            pairs.append(np.unique(touching, axis=0))
+    parent = np.arange(total + 1, dtype=np.int32)
+    for first, second in np.concatenate(pairs) if pairs else ():
+        a, b = _root(parent, first), _root(parent, second)
+        parent[max(a, b)] = min(a, b)
+    roots = np.array([_root(parent, label) for label in range(total + 1)], np.int32)
+    _, numbered = np.unique(roots, return_inverse=True)
+    numbered = numbered.astype(np.int32)
+    return numbered[labels], int(numbered.max(initial=0))
+
+
+def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
+    """Drop the small components of a volume, (S, H, W) bool; the input is not changed."""
+    labels, count = label_components(mask)
+    if count == 0:
+        return mask.copy()
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
+    stays: Mask = (sizes >= enough)[labels]
+    return stays
+
+
+def _root(parent: npt.NDArray[np.int32], label: int) -> int:
+    while parent[label] != label:
+        parent[label] = parent[parent[label]]
+        label = parent[label]
+    return int(label)

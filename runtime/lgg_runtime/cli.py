@@ -1,0 +1,152 @@
+"""lgg-infer: find tumour in MRI slices with an exported model. Research use only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lgg_runtime.terminal import run_command
+
+if TYPE_CHECKING:
+    from lgg_runtime.journal import Journal
+    from lgg_runtime.segmenter import Segmenter
+
+EXIT_CODES = """\b
+Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 model refused,
+6 provider unavailable, 7 disk or memory exhausted, 8 output conflict, 130 and 143 signals."""
+
+
+@click.command("lgg-infer", epilog=EXIT_CODES, context_settings={"show_default": True})
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
+              help="Folder for the results; made if it is not there.")  # fmt: skip
+@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@click.option("--provider", "--device", type=click.Choice(("cpu", "cuda", "auto")), default="cpu",
+              help="Where the model runs; one that cannot is an error.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Slices a run of the model.")
+@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+              help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
+@click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
+@click.option("-p", "--preview", is_flag=True, help="Write an overlay a slice.")
+@click.option("--save-heatmap", is_flag=True, help="Write a heatmap a slice.")
+@click.option("--save-probabilities", is_flag=True, help="Write float32 TIFF a slice.")
+@click.option("--evaluate", is_flag=True, help="Score against the *_mask files beside the slices.")
+@click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
+@click.option("--no-progress", is_flag=True, help="No progress bar.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.version_option(package_name="lgg-edge", prog_name="lgg-infer")
+def command(source: Path, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
+    """Find tumour in MRI slices. Research use only, not for diagnosis.
+
+    INPUT is a slice, a folder or a tree of TIFF, PNG or JPEG slices whose channels are
+    pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
+    patient's volume.
+    """
+    journal = _infer(source, output, quiet or as_json, options)
+    _print(journal, output, quiet, as_json)
+    if not journal.failures:
+        return 0
+    return 3 if journal.patients else 4
+
+
+def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) -> Journal:
+    from lgg_runtime.errors import LggError, UsageError
+    from lgg_runtime.journal import Journal
+    from lgg_runtime.lock import lock_output
+    from lgg_runtime.pipeline import Job, run_job
+    from lgg_runtime.readers.folder import list_studies
+    from lgg_runtime.segmenter import Segmenter
+    from lgg_runtime.writers.atomic import make_folder
+
+    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
+    listing = list_studies(source)
+    if options["evaluate"] and not listing.masks:
+        raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
+    outputs = [name for name, flag in _FLAGS.items() if flag is None or options[flag]]
+    make_folder(output)
+    journal = Journal({"input": str(source), "model": options["model"], **_settings(options)})
+    with lock_output(output):
+        segmenter = Segmenter.load(options["model"], _load_settings(options))
+        _describe(journal, segmenter, options)
+        job = Job(listing, output, tuple(outputs), options["evaluate"])
+        total = sum(len(study.files) for study in listing.studies)
+        state = "interrupted"
+        try:
+            with _bar(total, silent or options["no_progress"]) as bar:
+                run_job(job, segmenter, journal, bar.update)
+            state = "complete"
+        except LggError as error:
+            state = f"stopped: {error}"
+            raise
+        finally:
+            journal.write(output, state)
+    return journal
+
+
+# Each output and the option that asks for it; the mask is always written.
+_FLAGS = {
+    "mask": None,
+    "overlay": "preview",
+    "heatmap": "save_heatmap",
+    "probability": "save_probabilities",
+}
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    kept = ("provider", "threads", "batch", "threshold", "flair_only", "evaluate")
+    return {name: options[name] for name in kept}
+
+
+def _load_settings(options: dict[str, Any]) -> Any:
+    from lgg_runtime.segmenter import LoadSettings
+
+    kept = ("provider", "threads", "batch", "threshold", "flair_only")
+    return LoadSettings(**{name: options[name] for name in kept})
+
+
+def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -> None:
+    contract = segmenter.contract
+    journal.model = {
+        "name": contract.name,
+        "precision": contract.precision,
+        "sha256": segmenter.digest,
+        "threshold": segmenter.threshold,
+        "cleanup": contract.cleanup.to_json(),
+        "intensity": contract.intensity.to_json(),
+        "trained_on": contract.training.data,
+    }
+    journal.provider = {
+        "requested": options["provider"],
+        "ran": segmenter.provider,
+        "device": segmenter.device,
+    }
+    journal.versions = dict(segmenter.versions)
+
+
+def _bar(total: int, silent: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="slice", disable=True if silent else None, leave=False)
+
+
+def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
+    from lgg_runtime import report
+
+    for record in journal.failures:
+        click.echo(record.reason, err=True)
+    if as_json:
+        click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
+    elif not quiet:
+        click.echo(report.describe_run(journal, output))
+
+
+def main() -> None:
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

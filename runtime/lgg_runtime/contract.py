@@ -1,0 +1,161 @@
+"""What an artifact says about itself, as one JSON value in its metadata.
+
+The ONNX graph takes `slices`, uint8 [N, H, W, 3], and gives `probability`, float32 [N, H, W].
+Everything else that a host must know to get the measured quality stands here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.errors import ModelError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.volume import CHANNELS
+
+SCHEMA = 1
+METADATA_KEY = "lgg_contract"
+INPUT, OUTPUT = "slices", "probability"
+RESEARCH_ONLY = "research use only, not for diagnosis"
+INTENDED_USE = (
+    "Research on segmentation of the FLAIR abnormality of lower-grade glioma in brain MRI; "
+    + RESEARCH_ONLY
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the weights were trained on: digests and counts, no patient.
+
+    data: SHA-256 over the pixels of all cases; split: SHA-256 of the split file;
+    split_by: patient or slice; patients: how many of them in each part.
+    """
+
+    data: str
+    split: str
+    split_by: str
+    patients: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """An input made by a formula and what the artifact answers to it, to check a host with.
+
+    The input is `(7 n + 11 y + 13 x + 5 c + x y // 8) mod 256` for slice n, row y, column x,
+    channel c, of the given shape. `samples` are probabilities at rows and columns
+    0, 16, 32, ... of slice 0, row by row.
+    """
+
+    shape: tuple[int, ...]
+    input_sha256: str
+    output_sha256: str
+    samples: tuple[float, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of one artifact.
+
+    precision: arithmetic of the graph; threshold: probability at and above which a pixel is
+    tumour; how_decided: how threshold and clean-up were chosen; metrics: of the PyTorch model,
+    by part of the split; parity: the report of the export's gate.
+    """
+
+    name: str
+    precision: str
+    threshold: float
+    intensity: IntensitySettings
+    cleanup: CleanupSettings
+    training: Training
+    golden: Golden
+    how_decided: str
+    tool_version: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    channels: tuple[str, ...] = CHANNELS
+    size_multiple: int = 16
+    licence: str = "MIT"
+    intended_use: str = INTENDED_USE
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ModelError(f"contract: expected schema {SCHEMA}, found {self.schema}")
+        if not 0.0 < self.threshold < 1.0:
+            raise ModelError(f"contract: threshold {self.threshold} is not between 0 and 1")
+        if self.channels != CHANNELS:
+            raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
+        if self.size_multiple < 1:
+            raise ModelError(f"contract: size multiple {self.size_multiple} is below 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def dumps(self) -> str:
+        return json.dumps(self.to_json(), sort_keys=True)
+
+    @classmethod
+    def loads(cls, text: str) -> Contract:
+        """Raises ModelError, naming the field, for anything that is not a contract."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"contract: not JSON ({error})") from error
+        return _build(cls, value, "contract")
+
+
+_NESTED: dict[str, Any] = {
+    "intensity": IntensitySettings,
+    "cleanup": CleanupSettings,
+    "training": Training,
+    "golden": Golden,
+}
+_TUPLES = {"shape": int, "samples": float, "channels": str}
+_PLAIN: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "dict[str, Any]": dict,
+    "dict[str, int]": dict,
+}
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """A dataclass from parsed JSON, with every field's presence and type checked."""
+    if not isinstance(value, dict):
+        raise ModelError(f"{where}: expected an object, found {type(value).__name__}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in value:
+        if name not in fields:
+            raise ModelError(f"{where}: unknown field {name!r}")
+    given: dict[str, Any] = {}
+    for name, spec in fields.items():
+        if name in value:
+            given[name] = _convert(name, spec.type, value[name], f"{where}.{name}")
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise ModelError(f"{where}: field {name!r} is missing")
+    return kind(**given)
+
+
+def _convert(name: str, annotation: Any, value: Any, where: str) -> Any:
+    if name in _NESTED:
+        return _build(_NESTED[name], value, where)
+    if name in _TUPLES:
+        item: Any = _TUPLES[name]
+        plain = (int, float) if item is float else item
+        if not isinstance(value, list) or not all(_is(entry, plain) for entry in value):
+            raise ModelError(f"{where}: expected a list of {item.__name__}")
+        return tuple(item(entry) for entry in value)
+    expected = _PLAIN[annotation]
+    if not _is(value, expected):
+        raise ModelError(f"{where}: expected {annotation}, found {type(value).__name__}")
+    return float(value) if annotation == "float" else value
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """isinstance, where true and false are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,0 +1,73 @@
+"""The exception tree of the toolchain; each error carries the exit code a command ends with.
+
+LggError                     1
+├── UsageError               2   an option or a combination of options is impossible
+├── InputError               3   one input cannot be used; the others go on
+│   └── NoInputError         4   nothing usable was found
+├── ModelError               5   the model is refused
+├── ProviderError            6   the provider asked for cannot run here
+│   └── MissingExtraError    6   an optional package is not installed
+├── ResourceError            7   disk or memory is exhausted
+├── OutputConflictError      8   the output is in use or belongs to another run
+└── ParityError              9   an artifact differs from its PyTorch model
+"""
+
+from __future__ import annotations
+
+
+class LggError(Exception):
+    """Base of all errors that a user can cause or mend; `exit_code` ends the command."""
+
+    exit_code = 1
+
+
+class UsageError(LggError):
+    """An option, or a combination of options, that cannot be honoured."""
+
+    exit_code = 2
+
+
+class InputError(LggError):
+    """An input that cannot be read or used; the message is one line without patient data."""
+
+    exit_code = 3
+
+
+class NoInputError(InputError):
+    """No usable input at all."""
+
+    exit_code = 4
+
+
+class ModelError(LggError):
+    """A model that is missing, damaged, or has no valid contract."""
+
+    exit_code = 5
+
+
+class ProviderError(LggError):
+    """The requested provider cannot run on this machine."""
+
+    exit_code = 6
+
+
+class MissingExtraError(ProviderError):
+    """An optional package is needed and absent; the message names the install command."""
+
+
+class ResourceError(LggError):
+    """Disk or memory is exhausted, or the output cannot be written."""
+
+    exit_code = 7
+
+
+class OutputConflictError(LggError):
+    """Two outputs would share one name, or another run holds the output folder."""
+
+    exit_code = 8
+
+
+class ParityError(LggError):
+    """An artifact does not reproduce the PyTorch model within its limits."""
+
+    exit_code = 9

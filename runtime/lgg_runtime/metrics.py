@@ -1,0 +1,122 @@
+"""Segmentation metrics from additive pixel counts.
+
+A ratio without a denominator is 1.0 where prediction and truth agree that there is nothing and
+0.0 otherwise, so an empty volume that is found empty scores a Dice of 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels by prediction and truth: true and false positives, false and true negatives."""
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+
+    @classmethod
+    def of(cls, predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Counts:
+        """Count two masks of one shape; non-zero is tumour. Raises InputError on other shapes."""
+        if predicted.shape != truth.shape:
+            raise InputError(f"masks differ in shape: {predicted.shape} and {truth.shape}")
+        p, t = predicted.astype(bool), truth.astype(bool)
+        tp = int(np.count_nonzero(p & t))
+        fp, fn = int(np.count_nonzero(p)) - tp, int(np.count_nonzero(t)) - tp
+        return cls(tp, fp, fn, p.size - tp - fp - fn)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn
+        )
+
+    @property
+    def total(self) -> int:
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def dice(self) -> float:
+        """2 TP / (2 TP + FP + FN); for pixels this is F1."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def iou(self) -> float:
+        """TP / (TP + FP + FN), the Jaccard index."""
+        return _ratio(self.tp, self.tp + self.fp + self.fn)
+
+    @property
+    def recall(self) -> float:
+        """TP / (TP + FN), the sensitivity."""
+        return _ratio(self.tp, self.tp + self.fn, nothing_expected=True)
+
+    @property
+    def precision(self) -> float:
+        """TP / (TP + FP), the positive predictive value."""
+        return _ratio(self.tp, self.tp + self.fp, nothing_expected=self.fn == 0)
+
+    @property
+    def accuracy(self) -> float:
+        return _ratio(self.tp + self.tn, self.total)
+
+    @property
+    def flipped(self) -> float:
+        """Fraction of pixels that differ, (FP + FN) / all."""
+        return 1.0 - self.accuracy
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "iou": self.iou,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.dice,
+            "accuracy": self.accuracy,
+            "support": {"tumour": self.tp + self.fn, "background": self.fp + self.tn},
+        }
+
+
+@dataclass(frozen=True)
+class PatientScores:
+    """Dice of each patient's whole volume, and its summary."""
+
+    dice: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        values = np.sort(np.array(list(self.dice.values()), np.float64))
+        worst = values[: max(1, round(len(values) / 10))]
+        return {
+            "patients": len(values),
+            "mean": float(values.mean()),
+            "median": float(np.median(values)),
+            "worst_tenth": float(worst.mean()),
+            "by_patient": dict(sorted(self.dice.items())),
+        }
+
+
+def score_volumes(
+    volumes: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+) -> dict[str, Any]:
+    """Score (predicted, truth) masks by patient: pooled over all pixels, and Dice by patient."""
+    counts = {name: Counts.of(predicted, truth) for name, (predicted, truth) in volumes.items()}
+    return summarise(counts)
+
+
+def summarise(counts: dict[str, Counts]) -> dict[str, Any]:
+    """Pooled metrics over all pixels, and Dice by patient, from one patient's counts each."""
+    pooled = sum(counts.values(), Counts())
+    scores = PatientScores({name: c.dice for name, c in counts.items()})
+    return {"pooled": pooled.to_json(), "per_patient_dice": scores.to_json()}
+
+
+def _ratio(numerator: int, denominator: int, nothing_expected: bool = True) -> float:
+    if denominator == 0:
+        return 1.0 if nothing_expected else 0.0
+    return numerator / denominator

@@ -1,0 +1,154 @@
+"""Folder in, folder out: reading, running and writing overlap, each bounded."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
+from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.prefetch import prefetch
+from lgg_runtime.readers.folder import Listing, Study
+from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.summary import summarise_volume
+from lgg_runtime.volume import FLAIR, Segmentation
+from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_runtime.writers.images import SliceResult, stretch_flair
+
+STUDIES_AHEAD = 2
+WRITES_PENDING = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run: the listed input, the output folder, the outputs' names, whether to evaluate."""
+
+    listing: Listing
+    output: Path
+    outputs: tuple[str, ...] = ("mask",)
+    evaluate: bool = False
+
+
+def run_job(
+    job: Job, segmenter: Segmenter, journal: Journal, advance: Callable[[int], Any]
+) -> None:
+    """Segment every study of the job, write its outputs, and record each input in the journal.
+
+    An input that cannot be used is recorded and the others go on. `advance` is called with the
+    number of slices just finished. Raises ResourceError where an output cannot be written.
+    """
+    begun = time.perf_counter()
+    journal.skipped_files = job.listing.skipped
+    for path in job.listing.masks.values():
+        journal.inputs.append(InputRecord(job.listing.relative(path), SKIPPED_MASK))
+    run = _Run(job, segmenter, journal)
+    studies = prefetch(run.load_all(), STUDIES_AHEAD)
+    with ThreadPoolExecutor(1, "write") as pool:
+        writes = _Writes(pool)
+        try:
+            for loaded in studies:
+                for path, reason in loaded.failures:
+                    run.record_failure(path, reason)
+                for volume in loaded.volumes:
+                    run.segment(loaded.study, volume, writes)
+                advance(len(loaded.study.files))
+            writes.finish()
+        finally:
+            studies.close()
+            writes.cancel()
+    if run.counts:
+        journal.metrics = summarise(run.counts)
+    journal.seconds["total"] = time.perf_counter() - begun
+
+
+class _Run:
+    """One pass over a job: the stages, and what they add up."""
+
+    def __init__(self, job: Job, segmenter: Segmenter, journal: Journal):
+        self._job, self._segmenter, self._journal = job, segmenter, journal
+        self.counts: dict[str, Counts] = {}
+        journal.seconds |= {"read": 0.0, "run": 0.0}
+
+    def load_all(self) -> Iterator[LoadedStudy]:
+        for study in self._job.listing.studies:
+            begun = time.perf_counter()
+            loaded = load_study(study, self._job.listing, self._job.evaluate)
+            self._journal.seconds["read"] += time.perf_counter() - begun
+            yield loaded
+
+    def record_failure(self, path: Path, reason: str) -> None:
+        name = self._job.listing.relative(path)
+        self._journal.inputs.append(InputRecord(name, FAILED, reason))
+
+    def segment(self, study: Study, loaded: LoadedVolume, writes: _Writes) -> None:
+        begun = time.perf_counter()
+        try:
+            result = self._segmenter.segment(loaded.volume())
+        except (InputError, ModelError) as error:
+            for path in loaded.files:
+                self.record_failure(path, f"{path.name}: {error}")
+            return
+        finally:
+            self._journal.seconds["run"] += time.perf_counter() - begun
+        self._write(study, loaded, result, writes)
+        counts = [
+            None if truth is None else Counts.of(mask, truth)
+            for mask, truth in zip(result.mask, loaded.truth, strict=True)
+        ]
+        for known in (c for c in counts if c is not None):
+            self.counts[study.name] = self.counts.get(study.name, Counts()) + known
+        names = [path.stem for path in loaded.files]
+        self._journal.rows += summarise_volume(study.name, names, result, counts)
+
+    def _write(
+        self, study: Study, loaded: LoadedVolume, result: Segmentation, writes: _Writes
+    ) -> None:
+        pictures = stretch_flair(loaded.volume().pixels[..., FLAIR])
+        folder = self._job.output / study.folder
+        make_folder(folder)
+        for index, path in enumerate(loaded.files):
+            shown = SliceResult(
+                pictures[index], result.mask[index], result.probability[index], loaded.truth[index]
+            )
+            written = []
+            for output in self._job.outputs:
+                target = folder / (path.stem + OUTPUTS[output][0])
+                writes.submit(partial(_encode_and_write, output, shown, target))
+                written.append(target.relative_to(self._job.output).as_posix())
+            name = self._job.listing.relative(path)
+            record = InputRecord(name, DONE, "", loaded.notes[index], tuple(written))
+            self._journal.inputs.append(record)
+
+
+class _Writes:
+    """Writes handed to a pool, a bounded number open; the first failure is raised here."""
+
+    def __init__(self, pool: ThreadPoolExecutor):
+        self._pool = pool
+        self._open: deque[Future[None]] = deque()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        while len(self._open) >= WRITES_PENDING:
+            self._open.popleft().result()
+        self._open.append(self._pool.submit(task))
+
+    def finish(self) -> None:
+        while self._open:
+            self._open.popleft().result()
+
+    def cancel(self) -> None:
+        for future in self._open:
+            future.cancel()
+
+
+def _encode_and_write(output: str, shown: SliceResult, target: Path) -> None:
+    write_atomically(target, OUTPUTS[output][1](shown))

@@ -1,0 +1,132 @@
+"""From a file, a folder or a tree to studies: slices of one patient, in anatomical order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
+from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
+
+_NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Files of one patient: same folder and same stem, in the order of their numbers.
+
+    name: names the patient in results: the folder relative to the input's root, and the stem
+        where it differs from the folder's name.
+    folder: where its outputs go, relative to the output's root.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an input holds. masks: reference masks by the name of their slice without suffix;
+    skipped: number of files that are neither a slice nor a mask, links included.
+    """
+
+    root: Path
+    studies: tuple[Study, ...]
+    masks: dict[Path, Path]
+    skipped: int
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def mask_of(self, path: Path) -> Path | None:
+        return self.masks.get(path.with_suffix(""))
+
+
+def list_studies(given: Path) -> Listing:
+    """List the slices of a file, a folder or a tree; symbolic links are not followed.
+
+    Raises NoInputError where there is no slice, OutputConflictError where two slices differ in
+    their suffix alone and would share their outputs.
+    """
+    if not given.exists():
+        raise NoInputError(f"{given}: no such file or folder")
+    root = given if given.is_dir() else given.parent
+    found, skipped = _walk(given)
+    masks = {path.with_name(_of_mask(path)): path for path in found if is_mask_name(path)}
+    if given.is_file():
+        masks |= {
+            p.with_name(_of_mask(p)): p for p in _walk(root, deep=False)[0] if is_mask_name(p)
+        }
+    slices = [path for path in found if not is_mask_name(path)]
+    if not slices:
+        raise NoInputError(f"{given}: no slice in it; expected {', '.join(sorted(SUFFIXES))}")
+    _refuse_shared_outputs(slices, root)
+    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for path in slices:
+        groups[path.parent, _stem_and_number(path)[0]].append(path)
+    studies = tuple(_study(root, *key, files) for key, files in sorted(groups.items()))
+    return Listing(root, studies, masks, skipped)
+
+
+def _study(root: Path, parent: Path, stem: str, files: list[Path]) -> Study:
+    folder = parent.relative_to(root)
+    ordered = tuple(sorted(files, key=lambda path: (_stem_and_number(path)[1], path.name)))
+    name = folder if folder.name == stem else folder / stem
+    return Study(name.as_posix(), folder, ordered)
+
+
+def _stem_and_number(path: Path) -> tuple[str, int]:
+    """A numbered name is a slice of the study that its stem names; others stand alone."""
+    match = _NUMBERED.match(path.stem)
+    if match is None or not match["stem"]:
+        return ("slices", int(path.stem)) if path.stem.isdecimal() else (path.stem, 0)
+    return match["stem"], int(match["number"])
+
+
+def _of_mask(path: Path) -> str:
+    return path.stem[: -len("_mask")]
+
+
+def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
+    taken: dict[Path, Path] = {}
+    for path in slices:
+        key = path.with_suffix("")
+        if key in taken:
+            a, b = (p.relative_to(root).as_posix() for p in (taken[key], path))
+            raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
+        taken[key] = path
+
+
+def _walk(given: Path, deep: bool = True) -> tuple[list[Path], int]:
+    """Slices and masks below a folder in order, and the number of other files and of links."""
+    if given.is_file():
+        if given.suffix.lower() not in SUFFIXES or is_mask_name(given):
+            raise NoInputError(f"{given.name}: not a slice; expected {', '.join(sorted(SUFFIXES))}")
+        return [given], 0
+    found: list[Path] = []
+    skipped = 0
+    for entry in _entries(given, deep):
+        if entry.is_symlink() or Path(entry.name).suffix.lower() not in SUFFIXES:
+            skipped += 1
+        else:
+            found.append(Path(entry.path))
+    return sorted(found), skipped
+
+
+def _entries(folder: Path, deep: bool) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if deep:
+                yield from _entries(Path(entry.path), deep)
+        else:
+            yield entry

@@ -1,0 +1,73 @@
+"""One study's files to volumes, with the fate of each file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.folder import Listing, Study
+from lgg_runtime.readers.raster import read_mask, read_raster
+from lgg_runtime.volume import Mask, Volume
+
+MIXED_SIZES = "the study's slices differ in size; those of one size are one volume"
+
+
+@dataclass
+class LoadedVolume:
+    """Slices of one study and one size, in order; with each its notes and its reference mask."""
+
+    files: list[Path] = field(default_factory=list)
+    slices: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    notes: list[tuple[str, ...]] = field(default_factory=list)
+    truth: list[Mask | None] = field(default_factory=list)
+
+    def volume(self) -> Volume:
+        return Volume(np.stack(self.slices), tuple(path.stem for path in self.files))
+
+
+@dataclass
+class LoadedStudy:
+    """The volumes of a study, mostly one, and the files that cannot be used with the reason."""
+
+    study: Study
+    volumes: list[LoadedVolume]
+    failures: list[tuple[Path, str]]
+
+
+def load_study(study: Study, listing: Listing, with_truth: bool) -> LoadedStudy:
+    """Read every slice of a study; slices of different sizes become volumes of their own.
+
+    with_truth: read the reference mask beside each slice, where there is one.
+    """
+    by_size: dict[tuple[int, ...], LoadedVolume] = {}
+    failures = []
+    for path in study.files:
+        try:
+            slice_ = read_raster(path)
+            truth = _read_truth(listing.mask_of(path), slice_.pixels) if with_truth else None
+        except InputError as error:
+            failures.append((path, str(error)))
+            continue
+        loaded = by_size.setdefault(slice_.pixels.shape, LoadedVolume())
+        loaded.files.append(path)
+        loaded.slices.append(slice_.pixels)
+        loaded.notes.append(slice_.notes)
+        loaded.truth.append(truth)
+    volumes = list(by_size.values())
+    if len(volumes) > 1:
+        for loaded in volumes:
+            loaded.notes = [(*notes, MIXED_SIZES) for notes in loaded.notes]
+    return LoadedStudy(study, volumes, failures)
+
+
+def _read_truth(path: Path | None, pixels: npt.NDArray[np.uint8]) -> Mask | None:
+    if path is None:
+        return None
+    truth: Mask = read_mask(path) > 0
+    if truth.shape != pixels.shape[:2]:
+        raise InputError(f"{path.name}: mask is {truth.shape}, its slice {pixels.shape[:2]}")
+    return truth

@@ -1,0 +1,78 @@
+"""A run's result as lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.journal import DONE, Journal
+from lgg_runtime.summary import SummaryRow
+
+_MOST_ROWS = 40
+
+
+def describe_run(journal: Journal, output: Path) -> str:
+    """A table of the patients, the metrics where the run was evaluated, and where to look."""
+    lines = [_table(journal)]
+    if journal.metrics is not None:
+        lines.append(_metrics(journal))
+    provider = journal.provider
+    seconds = journal.seconds.get("total", 0.0)
+    done = journal.count(DONE)
+    lines.append(
+        f"{done} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
+        f"{len(journal.failures)} failed; model {journal.model['name']}, "
+        f"threshold {journal.model['threshold']:g}"
+    )
+    lines.append(f"Results: {output}  (summary.csv, run.json)")
+    lines.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
+    return "\n".join(lines)
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by their widest cell, the first to the left and the others to the right."""
+    every = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[c]) for row in every) for c in range(len(header))]
+    lines = []
+    for row in every:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _table(journal: Journal) -> str:
+    evaluated = journal.metrics is not None
+    header = ["patient", "slices", "with tumour", "area px", "largest px", "max p"]
+    rows = [_cells(journal, row, evaluated) for row in journal.patients[:_MOST_ROWS]]
+    table = format_table([*header, "Dice"] if evaluated else header, rows)
+    left = len(journal.patients) - len(rows)
+    return table + (f"\n... and {left} more in summary.csv" if left else "")
+
+
+def _cells(journal: Journal, row: SummaryRow, evaluated: bool) -> list[str]:
+    slices = [r for r in journal.rows if r.level == "slice" and r.patient == row.patient]
+    cells = [
+        row.patient,
+        str(len(slices)),
+        str(sum(r.tumour_present for r in slices)),
+        str(row.area_px),
+        str(row.largest_component_px),
+        f"{row.max_probability:.2f}",
+    ]
+    if evaluated:
+        cells.append("" if row.counts is None else f"{row.counts.dice:.4f}")
+    return cells
+
+
+def _metrics(journal: Journal) -> str:
+    assert journal.metrics is not None
+    pooled, dice = journal.metrics["pooled"], journal.metrics["per_patient_dice"]
+    return (
+        f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
+        f"worst tenth {dice['worst_tenth']:.4f} ({dice['patients']} patients)\n"
+        f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
+        f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}"
+    )

@@ -1,0 +1,140 @@
+"""The Python API: load a model once, segment many volumes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.backends import PROVIDERS, Backend, BackendSettings, load_backend
+from lgg_runtime.cleanup import clean_up
+from lgg_runtime.contract import Contract
+from lgg_runtime.cores import available_cores
+from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.intensity import normalise
+from lgg_runtime.volume import FLAIR, Pixels, Probability, Segmentation, Volume
+
+_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("standard",)
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How to run a model.
+
+    provider: cpu, cuda or auto; threads: None for all cores that this process may use;
+    batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of the
+    other sequences.
+    """
+
+    provider: str = "cpu"
+    threads: int | None = None
+    batch: int = 8
+    threshold: float | None = None
+    flair_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.provider not in PROVIDERS:
+            raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads {self.threads}: expected at least 1")
+        if self.batch < 1:
+            raise UsageError(f"batch {self.batch}: expected at least 1")
+        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
+            raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
+
+
+def find_model(model: str | Path) -> Path:
+    """The file of a shipped model's name or of a path. Raises ModelError where there is none."""
+    if str(model) in SHIPPED:
+        path = _WEIGHTS / f"{model}.onnx"
+        if not path.is_file():
+            raise ModelError(f"the shipped model {model!r} is not in this installation")
+        return path
+    if not Path(model).is_file():
+        raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
+    return Path(model)
+
+
+class Segmenter:
+    """A loaded model. `segment` may be called any number of times."""
+
+    def __init__(self, backend: Backend, settings: LoadSettings, digest: str = ""):
+        self._backend = backend
+        self.settings = settings
+        self.digest = digest
+        contract = backend.contract
+        self.threshold = contract.threshold if settings.threshold is None else settings.threshold
+
+    @classmethod
+    def load(
+        cls, model: str | Path = "standard", settings: LoadSettings | None = None
+    ) -> Segmenter:
+        """Load a shipped model by name or an artifact by path.
+
+        Raises ModelError for a model that is refused, ProviderError where it cannot run.
+        """
+        settings = settings or LoadSettings()
+        path = find_model(model)
+        threads = settings.threads or available_cores()
+        backend = load_backend(path, BackendSettings(settings.provider, threads))
+        return cls(backend, settings, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    @property
+    def contract(self) -> Contract:
+        return self._backend.contract
+
+    @property
+    def provider(self) -> str:
+        """The provider that really runs."""
+        return self._backend.provider
+
+    @property
+    def device(self) -> str:
+        return self._backend.device
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return self._backend.versions
+
+    def segment(self, study: Volume | npt.NDArray[Any]) -> Segmentation:
+        """Find tumour in a volume, or in one slice (H, W, 3) as a volume of one.
+
+        The same volume always gives the same result on one provider. Raises InputError for
+        another shape, ModelError if the model's output is no number.
+        """
+        volume = study if isinstance(study, Volume) else _volume_of_slice(study)
+        slices = normalise(self._sequences(volume.pixels), self.contract.intensity)
+        probability = run_in_batches(self._backend, slices, self.settings.batch)
+        mask = clean_up(probability >= self.threshold, self.contract.cleanup)
+        return Segmentation(mask, probability, self.threshold, volume.spacing_mm)
+
+    def _sequences(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if not self.settings.flair_only:
+            return pixels
+        return np.repeat(pixels[..., FLAIR : FLAIR + 1], pixels.shape[-1], axis=-1)
+
+
+def run_in_batches(backend: Backend, slices: Pixels, batch: int) -> Probability:
+    """Normalised slices (S, H, W, 3) of any size to probabilities (S, H, W).
+
+    Borders are padded with zeros to the contract's size multiple, and the result is cut back.
+    """
+    count, height, width = slices.shape[:3]
+    multiple = backend.contract.size_multiple
+    border = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
+    out: Probability = np.empty((count, height, width), np.float32)
+    for start in range(0, count, batch):
+        part = np.ascontiguousarray(np.pad(slices[start : start + batch], border))
+        out[start : start + len(part)] = backend.run(part)[:, :height, :width]
+    return out
+
+
+def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
+    if pixels.ndim != 3:
+        raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
+    return Volume(pixels[None])

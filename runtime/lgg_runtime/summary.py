@@ -1,0 +1,113 @@
+"""Numbers of a segmentation: a row a slice and a row a patient."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lgg_runtime.cleanup import label_components
+from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.metrics import Counts
+from lgg_runtime.volume import Segmentation
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One slice or one patient in `summary.csv`.
+
+    Areas and the largest component are in pixels of the mask; area_mm2 is None where the
+    spacing is unknown. A patient's largest component is a 3-D one, a slice's is 2-D.
+    mean_probability is over the tumour pixels of the mask, None where there are none.
+    """
+
+    level: str
+    patient: str
+    name: str
+    tumour_present: bool
+    area_px: int
+    area_mm2: float | None
+    largest_component_px: int
+    mean_probability: float | None
+    max_probability: float
+    counts: Counts | None = None
+
+    def cells(self) -> dict[str, str]:
+        c = self.counts
+        return {
+            "level": self.level,
+            "patient": self.patient,
+            "name": self.name,
+            "tumour_present": "yes" if self.tumour_present else "no",
+            "area_px": str(self.area_px),
+            "area_mm2": _number(self.area_mm2),
+            "largest_component_px": str(self.largest_component_px),
+            "mean_probability": _number(self.mean_probability),
+            "max_probability": _number(self.max_probability),
+            "dice": _number(c.dice if c else None),
+            "recall": _number(c.recall if c else None),
+            "precision": _number(c.precision if c else None),
+            "use": RESEARCH_ONLY,
+        }
+
+
+def summarise_volume(
+    patient: str,
+    names: Sequence[str],
+    result: Segmentation,
+    counts: Sequence[Counts | None],
+) -> list[SummaryRow]:
+    """A row for each slice of the volume, then one for all of them.
+
+    counts: each slice's, None where it has no reference mask; the last row adds up the known.
+    """
+    rows = [
+        _row("slice", (patient, name), _part(result, index), counts[index])
+        for index, name in enumerate(names)
+    ]
+    known = [c for c in counts if c is not None]
+    total = sum(known, Counts()) if known else None
+    return [*rows, _row("patient", (patient, ""), result, total)]
+
+
+def write_csv(rows: Sequence[SummaryRow]) -> str:
+    """The rows as CSV with a header, which is there without rows too."""
+    empty = SummaryRow("", "", "", False, 0, None, 0, None, 0.0)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(empty.cells()))
+    writer.writeheader()
+    writer.writerows(row.cells() for row in rows)
+    return text.getvalue()
+
+
+def _part(result: Segmentation, index: int) -> Segmentation:
+    part = slice(index, index + 1)
+    mask, probability = result.mask[part], result.probability[part]
+    return Segmentation(mask, probability, result.threshold, result.spacing_mm)
+
+
+def _row(
+    level: str, names: tuple[str, str], result: Segmentation, counts: Counts | None
+) -> SummaryRow:
+    area = int(np.count_nonzero(result.mask))
+    labels, _ = label_components(result.mask)
+    per_pixel = result.pixel_area_mm2
+    return SummaryRow(
+        level=level,
+        patient=names[0],
+        name=names[1],
+        tumour_present=area > 0,
+        area_px=area,
+        area_mm2=None if per_pixel is None else area * per_pixel,
+        largest_component_px=int(np.bincount(labels.ravel())[1:].max(initial=0)),
+        mean_probability=float(result.probability[result.mask].mean()) if area else None,
+        max_probability=float(result.probability.max()),
+        counts=counts,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,80 @@
+"""The two values that travel through the runtime: a volume goes in, a segmentation comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+
+CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
+FLAIR = CHANNELS.index("FLAIR")
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Probability = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Slices of one study in anatomical order.
+
+    pixels: (S, H, W, 3) uint8 or another real type; channels pre-contrast, FLAIR, post-contrast.
+    names: one name a slice, for messages and file names.
+    spacing_mm: distance between slices, rows and columns, or None where it is unknown.
+    affine: (4, 4) voxel to world in mm, or None where it is unknown.
+    Raises InputError when the shape is not that of a volume.
+    """
+
+    pixels: npt.NDArray[np.generic]
+    names: tuple[str, ...] = ()
+    spacing_mm: tuple[float, float, float] | None = None
+    affine: npt.NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
+            raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
+        if self.names and len(self.names) != shape[0]:
+            raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the model found in a volume.
+
+    mask: (S, H, W) bool, after the decision threshold and the 3-D clean-up.
+    probability: (S, H, W) float32 in 0..1, as the model gave it.
+    threshold: the probability at and above which a pixel is tumour before the clean-up.
+    spacing_mm: as in the volume.
+    """
+
+    mask: Mask
+    probability: Probability
+    threshold: float
+    spacing_mm: tuple[float, float, float] | None = None
+
+    @property
+    def tumour_present(self) -> bool:
+        return bool(self.mask.any())
+
+    @property
+    def area_px(self) -> npt.NDArray[np.int64]:
+        """Tumour pixels of each slice, (S,)."""
+        return self.mask.sum(axis=(1, 2), dtype=np.int64)
+
+    @property
+    def pixel_area_mm2(self) -> float | None:
+        return None if self.spacing_mm is None else self.spacing_mm[1] * self.spacing_mm[2]
+
+    @property
+    def volume_ml(self) -> float | None:
+        """Tumour volume in millilitres, None where the spacing is unknown."""
+        if self.spacing_mm is None:
+            return None
+        return float(self.mask.sum()) * float(np.prod(self.spacing_mm)) / 1000.0

@@ -1,0 +1,50 @@
+"""Files appear whole or not at all: temporary name, flush to disk, rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from lgg_runtime.errors import ResourceError
+
+PART_SUFFIX = ".part"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old one or the new one.
+
+    Raises ResourceError where the disk is full or refuses the write.
+    """
+    part = path.with_name(path.name + PART_SUFFIX)
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        _discard(part)
+        raise refused(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents. Raises ResourceError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def refused(path: Path, error: OSError) -> ResourceError:
+    """The operating system's refusal of a write, in one line with its remedy."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full; free some space" if full else f"cannot be written: {error.strerror}"
+    return ResourceError(f"{path.name}: {reason}")
+
+
+def _discard(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:
+        return  # the write's own error is the one to report

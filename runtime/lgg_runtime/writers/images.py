@@ -1,0 +1,97 @@
+"""Masks and pictures of one slice, as encoded bytes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.volume import Mask, Pixels, Probability
+
+_FOUND, _TRUTH = (40, 40, 255), (80, 220, 80)  # BGR: red for the model, green for the reference
+_PNG_HEADER_BYTES = 33  # signature and IHDR
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """All that a picture of one slice may show.
+
+    grey: (H, W) uint8, FLAIR stretched for the eye; mask: (H, W) bool; probability: (H, W)
+    float32; truth: (H, W) bool, or None without a reference.
+    """
+
+    grey: Pixels
+    mask: Mask
+    probability: Probability
+    truth: Mask | None = None
+
+
+def encode_mask(result: SliceResult) -> bytes:
+    """PNG (H, W), 255 where there is tumour, 0 elsewhere."""
+    return _png(result.mask.astype(np.uint8) * 255)
+
+
+def encode_overlay(result: SliceResult) -> bytes:
+    """PNG of FLAIR with the outline of the mask in red and that of the reference in green."""
+    picture = cv2.cvtColor(result.grey, cv2.COLOR_GRAY2BGR)
+    tint = picture.copy()
+    tint[result.mask] = _FOUND
+    picture = cv2.addWeighted(tint, 0.25, picture, 0.75, 0)
+    if result.truth is not None:
+        _outline(picture, result.truth, _TRUTH)
+    _outline(picture, result.mask, _FOUND)
+    return _png(_stamp(picture))
+
+
+def encode_heatmap(result: SliceResult) -> bytes:
+    """PNG of FLAIR under the probability's colours, from clear at 0 to yellow at 1."""
+    level = np.rint(result.probability * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO).astype(np.float32)
+    weight = np.sqrt(result.probability)[..., None] * 0.8
+    grey = cv2.cvtColor(result.grey, cv2.COLOR_GRAY2BGR).astype(np.float32)
+    picture = np.rint(grey * (1 - weight) + colours * weight).astype(np.uint8)
+    return _png(_stamp(picture))
+
+
+def encode_probability(result: SliceResult) -> bytes:
+    """TIFF (H, W) float32 in 0..1."""
+    return _encode(".tif", result.probability)
+
+
+def stretch_flair(flair: npt.NDArray[np.generic]) -> Pixels:
+    """Bring a volume's FLAIR (S, H, W) to 8 bits for the eye: 0 to its 99.5th percentile."""
+    top = float(np.percentile(flair, 99.5)) or float(flair.max()) or 1.0
+    return np.clip(np.rint(flair * (255.0 / top)), 0, 255).astype(np.uint8)
+
+
+def _outline(picture: npt.NDArray[np.uint8], mask: Mask, colour: tuple[int, int, int]) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, colour, 1)
+
+
+def _stamp(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The words that every picture carries, in its lower left corner."""
+    place = (3, picture.shape[0] - 4)
+    cv2.putText(picture, "research use only", place, cv2.FONT_HERSHEY_SIMPLEX, 0.33, (200,) * 3)
+    return picture
+
+
+def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """PNG with a text chunk (PNG specification, 11.3.3) behind its header."""
+    data = _encode(".png", picture)
+    body = b"tEXt" + b"Comment\0" + RESEARCH_ONLY.encode("latin-1")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:_PNG_HEADER_BYTES] + chunk + data[_PNG_HEADER_BYTES:]
+
+
+def _encode(suffix: str, picture: npt.NDArray[np.generic]) -> bytes:
+    done, data = cv2.imencode(suffix, picture)
+    if not done:
+        raise ResourceError(f"OpenCV cannot encode {suffix} of {picture.shape} {picture.dtype}")
+    return data.tobytes()
