@@ -1,0 +1,146 @@
+"""Synthetic patients: reproducible, readable as the public dataset, with findable lesions."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.intensity import IntensitySettings, head_mask
+from lgg_runtime.volume import FLAIR
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.phantom import PhantomSettings, make_phantom, patient_name, write_phantoms
+
+SMALL = PhantomSettings(patients=12, slices=10, size=64, seed=3)
+HEALTHY = 9
+
+
+@pytest.fixture(scope="module")
+def population():
+    return [make_phantom(index, SMALL) for index in range(SMALL.patients)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    root = tmp_path_factory.mktemp("phantoms")
+    return root, write_phantoms(root, SMALL)
+
+
+def test_has_the_shapes_and_types_of_a_case(population):
+    for pixels, mask in population:
+        assert (pixels.shape, pixels.dtype) == ((10, 64, 64, 3), np.uint8)
+        assert (mask.shape, mask.dtype) == ((10, 64, 64), bool)
+
+
+def test_the_same_seed_and_index_draw_the_same_patient(population):
+    pixels, mask = make_phantom(2, SMALL)
+    np.testing.assert_array_equal(pixels, population[2][0])
+    np.testing.assert_array_equal(mask, population[2][1])
+
+
+def test_the_number_of_patients_does_not_change_a_patient(population):
+    alone = PhantomSettings(patients=1, slices=10, size=64, seed=3)
+    np.testing.assert_array_equal(make_phantom(0, alone)[0], population[0][0])
+
+
+def test_another_index_or_seed_draws_another_patient(population):
+    assert (population[0][0] != population[1][0]).mean() > 0.2
+    other = make_phantom(0, PhantomSettings(slices=10, size=64, seed=4))
+    assert (population[0][0] != other[0]).mean() > 0.2
+
+
+def test_every_tenth_patient_has_no_lesion_and_every_other_one_has(population):
+    without = [index for index, (_, mask) in enumerate(population) if not mask.any()]
+    assert without == [HEALTHY]
+
+
+def test_some_slices_of_a_patient_show_tumour_and_the_last_shows_none(population):
+    for index, (_, mask) in enumerate(population):
+        if index != HEALTHY:
+            assert 0 < mask.any(axis=(1, 2)).mean() < 0.8
+        assert not mask[-1].any()
+
+
+def test_the_lesion_lies_in_the_head(population):
+    for pixels, mask in population:
+        head = head_mask(pixels, IntensitySettings())
+        assert head[mask].all()
+
+
+def test_the_lesion_is_brighter_than_the_tissue_around_it_in_flair_above_all(population):
+    for index, (pixels, mask) in enumerate(population):
+        if index == HEALTHY:
+            continue
+        near = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((9, 9))) > 0 for m in mask])
+        near &= ~mask & head_mask(pixels, IntensitySettings())
+        contrast = np.median(pixels[mask], axis=0) / np.median(pixels[near], axis=0)
+        assert contrast[FLAIR] > 1.3
+        assert contrast[0] < contrast[FLAIR] / 1.2
+
+
+def test_background_is_dark_and_scales_differ_between_patients(population):
+    medians = []
+    for pixels, _ in population:
+        assert pixels[:, :4, :4].mean() < 8
+        flair = pixels[..., FLAIR]
+        medians.append(np.median(flair[head_mask(pixels, IntensitySettings())]))
+    assert max(medians) > 1.5 * min(medians)
+
+
+def test_a_larger_picture_shows_the_same_head_with_more_pixels():
+    areas = [
+        head_mask(make_phantom(0, PhantomSettings(slices=6, size=s))[0], IntensitySettings()).mean()
+        for s in (64, 128)
+    ]
+    assert areas[0] == pytest.approx(areas[1], rel=0.15)
+
+
+def test_written_patients_read_back_as_they_were_drawn(written, population):
+    root, folders = written
+    found = find_cases(root)
+    assert [case.patient for case in found] == sorted(folder.name for folder in folders)
+    cases = {case.patient: case for case in load_cases(found[:2] + found[-1:])}
+    assert len(cases) == 3
+    for index in range(SMALL.patients):
+        if case := cases.get(patient_name(index)):
+            np.testing.assert_array_equal(case.volume.pixels, population[index][0])
+            np.testing.assert_array_equal(case.masks, population[index][1])
+
+
+def test_files_are_numbered_from_one(written):
+    root, folders = written
+    name = "PHANTOM_A_0001"
+    assert folders[0] == root / "kaggle_3m" / name
+    numbers = range(1, SMALL.slices + 1)
+    expected = {f"{name}_{n}{kind}.tif" for n in numbers for kind in ("", "_mask")}
+    assert {path.name for path in folders[0].iterdir()} == expected
+
+
+def test_institutions_are_spread_evenly(written):
+    groups = [case.institution for case in find_cases(written[0])]
+    assert {name: groups.count(name) for name in groups} == {"A": 3, "B": 3, "C": 3, "D": 3}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "kaggle_3m").write_text("in the way")
+    with pytest.raises(ResourceError, match="PHANTOM_A_0001"):
+        write_phantoms(tmp_path, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("patients", 0), ("slices", 1), ("size", 31), ("seed", -1)]
+)
+def test_impossible_settings_are_refused_by_name(name, value):
+    with pytest.raises(UsageError, match=f"{name} {value}: expected at least {value + 1}"):
+        PhantomSettings(**{name: value})
+
+
+def test_importing_phantom_loads_neither_torch_nor_albumentations():
+    code = (
+        "import sys, lgg_train.phantom; "
+        "print([m for m in ('torch', 'albumentations', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

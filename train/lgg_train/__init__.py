@@ -1,0 +1,1 @@
+"""Dataset to checkpoint: cases, splits, the U-Net and its training loop."""

@@ -1,0 +1,116 @@
+"""The public dataset layout: `kaggle_3m/PATIENT/PATIENT_<n>.tif` beside `PATIENT_<n>_mask.tif`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from lgg_runtime.errors import InputError, NoInputError
+from lgg_runtime.readers.raster import read_mask, read_slice
+from lgg_runtime.volume import Mask, Volume
+
+_SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)\.tif$")
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One patient's pairs of files, in anatomical order."""
+
+    patient: str
+    slices: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+    @property
+    def institution(self) -> str:
+        """Second part of a TCGA barcode (`TCGA_CS_4941_...` is CS); others are one group."""
+        parts = self.patient.split("_")
+        return parts[1] if len(parts) > 2 else "-"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's volume with its reference masks, (S, H, W) bool, and a digest of both."""
+
+    patient: str
+    institution: str
+    volume: Volume
+    masks: Mask
+    digest: str
+
+
+def find_cases(root: Path) -> list[CaseFiles]:
+    """List the patients below `root` (the folder `kaggle_3m`, or one that holds it).
+
+    Raises NoInputError where there is no patient, InputError where a mask or an image of a pair
+    is missing; every such file is named.
+    """
+    if not root.is_dir():
+        raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
+    base = root / "kaggle_3m" if (root / "kaggle_3m").is_dir() else root
+    cases, problems = [], []
+    for folder in sorted(path for path in base.iterdir() if path.is_dir()):
+        case, unpaired = _pair_files(folder)
+        problems += unpaired
+        if case.slices:
+            cases.append(case)
+    if problems:
+        raise InputError(f"{base}: unpaired files: {', '.join(problems)}")
+    if not cases:
+        raise NoInputError(f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it")
+    return cases
+
+
+def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
+    """Read the patients. Raises InputError for a mask of another size or with other values."""
+    return [load_case(case) for case in tqdm(list(files), "read", disable=not progress)]
+
+
+def load_case(files: CaseFiles) -> Case:
+    slices = [read_slice(path) for path in files.slices]
+    masks = [_check_mask(path, s.shape) for path, s in zip(files.masks, slices, strict=True)]
+    shapes = {s.shape for s in slices}
+    if len(shapes) > 1:
+        raise InputError(f"{files.patient}: slices differ in size: {sorted(shapes)}")
+    pixels, mask = np.stack(slices), np.stack(masks)
+    digest = hashlib.sha256(repr((files.patient, pixels.shape)).encode())
+    digest.update(pixels.tobytes())
+    digest.update(np.packbits(mask).tobytes())
+    volume = Volume(pixels, tuple(path.stem for path in files.slices))
+    return Case(files.patient, files.institution, volume, mask, digest.hexdigest())
+
+
+def digest_cases(cases: Iterable[Case]) -> str:
+    """One SHA-256 over the pixels of all patients, whatever their order or encoding."""
+    lines = sorted(f"{case.patient} {case.digest}" for case in cases)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
+    names = {path.name for path in folder.glob("*.tif")}
+    matches = [m for name in names if (m := _SLICE.match(name))]
+    ordered = sorted(matches, key=lambda m: int(m["number"]))
+    images = [m.string for m in ordered]
+    wanted = {image: f"{Path(image).stem}_mask.tif" for image in images}
+    problems = [f"{image} has no mask" for image in images if wanted[image] not in names]
+    orphans = {n for n in names if n.endswith("_mask.tif")} - set(wanted.values())
+    problems += [f"{name} has no image" for name in sorted(orphans)]
+    slices = tuple(folder / image for image in images)
+    masks = tuple(folder / wanted[image] for image in images)
+    return CaseFiles(folder.name, slices, masks), problems
+
+
+def _check_mask(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    mask = read_mask(path)
+    if mask.shape != shape[:2]:
+        raise InputError(f"{path.name}: mask is {mask.shape}, its slice {shape[:2]}")
+    values = np.unique(mask)
+    if not set(values.tolist()) <= {0, 255}:
+        raise InputError(f"{path.name}: mask holds values other than 0 and 255")
+    return mask > 0

@@ -1,0 +1,46 @@
+"""Checkpoints: written whole or not at all, and loaded without running any pickled code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgg_runtime.errors import InputError, ResourceError
+
+SCHEMA = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write beside, flush to disk, rename: a reader sees the old file or the new one.
+
+    Raises ResourceError where the disk refuses; the old checkpoint then stays.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as stream:
+            torch.save({"schema": SCHEMA, **state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise ResourceError(f"{path.name}: cannot be written ({error})") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Raises InputError for a missing or damaged file, another schema, or pickled code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such checkpoint") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path.name}: not a checkpoint of tensors ({reason})") from error
+    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+        found = state.get("schema") if isinstance(state, dict) else None
+        raise InputError(f"{path.name}: expected checkpoint schema {SCHEMA}, found {found}")
+    return state

@@ -1,0 +1,98 @@
+"""lgg-train: train the U-Net on the public layout, evaluate it, make phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lgg_runtime.terminal import run_command
+
+_PATH = click.Path(path_type=Path)
+_DATA = click.option(
+    "--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it."
+)
+
+
+@click.group("lgg-train")
+@click.version_option(package_name="lgg-edge", prog_name="lgg-train")
+def command() -> None:
+    """Dataset to checkpoint. Research use only, not for diagnosis."""
+
+
+@command.command(context_settings={"show_default": True})
+@_DATA
+@click.option("-o", "--out", required=True, type=_PATH, help="The run's folder.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Budget in epochs.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget in minutes.")
+@click.option("--features", type=click.IntRange(1), default=16, help="Channels of the first level.")
+@click.option("--depth", type=click.IntRange(1, 4), default=4, help="Levels below the first.")
+@click.option("--batch", type=click.IntRange(1), default=16, help="Crops a step.")
+@click.option(
+    "--tumour", type=click.IntRange(1), default=10, help="Crops of them from tumour slices."
+)
+@click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop.")
+@click.option("--rate", type=float, default=2e-3, help="Peak learning rate.")
+@click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16")
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
+@click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile: about a "
+              "minute at the start, a tenth faster after it.")  # fmt: skip
+@click.option("--seed", type=int, default=0, help="Of weights, batches and augmentation.")
+@click.option("--validations", type=click.IntRange(1), default=6, help="How often to validate.")
+@click.option("--split-by", type=click.Choice(("patient", "slice")), default="patient")
+@click.option("--split-seed", type=int, default=20)
+@click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
+@click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
+@click.option("--split", "split_file", type=_PATH, help="Use this split file.")
+@click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too.")
+@click.option("--no-progress", is_flag=True)
+def train(data: Path, out: Path, **options: Any) -> None:
+    """Train for a budget, choose the decision on validation patients, write the run's folder."""
+    from lgg_train.session import run_training
+
+    click.echo(run_training(data, out, options))
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("run", type=_PATH)
+@_DATA
+@click.option("--split", "part", type=click.Choice(("test", "validation", "train")), default="test")
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
+def evaluate(run: Path, data: Path, part: str, device: str) -> None:
+    """Score a run on one part of its split, as the notebook does and by patient."""
+    from lgg_train.session import run_evaluation
+
+    click.echo(run_evaluation(run, data, part, device))
+
+
+@command.command(context_settings={"show_default": True})
+@click.option("-o", "--out", required=True, type=_PATH, help="Folder for kaggle_3m.")
+@click.option("--patients", type=click.IntRange(1), default=20)
+@click.option("--slices", type=click.IntRange(1), default=24, help="Slices a patient.")
+@click.option("--seed", type=int, default=0)
+def phantom(out: Path, patients: int, slices: int, seed: int) -> None:
+    """Make phantom patients by code, in the layout of the public dataset."""
+    from lgg_train.phantom import PhantomSettings, write_phantoms
+
+    settings = PhantomSettings(patients=patients, slices=slices, seed=seed)
+    write_phantoms(out, settings)
+    click.echo(f"{patients} phantom patients of {slices} slices in {out / 'kaggle_3m'}")
+
+
+@command.command()
+@click.option("-o", "--out", required=True, type=_PATH, help="Folder for kaggle_3m.")
+def data(out: Path) -> None:
+    """Fetch the public dataset with kagglehub, or say how to get it."""
+    from lgg_train.fetch import fetch_dataset
+
+    click.echo(f"The dataset is in {fetch_dataset(out)}")
+
+
+def main() -> None:
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

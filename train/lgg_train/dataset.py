@@ -1,0 +1,82 @@
+"""Training batches, each a function of (seed, step) alone, so that a resumed run repeats it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.intensity import IntensitySettings, normalise
+from lgg_runtime.prefetch import prefetch
+from lgg_runtime.volume import Mask, Pixels
+from lgg_train.augment import build_augmentation
+from lgg_train.cases import Case
+
+BATCHES_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """batch: crops a step, of which `tumour` hold tumour before the crop; crop: pixels a side."""
+
+    batch: int = 16
+    tumour: int = 10
+    crop: int = 192
+    seed: int = 0
+
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class TrainingSlices:
+    """Normalised slices of the training patients in memory, and batches of augmented crops."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        used: dict[str, tuple[int, ...]],
+        intensity: IntensitySettings,
+        settings: SampleSettings,
+    ):
+        self._settings = settings
+        self._augment = build_augmentation(settings.crop)
+        self._slices: list[Pixels] = []
+        self._masks: list[Mask] = []
+        for case in cases:
+            pixels = normalise(case.volume.pixels, intensity)
+            for index in used[case.patient]:
+                self._slices.append(pixels[index])
+                self._masks.append(case.masks[index])
+        holds = np.array([mask.any() for mask in self._masks])
+        self._with_tumour, self._without = np.flatnonzero(holds), np.flatnonzero(~holds)
+        if not len(self._with_tumour):
+            raise InputError("the training slices hold no tumour")
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def batch(self, step: int) -> Batch:
+        """Slices (B, crop, crop, 3) uint8 and masks (B, 1, crop, crop) float32 of one step."""
+        s = self._settings
+        rng = np.random.default_rng((s.seed, step))
+        other = self._without if len(self._without) else self._with_tumour
+        chosen = np.concatenate(
+            (rng.choice(self._with_tumour, s.tumour), rng.choice(other, s.batch - s.tumour))
+        )
+        slices = np.empty((s.batch, s.crop, s.crop, 3), np.uint8)
+        masks = np.empty((s.batch, 1, s.crop, s.crop), np.float32)
+        for row, index in enumerate(chosen):
+            self._augment.set_random_seed(int(rng.integers(2**31)))
+            made = self._augment(
+                image=self._slices[index], mask=self._masks[index].astype(np.uint8)
+            )
+            slices[row], masks[row, 0] = made["image"], made["mask"]
+        return torch.from_numpy(slices), torch.from_numpy(masks)
+
+    def batches(self, first: int) -> Generator[Batch, None, None]:
+        """Batches from step `first` on without end, made ahead in a thread beside."""
+        return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)

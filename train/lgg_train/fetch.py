@@ -1,0 +1,41 @@
+"""Getting the public dataset: kagglehub where there is a network, a clear word where not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lgg_runtime.errors import MissingExtraError, NoInputError
+
+DATASET = "mateuszbuda/lgg-mri-segmentation"
+BY_HAND = (
+    f"download the Kaggle dataset {DATASET} by hand and give the folder that holds kaggle_3m "
+    "as DATA, or use DATA=phantom"
+)
+
+
+def fetch_dataset(out: Path) -> Path:
+    """Download the dataset and link it as `out/kaggle_3m`; returns that path.
+
+    Raises MissingExtraError without kagglehub, NoInputError where the download fails.
+    """
+    target = out / "kaggle_3m"
+    if target.is_dir():
+        return target
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise MissingExtraError(
+            f"kagglehub is not installed; pip install 'lgg-edge[data]', or {BY_HAND}"
+        ) from error
+    try:
+        fetched = Path(kagglehub.dataset_download(DATASET))
+    except Exception as error:
+        # requests', kagglehub's and the operating system's errors share no base.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NoInputError(f"the dataset cannot be fetched ({reason}); {BY_HAND}") from error
+    found = next(iter(sorted(fetched.rglob("kaggle_3m"))), None)
+    if found is None:
+        raise NoInputError(f"the download holds no kaggle_3m; {BY_HAND}")
+    out.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(found, target_is_directory=True)
+    return target

@@ -1,0 +1,83 @@
+"""Pictures of a run: curves over time, precision and recall over thresholds, panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.volume import FLAIR
+from lgg_train.decision import Decision
+from lgg_train.evaluation import Prediction, choose_panels
+
+
+def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Training loss on the left axis, validation Dice on the right one, over minutes."""
+    figure, loss = plt.subplots(figsize=(7, 4), layout="constrained")
+    minutes = [row["minutes"] for row in history]
+    loss.plot(minutes, [row["loss"] for row in history], color="tab:grey", marker=".", label="loss")
+    loss.set_xlabel("training time [min]")
+    loss.set_ylabel("training loss (BCE + Dice)")
+    dice = loss.twinx()
+    for name, colour in (("dice_mean", "tab:red"), ("dice_median", "tab:orange")):
+        dice.plot(minutes, [row[name] for row in history], color=colour, marker="o", label=name)
+    dice.set_ylim(0, 1)
+    dice.set_ylabel("validation Dice by patient")
+    dice.legend(loc="lower right")
+    loss.legend(loc="upper right")
+    _save(figure, path)
+
+
+def draw_precision_recall(record: dict[str, Any], title: str, path: Path) -> None:
+    """Precision, recall and F1 of pooled pixels over the threshold, with the chosen one marked."""
+    curve = record["precision_recall"]
+    threshold = [row["threshold"] for row in curve]
+    precision = np.array([row["precision"] for row in curve])
+    recall = np.array([row["recall"] for row in curve])
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(threshold, precision, label="precision")
+    axes.plot(threshold, recall, label="recall")
+    total = np.maximum(precision + recall, 1e-9)
+    axes.plot(threshold, 2 * precision * recall / total, label="F1", color="black")
+    chosen = record["decision"]["threshold"]
+    axes.axvline(chosen, color="tab:red", linestyle="--", label=f"chosen: {chosen:g}")
+    axes.set(xlabel="threshold", ylim=(0, 1), title=f"{title}, pooled pixels before clean-up")
+    axes.legend(loc="lower center")
+    _save(figure, path)
+
+
+def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Path) -> None:
+    """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour."""
+    chosen = choose_panels(predictions, 6)
+    figure, grid = plt.subplots(
+        len(chosen), 3, figsize=(8, 2.7 * len(chosen)), squeeze=False, layout="constrained"
+    )
+    for row, (p, index) in zip(grid, chosen, strict=True):
+        flair = p.slices[index][..., FLAIR]
+        mask = decision.apply(p.probability)[index]
+        for axes in row:
+            axes.imshow(flair, cmap="gray", vmin=0, vmax=255)
+            axes.axis("off")
+        row[0].set_title(f"{p.patient}, slice {index + 1}", fontsize=8)
+        if p.truth[index].any():
+            row[1].contour(p.truth[index], [0.5], colors="lime", linewidths=1)
+        heat = np.ma.masked_less(p.probability[index], 0.05)
+        row[2].imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.7)
+        if mask.any():
+            row[2].contour(mask, [0.5], colors="red", linewidths=1)
+    for axes, name in zip(grid[0], ("FLAIR", "truth", "probability, mask in red"), strict=True):
+        axes.text(0.5, 1.14, name, transform=axes.transAxes, ha="center", weight="bold")
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,260 @@
+"""The training loop: batches in, an averaged model out, resumable at every checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lgg_runtime.errors import InputError, LggError, ProviderError
+from lgg_train.checkpoint import load_checkpoint, save_checkpoint
+from lgg_train.dataset import SampleSettings, TrainingSlices
+from lgg_train.losses import segmentation_loss
+from lgg_train.schedule import Budget, learning_rate
+from lgg_train.unet import UNet, UNetSettings, scale_slices
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the numbers of a run, kept in its `config.json`."""
+
+    budget: Budget
+    unet: UNetSettings = field(default_factory=UNetSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)
+    peak_rate: float = 2e-3
+    warm_up: float = 0.04
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    average_decay: float = 0.998
+    precision: str = "bf16"
+    seed: int = 0
+    validations: int = 6
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """How a run is carried out; none of it changes what is computed but for rounding."""
+
+    device: torch.device
+    compiled: bool = False
+    checkpoint_minutes: float = 3.0
+    progress: bool = True
+    tensorboard: bool = False
+
+
+class DivergedError(LggError):
+    """The loss is no longer a number."""
+
+
+Validate = Callable[[nn.Module], dict[str, float]]
+
+
+def train(
+    slices: TrainingSlices,
+    settings: TrainSettings,
+    machinery: Machinery,
+    folder: Path,
+    validate: Validate,
+    resume: bool = False,
+) -> UNet:
+    """Train for the budget and return the averaged model, in evaluation mode on the device.
+
+    Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
+    `validate` takes the averaged model and returns numbers for the history.
+    """
+    state = _State(settings, machinery, folder)
+    if resume:
+        state.load(folder / "last.pt")
+    steps_per_epoch = math.ceil(len(slices) / settings.samples.batch)
+    budget = settings.budget
+    batches = slices.batches(state.step)
+    history = _History(folder, state.history, machinery.tensorboard)
+    bar = tqdm(total=100, unit="%", disable=not machinery.progress, bar_format=_BAR)
+    saved = time.monotonic()
+    try:
+        while (done := budget.progress(state.step, steps_per_epoch, state.seconds)) < 1.0:
+            begun = time.monotonic()
+            rate = learning_rate(settings.peak_rate, done, settings.warm_up)
+            loss = state.take_step(next(batches), rate)
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss is {loss} at step {state.step}; lower the peak rate")
+            state.seconds += time.monotonic() - begun
+            done = budget.progress(state.step, steps_per_epoch, state.seconds)
+            bar.n = round(100 * min(done, 1.0), 1)
+            bar.set_postfix_str(f"step {state.step}, loss {state.mean_loss:.4f}")
+            if int(done * settings.validations) > state.validated or done >= 1.0:
+                state.validated = int(done * settings.validations)
+                scores = validate(state.averaged.eval())
+                history.add(state.step, state.seconds, state.mean_loss, rate, scores)
+                bar.write(f"step {state.step}: " + _line(scores), file=bar.fp)
+            if time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0:
+                state.save(folder / "last.pt", history.rows)
+                saved = time.monotonic()
+    finally:
+        bar.close()
+        batches.close()
+        history.close()
+    return state.averaged.eval()
+
+
+_BAR = "{desc}{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
+
+
+def choose_device(name: str) -> torch.device:
+    """`cpu`, `cuda`, or `auto` for CUDA where it is; ProviderError for a CUDA that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ProviderError("--device cuda: this PyTorch finds no CUDA device")
+    return torch.device(name)
+
+
+class _State:
+    """Model, average, optimiser and counters; what a checkpoint holds."""
+
+    def __init__(self, settings: TrainSettings, machinery: Machinery, folder: Path):
+        torch.manual_seed(settings.seed)
+        self.settings, self.device = settings, machinery.device
+        self.model = UNet(settings.unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = UNet(settings.unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged.load_state_dict(self.model.state_dict())
+        self.forward = torch.compile(self.model) if machinery.compiled else self.model
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            settings.peak_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        half = settings.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.step, self.seconds, self.validated = 0, 0.0, 0
+        self.mean_loss = math.nan
+        self.history: list[dict[str, float]] = []
+
+    def take_step(self, batch: tuple[torch.Tensor, torch.Tensor], rate: float) -> float:
+        """One optimiser step; returns the batch's loss."""
+        slices, masks = (part.to(self.device, non_blocking=True) for part in batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        x = scale_slices(slices).contiguous(memory_format=torch.channels_last)
+        with _autocast(self.device, self.settings.precision):
+            logits = self.forward(x)
+        loss = segmentation_loss(logits, masks)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimiser)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.step += 1
+        self._average()
+        value = float(loss.detach())
+        self.mean_loss = (
+            value if math.isnan(self.mean_loss) else 0.98 * self.mean_loss + 0.02 * value
+        )
+        return value
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average; its memory grows with the steps, to forget the start."""
+        decay = min(self.settings.average_decay, self.step / (self.step + 10))
+        ours = list(self.averaged.state_dict().values())
+        theirs = list(self.model.state_dict().values())
+        for mine, new in zip(ours, theirs, strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(new, 1 - decay)
+            else:
+                mine.copy_(new)
+
+    def save(self, path: Path, history: list[dict[str, float]]) -> None:
+        counters = {"step": self.step, "seconds": self.seconds, "validated": self.validated}
+        save_checkpoint(
+            path,
+            {
+                "settings": self.settings.to_json(),
+                "model": self.model.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "counters": counters,
+                "mean_loss": self.mean_loss,
+                "random": torch.get_rng_state(),
+                "history": history,
+            },
+        )
+
+    def load(self, path: Path) -> None:
+        """Raises InputError where the checkpoint is of other settings than this run's."""
+        held = load_checkpoint(path)
+        if held["settings"] != self.settings.to_json():
+            ours = self.settings.to_json()
+            other = [key for key in ours if held["settings"].get(key) != ours[key]]
+            raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
+        self.model.load_state_dict(held["model"])
+        self.averaged.load_state_dict(held["averaged"])
+        self.optimiser.load_state_dict(held["optimiser"])
+        self.scaler.load_state_dict(held["scaler"])
+        self.step, self.seconds = held["counters"]["step"], held["counters"]["seconds"]
+        self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
+        self.history = held["history"]
+        torch.set_rng_state(held["random"])
+
+
+class _History:
+    """Rows of numbers over the run, as CSV and, when asked, for TensorBoard."""
+
+    def __init__(self, folder: Path, rows: list[dict[str, float]], tensorboard: bool):
+        self.rows = list(rows)
+        self._path = folder / "history.csv"
+        self._board: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def add(
+        self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
+    ) -> None:
+        row = {
+            "step": step,
+            "minutes": round(seconds / 60, 2),
+            "loss": loss,
+            "rate": rate,
+            **scores,
+        }
+        self.rows.append(row)
+        with self._path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        if self._board is not None:
+            for name, value in row.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    dtype = AUTOCAST[precision]
+    return torch.autocast(device.type, dtype) if dtype is not None else contextlib.nullcontext()
+
+
+def _line(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

@@ -1,0 +1,43 @@
+"""Probabilities of whole volumes from a PyTorch model: the reference that artifacts are held to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lgg_runtime.volume import Pixels, Probability
+from lgg_train.unet import scale_slices
+
+
+@torch.inference_mode()
+def predict_slices(
+    model: nn.Module, slices: Pixels, batch: int = 8, fast: bool = False
+) -> Probability:
+    """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
+
+    The slices are padded with zeros to multiples of 16 and the result is cut back. `fast`
+    computes in bf16; without it, everything is float32.
+    """
+    height, width = slices.shape[1:3]
+    pad = (0, -width % 16, 0, -height % 16)
+    device = next(model.parameters()).device
+    out: npt.NDArray[np.float32] = np.empty(slices.shape[:3], np.float32)
+    cast = torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
+    for start in _starts(len(slices), batch):
+        part = torch.from_numpy(np.ascontiguousarray(slices[start : start + batch])).to(device)
+        x = F.pad(scale_slices(part), pad).contiguous(memory_format=torch.channels_last)
+        with cast:
+            logits = model(x)
+        p = torch.sigmoid(logits.float())[:, 0, :height, :width]
+        out[start : start + batch] = p.cpu().numpy()
+    return out
+
+
+def _starts(total: int, batch: int) -> Iterator[int]:
+    return iter(range(0, total, batch))

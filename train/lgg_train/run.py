@@ -1,0 +1,94 @@
+"""A training run's folder: what is in it, how it is written and read back.
+
+config.json  split.json          settings, digests, versions; which slices were used
+last.pt      history.csv         to resume from; numbers over time
+model.pt                         the averaged weights with all that export needs
+metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgg_runtime.contract import Training
+from lgg_runtime.errors import InputError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.writers.atomic import write_atomically
+from lgg_train.checkpoint import load_checkpoint, save_checkpoint
+from lgg_train.decision import Decision
+from lgg_train.splits import Split
+from lgg_train.unet import UNet, UNetSettings
+
+SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The averaged network, in evaluation mode, and what decides its use."""
+
+    network: UNet
+    decision: Decision
+    intensity: IntensitySettings
+    training: Training
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise InputError(f"{path.name}: not JSON ({error})") from error
+
+
+def describe_training(split: Split, split_file: Path, data_digest: str) -> Training:
+    patients = {part: len(members) for part, members in split.parts.items()}
+    digest = hashlib.sha256(split_file.read_bytes()).hexdigest()
+    return Training(data_digest, digest, split.by, patients)
+
+
+def versions() -> dict[str, str]:
+    names = ("lgg-edge", "torch", "albumentations", "numpy", "opencv-python-headless")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def save_model(folder: Path, model: TrainedModel) -> None:
+    """Write `model.pt`, atomically."""
+    state = {
+        "unet": asdict(model.network.settings),
+        "weights": {k: v.cpu() for k, v in model.network.state_dict().items()},
+        "decision": model.decision.to_json(),
+        "intensity": model.intensity.to_json(),
+        "training": asdict(model.training),
+    }
+    save_checkpoint(folder / MODEL_FILE, state)
+
+
+def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
+    """Read `model.pt` of a finished run. Raises InputError where there is none."""
+    if not (folder / MODEL_FILE).is_file():
+        raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
+    held = load_checkpoint(folder / MODEL_FILE)
+    try:
+        network = UNet(UNetSettings(**held["unet"]))
+        network.load_state_dict(held["weights"])
+        return TrainedModel(
+            network.eval().to(device or torch.device("cpu")),
+            Decision.from_json(held["decision"]),
+            IntensitySettings(**held["intensity"]),
+            Training(**held["training"]),
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{MODEL_FILE}: not a model of this version ({error})") from error

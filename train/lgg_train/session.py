@@ -1,0 +1,188 @@
+"""From data and options to a finished run folder, and the scores of one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.metrics import Counts
+from lgg_runtime.writers.atomic import make_folder
+from lgg_train.cases import CaseFiles, digest_cases, find_cases, load_cases
+from lgg_train.dataset import SampleSettings, TrainingSlices
+from lgg_train.decision import choose_decision
+from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
+from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.loop import Machinery, TrainSettings, choose_device, train
+from lgg_train.run import (
+    CONFIG_FILE,
+    LAST_FILE,
+    SPLIT_FILE,
+    TrainedModel,
+    describe_training,
+    load_model,
+    read_json,
+    save_model,
+    versions,
+    write_json,
+)
+from lgg_train.schedule import Budget
+from lgg_train.splits import Split, SplitSettings, make_split
+from lgg_train.unet import UNet, UNetSettings
+
+
+def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
+    """Train, choose the decision and score the validation patients; returns the scores as text."""
+    settings = _train_settings(options)
+    files = find_cases(data)
+    make_folder(out)
+    if (out / LAST_FILE).exists() and not options["resume"]:
+        raise UsageError(f"{out} holds a run already; --resume goes on with it")
+    split = _open_split(files, out, options)
+    cases = {case.patient: case for case in load_cases(files, not options["no_progress"])}
+    training = describe_training(split, out / SPLIT_FILE, digest_cases(cases.values()))
+    intensity = IntensitySettings()
+    device = choose_device(options["device"])
+    config = {
+        "data": str(data.resolve()),
+        "training": asdict(training),
+        "settings": settings.to_json(),
+        "intensity": intensity.to_json(),
+        "device": str(device),
+        "compiled": options["compiled"],
+        "versions": versions(),
+    }
+    _check_same_data(out, config, options["resume"])
+    write_json(out / CONFIG_FILE, config)
+    slices = TrainingSlices(
+        [cases[name] for name in split.patients("train")],
+        split.parts["train"],
+        intensity,
+        settings.samples,
+    )
+    held = [cases[name] for name in split.patients("validation")]
+    used = split.parts["validation"]
+    cases.clear()
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        return _validate(list(predict_cases(network, held, used, intensity, fast=True)))
+
+    machinery = Machinery(
+        device,
+        compiled=options["compiled"],
+        progress=not options["no_progress"],
+        tensorboard=options["tensorboard"],
+    )
+    network = train(slices, settings, machinery, out, validate, options["resume"])
+    predictions = list(predict_cases(network, held, used, intensity))
+    return _finish(out, network, intensity, training, predictions)
+
+
+def run_evaluation(run: Path, data: Path, part: str, device: str) -> str:
+    """Score one part of the run's split; writes the scores and their pictures into the run."""
+    model = load_model(run, choose_device(device))
+    split = Split.read(run / SPLIT_FILE)
+    files = {case.patient: case for case in find_cases(data)}
+    missing = [name for name in split.patients(part) if name not in files]
+    if missing:
+        raise InputError(f"{data}: patients of the split are missing: {', '.join(missing)}")
+    cases = load_cases([files[name] for name in split.patients(part)])
+    found = predict_cases(model.network, cases, split.parts[part], model.intensity)
+    return _report(run, model, part, list(found))
+
+
+def _train_settings(options: dict[str, Any]) -> TrainSettings:
+    seed = options["seed"]
+    return TrainSettings(
+        Budget(options["epochs"], options["minutes"]),
+        UNetSettings(options["features"], options["depth"]),
+        SampleSettings(options["batch"], options["tumour"], options["crop"], seed),
+        peak_rate=options["rate"],
+        precision=options["precision"],
+        seed=seed,
+        validations=options["validations"],
+    )
+
+
+def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) -> Split:
+    """The run's own split where it resumes, a given one, or a new one; kept in the run's folder."""
+    if options["resume"]:
+        return Split.read(out / SPLIT_FILE)
+    if options["split_file"] is not None:
+        split = Split.read(options["split_file"])
+    else:
+        by, seed = options["split_by"], options["split_seed"]
+        split = make_split(
+            files, SplitSettings(by, seed=seed, folds=options["folds"], fold=options["fold"])
+        )
+    known = {case.patient: len(case.slices) for case in files}
+    for members in split.parts.values():
+        for name, indices in members.items():
+            if name not in known or max(indices, default=0) >= known[name]:
+                raise InputError(f"the split names slices of {name} that the data do not hold")
+    split.write(out / SPLIT_FILE)
+    return split
+
+
+def _check_same_data(out: Path, config: dict[str, Any], resume: bool) -> None:
+    if resume and read_json(out / CONFIG_FILE)["training"] != config["training"]:
+        raise InputError(f"{out}: the run was begun on other data or another split")
+
+
+def _validate(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Numbers for the history, at a threshold of 0.5: raw, and with the largest component alone."""
+    raw: list[Counts] = []
+    largest: list[Counts] = []
+    for p in predictions:
+        used = list(p.used)
+        mask = p.probability >= 0.5
+        raw.append(Counts.of(mask[used], p.truth[used]))
+        kept = clean_up(mask, CleanupSettings(smallest_fraction=1.0))
+        largest.append(Counts.of(kept[used], p.truth[used]))
+    pooled = sum(raw, Counts())
+    return {
+        "dice_mean": float(np.mean([c.dice for c in raw])),
+        "dice_median": float(np.median([c.dice for c in raw])),
+        "dice_mean_largest": float(np.mean([c.dice for c in largest])),
+        "f1": pooled.dice,
+        "recall": pooled.recall,
+    }
+
+
+def _finish(
+    out: Path,
+    network: UNet,
+    intensity: IntensitySettings,
+    training: Any,
+    predictions: Sequence[Prediction],
+) -> str:
+    decision = choose_decision([(p.probability, p.truth) for p in predictions])
+    model = TrainedModel(network.to(torch.device("cpu")), decision, intensity, training)
+    save_model(out, model)
+    with (out / "history.csv").open(newline="") as stream:
+        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    draw_curves(history, out / "curves.png")
+    return _report(out, model, "validation", predictions)
+
+
+def _report(out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]) -> str:
+    record = score(predictions, model.decision)
+    write_json(out / f"metrics_{part}.json", record)
+    title = f"{part}, split by {model.training.split_by}"
+    draw_precision_recall(record, title, out / f"pr_{part}.png")
+    draw_panels(predictions, model.decision, out / f"panels_{part}.png")
+    threshold, cleanup = model.decision.threshold, model.decision.cleanup
+    heading = (
+        f"{out}: {title}; threshold {threshold:g}, components from "
+        f"{cleanup.smallest_fraction:g} of the largest\nResearch use only, not for diagnosis."
+    )
+    return describe_scores(record, heading)

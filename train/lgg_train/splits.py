@@ -1,0 +1,139 @@
+"""Which slices train, validate and test: by patient, by slice, or in folds; kept as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_train.cases import CaseFiles
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How to split. by: patient or slice; fractions of patients (or slices); seed of the draw.
+
+    With `folds`, the patients are dealt into that many groups and `fold` is the test group.
+    """
+
+    by: str = "patient"
+    validation: float = 0.10
+    test: float = 0.16
+    seed: int = 20
+    folds: int | None = None
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by not in ("patient", "slice"):
+            raise UsageError(f"split by {self.by!r}: expected patient or slice")
+        if self.folds is not None and not (self.folds > 1 and 0 <= self.fold < self.folds):
+            raise UsageError(
+                f"fold {self.fold} of {self.folds}: expected 0 <= fold < folds, folds > 1"
+            )
+        if self.folds is not None and self.by == "slice":
+            raise UsageError("folds are by patient; --split-by slice has none")
+
+
+@dataclass(frozen=True)
+class Split:
+    """For each part, the slice numbers used of each patient (indices into the patient's volume)."""
+
+    by: str
+    seed: int
+    parts: dict[str, dict[str, tuple[int, ...]]]
+
+    def patients(self, part: str) -> list[str]:
+        return sorted(self.parts[part])
+
+    def write(self, path: Path) -> None:
+        parts = {p: {k: list(v) for k, v in s.items()} for p, s in self.parts.items()}
+        record = {"schema": 1, "by": self.by, "seed": self.seed, "parts": parts}
+        path.write_text(json.dumps(record, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Split:
+        """Raises InputError for a file that is no split, or whose parts share a slice."""
+        try:
+            record = json.loads(path.read_text())
+            parts = {
+                part: {k: tuple(int(i) for i in v) for k, v in record["parts"][part].items()}
+                for part in PARTS
+            }
+            split = cls(str(record["by"]), int(record["seed"]), parts)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path.name}: not a split file ({error})") from error
+        taken = [(k, i) for s in parts.values() for k, v in s.items() for i in v]
+        if len(taken) != len(set(taken)):
+            raise InputError(f"{path.name}: a slice stands in two parts")
+        return split
+
+
+def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
+    """Divide the patients, stratified by institution, or their slices.
+
+    Raises InputError where a part would be empty.
+    """
+    sizes = {case.patient: len(case.slices) for case in cases}
+    rng = np.random.default_rng(settings.seed)
+    if settings.by == "slice":
+        parts = _deal_slices(sizes, settings, rng)
+    else:
+        groups = _deal_patients(cases, settings, rng)
+        parts = {p: {k: tuple(range(sizes[k])) for k in sorted(g)} for p, g in groups.items()}
+    empty = [part for part in PARTS if not parts[part]]
+    if empty:
+        raise InputError(f"{len(sizes)} patients leave nothing for {' and '.join(empty)}")
+    return Split(settings.by, settings.seed, parts)
+
+
+def _deal_patients(
+    cases: Sequence[CaseFiles], settings: SplitSettings, rng: np.random.Generator
+) -> dict[str, list[str]]:
+    strata: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        strata[case.institution].append(case.patient)
+    members = {name: rng.permutation(sorted(strata[name])).tolist() for name in sorted(strata)}
+    if settings.folds is not None:
+        order = [patient for name in members for patient in members[name]]
+        test = order[settings.fold :: settings.folds]
+    else:
+        test = _take(members, settings.test)
+    rest = {name: [p for p in group if p not in set(test)] for name, group in members.items()}
+    validation = _take(rest, settings.validation * len(cases) / max(1, len(cases) - len(test)))
+    train = [p for group in rest.values() for p in group if p not in set(validation)]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _take(members: dict[str, list[str]], fraction: float) -> list[str]:
+    """That fraction of every group: whole seats first, then the largest remainders."""
+    seats = {name: int(len(group) * fraction) for name, group in members.items()}
+    wanted = round(sum(len(group) for group in members.values()) * fraction)
+    by_remainder = sorted(members, key=lambda name: seats[name] - len(members[name]) * fraction)
+    for name in by_remainder[: wanted - sum(seats.values())]:
+        seats[name] += 1
+    return [patient for name, group in members.items() for patient in group[: seats[name]]]
+
+
+def _deal_slices(
+    sizes: dict[str, int], settings: SplitSettings, rng: np.random.Generator
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    every = [(name, index) for name in sorted(sizes) for index in range(sizes[name])]
+    order = rng.permutation(len(every))
+    test = round(len(every) * settings.test)
+    validation = test + round(len(every) * settings.validation)
+    cuts = {"test": order[:test], "validation": order[test:validation], "train": order[validation:]}
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    for part in PARTS:
+        chosen: dict[str, list[int]] = defaultdict(list)
+        for position in sorted(cuts[part].tolist()):
+            name, index = every[position]
+            chosen[name].append(index)
+        parts[part] = {name: tuple(indices) for name, indices in chosen.items()}
+    return parts

@@ -1,0 +1,93 @@
+"""The U-Net (Ronneberger et al. 2015), in one file.
+
+Two 3x3 convolutions a level, batch normalisation, ReLU; transposed convolutions upwards; skip
+connections by concatenation. Padding keeps the size, so height and width are multiples of
+2 ** depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lgg_runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """features: channels of the first level, doubled at each of `depth` levels below it.
+
+    prior: fraction of tumour pixels that the untrained network predicts, which keeps the loss of
+    the first steps small on data with few tumour pixels.
+    """
+
+    features: int = 16
+    depth: int = 4
+    channels: int = 3
+    prior: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.features < 1 or not 1 <= self.depth <= 4:
+            raise UsageError("expected features >= 1 and a depth of 1 to 4")
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UNet(nn.Module):
+    """Scaled slices to logits.
+
+    forward: (N, channels, H, W) float in 0..1, H and W multiples of 2 ** depth,
+    to (N, 1, H, W) logits; probability is their sigmoid.
+    """
+
+    def __init__(self, settings: UNetSettings):
+        super().__init__()
+        self.settings = settings
+        widths = [settings.features * 2**level for level in range(settings.depth + 1)]
+        inputs = [settings.channels, *widths[:-1]]
+        self.down = nn.ModuleList(_block(i, o) for i, o in zip(inputs, widths, strict=True))
+        self.pool = nn.MaxPool2d(2)
+        rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in rising)
+        self.up = nn.ModuleList(_block(2 * o, o) for _, o in rising)
+        self.head = nn.Conv2d(settings.features, 1, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias, _logit(self.settings.prior))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(self.pool(x) if level else x)  # (N, F * 2**level, H / 2**level, W / 2**level)
+            skips.append(x)
+        skips.pop()
+        for grow, block in zip(self.grow, self.up, strict=True):
+            x = block(torch.cat((skips.pop(), grow(x)), dim=1))
+        logits: torch.Tensor = self.head(x)  # (N, 1, H, W)
+        return logits
+
+
+def scale_slices(slices: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, H, W, 3) to float (N, 3, H, W) in 0..1, the network's input."""
+    return slices.permute(0, 3, 1, 2).float() / 255.0
+
+
+def _logit(probability: float) -> float:
+    return float(torch.logit(torch.tensor(probability)))
