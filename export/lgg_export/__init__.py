@@ -1,0 +1,1 @@
+"""Checkpoint to artifact: the graph, its precision, its contract, and the gate it must pass."""

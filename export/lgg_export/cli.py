@@ -1,0 +1,78 @@
+"""lgg-export: turn a training run into an artifact that is proven equal to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lgg_runtime.terminal import run_command
+
+_PATH = click.Path(path_type=Path)
+
+
+class _RunByDefault(click.Group):
+    """`lgg-export RUN -o FILE` is `lgg-export run RUN -o FILE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("lgg-export", cls=_RunByDefault)
+@click.version_option(package_name="lgg-edge", prog_name="lgg-export")
+def command() -> None:
+    """Checkpoint to artifact: `lgg-export RUN -o model.onnx`. Research use only.
+
+    An artifact that differs from PyTorch beyond its precision's limits is not written (exit 9).
+    """
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("run", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="The artifact, NAME.onnx.")
+@click.option("--precision", type=click.Choice(("fp32", "fp16")), default="fp32")
+@click.option("--weights", type=click.Choice(("fp32", "fp16")), default="fp32",
+              help="How weights are stored; fp16 halves the file, fp32 computes.")  # fmt: skip
+@click.option("--name", default="standard", help="The model's name in its contract.")
+@click.option("--data", type=_PATH, help="Dataset for the gate.  [default: the run's own]")
+def run(run: Path, output: Path, **options: Any) -> None:
+    """Export a training run's folder, the default command."""
+    from lgg_export.artifact import ExportSettings, export_run
+
+    contract, parity = export_run(run, output, ExportSettings(**options))
+    size = output.stat().st_size / 2**20
+    click.echo(
+        f"{output}: {contract.precision}, {size:.1f} MiB\n"
+        f"Parity with PyTorch on {parity.subject} ({parity.slices} slices): largest probability "
+        f"difference {parity.largest_probability_difference:.2g}, flipped pixels "
+        f"{parity.flipped_pixels:.2g}, largest metric difference "
+        f"{parity.largest_metric_difference:.2g}, largest Dice difference of a patient "
+        f"{parity.largest_dice_difference:.2g}\n{contract.intended_use}"
+    )
+
+
+@command.command()
+@click.argument("file", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def inspect(file: Path, as_json: bool) -> None:
+    """Print an artifact's contract."""
+    from lgg_export.artifact import read_contract
+    from lgg_export.inspect import describe_contract
+
+    contract = read_contract(file)
+    if as_json:
+        click.echo(json.dumps(contract.to_json(), indent=1))
+    else:
+        click.echo(describe_contract(contract))
+
+
+def main() -> None:
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The graph of the contract: uint8 slices in, probabilities out, scaling and sigmoid inside."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+
+import onnx
+import onnxslim
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lgg_runtime.contract import INPUT, OUTPUT
+from lgg_runtime.errors import ParityError
+from lgg_train.unet import UNet
+
+OPSET = 18
+SIZE_MULTIPLE = 16
+
+
+class InferenceGraph(nn.Module):
+    """What enters the artifact; the training module carries no export flags.
+
+    forward: (N, H, W, 3) uint8, H and W multiples of 16, to probabilities (N, H, W) float32.
+    Batch normalisation is folded into the convolutions. `dtype` is the arithmetic between.
+    """
+
+    def __init__(self, network: UNet, dtype: torch.dtype):
+        super().__init__()
+        self.network = _fold_normalisation(network).to(dtype)
+        self.dtype = dtype
+
+    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+        x = slices.permute(0, 3, 1, 2).to(self.dtype) / 255.0
+        return torch.sigmoid(self.network(x).float()).squeeze(1)
+
+
+def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
+    """Export, simplify and check; N, H and W are dynamic.
+
+    Raises ParityError if an exported dimension is fixed, which exporters have done in silence.
+    """
+    example = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("N", min=1, max=4096)
+    height, width = (torch.export.Dim(name, min=1, max=512) for name in ("h", "w"))
+    dynamic = {INPUT: {0: batch, 1: SIZE_MULTIPLE * height, 2: SIZE_MULTIPLE * width}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            InferenceGraph(network, dtype).eval(),
+            (example,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=dynamic,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        stream = io.BytesIO()
+        program.save(stream)
+        model = onnxslim.slim(onnx.load_from_string(stream.getvalue()))
+    _name_dimensions(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _fold_normalisation(network: UNet) -> UNet:
+    """A copy whose batch normalisations are folded into the convolutions before them."""
+    folded = copy.deepcopy(network).cpu().eval()
+    for block in (*folded.down, *folded.up):
+        assert isinstance(block, nn.Sequential)
+        for index in range(0, len(block), 3):
+            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])  # type: ignore[type-var]
+            block[index + 1] = nn.Identity()
+    return folded
+
+
+def _name_dimensions(model: onnx.ModelProto) -> None:
+    for value, names in ((model.graph.input[0], "NHW"), (model.graph.output[0], "NHW")):
+        dims = value.type.tensor_type.shape.dim
+        for dim, name in zip(dims, names, strict=False):
+            if dim.HasField("dim_value"):
+                raise ParityError(f"{value.name}: the exporter fixed {name} to {dim.dim_value}")
+            dim.dim_param = name

@@ -1,0 +1,51 @@
+"""A contract as lines for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lgg_runtime.contract import INPUT, OUTPUT, Contract
+
+
+def describe_contract(contract: Contract) -> str:
+    """What the artifact takes, gives, was trained on and measured at."""
+    c = contract
+    multiple = f"multiples of {c.size_multiple}"
+    rows = [
+        ("model", f"{c.name}, {c.precision}, made by lgg-edge {c.tool_version}"),
+        ("input", f"{INPUT}: uint8 [N, H, W, {len(c.channels)}], H and W {multiple}"),
+        ("channels", ", ".join(c.channels)),
+        ("output", f"{OUTPUT}: float32 [N, H, W] in 0..1"),
+        ("threshold", f"{c.threshold:g}"),
+        ("clean-up", f"3-D components from {c.cleanup.smallest_fraction:g} of the largest and "
+                     f"{c.cleanup.smallest_voxels} voxels on"),
+        ("decided by", c.how_decided),
+        ("intensity", f"over the head, each channel: {c.intensity.centre:g} + "
+                      f"{c.intensity.scale:g} z, cut to 8 bits"),
+        ("trained on", f"{c.training.patients} by {c.training.split_by}, "
+                       f"data {c.training.data[:16]}"),
+    ]  # fmt: skip
+    rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
+    if c.parity:
+        rows.append(("parity", _parity(c.parity)))
+    rows += [("licence", c.licence), ("intended use", c.intended_use)]
+    return "\n".join(f"{name:20} {text}" for name, text in rows)
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    pooled, dice = scores["pooled"], scores["per_patient_dice"]
+    return (
+        f"Dice by patient mean {dice['mean']:.4f}, median {dice['median']:.4f} "
+        f"({dice['patients']} patients); pooled F1 {pooled['f1']:.4f}, "
+        f"recall {pooled['recall']:.4f}, precision {pooled['precision']:.4f}, "
+        f"IoU {pooled['iou']:.4f}"
+    )
+
+
+def _parity(parity: dict[str, Any]) -> str:
+    return (
+        f"{parity['subject']}: largest probability difference "
+        f"{parity['largest_probability_difference']:.2g}, flipped pixels "
+        f"{parity['flipped_pixels']:.2g}, largest Dice difference "
+        f"{parity['largest_dice_difference']:.2g}"
+    )

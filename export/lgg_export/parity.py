@@ -1,0 +1,121 @@
+"""Parity: does an artifact give what the PyTorch model gave? Judged here, on arrays alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.errors import ParityError
+from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.volume import Mask, Pixels, Probability
+from lgg_train.decision import Decision
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a precision may differ by: the largest probability difference, the fraction of pixels
+    that fall on the other side of the threshold, and any pooled metric or patient's Dice.
+    """
+
+    probability: float
+    flipped: float
+    metric: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One patient as PyTorch saw it.
+
+    slices: normalised, (S, H, W, 3) uint8; probability and truth: (S, H, W).
+    """
+
+    patient: str
+    slices: Pixels
+    probability: Probability
+    truth: Mask
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The comparison: differences as in `Limits`, and both sides' scores."""
+
+    subject: str
+    patients: int
+    slices: int
+    largest_probability_difference: float
+    flipped_pixels: float
+    largest_metric_difference: float
+    largest_dice_difference: float
+    pytorch: dict[str, Any]
+    artifact: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def summary(self) -> dict[str, Any]:
+        """Without the scores by patient, for the contract."""
+        whole = asdict(self)
+        for side in ("pytorch", "artifact"):
+            whole[side] = without_patients(whole[side])
+        return whole
+
+    def failures(self, limits: Limits) -> list[str]:
+        """Every limit that is exceeded, in words; empty where all hold."""
+        found = {
+            "probability difference": (self.largest_probability_difference, limits.probability),
+            "flipped pixels": (self.flipped_pixels, limits.flipped),
+            "metric difference": (self.largest_metric_difference, limits.metric),
+            "Dice difference of a patient": (self.largest_dice_difference, limits.metric),
+        }
+        return [f"{name} {a:.3g} over {b:.3g}" for name, (a, b) in found.items() if not a <= b]
+
+
+def compare(
+    subject: str,
+    references: Iterable[Reference],
+    run: Callable[[Pixels], Probability],
+    decision: Decision,
+) -> Parity:
+    """Run an artifact on normalised slices and compare it with PyTorch, patient by patient.
+
+    `run` takes (S, H, W, 3) uint8 of any H and W and returns (S, H, W) float32.
+    Raises ParityError where there is nothing to compare or the output is no number.
+    """
+    largest, flipped, pixels, slices = 0.0, 0, 0, 0
+    theirs: dict[str, Counts] = {}
+    ours: dict[str, Counts] = {}
+    for reference in references:
+        found = run(reference.slices)
+        if not np.isfinite(found).all():
+            raise ParityError(f"{subject}: the output is no number")
+        largest = max(largest, float(np.abs(found - reference.probability).max()))
+        sides = [p >= decision.threshold for p in (found, reference.probability)]
+        flipped += int(np.count_nonzero(sides[0] != sides[1]))
+        pixels, slices = pixels + found.size, slices + len(found)
+        theirs[reference.patient] = Counts.of(
+            decision.apply(reference.probability), reference.truth
+        )
+        ours[reference.patient] = Counts.of(decision.apply(found), reference.truth)
+    if not ours:
+        raise ParityError(f"{subject}: no patient to compare on")
+    a, b = summarise(theirs), summarise(ours)
+    return Parity(
+        subject,
+        len(ours),
+        slices,
+        largest,
+        flipped / pixels,
+        max(abs(a["pooled"][k] - b["pooled"][k]) for k in ("iou", "precision", "recall", "f1")),
+        max(abs(theirs[name].dice - ours[name].dice) for name in ours),
+        a,
+        b,
+    )
+
+
+def without_patients(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores with their numbers by patient left out."""
+    dice = {k: v for k, v in scores["per_patient_dice"].items() if k != "by_patient"}
+    return {"pooled": scores["pooled"], "per_patient_dice": dice}

@@ -1,0 +1,59 @@
+"""Precisions of an artifact: what computes in which type, and what the gate allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from lgg_export.graph import build_graph
+from lgg_export.parity import Limits
+from lgg_train.unet import UNet
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a precision is made of a network, and the limits of its gate."""
+
+    build: Callable[[UNet], onnx.ModelProto]
+    limits: Limits
+
+
+def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Halve the file: float32 weights of a graph become float16 with a cast behind each.
+
+    The graph computes in float32 as before, on rounded weights. Raises nothing; the model is
+    changed and returned.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < 16:
+            continue
+        name = tensor.name
+        stored = numpy_helper.from_array(values.astype(np.float16), name + "_fp16")
+        tensor.CopyFrom(stored)
+        casts.append(helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _fp32(network: UNet) -> onnx.ModelProto:
+    return build_graph(network, torch.float32)
+
+
+def _fp16(network: UNet) -> onnx.ModelProto:
+    return build_graph(network, torch.float16)
+
+
+PRECISIONS: dict[str, Precision] = {
+    "fp32": Precision(_fp32, Limits(probability=1e-3, flipped=1e-5, metric=1e-4)),
+    "fp16": Precision(_fp16, Limits(probability=5e-2, flipped=1e-4, metric=1e-3)),
+}
