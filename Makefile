@@ -1,0 +1,83 @@
+# The two paths: dataset to artifact (data, train, export, bench) and slice to mask (demo).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+DATA ?=
+MINUTES ?= 70
+RUN ?= runs/$(if $(filter phantom,$(DATA)),phantom,default)
+MODEL ?= $(RUN)/model.onnx
+TRAIN_OPTIONS ?=
+SHIPPED := train/shipped/standard
+
+# DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
+PHANTOMS := data/phantom
+FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo data train export bench test lint clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@echo
+	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
+	@echo "Research use only, not for diagnosis."
+
+setup: $(VENV)/.dev ## Install everything into .venv
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) -e '.[cpu]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.runtime
+	$(PIP) -e '.[cpu,train,export]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) -e '.[cpu,train,export,tensorboard,dev]'
+	@touch $@
+
+demo: $(VENV)/.runtime ## Segment phantom patients with the shipped model
+	@$(BIN)/lgg-train phantom -o demo/input --patients 3 --slices 20 --seed 7
+	@$(BIN)/lgg-infer demo/input -o demo/output -p --save-heatmap --evaluate
+	@echo "Look at demo/output/kaggle_3m/*/*_overlay.png: the model in red, the truth in green."
+
+data: $(VENV)/.train ## Fetch the public dataset into data/lgg
+	@$(PIP) -e '.[data]' || echo "kagglehub cannot be installed here"
+	@$(BIN)/lgg-train data -o data/lgg
+
+$(PHANTOMS): $(VENV)/.runtime
+	$(BIN)/lgg-train phantom -o $@ --patients 40 --slices 24
+
+train: $(VENV)/.train $(if $(filter phantom,$(DATA)),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
+	@test -d "$(FOLDER)" || { echo "No data: 'make data' fetches the public dataset, DATA=FOLDER \
+	uses yours, DATA=phantom makes phantoms."; exit 4; }
+	$(BIN)/lgg-train train --data $(FOLDER) --out $(RUN) --minutes $(MINUTES) $(TRAIN_OPTIONS)
+	$(BIN)/lgg-train evaluate $(RUN) --data $(FOLDER)
+
+export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity gate
+	$(BIN)/lgg-export $(RUN) -o $(MODEL)
+	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
+
+bench: $(VENV)/.train ## Measure parity on test patients and latency of the shipped model
+	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-fp16.onnx --precision fp16 $(if $(DATA),--data $(FOLDER))
+	$(BIN)/lgg-bench parity $(SHIPPED) runtime/lgg_runtime/weights/standard.onnx runs/bench/standard-fp16.onnx \
+	  $(if $(DATA),--data $(FOLDER)) -o runs/bench/parity.json
+	$(BIN)/lgg-bench latency runtime/lgg_runtime/weights/standard.onnx --run $(SHIPPED) -o runs/bench/latency.json
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove what demo and tests leave; runs and data stay
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
