@@ -21,6 +21,11 @@ class LggError(Exception):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """A name as it may stand in a message: what would break the line or the terminal, escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 class UsageError(LggError):
     """An option, or a combination of options, that cannot be honoured."""
 

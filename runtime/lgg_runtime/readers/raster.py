@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.header import (
     PNG_PIXEL_CHUNKS,
     PNG_SIGNATURE,
@@ -28,13 +28,8 @@ from lgg_runtime.readers.header import (
 from lgg_runtime.readers.tiff import Layout, read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
-_SUFFIX_FORMATS = {
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-}
+_SUFFIX_FORMATS = dict.fromkeys((".tif", ".tiff"), "TIFF") | {".png": "PNG"}
+_SUFFIX_FORMATS |= dict.fromkeys((".jpg", ".jpeg"), "JPEG")
 SUFFIXES = frozenset(_SUFFIX_FORMATS)  # in lower case
 DEFAULT_LIMITS = Limits()
 
@@ -109,11 +104,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{_printable(path.name or str(path))}: {error}") from error
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+        raise InputError(f"{printable(path.name or str(path))}: {error}") from error
 
 
 def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
@@ -237,7 +228,7 @@ def _finish_tiff(pixels: Pixels, layout: Layout, colour: str) -> Pixels:
 
 def _notes(path: Path, header: Header) -> tuple[str, ...]:
     suffix = path.suffix.lower()
-    shown = f"suffix {_printable(suffix)}" if suffix else "no suffix"
+    shown = f"suffix {printable(suffix)}" if suffix else "no suffix"
     content = header.format.removeprefix("Big")
     said = f"{header.bits}-bit samples scaled to 0..255"
     recorded = (

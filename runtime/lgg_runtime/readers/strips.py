@@ -25,7 +25,6 @@ _NEWEST_ENTRY = np.arange(4096 - _FIRST_ENTRY + 1) + _FIRST_ENTRY - 1
 _WIDTHS = 9 + np.searchsorted((510, 1022, 2046), _NEWEST_ENTRY)
 _ENDS = np.cumsum(_WIDTHS)
 _MASKS = (1 << _WIDTHS) - 1
-_MAX_OPENCV_WIDTH = 2**20
 _DAMAGED = "TIFF is damaged: a strip or tile does not follow its compression; copy the file again"
 
 
@@ -74,7 +73,7 @@ def expand_lzw_by_opencv(data: memoryview, wanted: int) -> bytes | None:
     short or wrong; for 8 bits it asks for a picture, which is given whatever happened.
     """
     width = wanted // 2
-    if wanted % 2 or width > _MAX_OPENCV_WIDTH:
+    if wanted % 2:
         return None
     # Width, height, bits, LZW, black is zero, strip offset, samples, rows a strip, strip length.
     values = (width, 1, 16, 5, 1, 122, 1, 1, len(data))

@@ -1,0 +1,208 @@
+"""TIFF files of every layout against the array that tifffile or OpenCV was given to write."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.tiff import read_directory, read_pixels
+
+PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
+RANDOM = np.random.default_rng(3)
+RGB = RANDOM.integers(0, 256, (37, 50, 3), dtype=np.uint8)
+GREY = np.ascontiguousarray(RGB[..., 0])
+
+
+def written(pixels: np.ndarray, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    container = {name: options.pop(name) for name in ("bigtiff", "byteorder") if name in options}
+    with tifffile.TiffWriter(buffer, **container) as writer:
+        writer.write(pixels, **{"photometric": "rgb", **options})
+    return buffer.getvalue()
+
+
+def value_place(data: bytes, tag: int) -> int:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        return file.pages.first.tags[tag].valueoffset
+
+
+def patched(data: bytes, tag: int, form: str, *values: int) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into(form, changed, value_place(data, tag), *values)
+    return bytes(changed)
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    directory, _ = read_directory(data)
+    bits, samples = directory.one(258, 1), directory.one(277, 1)
+    layout = directory.layout(directory.one(256), directory.one(257), samples, bits)
+    return read_pixels(data, layout)
+
+
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"byteorder": ">"},
+    {"bigtiff": True},
+    {"bigtiff": True, "byteorder": ">"},
+    {"rowsperstrip": 1},
+    {"rowsperstrip": 10},
+    {"tile": (16, 16)},
+    {"tile": (16, 32), "byteorder": ">"},
+    {"tile": (128, 64)},
+    {"compression": "zlib"},
+    {"compression": "zlib", "predictor": True},
+    {"compression": "zlib", "rowsperstrip": 10, "predictor": True},
+    {"compression": "zlib", "tile": (16, 16), "predictor": True},
+]
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+def test_rgb_of_every_layout_is_read(options: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(pixels_of(written(RGB, **options)), RGB)
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+def test_planes_of_every_layout_are_read(options: dict[str, Any]) -> None:
+    planes = np.ascontiguousarray(RGB.transpose(2, 0, 1))
+    data = written(planes, planarconfig="separate", **options)
+    np.testing.assert_array_equal(pixels_of(data), RGB)
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+def test_grey_of_every_layout_is_read(options: dict[str, Any]) -> None:
+    data = written(GREY, photometric="minisblack", **options)
+    np.testing.assert_array_equal(pixels_of(data)[..., 0], GREY)
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8, 32946, 32773])
+@pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (255, 257), (64, 64)])
+def test_what_opencv_writes_is_read(
+    compression: int, predictor: int, size: tuple[int, int]
+) -> None:
+    pixels = np.resize(RGB, (*size, 3))
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, compression, PREDICTOR, predictor]
+    done, file = cv2.imencode(".tif", pixels[..., ::-1], options)
+    assert done
+    np.testing.assert_array_equal(pixels_of(file.tobytes()), pixels)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_samples_of_few_bits_keep_their_values(bits: int) -> None:
+    # Rows of 9 samples end in the middle of a byte, as rows of a TIFF do.
+    values = RANDOM.integers(0, 2**bits, (5, 9), dtype=np.uint8)
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in values]
+    width = -(-9 * bits // 8)
+    packed = b"".join(int(row.ljust(width * 8, "0"), 2).to_bytes(width, "big") for row in rows)
+    container = written(np.frombuffer(packed, np.uint8).reshape(5, width), photometric=1)
+    data = patched(patched(container, 258, "<H", bits), 256, "<I", 9)
+    np.testing.assert_array_equal(pixels_of(data)[..., 0], values)
+
+
+def test_pages_are_counted() -> None:
+    data = written(np.stack([RGB] * 3))
+    assert read_directory(data)[1] == 3
+
+
+def test_no_more_pages_are_counted_than_a_limit() -> None:
+    assert read_directory(chained(65_535))[1] == 65_535
+    with pytest.raises(InputError, match="expected one page, found more than 65535; split it"):
+        read_directory(chained(65_536))
+
+
+def test_a_predictor_without_its_compression_is_ignored() -> None:
+    np.testing.assert_array_equal(pixels_of(with_field(317, 2)), RGB)
+
+
+def looping() -> bytes:
+    data = bytearray(written(RGB))
+    start = struct.unpack_from("<I", data, 4)[0]
+    entries = struct.unpack_from("<H", data, start)[0]
+    struct.pack_into("<I", data, start + 2 + 12 * entries, start)
+    return bytes(data)
+
+
+def without_entries() -> bytes:
+    data = bytearray(written(RGB))
+    struct.pack_into("<H", data, struct.unpack_from("<I", data, 4)[0], 0)
+    return bytes(data)
+
+
+def big_with_offsets_of_4() -> bytes:
+    data = bytearray(written(RGB, bigtiff=True))
+    struct.pack_into("<H", data, 4, 4)
+    return bytes(data)
+
+
+def with_field(tag: int, value: int) -> bytes:
+    """A field in the place of the resolution unit."""
+    data = bytearray(written(RGB))
+    struct.pack_into("<HHIH", data, value_place(bytes(data), 296) - 8, tag, 3, 1, value)
+    return bytes(data)
+
+
+def chained(pages: int) -> bytes:
+    """Directories of one field each, one after the other."""
+    starts = range(8, 8 + 18 * pages, 18)
+    following = [*starts[1:], 0]
+    page = struct.Struct("<HHHIII")
+    return struct.pack("<2sHI", b"II", 42, 8) + b"".join(
+        page.pack(1, 256, 4, 1, 1, start) for start in following
+    )
+
+
+PLAIN = written(RGB)
+STRIPS = written(RGB, rowsperstrip=10)
+PACKED = written(RGB, compression="zlib", predictor=True)
+REMEDY = "save it uncompressed, or with LZW or deflate"
+BROKEN = [
+    (looping(), "its list of pages loops; export it again"),
+    (without_entries(), "a directory of 0 entries; copy the file again"),
+    (big_with_offsets_of_4(), "BigTIFF offsets are not of 8 bytes"),
+    (PLAIN[:7], "its directory lies outside the file; copy the file again"),
+    (PLAIN[:4] + b"\xff" * 4 + PLAIN[8:], "its directory lies outside the file"),
+    (patched(PLAIN, 273, "<I", len(PLAIN)), "a strip or tile ends outside the file"),
+    (patched(PLAIN, 278, "<H", 1), "expected 37 strips or tiles, found 1 offsets and 1 lengths"),
+    (patched(PLAIN, 278, "<H", 0), "a strip or tile of no size"),
+    (patched(PLAIN, 279, "<I", 5000), "strip or tile 0 gives 5000 of 5550 bytes"),
+    (patched(PLAIN, 279, "<I", 0), "strip or tile 0 gives 0 of 5550 bytes"),
+    (patched(PACKED, 279, "<I", 900), "strip or tile 0 gives"),
+    (patched(PLAIN, 259, "<H", 7), f"TIFF compression JPEG is not read; {REMEDY}"),
+    (patched(PLAIN, 259, "<H", 4), f"TIFF compression CCITT T.6 is not read; {REMEDY}"),
+    (patched(PLAIN, 259, "<H", 50000), f"TIFF compression ZSTD is not read; {REMEDY}"),
+    (patched(PLAIN, 259, "<H", 4711), f"TIFF compression 4711 is not read; {REMEDY}"),
+    (patched(PACKED, 317, "<H", 3), f"TIFF predictor 3 for 8-bit samples is not read; {REMEDY}"),
+    (with_field(266, 2), f"TIFF fill order 2 is not read; {REMEDY}"),
+    (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
+]
+
+
+@pytest.mark.parametrize(("data", "reason"), BROKEN, ids=[reason for _, reason in BROKEN])
+def test_a_broken_or_unread_file_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        pixels_of(data)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", [256, 257, 273, 279])
+def test_a_missing_field_is_refused(tag: int) -> None:
+    place = value_place(PLAIN, tag) - 8
+    data = PLAIN[:place] + struct.pack("<H", 60_000) + PLAIN[place + 2 :]
+    with pytest.raises(InputError, match=f"field {tag} is missing|expected 1 strips or tiles"):
+        pixels_of(data)
+
+
+def test_a_field_of_too_many_values_is_refused() -> None:
+    # 8 MiB of strip offsets: each would be a Python number before any could be checked.
+    data = bytearray(PLAIN + bytes(2**23))
+    place = value_place(PLAIN, 273) - 8
+    struct.pack_into("<HHII", data, place, 273, 3, 2**22, len(PLAIN))
+    with pytest.raises(InputError, match="field 273 has 4194304 values; at most 1048576"):
+        pixels_of(bytes(data))
