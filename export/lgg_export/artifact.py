@@ -13,7 +13,7 @@ import onnx
 
 from lgg_export.golden import make_golden
 from lgg_export.parity import Limits, Parity, Reference, compare, without_patients
-from lgg_export.precision import PRECISIONS, store_weights_as_fp16
+from lgg_export.precision import PRECISIONS, limits_of, store_weights_as_fp16
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
@@ -48,9 +48,13 @@ class ExportSettings:
             raise UsageError("fp16 arithmetic stores fp16 weights already; leave --weights out")
 
     @property
+    def described(self) -> str:
+        """The precision as the contract states it."""
+        return self.precision + (" with fp16 weights" if self.weights == "fp16" else "")
+
+    @property
     def limits(self) -> Limits:
-        rounded = self.weights == "fp16" or self.precision == "fp16"
-        return PRECISIONS["fp16" if rounded else self.precision].limits
+        return limits_of(self.described)
 
 
 def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contract, Parity]:
@@ -70,8 +74,11 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
         trial.write_bytes(_with_contract(graph, contract))
         backend = load_backend(trial, BackendSettings("cpu", available_cores()))
         subject, references = open_references(run, model, settings.data)
-        parity = compare(subject, references, in_batches(backend), model.decision)
-        golden = make_golden(backend.run, settings.limits.probability)
+        try:
+            parity = compare(subject, references, in_batches(backend), model.decision)
+            golden = make_golden(backend.run, settings.limits.probability)
+        except ModelError as error:
+            raise ParityError(f"{output.name} is not written: {error} ({subject})") from error
     if failures := parity.failures(settings.limits):
         raise ParityError(f"{output.name} is not written: {'; '.join(failures)} ({subject})")
     contract = replace(contract, parity=parity.summary(), golden=golden)
@@ -109,7 +116,7 @@ def open_references(
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract of an ONNX file. Raises ModelError where there is none."""
+    """The contract of an ONNX file. Raises ModelError where there is none, or a damaged one."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except FileNotFoundError as error:
@@ -120,7 +127,10 @@ def read_contract(path: Path) -> Contract:
     held = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in held:
         raise ModelError(f"{path.name}: no contract in its metadata")
-    return Contract.loads(held[METADATA_KEY])
+    try:
+        return Contract.loads(held[METADATA_KEY])
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
 
 
 def _references(model: TrainedModel, chosen: list[CaseFiles]) -> Iterator[Reference]:
@@ -143,10 +153,9 @@ def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contr
         for part in ("validation", "test")
         if (run / f"metrics_{part}.json").is_file()
     }
-    stored = " with fp16 weights" if settings.weights == "fp16" else ""
     return Contract(
         name=settings.name,
-        precision=settings.precision + stored,
+        precision=settings.described,
         threshold=model.decision.threshold,
         intensity=model.intensity,
         cleanup=model.decision.cleanup,

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lgg_export.graph import build_graph
 from lgg_export.parity import Limits
+from lgg_runtime.errors import ModelError
 from lgg_train.unet import UNet
 
 
@@ -57,3 +58,14 @@ PRECISIONS: dict[str, Precision] = {
     "fp32": Precision(_fp32, Limits(probability=1e-3, flipped=1e-5, metric=1e-4)),
     "fp16": Precision(_fp16, Limits(probability=5e-2, flipped=1e-4, metric=1e-3)),
 }
+
+
+def limits_of(precision: str) -> Limits:
+    """The limits for a contract's precision; float16 weights round as float16 arithmetic does.
+
+    Raises ModelError for a precision that is not in the table.
+    """
+    name = "fp16" if precision == "fp32 with fp16 weights" else precision
+    if name not in PRECISIONS:
+        raise ModelError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}")
+    return PRECISIONS[name].limits

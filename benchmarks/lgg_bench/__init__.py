@@ -1,0 +1,1 @@
+"""Measurements of artifacts against the PyTorch model, each with the machine that it ran on."""

@@ -1,0 +1,30 @@
+"""The artifacts of a measurement: what to call them, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from lgg_runtime.errors import ModelError, UsageError
+
+
+def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by a label for tables: the file's name, or the path where names collide.
+
+    Raises UsageError for a file given twice, ModelError for one that is not there.
+    """
+    names = Counter(path.name for path in paths)
+    labels = {path.name if names[path.name] == 1 else str(path): path for path in paths}
+    if len(labels) < len(paths):
+        raise UsageError("an artifact is given twice")
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model")
+    return labels
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,115 @@
+"""lgg-bench: measure artifacts against the PyTorch model, and print what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lgg_runtime.terminal import run_command
+
+_PATH = click.Path(path_type=Path)
+_ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
+_OUTPUT = click.option("-o", "--output", type=_PATH, help="Write the measurement, NAME.json.")
+_PROVIDER = click.option("--provider", "--device", type=click.Choice(("cpu", "cuda")),
+                         default="cpu", help="Where the artifacts run.")  # fmt: skip
+_NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
+
+
+@click.group("lgg-bench")
+@click.version_option(package_name="lgg-edge", prog_name="lgg-bench")
+def command() -> None:
+    """Measure artifacts against the PyTorch model. Research use only, not for diagnosis."""
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("run", type=_PATH)
+@_ARTIFACTS
+@click.option("--data", type=_PATH, help="Folder kaggle_3m, or one that holds it.  [default: the "
+              "run's own]")  # fmt: skip
+@click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
+              default="test")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+@_PROVIDER
+@_OUTPUT
+@_NO_PROGRESS
+def parity(
+    run: Path,
+    artifacts: tuple[Path, ...],
+    data: Path | None,
+    part: str,
+    limit: int | None,
+    provider: str,
+    output: Path | None,
+    no_progress: bool,
+) -> None:
+    """Quality of a run's network and of its artifacts on test patients, with a verdict each.
+
+    Ends with exit code 9 where an artifact differs beyond its precision's limits.
+    """
+    from lgg_bench.parity import ParitySettings, measure_parity, require_parity
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    settings = ParitySettings(part, data, limit, provider)
+    record = measure_parity(run, artifacts, settings, not no_progress)
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+    require_parity(record)
+
+
+@command.command(context_settings={"show_default": True})
+@_ARTIFACTS
+@click.option("--run", type=_PATH, help="A training run, to time PyTorch beside.")
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
+              help="Slices of a call; give it again for more.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), multiple=True,
+              help="Computing threads; give it again for more.  [default: all cores]")  # fmt: skip
+@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")
+@_PROVIDER
+@_OUTPUT
+@_NO_PROGRESS
+def latency(
+    artifacts: tuple[Path, ...],
+    run: Path | None,
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    size: int,
+    rounds: int,
+    provider: str,
+    output: Path | None,
+    no_progress: bool,
+) -> None:
+    """Milliseconds a slice, cold and warm, by batch and threads; all subjects take turns."""
+    from lgg_bench.latency import LatencySettings, measure_latency
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+    from lgg_bench.timing import TimingSettings
+
+    check_output(output)
+    settings = LatencySettings(batches, threads, size, provider, TimingSettings(rounds))
+    record = measure_latency(artifacts, run, settings, not no_progress)
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+
+
+@command.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
+def table(files: tuple[Path, ...]) -> None:
+    """Print recorded measurements as Markdown."""
+    from lgg_bench.record import Record
+    from lgg_bench.tables import describe_record
+
+    click.echo("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
+
+
+def main() -> None:
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Latency: milliseconds a slice by batch and threads, of artifacts and of PyTorch beside them.
+
+All subjects of one configuration are timed in turn (see timing), end to end from uint8 slices to
+probabilities as arrays. The slices are a phantom's middle ones, normalised as the runtime does.
+Needs no PyTorch unless a run is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.machine import count, describe_machine
+from lgg_bench.record import Record
+from lgg_bench.slices import phantom_slices
+from lgg_bench.table import Table
+from lgg_bench.timing import (
+    Clock,
+    TimingSettings,
+    compare_seconds,
+    start_cold,
+    summarise_seconds,
+    time_in_turn,
+)
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.cores import available_cores
+from lgg_runtime.errors import UsageError
+from lgg_runtime.volume import Pixels, Probability
+from lgg_train.extras import needs_extra
+
+EAGER = {"PyTorch NCHW": "NCHW", "PyTorch channels_last": "channels_last"}
+BUSY = 0.5
+Run = Callable[[Pixels], Probability]
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """batches: slices of a call; threads: of the computation, empty for all cores; size: height
+    and width of a slice, a multiple of 16; provider: cpu or cuda.
+    """
+
+    batches: tuple[int, ...] = (1, 8)
+    threads: tuple[int, ...] = ()
+    size: int = 256
+    provider: str = "cpu"
+    timing: TimingSettings = field(default_factory=TimingSettings)
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1 or min(self.threads, default=1) < 1:
+            raise UsageError("expected batches and threads of at least 1")
+        if any(len(set(given)) < len(given) for given in (self.batches, self.threads)):
+            raise UsageError("a batch or a thread count is given twice")
+        if self.size % 16:
+            raise UsageError(f"size {self.size}: expected a multiple of 16")
+
+    def to_json(self) -> dict[str, Any]:
+        timing = self.timing
+        return {
+            "batches": list(self.batches),
+            "threads": list(self.threads or (available_cores(),)),
+            "size": self.size,
+            "provider": self.provider,
+            "rounds": timing.rounds,
+            "calls": timing.calls,
+            "rest_s": timing.rest_s,
+        }
+
+
+def measure_latency(
+    artifacts: Sequence[Path],
+    run: Path | None,
+    settings: LatencySettings,
+    progress: bool = False,
+    clock: Clock | None = None,
+) -> Record:
+    """Time every artifact, and the run's network in two layouts, in every configuration.
+
+    Results: `artifacts`, label to precision and digest; `rows`, one for each configuration and
+    subject. Cold times are those of a running program whose files the system has read before.
+    Raises ModelError, ProviderError, and MissingExtraError where a run is given without PyTorch.
+    """
+    machine = describe_machine()
+    files = label_artifacts(artifacts)
+    described = {label: _describe(path, settings.provider) for label, path in files.items()}
+    plain = settings.to_json()
+    slices = phantom_slices(max(settings.batches), settings.size)
+    configurations = [(t, b) for t in plain["threads"] for b in settings.batches]
+    subjects = len(files) + (len(EAGER) if run else 0)
+    turns = len(configurations) * subjects * settings.timing.rounds
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=turns, unit="turn", disable=None if progress else True, leave=False) as bar:
+        for threads, batch in configurations:
+            loads = _loads(files, run, threads, settings.provider)
+            with _threads(run, threads):
+                found = _measure(
+                    loads, slices[:batch], settings.timing, clock or Clock(), bar.update
+                )
+            rows += [{"threads": threads, "batch": batch, **row} for row in found]
+    return Record("latency", plain, machine, {"artifacts": described, "rows": rows})
+
+
+def _measure(
+    loads: Mapping[str, Callable[[], Run]],
+    slices: Pixels,
+    timing: TimingSettings,
+    clock: Clock,
+    advance: Callable[[], object],
+) -> list[dict[str, Any]]:
+    """One configuration: a row for each subject; PyTorch's, where there is one, come first."""
+    calls: dict[str, Callable[[], Probability]] = {}
+    outputs: dict[str, Probability] = {}
+    cold: dict[str, Any] = {}
+    for name, load in loads.items():
+        bound = partial(_bind, load, slices)
+        calls[name], outputs[name], first = start_cold(bound, timing.rest_s, clock)
+        cold[name] = first.to_json()
+    seconds = time_in_turn(calls, timing, clock, advance)
+    references = [name for name in EAGER if name in loads]
+    return [
+        {
+            "subject": name,
+            "cold": cold[name],
+            **summarise_seconds(seconds[name], len(slices)),
+            "times_faster_than": {
+                reference: compare_seconds(seconds[reference], seconds[name]).to_json()
+                for reference in references
+                if reference != name
+            },
+            "largest_difference_from": {
+                reference: float(np.abs(outputs[name] - outputs[reference]).max())
+                for reference in references[:1]
+                if reference != name
+            },
+        }
+        for name in loads
+    ]
+
+
+def _bind(load: Callable[[], Run], slices: Pixels) -> Callable[[], Probability]:
+    return partial(load(), slices)
+
+
+def _loads(
+    files: Mapping[str, Path], run: Path | None, threads: int, provider: str
+) -> dict[str, Callable[[], Run]]:
+    loads: dict[str, Callable[[], Run]] = {}
+    if run is not None:
+        with needs_extra("train"):
+            from lgg_bench.eager import load_eager
+        for name, layout in EAGER.items():
+            loads[name] = partial(load_eager, run, layout, provider)
+    for label, path in files.items():
+        loads[label] = partial(_load_artifact, path, threads, provider)
+    return loads
+
+
+def _load_artifact(path: Path, threads: int, provider: str) -> Run:
+    return load_backend(path, BackendSettings(provider, threads)).run
+
+
+def _threads(run: Path | None, threads: int) -> AbstractContextManager[None]:
+    if run is None:
+        return nullcontext()
+    from lgg_bench.eager import torch_threads
+
+    return torch_threads(threads)
+
+
+def _describe(path: Path, provider: str) -> dict[str, str]:
+    contract = load_backend(path, BackendSettings(provider, 1)).contract
+    return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
+
+
+def tabulate(record: Record) -> list[Table]:
+    """A table for each thread count and batch, its rows in the order of measurement."""
+    settings, rows = record.settings, record.results["rows"]
+    tables = []
+    for threads in settings["threads"]:
+        for batch in settings["batches"]:
+            chosen = [r for r in rows if (r["threads"], r["batch"]) == (threads, batch)]
+            title = f"Milliseconds a slice: {count(threads, 'thread')}, batch {batch}"
+            tables.append(_table(chosen, title, record))
+    return [*tables[:-1], replace(tables[-1], notes=_notes(record))]
+
+
+def _table(rows: Sequence[dict[str, Any]], title: str, record: Record) -> Table:
+    references = [row["subject"] for row in rows if row["subject"] in EAGER]
+    header = ["", "p50 ms", "p90 ms", "p99 ms", "slices/s", "cold ms"]
+    cells = [
+        [
+            _label(row["subject"], record),
+            *(f"{row['ms_per_slice'][p]:.1f}" for p in ("p50", "p90", "p99")),
+            f"{row['slices_per_second']:.1f}",
+            f"{row['cold']['load_ms'] + row['cold']['first_ms']:.0f}",
+            *(_ratio(row["times_faster_than"].get(name)) for name in references),
+        ]
+        for row in rows
+    ]
+    return Table(title, [*header, *(f"x {EAGER[name]}" for name in references)], cells)
+
+
+def _label(subject: str, record: Record) -> str:
+    known = record.results["artifacts"].get(subject)
+    return f"{subject} ({known['precision']})" if known else subject
+
+
+def _ratio(spread: dict[str, float] | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread['median']:.2f} ({spread['low']:.2f}-{spread['high']:.2f})"
+
+
+def _notes(record: Record) -> list[str]:
+    settings, rows = record.settings, record.results["rows"]
+    size, cores = settings["size"], record.machine["cores"]
+    lines = [
+        f"p50, p90, p99: of one slice of {size} x {size}, from uint8 to probability, warm; "
+        f"{rows[0]['calls']} calls each, taking turns in {count(settings['rounds'], 'round')}.",
+        "cold: loading and the first call, the whole batch, once. PyTorch: eager, fp32.",
+    ]
+    if any(row["times_faster_than"] for row in rows):
+        lines.append(
+            "x: how many times faster than PyTorch in that layout, in the same round; "
+            "median (quartiles)."
+        )
+    largest: dict[str, float] = {}
+    for row in rows:
+        for difference in row["largest_difference_from"].values():
+            if row["subject"] in record.results["artifacts"]:
+                largest[row["subject"]] = max(largest.get(row["subject"], 0.0), difference)
+    if largest:
+        found = ", ".join(f"{name} {value:.2g}" for name, value in largest.items())
+        lines.append(f"Largest probability difference from PyTorch on these slices: {found}.")
+    if max(settings["threads"]) > cores:
+        lines.append(f"Only {count(cores, 'core')} for this process: more threads share them.")
+    if (record.machine["load"] or 0) > BUSY:
+        lines.append(
+            f"The machine was busy before the start (load {record.machine['load']:g}): other "
+            "programs slow some calls down; repeat on a quiet one."
+        )
+    return lines

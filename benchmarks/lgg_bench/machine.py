@@ -1,0 +1,107 @@
+"""This machine as a measurement must quote it: processor, memory, system, versions; no names."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.cores import available_cores
+
+_CPUINFO = Path("/proc/cpuinfo")
+# What decides which kernels an engine takes: x86 first, ARM after it.
+FEATURES = (
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
+    "amx_int8", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+PACKAGES = (
+    "lgg-edge", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu",
+    "onnxruntime-openvino", "openvino", "torch",
+)  # fmt: skip
+
+
+def describe_machine(cpuinfo: Path = _CPUINFO) -> dict[str, Any]:
+    """What stands in a record, described before the measurement begins.
+
+    cores: those that this process may use; load: running processes, as a mean over the last
+    minute, which tells whether others had a share of the machine; None where it is not known.
+    """
+    model, features = read_cpuinfo(cpuinfo)
+    return {
+        "cpu": model or platform.processor() or platform.machine(),
+        "features": features,
+        "cores": available_cores(),
+        "memory_gib": _memory_gib(),
+        "load": _load(),
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": installed_versions(),
+    }
+
+
+def read_cpuinfo(path: Path = _CPUINFO) -> tuple[str | None, list[str]]:
+    """The processor's name and those of its instruction sets that are in FEATURES.
+
+    None and an empty list where the system has no such file. On ARM the board's name stands in
+    for the processor's.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None, []
+    pairs = [
+        (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)
+    ]
+    # The first processor's entry, but the board's line, which comes last.
+    held = dict(reversed(pairs))
+    flags = set((held.get("flags") or held.get("Features") or "").split())
+    model = held.get("model name") or held.get("Model")
+    return model, [name for name in FEATURES if name in flags]
+
+
+def installed_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions by package; one that is not installed is left out."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def summarise_machine(machine: dict[str, Any]) -> str:
+    """One line for a person."""
+    features = " ".join(machine["features"]) or "no known vector extension"
+    memory = machine["memory_gib"]
+    parts = [
+        f"{machine['cpu']}, {count(machine['cores'], 'core')} ({features})",
+        *([] if memory is None else [f"{memory:g} GiB"]),
+        machine["os"],
+        f"Python {machine['python']}",
+        *(f"{name} {number}" for name, number in machine["versions"].items()),
+    ]
+    return ", ".join(parts)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 core`, `2 cores`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _load() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # not on this operating system
+        return None
+
+
+def _memory_gib() -> float | None:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on this operating system
+        return None
+    return round(size / 2**30, 1)

@@ -1,0 +1,222 @@
+"""Parity: do artifacts find on the test patients what the PyTorch model finds?
+
+PyTorch predicts once, in float32; each artifact answers on the same normalised slices and is
+judged by its precision's limits, the same that the export's gate holds it to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.machine import describe_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_runtime.backends import Backend, BackendSettings, load_backend
+from lgg_runtime.contract import Contract
+from lgg_runtime.cores import available_cores
+from lgg_runtime.errors import ModelError, ParityError, UsageError
+from lgg_runtime.metrics import Counts, summarise
+from lgg_train.extras import needs_extra
+
+if TYPE_CHECKING:
+    from lgg_export.parity import Reference
+    from lgg_train.run import TrainedModel
+
+PYTORCH = "PyTorch"
+_POOLED = ("iou", "recall", "precision", "f1")
+_KEPT = (
+    "largest_probability_difference",
+    "flipped_pixels",
+    "largest_metric_difference",
+    "largest_dice_difference",
+    "artifact",
+)
+
+
+@dataclass(frozen=True)
+class ParitySettings:
+    """part: of the run's split; data: None for the dataset that the run was trained on; limit:
+    the first patients only; provider: where the artifacts run; batch: slices of a call.
+    """
+
+    part: str = "test"
+    data: Path | None = None
+    limit: int | None = None
+    provider: str = "cpu"
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or (self.limit is not None and self.limit < 1):
+            raise UsageError("expected a batch and a limit of at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "split": self.part,
+            "limit": self.limit,
+            "provider": self.provider,
+            "batch": self.batch,
+        }
+
+
+def measure_parity(
+    run: Path, artifacts: Sequence[Path], settings: ParitySettings, progress: bool = False
+) -> Record:
+    """Compare every artifact with the run's network. No patient's name enters the record.
+
+    Results: `subject`, what it was measured on, in words; `slices`; `threshold`; `pytorch`, its
+    scores; `artifacts`, one row each with its limits, its `failures` in words, and `parity`, None
+    where the output was no probability. Raises InputError for data that do not fit the run,
+    ModelError or ProviderError for an artifact that cannot be loaded.
+    """
+    with needs_extra("export"):
+        from lgg_export.artifact import open_references
+        from lgg_train.run import load_model
+
+    machine = describe_machine()
+    files = label_artifacts(artifacts)
+    chosen = BackendSettings(settings.provider, available_cores())
+    backends = {label: load_backend(path, chosen) for label, path in files.items()}
+    model = load_model(run)
+    subject, stream = open_references(run, model, settings.data, settings.part)
+    hidden = None if progress else True  # None: hidden where standard error is no terminal
+    bar = tqdm(islice(stream, settings.limit), PYTORCH, unit="patient", disable=hidden, leave=False)
+    references = list(bar)
+    if settings.limit is not None:
+        subject = f"the first {len(references)} of {subject}"
+    rows = []
+    for label, backend in backends.items():
+        watched = tqdm(references, label, unit="patient", disable=hidden, leave=False)
+        row = judge_artifact(backend, model, (subject, watched), settings.batch)
+        rows.append({"artifact": label, "sha256": digest_file(files[label]), **row})
+    results = {
+        "subject": subject,
+        "slices": sum(len(reference.slices) for reference in references),
+        "threshold": model.decision.threshold,
+        "training_data": model.training.data,
+        "pytorch": _score(references, model),
+        "artifacts": rows,
+    }
+    return Record("parity", settings.to_json(), machine, results)
+
+
+def judge_artifact(
+    backend: Backend,
+    model: TrainedModel,
+    references: tuple[str, Iterable[Reference]],
+    batch: int,
+) -> dict[str, Any]:
+    """One artifact's row: what it is, its limits, its failures, and the comparison."""
+    from lgg_export.artifact import in_batches
+    from lgg_export.parity import compare
+    from lgg_export.precision import limits_of
+
+    contract = backend.contract
+    limits = limits_of(contract.precision)
+    failures = contract_differences(contract, model)
+    parity = None
+    try:
+        found = compare(*references, in_batches(backend, batch), model.decision)
+        failures += found.failures(limits)
+        summary = found.summary()
+        parity = {key: summary[key] for key in _KEPT}
+    except (ModelError, ParityError) as error:  # no probabilities: a verdict, not the end
+        failures.append(str(error))
+    return {
+        "precision": contract.precision,
+        "provider": backend.provider,
+        "limits": asdict(limits),
+        "failures": failures,
+        "parity": parity,
+    }
+
+
+def contract_differences(contract: Contract, model: TrainedModel) -> list[str]:
+    """What the contract says otherwise than the run; hosts decide by the contract alone."""
+    pairs = {
+        "threshold": (contract.threshold, model.decision.threshold),
+        "clean-up": (contract.cleanup, model.decision.cleanup),
+        "intensity": (contract.intensity, model.intensity),
+        "training data or split": (contract.training, model.training),
+    }
+    return [f"its contract's {name} is not the run's" for name, (a, b) in pairs.items() if a != b]
+
+
+def require_parity(record: Record) -> None:
+    """Raises ParityError, naming them, where artifacts failed."""
+    rows = record.results["artifacts"]
+    failed = [row["artifact"] for row in rows if row["failures"]]
+    if failed:
+        raise ParityError(
+            f"{len(failed)} of {len(rows)} artifacts beyond their limits: {', '.join(failed)}"
+        )
+
+
+def tabulate(record: Record) -> list[Table]:
+    """Both sides' quality, and the differences with their verdicts."""
+    results = record.results
+    return [_quality(results), _differences(results)]
+
+
+def _quality(results: dict[str, Any]) -> Table:
+    header = ["", "IoU", "recall", "precision", "F1", "mean Dice", "median Dice"]
+    rows = [[f"{PYTORCH} (fp32)", *_scores(results["pytorch"])]]
+    for row in results["artifacts"]:
+        rows.append([_label(row), *_scores((row["parity"] or {}).get("artifact"))])
+    title = (
+        f"Quality on {results['subject']} ({results['slices']} slices), "
+        f"threshold {results['threshold']:g}"
+    )
+    notes = ["IoU, recall, precision and F1 over all pixels; Dice of each patient's volume."]
+    return Table(title, header, rows, notes)
+
+
+def _scores(scores: dict[str, Any] | None) -> list[str]:
+    if scores is None:
+        return ["-"] * (len(_POOLED) + 2)
+    dice = scores["per_patient_dice"]
+    values = [*(scores["pooled"][key] for key in _POOLED), dice["mean"], dice["median"]]
+    return [f"{value:.5f}" for value in values]
+
+
+def _differences(results: dict[str, Any]) -> Table:
+    header = ["", "probability", "flipped in 100,000", "metrics", "a patient's Dice", "verdict"]
+    rows, notes = [], []
+    for row in results["artifacts"]:
+        parity, limits = row["parity"], row["limits"]
+        cells = ["-"] * 4
+        if parity is not None:
+            cells = [
+                _cell(parity["largest_probability_difference"], limits["probability"]),
+                _cell(1e5 * parity["flipped_pixels"], 1e5 * limits["flipped"]),
+                _cell(parity["largest_metric_difference"], limits["metric"]),
+                _cell(parity["largest_dice_difference"], limits["metric"]),
+            ]
+        rows.append([_label(row), *cells, "FAILED" if row["failures"] else "passed"])
+        if row["failures"]:
+            notes.append(f"{row['artifact']} FAILED: {'; '.join(row['failures'])}")
+    first = "Found / allowed at that precision; flipped: pixels on the threshold's other side."
+    return Table(f"Difference from {PYTORCH}", header, rows, [first, *notes])
+
+
+def _cell(found: float, allowed: float) -> str:
+    return f"{found:.2g} / {allowed:g}"
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['artifact']} ({row['precision']})"
+
+
+def _score(references: Sequence[Reference], model: TrainedModel) -> dict[str, Any]:
+    from lgg_export.parity import without_patients
+
+    counts = {
+        r.patient: Counts.of(model.decision.apply(r.probability), r.truth) for r in references
+    }
+    return without_patients(summarise(counts))

@@ -1,0 +1,56 @@
+"""A measurement as JSON: what was measured, how, on which machine, and what came out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.writers.atomic import write_atomically
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """settings and results: plain values, as the benchmark's module documents them; machine: as
+    describe_machine found it before the measurement.
+    """
+
+    benchmark: str
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    results: dict[str, Any]
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    schema: int = SCHEMA
+
+    def write(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Raises InputError for a file that is no record of this version."""
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            record = cls(**value)
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no such file") from error
+        except (OSError, TypeError, ValueError) as error:
+            raise InputError(f"{path.name}: not a record of lgg-bench ({error})") from error
+        if record.schema != SCHEMA:
+            raise InputError(f"{path.name}: expected schema {SCHEMA}, found {record.schema}")
+        return record
+
+
+def check_output(path: Path | None) -> None:
+    """Before a long measurement: raises UsageError where its record could not be written."""
+    if path is None:
+        return
+    if path.suffix != ".json":
+        raise UsageError(f"{path.name}: expected a name that ends in .json")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: no such folder; make it first")

@@ -1,0 +1,33 @@
+"""Which benchmark's record becomes which tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lgg_bench import latency, parity
+from lgg_bench.machine import summarise_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.errors import InputError
+
+_TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
+    "latency": latency.tabulate,
+    "parity": parity.tabulate,
+}
+
+
+def describe_record(record: Record, markdown: bool = False) -> str:
+    """Its tables, the machine and the date. Raises InputError for an unknown benchmark."""
+    if record.benchmark not in _TABLES:
+        raise InputError(f"record of {record.benchmark!r}: expected {' or '.join(_TABLES)}")
+    try:
+        tables = _TABLES[record.benchmark](record)
+        machine = summarise_machine(record.machine)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"record of {record.benchmark}: incomplete ({error!r})") from error
+    parts = [table.as_markdown() if markdown else table.as_text() for table in tables]
+    parts.append(f"Measured {record.date[:10]} on {machine}.")
+    if not markdown:
+        parts.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
+    return "\n\n".join(parts)

@@ -1,0 +1,128 @@
+"""Comparing the speed of several callables within one run, so that all meet the same machine.
+
+They take turns, round after round, and each round begins with another one. The first call after
+loading is kept apart. Before each turn there is a rest and one untimed call: the idle threads of
+onnxruntime go on spinning for about 50 ms after a call and would slow the next one's turn down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import UsageError
+
+_R = TypeVar("_R")
+Seconds = npt.NDArray[np.float64]  # (rounds, calls)
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """How often to time: rounds, timed calls of a turn, and the rest before each turn."""
+
+    rounds: int = 20
+    calls: int = 2
+    rest_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.calls < 1 or self.rest_s < 0:
+            raise UsageError("expected rounds and calls of at least 1 and a rest of 0 or more")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """now: seconds of a steady clock; sleep: waits that many."""
+
+    now: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Seconds of loading, and of the first call after it."""
+
+    load_s: float
+    first_s: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"load_ms": 1e3 * self.load_s, "first_ms": 1e3 * self.first_s}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median between its quartiles."""
+
+    low: float
+    median: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def start_cold(
+    load: Callable[[], Callable[[], _R]], rest_s: float, clock: Clock
+) -> tuple[Callable[[], _R], _R, Cold]:
+    """Load something that can be called and call it once; returns it, its result, and the times."""
+    clock.sleep(rest_s)
+    start = clock.now()
+    call = load()
+    loaded = clock.now()
+    result = call()
+    return call, result, Cold(loaded - start, clock.now() - loaded)
+
+
+def time_in_turn(
+    calls: Mapping[str, Callable[[], Any]],
+    settings: TimingSettings,
+    clock: Clock,
+    advance: Callable[[], object],
+) -> dict[str, Seconds]:
+    """Time every callable in every round; seconds of each call, (rounds, calls).
+
+    advance: called after each turn, for a progress bar.
+    """
+    names = list(calls)
+    seconds = {name: np.zeros((settings.rounds, settings.calls)) for name in names}
+    for number in range(settings.rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            clock.sleep(settings.rest_s)
+            calls[name]()
+            for call in range(settings.calls):
+                start = clock.now()
+                calls[name]()
+                seconds[name][number, call] = clock.now() - start
+            advance()
+    return seconds
+
+
+def summarise_seconds(seconds: Seconds, slices: int) -> dict[str, Any]:
+    """Milliseconds a slice as percentiles over all calls, and slices a second at the median.
+
+    slices: of one call. Percentiles are interpolated linearly, so p99 of few calls is close to
+    the slowest one; the number of calls stands beside.
+    """
+    milliseconds = 1e3 * seconds.ravel() / slices
+    names = (25, 50, 75, 90, 99)
+    values = np.percentile(milliseconds, names)
+    return {
+        "calls": int(seconds.size),
+        "ms_per_slice": {f"p{n}": float(v) for n, v in zip(names, values, strict=True)},
+        "slices_per_second": float(1e3 / values[names.index(50)]),
+    }
+
+
+def compare_seconds(reference: Seconds, seconds: Seconds) -> Spread:
+    """How many times faster than the reference: the ratio within each round, over all rounds.
+
+    Both (rounds, calls), from the same run. Above 1 the reference is slower.
+    """
+    ratios = np.median(reference, axis=1) / np.median(seconds, axis=1)
+    low, median, high = np.percentile(ratios, (25, 50, 75))
+    return Spread(float(low), float(median), float(high))

@@ -1,0 +1,151 @@
+"""What the tests of the benchmarks share: a run with weights by chance, its artifact, a clock."""
+
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lgg_bench.timing import Clock
+from lgg_train.phantom import PhantomSettings, patient_name, write_phantoms
+
+TEST_PATIENTS = (patient_name(2), patient_name(3))
+SLICES = 5
+
+
+class FakeTime:
+    """Time that passes only where somebody waits or works; keeps what happened."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.log = []
+        self.clock = Clock(now=lambda: self.seconds, sleep=self.rest)
+
+    def rest(self, seconds):
+        self.seconds += seconds
+        self.log.append("rest")
+
+    def worker(self, name, durations):
+        """A callable that takes the next of the durations at each call, and returns its name."""
+        left = list(durations)
+
+        def work():
+            self.seconds += left.pop(0)
+            self.log.append(name)
+            return name
+
+        return work
+
+
+@pytest.fixture
+def fake_time():
+    return FakeTime()
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Sums in one order, and no threads that wait for each other over tiny tensors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_phantoms(root, PhantomSettings(patients=4, slices=SLICES, size=48, seed=2))
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(data, one_thread, tmp_path_factory) -> Path:
+    """A run's folder as training leaves it, without the training; its test part is two patients."""
+    import torch
+
+    from lgg_runtime.cleanup import CleanupSettings
+    from lgg_runtime.intensity import IntensitySettings
+    from lgg_train.decision import Decision
+    from lgg_train.run import (
+        CONFIG_FILE,
+        SPLIT_FILE,
+        TrainedModel,
+        describe_training,
+        save_model,
+        write_json,
+    )
+    from lgg_train.splits import Split
+    from lgg_train.unet import UNet, UNetSettings
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    names = {"train": (patient_name(0),), "validation": (patient_name(1),), "test": TEST_PATIENTS}
+    parts = {part: dict.fromkeys(group, tuple(range(SLICES))) for part, group in names.items()}
+    split = Split("patient", 0, parts)
+    split.write(folder / SPLIT_FILE)
+    write_json(folder / CONFIG_FILE, {"data": str(data)})
+    torch.manual_seed(1)
+    network = UNet(UNetSettings(features=4, depth=2)).eval()
+    # An untrained head answers the same everywhere; this one finds a part of the tumours.
+    torch.nn.init.normal_(network.head.weight)
+    torch.nn.init.zeros_(network.head.bias)
+    decision = Decision(0.6, CleanupSettings(smallest_fraction=0.1), "by the test")
+    training = describe_training(split, folder / SPLIT_FILE, "0" * 64)
+    save_model(folder, TrainedModel(network, decision, IntensitySettings(), training))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifact(run, tmp_path_factory) -> Path:
+    from lgg_export.artifact import ExportSettings, export_run
+
+    path = tmp_path_factory.mktemp("artifacts") / "tiny.onnx"
+    export_run(run, path, ExportSettings())
+    return path
+
+
+@pytest.fixture(scope="session")
+def altered(artifact, tmp_path_factory):
+    """Writes a copy of the artifact whose weights, or whose contract, are changed."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    from lgg_runtime.contract import METADATA_KEY, Contract
+
+    folder = tmp_path_factory.mktemp("altered")
+
+    def write(name, factor=1.0, change=lambda contract: contract):
+        model = onnx.load(str(artifact))
+        for tensor in model.graph.initializer:
+            values = numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and values.size > 1:
+                tensor.CopyFrom(numpy_helper.from_array(values * np.float32(factor), tensor.name))
+        text = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
+        contract = change(Contract.loads(text))
+        onnx.helper.set_model_props(model, {METADATA_KEY: contract.dumps()})
+        path = folder / name
+        onnx.save(model, str(path))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def call_main(monkeypatch, capsys):
+    """Calls lgg-bench as the shell does: returns its exit code, standard output and error."""
+    from lgg_bench.cli import main
+
+    def call(*args) -> SimpleNamespace:
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr("sys.argv", ["lgg-bench", *map(str, args)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+
+    return call

@@ -1,0 +1,173 @@
+"""The latency benchmark: every configuration, honest rows, PyTorch beside where a run is given."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lgg_bench.latency import EAGER, LatencySettings, measure_latency
+from lgg_bench.record import Record
+from lgg_bench.slices import phantom_slices
+from lgg_bench.tables import describe_record
+from lgg_bench.timing import Clock, TimingSettings
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.errors import InputError, ModelError, ProviderError, UsageError
+
+FAST = TimingSettings(rounds=2, calls=2, rest_s=0)
+SETTINGS = LatencySettings(batches=(1, 3), threads=(1, 2), size=48, timing=FAST)
+
+
+@pytest.fixture(scope="module")
+def record(run, artifact):
+    return measure_latency([artifact], run, SETTINGS)
+
+
+def test_every_subject_is_measured_in_every_configuration(record):
+    rows = record.results["rows"]
+    assert [(row["threads"], row["batch"], row["subject"]) for row in rows] == [
+        (threads, batch, subject)
+        for threads in (1, 2)
+        for batch in (1, 3)
+        for subject in (*EAGER, "tiny.onnx")
+    ]
+
+
+def test_a_row_holds_warm_and_cold_apart(record):
+    for row in record.results["rows"]:
+        assert row["calls"] == 4
+        assert set(row["ms_per_slice"]) == {"p25", "p50", "p75", "p90", "p99"}
+        assert 0 < row["ms_per_slice"]["p25"] <= row["ms_per_slice"]["p99"]
+        assert row["slices_per_second"] == pytest.approx(1000 / row["ms_per_slice"]["p50"])
+        assert row["cold"]["load_ms"] > 0 and row["cold"]["first_ms"] > 0
+
+
+def test_ratios_are_to_both_layouts_of_pytorch_with_quartiles(record):
+    by_subject = {row["subject"]: row for row in record.results["rows"]}
+    assert by_subject["tiny.onnx"]["times_faster_than"].keys() == set(EAGER)
+    assert by_subject["PyTorch NCHW"]["times_faster_than"].keys() == {"PyTorch channels_last"}
+    for spread in by_subject["tiny.onnx"]["times_faster_than"].values():
+        assert 0 < spread["low"] <= spread["median"] <= spread["high"]
+
+
+def test_what_is_timed_gives_what_pytorch_gives(record):
+    for row in record.results["rows"]:
+        for difference in row["largest_difference_from"].values():
+            assert difference < 1e-4
+
+
+def test_without_a_run_there_is_no_ratio(artifact):
+    record = measure_latency([artifact], None, LatencySettings((2,), (1,), 48, timing=FAST))
+    (row,) = record.results["rows"]
+    assert row["times_faster_than"] == row["largest_difference_from"] == {}
+    assert "faster" not in describe_record(record)
+
+
+def test_the_clock_alone_decides_the_numbers(artifact):
+    ticks = iter(range(1000))
+    clock = Clock(now=lambda: next(ticks), sleep=lambda seconds: None)
+    settings = LatencySettings((2,), (1,), 48, timing=FAST)
+    (row,) = measure_latency([artifact], None, settings, clock=clock).results["rows"]
+    assert row["cold"] == {"load_ms": 1000, "first_ms": 1000}
+    assert set(row["ms_per_slice"].values()) == {500}  # a second a call of two slices
+    assert row["slices_per_second"] == 2
+
+
+def test_the_record_says_how_and_with_what(record, artifact, tmp_path):
+    record.write(tmp_path / "a.json")
+    assert Record.read(tmp_path / "a.json") == record
+    assert record.settings == {
+        "batches": [1, 3], "threads": [1, 2], "size": 48, "provider": "cpu",
+        "rounds": 2, "calls": 2, "rest_s": 0,
+    }  # fmt: skip
+    assert record.results["artifacts"]["tiny.onnx"]["precision"] == "fp32"
+    assert record.machine["versions"].keys() >= {"onnxruntime", "torch"}
+
+
+def test_a_table_for_each_configuration(record):
+    text = describe_record(record)
+    titles = [line for line in text.splitlines() if line.startswith("Milliseconds")]
+    assert titles == [
+        f"Milliseconds a slice: {threads}, batch {batch}"
+        for threads in ("1 thread", "2 threads")
+        for batch in (1, 3)
+    ]
+    assert text.count("tiny.onnx (fp32)") == 4
+
+
+@pytest.mark.parametrize(("load", "busy"), [(3.2, True), (0.1, False), (None, False)])
+def test_says_when_the_machine_was_busy(record, load, busy):
+    machine = record.machine | {"load": load, "cores": 2}
+    assert ("busy" in describe_record(replace(record, machine=machine))) is busy
+
+
+@pytest.mark.parametrize(("cores", "told"), [(1, True), (2, False)])
+def test_says_when_threads_share_cores(record, cores, told):
+    text = describe_record(replace(record, machine=record.machine | {"cores": cores}))
+    assert ("more threads share them" in text) is told
+
+
+def test_both_layouts_of_pytorch_do_an_artifacts_whole_work(run, artifact):
+    from lgg_bench.eager import load_eager
+
+    slices = phantom_slices(3, 48)
+    expected = load_backend(artifact, BackendSettings("cpu", 1)).run(slices)
+    for layout in EAGER.values():
+        found = load_eager(run, layout, "cpu")(slices)
+        assert (found.shape, found.dtype) == ((3, 48, 48), np.float32)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_plain_pytorch_computes_in_nchw(run, monkeypatch):
+    import torch
+
+    from lgg_bench.eager import load_eager
+    from lgg_train.unet import UNet
+
+    seen = []
+    forward = UNet.forward
+
+    def watch(self, x):
+        seen.append(x.is_contiguous(memory_format=torch.channels_last))
+        return forward(self, x)
+
+    monkeypatch.setattr(UNet, "forward", watch)
+    for layout in ("NCHW", "channels_last"):
+        load_eager(run, layout, "cpu")(phantom_slices(1, 48))
+    assert seen == [False, True]
+
+
+def test_threads_of_pytorch_are_set_for_the_measurement_alone(one_thread):
+    import torch
+
+    from lgg_bench.eager import torch_threads
+
+    with torch_threads(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+
+
+def test_cuda_without_a_device_is_an_error(run, artifact, monkeypatch):
+    import torch
+
+    from lgg_bench.eager import load_eager
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ProviderError, match="finds no CUDA device"):
+        load_eager(run, "NCHW", "cuda")
+
+
+def test_refuses_a_run_or_an_artifact_that_is_not_there(run, artifact, tmp_path):
+    with pytest.raises(ModelError, match="no such model"):
+        measure_latency([tmp_path / "none.onnx"], run, SETTINGS)
+    with pytest.raises(InputError, match=r"no model\.pt"):
+        measure_latency([artifact], tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batches": ()}, {"batches": (0,)}, {"threads": (0,)}, {"size": 40}, {"batches": (1, 1)},
+     {"threads": (2, 2)}],
+)  # fmt: skip
+def test_refuses_settings_that_cannot_be_measured(wrong):
+    with pytest.raises(UsageError):
+        LatencySettings(**wrong)

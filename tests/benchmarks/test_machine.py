@@ -1,0 +1,88 @@
+"""The machine's description: what a measurement must quote, and nothing that names it."""
+
+import json
+import os
+
+from lgg_bench.machine import (
+    count,
+    describe_machine,
+    installed_versions,
+    read_cpuinfo,
+    summarise_machine,
+)
+
+X86 = """processor\t: 0
+model name\t: Some Processor 7
+flags\t\t: fpu sse2 avx2 avx512f avx512_vnni
+
+processor\t: 1
+model name\t: Some Processor 7
+flags\t\t: fpu sse2 avx2 avx512f avx512_vnni
+"""
+ARM = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd asimddp crc32
+
+processor\t: 1
+BogoMIPS\t: 108.00
+Features\t: fp asimd asimddp crc32
+
+Model\t\t: Some Board 5
+"""
+KEYS = {"cpu", "features", "cores", "memory_gib", "load", "os", "python", "versions"}
+
+
+def test_reads_the_name_and_the_instruction_sets_that_decide_speed(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(X86)
+    assert read_cpuinfo(path) == ("Some Processor 7", ["avx2", "avx512f", "avx512_vnni"])
+
+
+def test_on_arm_the_board_stands_in_for_the_processor(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(ARM)
+    assert read_cpuinfo(path) == ("Some Board 5", ["asimd", "asimddp"])
+
+
+def test_a_system_without_the_file_is_described_all_the_same(tmp_path):
+    assert read_cpuinfo(tmp_path / "none") == (None, [])
+    machine = describe_machine(tmp_path / "none")
+    assert machine["cpu"] and machine["features"] == []
+
+
+def test_describes_processor_memory_system_and_versions_alone():
+    machine = describe_machine()
+    assert set(machine) == KEYS
+    assert 1 <= machine["cores"] <= os.cpu_count()
+    assert machine["versions"].keys() >= {"lgg-edge", "numpy"}
+    assert json.loads(json.dumps(machine)) == machine
+
+
+def test_the_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert describe_machine()["cores"] == 1
+
+
+def test_a_package_that_is_not_installed_is_left_out():
+    assert installed_versions(["numpy", "no-such-package"]).keys() == {"numpy"}
+
+
+def test_one_line_for_a_person():
+    machine = {
+        "cpu": "Some Processor 7",
+        "features": ["avx2"],
+        "cores": 2,
+        "memory_gib": 8.0,
+        "load": 0.1,
+        "os": "Linux 6 x86_64",
+        "python": "3.12.1",
+        "versions": {"numpy": "2.1"},
+    }
+    line = "Some Processor 7, 2 cores (avx2), 8 GiB, Linux 6 x86_64, Python 3.12.1, numpy 2.1"
+    assert summarise_machine(machine) == line
+    bare = machine | {"memory_gib": None, "features": [], "cores": 1}
+    assert "1 core (no known vector extension), Linux" in summarise_machine(bare)
+
+
+def test_counts_agree_in_number():
+    assert (count(1, "core"), count(2, "core")) == ("1 core", "2 cores")

@@ -1,0 +1,165 @@
+"""The parity benchmark on a tiny run: verdicts, limits by precision, what enters the record."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lgg_bench.parity import ParitySettings, judge_artifact, measure_parity
+from lgg_bench.tables import describe_record
+from lgg_export.parity import Reference
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.intensity import normalise
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.predict import predict_slices
+from lgg_train.run import load_model
+
+SETTINGS = ParitySettings()
+
+
+@pytest.fixture(scope="module")
+def record(run, artifact, altered):
+    """One measurement of a faithful artifact and of three that are not."""
+    others = [
+        altered("wrong.onnx", factor=1.05),
+        altered("nan.onnx", factor=np.nan),
+        altered("threshold.onnx", change=lambda contract: replace(contract, threshold=0.4)),
+    ]
+    return measure_parity(run, [artifact, *others], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def rows(record):
+    return {row["artifact"]: row for row in record.results["artifacts"]}
+
+
+def test_a_faithful_artifact_passes(rows):
+    row = rows["tiny.onnx"]
+    assert row["failures"] == []
+    assert (row["precision"], row["provider"]) == ("fp32", "cpu")
+    assert row["limits"] == {"probability": 1e-3, "flipped": 1e-5, "metric": 1e-4}
+    assert row["parity"]["largest_probability_difference"] < 1e-4
+
+
+def test_other_weights_fail_by_every_limit(rows):
+    named = " ".join(rows["wrong.onnx"]["failures"])
+    for limit in ("probability", "flipped pixels", "metric", "Dice difference of a patient"):
+        assert limit in named
+
+
+def test_an_output_that_is_no_number_is_a_verdict_and_the_others_are_measured(rows):
+    row = rows["nan.onnx"]
+    assert row["parity"] is None
+    assert len(row["failures"]) == 1 and "no number" in row["failures"][0]
+    assert rows["threshold.onnx"]["parity"] is not None
+
+
+def test_a_contract_that_decides_otherwise_than_the_run_fails(rows):
+    assert rows["threshold.onnx"]["failures"] == ["its contract's threshold is not the run's"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "failures"),
+    [
+        ("fp32", ["probability difference 0.01 over 0.001"]),
+        ("fp16", []),
+        ("fp32 with fp16 weights", []),
+    ],
+)
+def test_each_artifact_is_held_to_the_limits_of_its_precision(run, artifact, precision, failures):
+    model = load_model(run)
+    contract = load_backend(artifact, BackendSettings("cpu", 1)).contract
+    truth = np.zeros((2, 16, 16), bool)
+    truth[0, :8] = True
+    expected = np.where(truth, np.float32(0.9), np.float32(0.1))
+    backend = SimpleNamespace(
+        contract=replace(contract, precision=precision),
+        provider="cpu",
+        run=lambda slices: expected + np.float32(0.01),
+    )
+    reference = Reference("A", np.zeros((2, 16, 16, 3), np.uint8), expected, truth)
+    row = judge_artifact(backend, model, ("one patient", [reference]), batch=2)
+    assert row["failures"] == failures
+    assert row["parity"]["artifact"]["pooled"]["f1"] == 1
+
+
+def test_pytorch_is_scored_on_the_test_patients_of_the_split(run, data, record):
+    model, cases = load_model(run), {c.patient: c for c in load_cases(find_cases(data))}
+    dice, hits, either = [], 0, 0
+    for name in json.loads((run / "split.json").read_text())["parts"]["test"]:
+        slices = normalise(cases[name].volume.pixels, model.intensity)
+        found = model.decision.apply(predict_slices(model.network, slices))
+        truth = cases[name].masks
+        hits, either = hits + (found & truth).sum(), either + (found | truth).sum()
+        dice.append(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+    scores = record.results["pytorch"]
+    assert scores["pooled"]["iou"] == pytest.approx(hits / either)
+    assert scores["per_patient_dice"]["mean"] == pytest.approx(np.mean(dice))
+    assert 0 < np.mean(dice) < 1
+    assert record.results["slices"] == 10
+    assert record.results["subject"] == "2 test patients"
+
+
+def test_no_patient_and_no_path_enters_the_record(record, data, tmp_path):
+    record.write(tmp_path / "a.json")
+    text = (tmp_path / "a.json").read_text()
+    assert "PHANTOM" not in text
+    assert str(data) not in text
+    assert len(record.results["artifacts"][0]["sha256"]) == 64
+
+
+def test_the_limit_takes_the_first_patients(run, artifact):
+    record = measure_parity(run, [artifact], replace(SETTINGS, limit=1))
+    assert record.results["subject"] == "the first 1 of 2 test patients"
+    assert record.results["slices"] == 5
+    assert record.results["pytorch"]["per_patient_dice"]["patients"] == 1
+
+
+def test_another_part_of_the_split_can_be_measured(run, artifact):
+    record = measure_parity(run, [artifact], replace(SETTINGS, part="validation"))
+    assert record.results["subject"] == "1 validation patients"
+
+
+def test_the_tables_show_pytorch_first_and_each_verdict(record):
+    text = describe_record(record)
+    quality, differences = text.split("\n\n")[1], text.split("\n\n")[3]
+    names = [line.split()[0] for line in quality.splitlines()[2:]]
+    assert names[:2] == ["PyTorch", "tiny.onnx"]
+    verdicts = {line.split()[0]: line.split()[-1] for line in differences.splitlines()[2:6]}
+    assert verdicts == {
+        "tiny.onnx": "passed",
+        "wrong.onnx": "FAILED",
+        "nan.onnx": "FAILED",
+        "threshold.onnx": "FAILED",
+    }
+    assert "threshold.onnx FAILED: its contract's threshold is not the run's" in text
+
+
+def test_a_dataset_without_the_patients_of_the_split_is_an_error(run, artifact, tmp_path):
+    folder = tmp_path / "kaggle_3m"
+    for case in ("PHANTOM_A_0001", "PHANTOM_B_0002"):
+        (folder / case).mkdir(parents=True)
+        for source in sorted(_case_folder(run, case).iterdir()):
+            (folder / case / source.name).write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match="missing: PHANTOM_C_0003, PHANTOM_D_0004"):
+        measure_parity(run, [artifact], replace(SETTINGS, data=tmp_path))
+
+
+def _case_folder(run, case):
+    return Path(json.loads((run / "config.json").read_text())["data"]) / "kaggle_3m" / case
+
+
+def test_an_artifact_of_unknown_precision_is_refused(run, altered):
+    odd = altered("odd.onnx", change=lambda contract: replace(contract, precision="int1"))
+    with pytest.raises(ModelError, match="precision 'int1': expected fp32, fp16"):
+        measure_parity(run, [odd], replace(SETTINGS, limit=1))
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"batch": 0}])
+def test_refuses_to_compare_nothing(wrong):
+    with pytest.raises(UsageError):
+        ParitySettings(**wrong)

@@ -1,0 +1,31 @@
+"""Tables as text and as Markdown, and which record becomes which."""
+
+import pytest
+
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_bench.tables import describe_record
+from lgg_runtime.errors import InputError
+
+TABLE = Table("Speed", ("", "ms"), (("a|b", "1.0"), ("c", "12.0")), ("A note.",))
+
+
+def test_text_aligns_the_numbers_and_ends_with_the_notes():
+    assert TABLE.as_text() == ("Speed\n\n       ms\n---  ----\na|b   1.0\nc    12.0\nA note.")
+
+
+def test_markdown_keeps_a_cell_with_a_bar_in_it_whole():
+    assert TABLE.as_markdown() == (
+        "**Speed**\n\n|  | ms |\n| :-- | --: |\n| a\\|b | 1.0 |\n| c | 12.0 |\n\nA note."
+    )
+
+
+def test_refuses_a_record_of_an_unknown_benchmark():
+    with pytest.raises(InputError, match="'other': expected latency or parity"):
+        describe_record(Record("other", {}, {}, {}))
+
+
+@pytest.mark.parametrize("benchmark", ["latency", "parity"])
+def test_refuses_a_record_without_its_results(benchmark):
+    with pytest.raises(InputError, match=f"record of {benchmark}: incomplete"):
+        describe_record(Record(benchmark, {}, {}, {}))
