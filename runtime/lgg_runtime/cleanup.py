@@ -54,8 +54,7 @@ def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
         parent[max(a, b)] = min(a, b)
     roots = np.array([_root(parent, label) for label in range(total + 1)], np.int32)
     _, numbered = np.unique(roots, return_inverse=True)
-    numbered = numbered.astype(np.int32)
-    return numbered[labels], int(numbered.max(initial=0))
+    return np.asarray(numbered[labels], np.int32), int(numbered.max(initial=0))
 
 
 def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:

@@ -61,10 +61,11 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder
 
-    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+    if _is_inside(output.resolve(), source.resolve()):
         raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
     listing = list_studies(source)
-    if options["evaluate"] and not listing.masks:
+    slices = (path for study in listing.studies for path in study.files)
+    if options["evaluate"] and not any(listing.mask_of(path) for path in slices):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
     outputs = [name for name, flag in _FLAGS.items() if flag is None or options[flag]]
     make_folder(output)
@@ -85,6 +86,11 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
         finally:
             journal.write(output, state)
     return journal
+
+
+def _is_inside(output: Path, source: Path) -> bool:
+    """Whether results could be taken for inputs, or replace the masks beside a single slice."""
+    return output.is_relative_to(source) if source.is_dir() else output == source.parent
 
 
 # Each output and the option that asks for it; the mask is always written.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +91,8 @@ class Contract:
         if self.channels != CHANNELS:
             raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
         if self.size_multiple < 1:
-            raise ModelError(f"contract: size multiple {self.size_multiple} is below 1")
+            raise ModelError(f"contract: size_multiple {self.size_multiple} is below 1")
+        _check_settings(self.intensity, self.cleanup)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -105,7 +107,24 @@ class Contract:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ModelError(f"contract: not JSON ({error})") from error
-        return _build(cls, value, "contract")
+        contract: Contract = _build(cls, value, "contract")
+        return contract
+
+
+def _check_settings(intensity: IntensitySettings, cleanup: CleanupSettings) -> None:
+    """Raises ModelError for a constant that gives no picture, or another than was meant."""
+    within = (
+        ("intensity.centre", intensity.centre, 0, 255),
+        ("intensity.scale", intensity.scale, 1e-3, 255),
+        ("intensity.head_fraction", intensity.head_fraction, 0, 1),
+        ("intensity.bright_percentile", intensity.bright_percentile, 0, 100),
+        ("intensity.smallest_spread", intensity.smallest_spread, 1e-6, 1),
+        ("cleanup.smallest_fraction", cleanup.smallest_fraction, 0, 1),
+        ("cleanup.smallest_voxels", cleanup.smallest_voxels, 0, math.inf),
+    )
+    for name, value, low, high in within:
+        if not low <= value <= high:
+            raise ModelError(f"contract.{name}: expected {low} to {high}, found {value}")
 
 
 _NESTED: dict[str, Any] = {
@@ -149,11 +168,20 @@ def _convert(name: str, annotation: Any, value: Any, where: str) -> Any:
         plain = (int, float) if item is float else item
         if not isinstance(value, list) or not all(_is(entry, plain) for entry in value):
             raise ModelError(f"{where}: expected a list of {item.__name__}")
-        return tuple(item(entry) for entry in value)
+        return tuple(_number(entry, where) if item is float else entry for entry in value)
     expected = _PLAIN[annotation]
     if not _is(value, expected):
         raise ModelError(f"{where}: expected {annotation}, found {type(value).__name__}")
-    return float(value) if annotation == "float" else value
+    if annotation == "dict[str, int]" and not all(_is(entry, int) for entry in value.values()):
+        raise ModelError(f"{where}: expected whole numbers as its values")
+    return _number(value, where) if annotation == "float" else value
+
+
+def _number(value: float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ModelError(f"{where}: the number is too large") from error
 
 
 def _is(value: Any, kind: Any) -> bool:

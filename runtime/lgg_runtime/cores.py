@@ -34,6 +34,6 @@ def cgroup_quota(cgroup: Path = _CGROUP) -> float | None:
             words = " ".join((cgroup / name).read_text() for name in names).split()
         except OSError:
             continue
-        if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal():
+        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
             return int(words[0]) / int(words[1])
     return None

@@ -64,11 +64,11 @@ class Journal:
 
     def write(self, folder: Path, state: str) -> None:
         """Write both files; state: complete, or what ended the run before its time."""
-        write_atomically(
-            folder / SUMMARY_FILE, write_csv(self.rows).encode("utf-8", "surrogateescape")
-        )
-        text = json.dumps(self.to_json(state), indent=1, ensure_ascii=False)
-        write_atomically(folder / RUN_FILE, text.encode("utf-8", "surrogateescape") + b"\n")
+        # A file name need not be text; both files are, with its foreign bytes escaped.
+        table = write_csv(self.rows).encode("utf-8", "backslashreplace")
+        write_atomically(folder / SUMMARY_FILE, table)
+        text = json.dumps(self.to_json(state), indent=1)
+        write_atomically(folder / RUN_FILE, text.encode("ascii") + b"\n")
 
     def to_json(self, state: str) -> dict[str, Any]:
         counts = {

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.prefetch import prefetch
@@ -25,7 +25,7 @@ from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_runtime.writers.images import SliceResult, stretch_flair
 
 STUDIES_AHEAD = 2
-WRITES_PENDING = 64
+SLICES_PENDING = 64
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run_job(
     run = _Run(job, segmenter, journal)
     studies = prefetch(run.load_all(), STUDIES_AHEAD)
     with ThreadPoolExecutor(1, "write") as pool:
-        writes = _Writes(pool)
+        writes = _Writes(pool, journal)
         try:
             for loaded in studies:
                 for path, reason in loaded.failures:
@@ -95,7 +95,7 @@ class _Run:
             result = self._segmenter.segment(loaded.volume())
         except (InputError, ModelError) as error:
             for path in loaded.files:
-                self.record_failure(path, f"{path.name}: {error}")
+                self.record_failure(path, f"{printable(path.name)}: {error}")
             return
         finally:
             self._journal.seconds["run"] += time.perf_counter() - begun
@@ -119,36 +119,47 @@ class _Run:
             shown = SliceResult(
                 pictures[index], result.mask[index], result.probability[index], loaded.truth[index]
             )
-            written = []
-            for output in self._job.outputs:
-                target = folder / (path.stem + OUTPUTS[output][0])
-                writes.submit(partial(_encode_and_write, output, shown, target))
-                written.append(target.relative_to(self._job.output).as_posix())
+            targets = {name: folder / (path.stem + OUTPUTS[name][0]) for name in self._job.outputs}
+            written = (t.relative_to(self._job.output).as_posix() for t in targets.values())
             name = self._job.listing.relative(path)
             record = InputRecord(name, DONE, "", loaded.notes[index], tuple(written))
-            self._journal.inputs.append(record)
+            writes.submit(partial(_write_outputs, shown, targets), record)
 
 
 class _Writes:
-    """Writes handed to a pool, a bounded number open; the first failure is raised here."""
+    """Writes handed to a pool, a bounded number open; the first failure is raised here.
 
-    def __init__(self, pool: ThreadPoolExecutor):
-        self._pool = pool
-        self._open: deque[Future[None]] = deque()
+    An input is recorded as done once its outputs are on disk.
+    """
 
-    def submit(self, task: Callable[[], None]) -> None:
-        while len(self._open) >= WRITES_PENDING:
-            self._open.popleft().result()
-        self._open.append(self._pool.submit(task))
+    def __init__(self, pool: ThreadPoolExecutor, journal: Journal):
+        self._pool, self._journal = pool, journal
+        self._open: deque[tuple[Future[None], InputRecord]] = deque()
+
+    def submit(self, task: Callable[[], None], record: InputRecord) -> None:
+        while len(self._open) >= SLICES_PENDING:
+            self._settle()
+        self._open.append((self._pool.submit(task), record))
 
     def finish(self) -> None:
         while self._open:
-            self._open.popleft().result()
+            self._settle()
 
     def cancel(self) -> None:
-        for future in self._open:
+        """Drop what has not begun; what is on disk is recorded."""
+        for future, _ in self._open:
             future.cancel()
+        for future, record in self._open:
+            if not future.cancelled() and future.exception() is None:
+                self._journal.inputs.append(record)
+
+    def _settle(self) -> None:
+        future, record = self._open[0]
+        future.result()
+        self._journal.inputs.append(record)
+        self._open.popleft()
 
 
-def _encode_and_write(output: str, shown: SliceResult, target: Path) -> None:
-    write_atomically(target, OUTPUTS[output][1](shown))
+def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> None:
+    for output, target in targets.items():
+        write_atomically(target, OUTPUTS[output][1](shown))

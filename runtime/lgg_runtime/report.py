@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.errors import printable
 from lgg_runtime.journal import DONE, Journal
 from lgg_runtime.summary import SummaryRow
 
@@ -55,7 +56,7 @@ def _table(journal: Journal) -> str:
 def _cells(journal: Journal, row: SummaryRow, evaluated: bool) -> list[str]:
     slices = [r for r in journal.rows if r.level == "slice" and r.patient == row.patient]
     cells = [
-        row.patient,
+        printable(row.patient),
         str(len(slices)),
         str(sum(r.tumour_present for r in slices)),
         str(row.area_px),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -9,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from lgg_runtime.errors import LggError
+from lgg_runtime.errors import LggError, ResourceError
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -21,6 +22,8 @@ class Terminated(BaseException):
 def run_command(command: click.Command) -> NoReturn:
     """Run a click command and exit with its code: 2 for usage, an LggError's own, 130 and 143."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     try:
         code = command.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -30,6 +33,9 @@ def run_command(command: click.Command) -> NoReturn:
     except LggError as error:
         click.echo(f"{command.name}: {error}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError:
+        click.echo(f"{command.name}: memory exhausted; give fewer or smaller slices", err=True)
+        sys.exit(ResourceError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{command.name}: interrupted", err=True)
         sys.exit(INTERRUPTED)

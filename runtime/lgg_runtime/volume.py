@@ -25,7 +25,7 @@ class Volume:
     names: one name a slice, for messages and file names.
     spacing_mm: distance between slices, rows and columns, or None where it is unknown.
     affine: (4, 4) voxel to world in mm, or None where it is unknown.
-    Raises InputError when the shape is not that of a volume.
+    Raises InputError when the shape is not that of a volume, or a value is no finite number.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -37,6 +37,10 @@ class Volume:
         shape = self.pixels.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
+        if self.pixels.dtype.kind not in "buif":
+            raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
+        if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).all():
+            raise InputError("volume: expected finite numbers, found NaN or infinity")
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
 
@@ -66,7 +70,7 @@ class Segmentation:
     @property
     def area_px(self) -> npt.NDArray[np.int64]:
         """Tumour pixels of each slice, (S,)."""
-        return self.mask.sum(axis=(1, 2), dtype=np.int64)
+        return np.asarray(self.mask.sum(axis=(1, 2)), np.int64)
 
     @property
     def pixel_area_mm2(self) -> float | None:

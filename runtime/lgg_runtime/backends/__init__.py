@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     def run(self, slices: Pixels) -> Probability:
         """Normalised slices [N, H, W, 3] uint8, H and W multiples of the contract's size, to
-        probabilities [N, H, W] float32 in 0..1. Raises ModelError if the output is no number.
+        probabilities [N, H, W] float32 in 0..1. Raises ModelError if the output is another.
         """
 
 

@@ -6,8 +6,6 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
@@ -27,38 +25,59 @@ class OnnxSession:
 
     def __init__(self, path: Path, provider: str, threads: int):
         self._runtime = _import_onnxruntime()
-        if provider == "auto":
-            provider = "cuda" if missing_for_cuda(self._runtime) is None else "cpu"
-        elif provider == "cuda" and (missing := missing_for_cuda(self._runtime)) is not None:
-            raise ProviderError(f"provider cuda: {missing}")
-        self.provider = provider
-        self._session = self._open(path, threads)
+        self.provider, self._session = self._start(path, provider, threads)
         self.contract = _read_contract(self._session, path)
-        self.device = "CPU" if provider == "cpu" else "CUDA device 0"
+        self.device = "CPU" if self.provider == "cpu" else "CUDA device 0"
         self.versions = {"onnxruntime": str(self._runtime.__version__)}
 
-    def _open(self, path: Path, threads: int) -> Any:
+    def _start(self, path: Path, provider: str, threads: int) -> tuple[str, Any]:
+        if provider != "auto":
+            return provider, self._open(path, provider, threads)
+        try:
+            return "cuda", self._open(path, "cuda", threads)
+        except ProviderError:
+            return "cpu", self._open(path, "cpu", threads)
+
+    def _open(self, path: Path, provider: str, threads: int) -> Any:
+        if provider == "cuda" and (missing := missing_for_cuda(self._runtime)) is not None:
+            raise ProviderError(f"provider cuda: {missing}")
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        name = _NAMES[self.provider]
+        name = _NAMES[provider]
         try:
-            session = self._runtime.InferenceSession(str(path), options, providers=[name])
+            # Its own fallback would print to standard output and change the provider in a run.
+            session = self._runtime.InferenceSession(
+                str(path), options, providers=[name], enable_fallback=0
+            )
         except Exception as error:
-            # onnxruntime's exception types share no base; all of them mean a refused file.
-            reason = str(error).splitlines()[0][:200]
+            # onnxruntime's exception types share no base and do not tell whose fault it is.
+            reason = _first_line(error)
+            if provider != "cpu":
+                self._open(path, "cpu", threads)  # raises where the file is at fault
+                raise ProviderError(f"provider {provider}: {reason}") from error
             raise ModelError(f"{path.name}: onnxruntime refuses it: {reason}") from error
         ran = session.get_providers()[0]
         if ran != name:
-            raise ProviderError(f"provider {self.provider}: onnxruntime started {ran} in its place")
+            raise ProviderError(f"provider {provider}: onnxruntime started {ran} in its place")
         return session
 
     def run(self, slices: Pixels) -> Probability:
-        probability: Probability = self._session.run([OUTPUT], {INPUT: slices})[0]
-        if not np.isfinite(probability).all():
-            raise ModelError("the model's output is no number for this input")
+        try:
+            probability: Probability = self._session.run([OUTPUT], {INPUT: slices})[0]
+        except Exception as error:
+            # As above; the shape of the input is ours, so what fails is the graph or its memory.
+            raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
+        if probability.shape != slices.shape[:3]:
+            raise ModelError(f"the model gives {probability.shape} for slices {slices.shape}")
+        if not (probability.min() >= 0 and probability.max() <= 1):  # false for NaN as well
+            raise ModelError("the model's output is no number in 0..1 for this input")
         return probability
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def missing_for_cuda(runtime: Any) -> str | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
+from lgg_runtime.errors import InputError, NoInputError, OutputConflictError, printable
 from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
 
+_MASK = re.compile(r"(.*)_mask\.", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
 
 
@@ -57,11 +58,11 @@ def list_studies(given: Path) -> Listing:
         raise NoInputError(f"{given}: no such file or folder")
     root = given if given.is_dir() else given.parent
     found, skipped = _walk(given)
-    masks = {path.with_name(_of_mask(path)): path for path in found if is_mask_name(path)}
+    masks = {_slice_of(path): path for path in found if is_mask_name(path)}
     if given.is_file():
-        masks |= {
-            p.with_name(_of_mask(p)): p for p in _walk(root, deep=False)[0] if is_mask_name(p)
-        }
+        beside = {_slice_of(p): p for p in _walk(root, deep=False)[0] if is_mask_name(p)}
+        key = given.with_suffix("")
+        masks = {key: beside[key]} if key in beside else {}
     slices = [path for path in found if not is_mask_name(path)]
     if not slices:
         raise NoInputError(f"{given}: no slice in it; expected {', '.join(sorted(SUFFIXES))}")
@@ -69,14 +70,18 @@ def list_studies(given: Path) -> Listing:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in slices:
         groups[path.parent, _stem_and_number(path)[0]].append(path)
-    studies = tuple(_study(root, *key, files) for key, files in sorted(groups.items()))
+    full = {parent.relative_to(root) / stem for parent, stem in groups}
+    studies = tuple(_study(root, key, files, full) for key, files in sorted(groups.items()))
     return Listing(root, studies, masks, skipped)
 
 
-def _study(root: Path, parent: Path, stem: str, files: list[Path]) -> Study:
+def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]) -> Study:
+    """full: folder and stem of every study, so that no short name is taken from another."""
+    parent, stem = key
     folder = parent.relative_to(root)
     ordered = tuple(sorted(files, key=lambda path: (_stem_and_number(path)[1], path.name)))
-    name = folder if folder.name == stem else folder / stem
+    is_short = folder.name == stem and folder not in full
+    name = folder if is_short else folder / stem
     return Study(name.as_posix(), folder, ordered)
 
 
@@ -88,8 +93,10 @@ def _stem_and_number(path: Path) -> tuple[str, int]:
     return match["stem"], int(match["number"])
 
 
-def _of_mask(path: Path) -> str:
-    return path.stem[: -len("_mask")]
+def _slice_of(mask: Path) -> Path:
+    """The slice of a reference mask without its suffix; of `_mask.png` the folder, so no slice."""
+    match = _MASK.match(mask.name)
+    return mask.parent / (match[1] if match else "")
 
 
 def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
@@ -97,7 +104,7 @@ def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
     for path in slices:
         key = path.with_suffix("")
         if key in taken:
-            a, b = (p.relative_to(root).as_posix() for p in (taken[key], path))
+            a, b = (printable(p.relative_to(root).as_posix()) for p in (taken[key], path))
             raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
         taken[key] = path
 

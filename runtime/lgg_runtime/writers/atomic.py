@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import ResourceError, printable
 
 PART_SUFFIX = ".part"
 
@@ -24,8 +24,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         part.replace(path)
     except OSError as error:
-        _discard(part)
         raise refused(path, error) from error
+    finally:
+        _discard(part)
 
 
 def make_folder(path: Path) -> None:
@@ -40,7 +41,7 @@ def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "the disk is full; free some space" if full else f"cannot be written: {error.strerror}"
-    return ResourceError(f"{path.name}: {reason}")
+    return ResourceError(f"{printable(path.name)}: {reason}")
 
 
 def _discard(part: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,25 +65,25 @@ def encode_probability(result: SliceResult) -> bytes:
     return _encode(".tif", result.probability)
 
 
-def stretch_flair(flair: npt.NDArray[np.generic]) -> Pixels:
+def stretch_flair(flair: npt.NDArray[Any]) -> Pixels:
     """Bring a volume's FLAIR (S, H, W) to 8 bits for the eye: 0 to its 99.5th percentile."""
     top = float(np.percentile(flair, 99.5)) or float(flair.max()) or 1.0
-    return np.clip(np.rint(flair * (255.0 / top)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(flair * (255.0 / top)), 0, 255), np.uint8)
 
 
-def _outline(picture: npt.NDArray[np.uint8], mask: Mask, colour: tuple[int, int, int]) -> None:
+def _outline(picture: npt.NDArray[Any], mask: Mask, colour: tuple[int, int, int]) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, colour, 1)
 
 
-def _stamp(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _stamp(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The words that every picture carries, in its lower left corner."""
     place = (3, picture.shape[0] - 4)
     cv2.putText(picture, "research use only", place, cv2.FONT_HERSHEY_SIMPLEX, 0.33, (200,) * 3)
     return picture
 
 
-def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+def _png(picture: npt.NDArray[Any]) -> bytes:
     """PNG with a text chunk (PNG specification, 11.3.3) behind its header."""
     data = _encode(".png", picture)
     body = b"tEXt" + b"Comment\0" + RESEARCH_ONLY.encode("latin-1")
@@ -90,7 +91,7 @@ def _png(picture: npt.NDArray[np.uint8]) -> bytes:
     return data[:_PNG_HEADER_BYTES] + chunk + data[_PNG_HEADER_BYTES:]
 
 
-def _encode(suffix: str, picture: npt.NDArray[np.generic]) -> bytes:
+def _encode(suffix: str, picture: npt.NDArray[Any]) -> bytes:
     done, data = cv2.imencode(suffix, picture)
     if not done:
         raise ResourceError(f"OpenCV cannot encode {suffix} of {picture.shape} {picture.dtype}")
