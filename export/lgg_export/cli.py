@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lgg_runtime.terminal import run_command
+from lgg_train.extras import needs_extra
 
 _PATH = click.Path(path_type=Path)
 
@@ -41,7 +42,8 @@ def command() -> None:
 @click.option("--data", type=_PATH, help="Dataset for the gate.  [default: the run's own]")
 def run(run: Path, output: Path, **options: Any) -> None:
     """Export a training run's folder, the default command."""
-    from lgg_export.artifact import ExportSettings, export_run
+    with needs_extra("export"):
+        from lgg_export.artifact import ExportSettings, export_run
 
     contract, parity = export_run(run, output, ExportSettings(**options))
     size = output.stat().st_size / 2**20
@@ -60,8 +62,9 @@ def run(run: Path, output: Path, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def inspect(file: Path, as_json: bool) -> None:
     """Print an artifact's contract."""
-    from lgg_export.artifact import read_contract
-    from lgg_export.inspect import describe_contract
+    with needs_extra("export"):
+        from lgg_export.artifact import read_contract
+        from lgg_export.inspect import describe_contract
 
     contract = read_contract(file)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import warnings
 
 import onnx
@@ -59,9 +58,7 @@ def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
             verbose=False,
         )
         assert program is not None
-        stream = io.BytesIO()
-        program.save(stream)
-        model = onnxslim.slim(onnx.load_from_string(stream.getvalue()))
+        model: onnx.ModelProto = onnxslim.slim(program.model_proto)
     _name_dimensions(model)
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -73,7 +70,7 @@ def _fold_normalisation(network: UNet) -> UNet:
     for block in (*folded.down, *folded.up):
         assert isinstance(block, nn.Sequential)
         for index in range(0, len(block), 3):
-            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])  # type: ignore[type-var]
+            block[index] = fuse_conv_bn_eval(block[index], block[index + 1])  # type: ignore[arg-type, type-var]
             block[index + 1] = nn.Identity()
     return folded
 

@@ -82,14 +82,14 @@ def compare(
     """Run an artifact on normalised slices and compare it with PyTorch, patient by patient.
 
     `run` takes (S, H, W, 3) uint8 of any H and W and returns (S, H, W) float32.
-    Raises ParityError where there is nothing to compare or the output is no number.
+    Raises ParityError where there is nothing to compare or one side's output is no number.
     """
     largest, flipped, pixels, slices = 0.0, 0, 0, 0
     theirs: dict[str, Counts] = {}
     ours: dict[str, Counts] = {}
     for reference in references:
         found = run(reference.slices)
-        if not np.isfinite(found).all():
+        if not (np.isfinite(found).all() and np.isfinite(reference.probability).all()):
             raise ParityError(f"{subject}: the output is no number")
         largest = max(largest, float(np.abs(found - reference.probability).max()))
         sides = [p >= decision.threshold for p in (found, reference.probability)]

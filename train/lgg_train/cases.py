@@ -68,8 +68,12 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
 
 def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
-    """Read the patients. Raises InputError for a mask of another size or with other values."""
-    return [load_case(case) for case in tqdm(list(files), "read", disable=not progress)]
+    """Read the patients. Raises InputError for a mask of another size or with other values.
+
+    `progress` shows a bar where standard error is a terminal.
+    """
+    hidden = None if progress else True
+    return [load_case(case) for case in tqdm(list(files), "read", disable=hidden)]
 
 
 def load_case(files: CaseFiles) -> Case:

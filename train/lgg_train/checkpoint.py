@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Raises InputError for a missing or damaged file, another schema, or pickled code."""
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path.name}: not a checkpoint of tensors (cut short, or another format)")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such checkpoint") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+    except Exception as error:
+        # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path.name}: not a checkpoint of tensors ({reason})") from error
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:

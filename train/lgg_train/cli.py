@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lgg_runtime.terminal import run_command
+from lgg_train.extras import needs_extra
 
 _PATH = click.Path(path_type=Path)
 _DATA = click.option(
@@ -50,7 +51,8 @@ def command() -> None:
 @click.option("--no-progress", is_flag=True)
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
-    from lgg_train.session import run_training
+    with needs_extra("train"):
+        from lgg_train.session import run_training
 
     click.echo(run_training(data, out, options))
 
@@ -62,7 +64,8 @@ def train(data: Path, out: Path, **options: Any) -> None:
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
 def evaluate(run: Path, data: Path, part: str, device: str) -> None:
     """Score a run on one part of its split, as the notebook does and by patient."""
-    from lgg_train.session import run_evaluation
+    with needs_extra("train"):
+        from lgg_train.session import run_evaluation
 
     click.echo(run_evaluation(run, data, part, device))
 

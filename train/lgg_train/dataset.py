@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
@@ -27,6 +27,15 @@ class SampleSettings:
     tumour: int = 10
     crop: int = 192
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "crop"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
+        if not 0 <= self.tumour <= self.batch:
+            raise UsageError(
+                f"tumour {self.tumour} of a batch of {self.batch}: expected 0 to {self.batch}"
+            )
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -41,18 +41,20 @@ class Decision:
         return clean_up(probability >= self.threshold, self.cleanup)
 
 
-def choose_decision(patients: Sequence[tuple[Probability, Mask]]) -> Decision:
-    """Search thresholds and clean-ups over validation patients, (S, H, W) each.
+def choose_decision(patients: Sequence[tuple[Probability, Mask, Sequence[int]]]) -> Decision:
+    """Search thresholds and clean-ups over validation patients.
 
+    Each is a whole volume's probabilities and truth, (S, H, W), and the indices of the slices
+    that count: clean-up sees the whole volume, but slices of another part decide nothing.
     Among all pairs whose mean Dice by patient is within 0.005 of the best one's, the pair with
     the highest pooled recall is taken; of equal ones, the higher mean Dice.
     """
     scored = []
     for threshold in THRESHOLDS:
-        raw = [(probability >= threshold, truth) for probability, truth in patients]
+        raw = [(p >= threshold, truth[list(used)], list(used)) for p, truth, used in patients]
         for fraction in FRACTIONS:
             cleanup = CleanupSettings(smallest_fraction=fraction)
-            counts = [Counts.of(clean_up(mask, cleanup), truth) for mask, truth in raw]
+            counts = [Counts.of(clean_up(mask, cleanup)[used], truth) for mask, truth, used in raw]
             mean = float(np.mean([c.dice for c in counts]))
             recall = sum(counts, Counts()).recall
             scored.append((recall, mean, threshold, cleanup))

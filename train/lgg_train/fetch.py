@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lgg_runtime.errors import MissingExtraError, NoInputError
+from lgg_runtime.writers.atomic import make_folder, refused
 
 DATASET = "mateuszbuda/lgg-mri-segmentation"
 BY_HAND = (
@@ -16,7 +17,8 @@ BY_HAND = (
 def fetch_dataset(out: Path) -> Path:
     """Download the dataset and link it as `out/kaggle_3m`; returns that path.
 
-    Raises MissingExtraError without kagglehub, NoInputError where the download fails.
+    Raises MissingExtraError without kagglehub, NoInputError where the download fails,
+    ResourceError where the link cannot be made.
     """
     target = out / "kaggle_3m"
     if target.is_dir():
@@ -36,6 +38,9 @@ def fetch_dataset(out: Path) -> Path:
     found = next(iter(sorted(fetched.rglob("kaggle_3m"))), None)
     if found is None:
         raise NoInputError(f"the download holds no kaggle_3m; {BY_HAND}")
-    out.mkdir(parents=True, exist_ok=True)
-    target.symlink_to(found, target_is_directory=True)
+    make_folder(out)
+    try:
+        target.symlink_to(found, target_is_directory=True)
+    except OSError as error:
+        raise refused(target, error) from error
     return target

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lgg_runtime.errors import InputError, LggError, ProviderError
+from lgg_runtime.errors import InputError, LggError, ProviderError, UsageError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.dataset import SampleSettings, TrainingSlices
+from lgg_train.history import History
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget, learning_rate
 from lgg_train.unet import UNet, UNetSettings, scale_slices
@@ -40,6 +41,16 @@ class TrainSettings:
     precision: str = "bf16"
     seed: int = 0
     validations: int = 6
+
+    def __post_init__(self) -> None:
+        multiple = 2**self.unet.depth
+        if self.samples.crop % multiple:
+            raise UsageError(
+                f"crop {self.samples.crop}: a depth of {self.unet.depth} expects a multiple of "
+                f"{multiple}"
+            )
+        if not self.peak_rate > 0:
+            raise UsageError(f"rate {self.peak_rate}: expected above 0")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,8 +93,9 @@ def train(
     steps_per_epoch = math.ceil(len(slices) / settings.samples.batch)
     budget = settings.budget
     batches = slices.batches(state.step)
-    history = _History(folder, state.history, machinery.tensorboard)
-    bar = tqdm(total=100, unit="%", disable=not machinery.progress, bar_format=_BAR)
+    history = History(folder, state.history, machinery.tensorboard)
+    hidden = None if machinery.progress else True  # None: where standard error is no terminal
+    bar = tqdm(total=100, unit="%", disable=hidden, bar_format=_BAR)
     saved = time.monotonic()
     try:
         while (done := budget.progress(state.step, steps_per_epoch, state.seconds)) < 1.0:
@@ -100,7 +112,7 @@ def train(
                 state.validated = int(done * settings.validations)
                 scores = validate(state.averaged.eval())
                 history.add(state.step, state.seconds, state.mean_loss, rate, scores)
-                bar.write(f"step {state.step}: " + _line(scores), file=bar.fp)
+                bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
             if time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0:
                 state.save(folder / "last.pt", history.rows)
                 saved = time.monotonic()
@@ -129,8 +141,7 @@ class _State:
     def __init__(self, settings: TrainSettings, machinery: Machinery, folder: Path):
         torch.manual_seed(settings.seed)
         self.settings, self.device = settings, machinery.device
-        self.model = UNet(settings.unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = UNet(settings.unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.averaged = (self._place(UNet(settings.unet)) for _ in range(2))
         self.averaged.load_state_dict(self.model.state_dict())
         self.forward = torch.compile(self.model) if machinery.compiled else self.model
         self.optimiser = torch.optim.AdamW(
@@ -145,6 +156,10 @@ class _State:
         self.mean_loss = math.nan
         self.history: list[dict[str, float]] = []
 
+    def _place(self, network: UNet) -> UNet:
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
     def take_step(self, batch: tuple[torch.Tensor, torch.Tensor], rate: float) -> float:
         """One optimiser step; returns the batch's loss."""
         slices, masks = (part.to(self.device, non_blocking=True) for part in batch)
@@ -156,7 +171,7 @@ class _State:
             logits = self.forward(x)
         loss = segmentation_loss(logits, masks)
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.scaler.step(self.optimiser)
@@ -213,42 +228,6 @@ class _State:
         self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
         self.history = held["history"]
         torch.set_rng_state(held["random"])
-
-
-class _History:
-    """Rows of numbers over the run, as CSV and, when asked, for TensorBoard."""
-
-    def __init__(self, folder: Path, rows: list[dict[str, float]], tensorboard: bool):
-        self.rows = list(rows)
-        self._path = folder / "history.csv"
-        self._board: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
-
-    def add(
-        self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
-    ) -> None:
-        row = {
-            "step": step,
-            "minutes": round(seconds / 60, 2),
-            "loss": loss,
-            "rate": rate,
-            **scores,
-        }
-        self.rows.append(row)
-        with self._path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        if self._board is not None:
-            for name, value in row.items():
-                self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -53,7 +53,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     intensity = IntensitySettings()
     device = choose_device(options["device"])
     config = {
-        "data": str(data.resolve()),
+        "data": str(data),
         "training": asdict(training),
         "settings": settings.to_json(),
         "intensity": intensity.to_json(),
@@ -92,9 +92,7 @@ def run_evaluation(run: Path, data: Path, part: str, device: str) -> str:
     model = load_model(run, choose_device(device))
     split = Split.read(run / SPLIT_FILE)
     files = {case.patient: case for case in find_cases(data)}
-    missing = [name for name in split.patients(part) if name not in files]
-    if missing:
-        raise InputError(f"{data}: patients of the split are missing: {', '.join(missing)}")
+    _check_held(split.parts[part], files)
     cases = load_cases([files[name] for name in split.patients(part)])
     found = predict_cases(model.network, cases, split.parts[part], model.intensity)
     return _report(run, model, part, list(found))
@@ -118,19 +116,30 @@ def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) 
     if options["resume"]:
         return Split.read(out / SPLIT_FILE)
     if options["split_file"] is not None:
+        if options["folds"] is not None or options["split_by"] != "patient":
+            raise UsageError("--split names the slices; leave --folds and --split-by out")
         split = Split.read(options["split_file"])
     else:
         by, seed = options["split_by"], options["split_seed"]
         split = make_split(
             files, SplitSettings(by, seed=seed, folds=options["folds"], fold=options["fold"])
         )
-    known = {case.patient: len(case.slices) for case in files}
+    known = {case.patient: case for case in files}
     for members in split.parts.values():
-        for name, indices in members.items():
-            if name not in known or max(indices, default=0) >= known[name]:
-                raise InputError(f"the split names slices of {name} that the data do not hold")
+        _check_held(members, known)
     split.write(out / SPLIT_FILE)
     return split
+
+
+def _check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]) -> None:
+    missing = [
+        name
+        for name, indices in members.items()
+        if name not in known or max(indices, default=0) >= len(known[name].slices)
+    ]
+    if missing:
+        names = ", ".join(missing)
+        raise InputError(f"the data do not hold all slices that the split names of {names}")
 
 
 def _check_same_data(out: Path, config: dict[str, Any], resume: bool) -> None:
@@ -165,7 +174,7 @@ def _finish(
     training: Any,
     predictions: Sequence[Prediction],
 ) -> str:
-    decision = choose_decision([(p.probability, p.truth) for p in predictions])
+    decision = choose_decision([(p.probability, p.truth, p.used) for p in predictions])
     model = TrainedModel(network.to(torch.device("cpu")), decision, intensity, training)
     save_model(out, model)
     with (out / "history.csv").open(newline="") as stream:

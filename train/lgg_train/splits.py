@@ -39,6 +39,8 @@ class SplitSettings:
             )
         if self.folds is not None and self.by == "slice":
             raise UsageError("folds are by patient; --split-by slice has none")
+        if self.folds is None and self.fold:
+            raise UsageError(f"fold {self.fold} without folds: expected --folds as well")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Split:
 
     @classmethod
     def read(cls, path: Path) -> Split:
-        """Raises InputError for a file that is no split, or whose parts share a slice."""
+        """Raises InputError for a file that is missing, is no split, has an empty part, or whose
+        parts share a slice.
+        """
         try:
             record = json.loads(path.read_text())
             parts = {
@@ -67,11 +71,17 @@ class Split:
                 for part in PARTS
             }
             split = cls(str(record["by"]), int(record["seed"]), parts)
+        except OSError as error:
+            raise InputError(f"{path}: no such split file ({error.strerror})") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path.name}: not a split file ({error})") from error
         taken = [(k, i) for s in parts.values() for k, v in s.items() for i in v]
         if len(taken) != len(set(taken)):
             raise InputError(f"{path.name}: a slice stands in two parts")
+        if below := [f"{name} {index}" for name, index in taken if index < 0]:
+            raise InputError(f"{path.name}: not a split file (slice below 0: {below[0]})")
+        if empty := [part for part in PARTS if not any(parts[part].values())]:
+            raise InputError(f"{path.name}: nothing in {' and '.join(empty)}")
         return split
 
 
