@@ -29,6 +29,7 @@ def command() -> None:
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget in minutes.")
 @click.option("--features", type=click.IntRange(1), default=16, help="Channels of the first level.")
 @click.option("--depth", type=click.IntRange(1, 4), default=4, help="Levels below the first.")
+@click.option("--mirror", is_flag=True, help="Average each slice with its mirror image in use.")
 @click.option("--batch", type=click.IntRange(1), default=16, help="Crops a step.")
 @click.option(
     "--tumour", type=click.IntRange(1), default=10, help="Crops of them from tumour slices."

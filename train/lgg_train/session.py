@@ -102,7 +102,7 @@ def _train_settings(options: dict[str, Any]) -> TrainSettings:
     seed = options["seed"]
     return TrainSettings(
         Budget(options["epochs"], options["minutes"]),
-        UNetSettings(options["features"], options["depth"]),
+        UNetSettings(options["features"], options["depth"], mirror=options["mirror"]),
         SampleSettings(options["batch"], options["tumour"], options["crop"], seed),
         peak_rate=options["rate"],
         precision=options["precision"],

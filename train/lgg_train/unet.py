@@ -21,12 +21,15 @@ class UNetSettings:
 
     prior: fraction of tumour pixels that the untrained network predicts, which keeps the loss of
     the first steps small on data with few tumour pixels.
+    mirror: in evaluation, average the logits of a slice and of its left-right mirror image, at
+    twice the arithmetic.
     """
 
     features: int = 16
     depth: int = 4
     channels: int = 3
     prior: float = 0.02
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.features < 1 or not 1 <= self.depth <= 4:
@@ -73,6 +76,11 @@ class UNet(nn.Module):
         nn.init.constant_(self.head.bias, _logit(self.settings.prior))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training or not self.settings.mirror:
+            return self._logits(x)
+        return (self._logits(x) + self._logits(x.flip(3)).flip(3)) / 2
+
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
         skips = []
         for level, block in enumerate(self.down):
             x = block(self.pool(x) if level else x)  # (N, F * 2**level, H / 2**level, W / 2**level)

@@ -1,0 +1,155 @@
+"""What the tests share: a tiny real artifact, slices drawn by hand, the command to call."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, Training
+from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.volume import FLAIR
+
+# What each tiny graph does with the FLAIR channel, float32 [N, H, W]: operator, constants.
+FORMULAS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
+    "sigmoid": (("Sub", (128.0,)), ("Div", (8.0,)), ("Sigmoid", ())),
+    "logit": (("Sub", (128.0,)), ("Div", (8.0,))),
+    "nan": (("Sub", (1000.0,)), ("Sqrt", ())),
+}
+
+
+@pytest.fixture(scope="session")
+def make_contract() -> Callable[..., Contract]:
+    """A valid contract; keywords replace its fields."""
+
+    def make(**changes: Any) -> Contract:
+        fields: dict[str, Any] = {
+            "name": "tiny",
+            "precision": "fp32",
+            "threshold": 0.5,
+            "intensity": IntensitySettings(),
+            "cleanup": CleanupSettings(),
+            "training": Training("d" * 64, "5" * 64, "patient", {"train": 2, "test": 1}),
+            "golden": Golden((1, 16, 16, 3), "a" * 64, "b" * 64, (0.25, 0.5), 1e-4),
+            "how_decided": "by hand",
+            "tool_version": "0",
+        }
+        return Contract(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def build_model() -> Callable[..., Any]:
+    """An ONNX model of the contract's form that computes one of FORMULAS from FLAIR alone."""
+    onnx = pytest.importorskip("onnx")
+
+    def build(formula: str = "sigmoid", size: tuple[Any, Any, Any] = ("N", "H", "W")) -> Any:
+        helper, kinds = onnx.helper, onnx.TensorProto
+        channel = helper.make_tensor("flair_index", kinds.INT64, (), [FLAIR])
+        nodes = [
+            helper.make_node("Gather", [INPUT, "flair_index"], ["gathered"], axis=3),
+            helper.make_node("Cast", ["gathered"], ["step0"], to=kinds.FLOAT),
+        ]
+        constants = [channel]
+        for index, (operator, values) in enumerate(FORMULAS[formula]):
+            name = f"constant{index}"
+            constants += [helper.make_tensor(name, kinds.FLOAT, (), [v]) for v in values]
+            inputs = [f"step{index}", *(name for _ in values)]
+            nodes.append(helper.make_node(operator, inputs, [f"step{index + 1}"]))
+        nodes[-1].output[0] = OUTPUT
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info(INPUT, kinds.UINT8, (*size, 3))],
+            [helper.make_tensor_value_info(OUTPUT, kinds.FLOAT, size)],
+            constants,
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def save_artifact() -> Callable[[Any, Path, str | None], Path]:
+    """Writes an ONNX model with a contract's text in its metadata, or without one."""
+    onnx = pytest.importorskip("onnx")
+
+    def save(model: Any, path: Path, contract: str | None) -> Path:
+        if contract is not None:
+            onnx.helper.set_model_props(model, {METADATA_KEY: contract})
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def artifact(
+    tmp_path_factory: pytest.TempPathFactory,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Contract],
+) -> Path:
+    """probability = sigmoid((FLAIR - 128) / 8), threshold 0.5, no clean-up."""
+    path = tmp_path_factory.mktemp("artifact") / "tiny.onnx"
+    return save_artifact(build_model(), path, make_contract().dumps())
+
+
+@pytest.fixture(scope="session")
+def draw_slice() -> Callable[..., np.ndarray]:
+    """A head of value 100 on black; where `lesion` is, (rows, columns), FLAIR is `bright`."""
+
+    def draw(
+        lesion: tuple[slice, slice] | None = None,
+        size: tuple[int, int] = (40, 48),
+        bright: int = 200,
+    ) -> np.ndarray:
+        pixels = np.zeros((*size, 3), np.uint8)
+        pixels[4:-4, 4:-4] = 100
+        if lesion is not None:
+            pixels[(*lesion, FLAIR)] = bright
+        return pixels
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def write_picture() -> Callable[[Path, np.ndarray], Path]:
+    """Writes RGB or grey pixels by the suffix, and the folders above."""
+
+    def write(path: Path, pixels: np.ndarray) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done, data = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+        assert done
+        path.write_bytes(data.tobytes())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def call_infer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., SimpleNamespace]:
+    """Calls lgg-infer as the shell does: returns its exit code, standard output and error."""
+    from lgg_runtime.cli import main
+
+    def call(*args: str | Path) -> SimpleNamespace:
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr("sys.argv", ["lgg-infer", *map(str, args)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+
+    return call

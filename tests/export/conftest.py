@@ -1,0 +1,116 @@
+"""What the tests of export share: a finished tiny run, its artifact, and a network to export.
+
+Exporting takes seconds, so each graph is built once a session; tests take copies.
+"""
+
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import onnx
+import pytest
+import torch
+
+from lgg_export.artifact import ExportSettings, export_run
+from lgg_export.graph import build_graph
+from lgg_train.cli import command
+from lgg_train.phantom import PhantomSettings, write_phantoms
+from lgg_train.session import run_evaluation
+from lgg_train.unet import UNet, UNetSettings
+
+TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
+TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums in one order, and no threads that wait for each other over tiny tensors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """Folder with kaggle_3m: twelve patients of six slices of 64 x 64."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(phantoms, tmp_path_factory) -> Path:
+    """The folder of a trained and evaluated run; tests that write into it take a copy."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    brief = ["--epochs", "10", "--rate", "0.01", "--validations", "1"]
+    args = ["train", "--data", str(phantoms), "-o", str(out), *TINY, *brief]
+    command.main(args, standalone_mode=False)
+    run_evaluation(out, phantoms, "test", "cpu")
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported(finished_run, tmp_path_factory) -> SimpleNamespace:
+    """The run's fp32 artifact: its path, contract and parity."""
+    path = tmp_path_factory.mktemp("artifacts") / "tiny.onnx"
+    contract, parity = export_run(finished_run, path, ExportSettings(name="tiny"))
+    return SimpleNamespace(path=path, contract=contract, parity=parity)
+
+
+@pytest.fixture(scope="session")
+def network() -> UNet:
+    """A network whose weights, and the statistics of whose normalisations, are all random."""
+    return make_network(UNetSettings(features=4, depth=2, prior=0.5))
+
+
+def make_network(settings: UNetSettings) -> UNet:
+    generator = torch.Generator().manual_seed(11)
+    torch.manual_seed(11)
+    made = UNet(settings)
+    with torch.no_grad():
+        made.head.weight.normal_(0, 1, generator=generator)
+        for module in made.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.5, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.3, generator=generator)
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def deep_network() -> UNet:
+    """As `network`, of the standard depth."""
+    return make_network(UNetSettings(features=2, depth=4, prior=0.5))
+
+
+@pytest.fixture(scope="session")
+def built(network) -> dict[str, bytes]:
+    """The network's graphs by arithmetic."""
+    types = {"fp32": torch.float32, "fp16": torch.float16}
+    return {name: build_graph(network, dtype).SerializeToString() for name, dtype in types.items()}
+
+
+@pytest.fixture
+def graph(built) -> onnx.ModelProto:
+    """A copy of the network's fp32 graph."""
+    return onnx.load_from_string(built["fp32"])
+
+
+@pytest.fixture
+def call_main(monkeypatch, capsys):
+    """Calls lgg-export as the shell does: returns its exit code, standard output and error."""
+    from lgg_export.cli import main
+
+    def call(*args: str | Path) -> SimpleNamespace:
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr("sys.argv", ["lgg-export", *map(str, args)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+
+    return call

@@ -1,0 +1,137 @@
+"""lgg-export as the shell sees it: exit codes, and what it prints."""
+
+import json
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from lgg_export import artifact
+from lgg_export.artifact import read_contract
+from lgg_export.parity import Limits
+from lgg_export.precision import PRECISIONS, Precision
+
+
+@pytest.fixture
+def put_limits(exported, monkeypatch):
+    """The run's fp32 graph is taken from its artifact, and judged by these limits."""
+
+    def build(_network):
+        model = onnx.load(str(exported.path))
+        del model.metadata_props[:]
+        return model
+
+    def put(limits=PRECISIONS["fp32"].limits):
+        monkeypatch.setitem(artifact.PRECISIONS, "fp32", Precision(build, limits))
+
+    return put
+
+
+@pytest.mark.parametrize("words", [(), ("run",)])
+def test_a_run_is_exported_by_default_and_its_parity_told(
+    call_main, finished_run, tmp_path, put_limits, words
+):
+    put_limits()
+    path = tmp_path / "model.onnx"
+    done = call_main(*words, finished_run, "-o", path, "--name", "mine")
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{path}: fp32, ")
+    assert "Parity with PyTorch on 1 validation patients (6 slices)" in done.out
+    assert "not for diagnosis" in done.out
+    assert read_contract(path).name == "mine"
+
+
+def test_options_may_come_first(call_main, finished_run, tmp_path, put_limits):
+    put_limits()
+    done = call_main("-o", tmp_path / "model.onnx", finished_run)
+    assert done.code == 0, done.err
+    assert (tmp_path / "model.onnx").is_file()
+
+
+def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
+    call_main, finished_run, tmp_path, put_limits
+):
+    put_limits(Limits(-1, 1, 1))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"older")
+    done = call_main(finished_run, "-o", path)
+    assert done.code == 9
+    assert done.out == ""
+    (line,) = done.err.splitlines()
+    assert line.startswith("lgg-export: model.onnx is not written: probability difference")
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--precision", "fp16", "--weights", "fp16"), "leave --weights out"),
+        (("--precision", "int8"), "--precision"),
+    ],
+)
+def test_impossible_options_exit_2(call_main, finished_run, tmp_path, options, named):
+    done = call_main(finished_run, "-o", tmp_path / "model.onnx", *options)
+    assert done.code == 2
+    assert named in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_of_another_suffix_exits_2(call_main, finished_run, tmp_path):
+    done = call_main(finished_run, "-o", tmp_path / "model.engine")
+    assert done.code == 2
+    assert "ends in .onnx" in done.err
+
+
+def test_a_missing_output_exits_2(call_main, finished_run):
+    assert call_main(finished_run).code == 2
+
+
+def test_what_is_no_run_exits_3(call_main, tmp_path):
+    done = call_main(tmp_path, "-o", tmp_path / "model.onnx")
+    assert done.code == 3
+    assert "no model.pt in it" in done.err
+
+
+def test_inspecting_prints_the_contract_for_a_person(call_main, exported):
+    done = call_main("inspect", exported.path)
+    assert done.code == 0, done.err
+    assert "slices: uint8 [N, H, W, 3]" in done.out
+    assert "research use only" in done.out
+
+
+def test_inspecting_as_json_prints_the_contract_itself(call_main, exported):
+    done = call_main("inspect", exported.path, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == json.loads(exported.contract.dumps())
+
+
+def test_inspecting_what_is_no_artifact_exits_5(call_main, tmp_path):
+    done = call_main("inspect", tmp_path / "gone.onnx")
+    assert done.code == 5
+    assert "gone.onnx: no such model" in done.err
+
+
+def run_apart(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_without_torch_exporting_names_the_package():
+    done = run_apart(
+        "import sys; sys.modules['torch'] = None\n"
+        "sys.argv = ['lgg-export', 'run', 'folder', '-o', 'model.onnx']\n"
+        "from lgg_export.cli import main; main()"
+    )
+    assert done.returncode == 6
+    assert done.stderr == "lgg-export: torch is not installed; pip install 'lgg-edge[export]'\n"
+
+
+def test_the_version_is_told_before_anything_heavy_is_loaded():
+    done = run_apart(
+        "import sys; sys.modules['torch'] = sys.modules['onnx'] = sys.modules['numpy'] = None\n"
+        "sys.argv = ['lgg-export', '--version']\n"
+        "from lgg_export.cli import main; main()"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("lgg-export, version ")

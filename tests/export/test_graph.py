@@ -1,0 +1,157 @@
+"""The exported graph: its form, any size, and the same numbers as PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+import lgg_train
+from lgg_export.graph import OPSET, InferenceGraph, _name_dimensions, build_graph
+from lgg_runtime.errors import ParityError
+from lgg_train.unet import scale_slices
+
+
+def make_slices(count, height, width):
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def run_torch(network, slices):
+    with torch.inference_mode():
+        return torch.sigmoid(network(scale_slices(torch.from_numpy(slices))))[:, 0].numpy()
+
+
+def run_onnx(model, slices):
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"slices": slices})
+    return found
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (1, 64, 48), (5, 32, 80), (3, 128, 16)])
+def test_any_number_of_slices_of_any_size_gives_what_pytorch_gives(built, network, shape):
+    slices = make_slices(*shape)
+    found = run_onnx(built["fp32"], slices)
+    assert (found.shape, found.dtype) == (shape, np.float32)
+    expected = run_torch(network, slices)
+    assert np.ptp(expected) > 0.3, "numbers that can differ"
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_standard_depth_exports_too(deep_network):
+    model = build_graph(deep_network, torch.float32).SerializeToString()
+    for shape in ((1, 16, 16), (3, 48, 80)):
+        slices = make_slices(*shape)
+        expected = run_torch(deep_network, slices)
+        np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
+
+
+def test_the_form_is_the_contract_s(graph):
+    (given,), (found,) = graph.graph.input, graph.graph.output
+    assert (given.name, found.name) == ("slices", "probability")
+    assert given.type.tensor_type.elem_type == TensorProto.UINT8
+    assert found.type.tensor_type.elem_type == TensorProto.FLOAT
+    dims = [
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (given, found)
+    ]
+    assert dims == [["N", "H", "W", 3], ["N", "H", "W"]]
+
+
+def test_the_graph_needs_the_standard_operators_alone(graph):
+    assert {(entry.domain, entry.version) for entry in graph.opset_import} == {("", OPSET)}
+    assert {node.domain for node in graph.graph.node} == {""}
+    assert not graph.functions
+
+
+def test_normalisation_is_folded_into_the_convolutions(graph):
+    operators = [node.op_type for node in graph.graph.node]
+    assert "BatchNormalization" not in operators
+    # Two a block of five blocks, and the head; two transposed ones upwards.
+    assert (operators.count("Conv"), operators.count("ConvTranspose")) == (11, 2)
+
+
+def test_folding_changes_no_number_and_leaves_the_network_as_it_was(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = InferenceGraph(network, torch.float32).eval()
+    kinds = {type(module) for module in folded.modules()}
+    assert torch.nn.BatchNorm2d not in kinds
+    slices = make_slices(2, 32, 48)
+    with torch.inference_mode():
+        found = folded(torch.from_numpy(slices)).numpy()
+    np.testing.assert_allclose(found, run_torch(network, slices), rtol=0, atol=1e-5)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_folding_takes_the_running_statistics_even_of_a_network_in_training(network):
+    network.train()
+    try:
+        folded = InferenceGraph(network, torch.float32).eval()
+    finally:
+        network.eval()
+    slices = make_slices(1, 16, 16)
+    with torch.inference_mode():
+        found = folded(torch.from_numpy(slices)).numpy()
+    np.testing.assert_allclose(found, run_torch(network, slices), rtol=0, atol=1e-5)
+
+
+class Identity(torch.nn.Module):
+    """Stands in for a network without blocks: its logit is the scaled FLAIR."""
+
+    down = up = ()
+
+    def forward(self, x):
+        return x[:, 1:2]
+
+
+def test_scaling_and_sigmoid_are_inside():
+    slices = np.zeros((1, 1, 3, 3), np.uint8)
+    slices[0, 0, :, 1] = (0, 51, 255)
+    found = InferenceGraph(Identity(), torch.float32)(torch.from_numpy(slices)).numpy()
+    np.testing.assert_allclose(found[0, 0], 1 / (1 + np.exp([0, -0.2, -1])), rtol=1e-6)
+
+
+def make_fixed(given, found):
+    graph = helper.make_graph(
+        [],
+        "fixed",
+        [helper.make_tensor_value_info("slices", TensorProto.UINT8, given)],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, found)],
+    )
+    return helper.make_model(graph)
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "named"),
+    [
+        ((2, "H", "W", 3), ("N", "H", "W"), "slices: the exporter fixed N to 2"),
+        (("N", 64, "W", 3), ("N", "H", "W"), "slices: the exporter fixed H to 64"),
+        (("N", "H", 48, 3), ("N", "H", "W"), "slices: the exporter fixed W to 48"),
+        (("N", "H", "W", 3), (2, "H", "W"), "probability: the exporter fixed N to 2"),
+        (("N", "H", "W", 3), ("N", "H", 48), "probability: the exporter fixed W to 48"),
+    ],
+)
+def test_a_dimension_that_the_exporter_fixed_is_an_error(given, found, named):
+    with pytest.raises(ParityError, match=named):
+        _name_dimensions(make_fixed(given, found))
+
+
+def test_other_names_of_the_dimensions_are_made_the_contract_s():
+    model = make_fixed(("s0", "16*h", "16*w", 3), ("s0", "a", "b"))
+    _name_dimensions(model)
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    assert [dim.dim_param for dim in dims] == ["N", "H", "W"]
+
+
+def test_no_path_of_the_machine_is_in_the_graph(built):
+    for model in built.values():
+        for folder in (Path(lgg_train.__file__).parent, Path(torch.__file__).parent):
+            assert str(folder).encode() not in model
+
+
+def test_the_graph_passes_the_checker(graph):
+    onnx.checker.check_model(graph, full_check=True)

@@ -1,0 +1,49 @@
+"""A contract in lines: the facts that decide whether and how to use an artifact."""
+
+import dataclasses
+
+from lgg_export.inspect import describe_contract
+
+
+def parse(text):
+    """Lines as {name: what follows}; names take the first 20 columns."""
+    return {line[:20].strip(): line[21:] for line in text.splitlines()}
+
+
+def test_the_essential_facts_are_told(exported):
+    contract = exported.contract
+    rows = parse(describe_contract(contract))
+    assert rows["model"] == f"tiny, fp32, made by lgg-edge {contract.tool_version}"
+    assert rows["input"] == "slices: uint8 [N, H, W, 3], H and W multiples of 16"
+    assert rows["channels"] == "pre-contrast, FLAIR, post-contrast"
+    assert rows["output"] == "probability: float32 [N, H, W] in 0..1"
+    assert float(rows["threshold"]) == contract.threshold
+    assert f"from {contract.cleanup.smallest_fraction:g} of the largest" in rows["clean-up"]
+    assert rows["decided by"] == contract.how_decided
+    assert "80 + 40 z" in rows["intensity"]
+    assert contract.training.data[:16] in rows["trained on"]
+    assert "patient" in rows["trained on"]
+    assert rows["licence"] == "MIT"
+    assert "research use only, not for diagnosis" in rows["intended use"]
+
+
+def test_quality_and_parity_are_told_as_they_stand_in_the_contract(exported):
+    contract = exported.contract
+    rows = parse(describe_contract(contract))
+    for part in ("validation", "test"):
+        scores = contract.metrics[part]
+        text = rows[f"PyTorch, {part}"]
+        assert f"mean {scores['per_patient_dice']['mean']:.4f}" in text
+        for key, name in (("f1", "pooled F1"), ("recall", "recall"), ("iou", "IoU")):
+            assert f"{name} {scores['pooled'][key]:.4f}" in text
+    assert rows["parity"].startswith("1 validation patients: largest probability difference ")
+    difference = contract.parity["largest_probability_difference"]
+    assert f"difference {difference:.2g}" in rows["parity"]
+
+
+def test_a_contract_without_scores_leaves_their_lines_out(exported):
+    bare = dataclasses.replace(exported.contract, metrics={}, parity={})
+    rows = parse(describe_contract(bare))
+    assert not [name for name in rows if name.startswith("PyTorch")]
+    assert "parity" not in rows
+    assert "licence" in rows

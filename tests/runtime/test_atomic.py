@@ -1,0 +1,117 @@
+"""Files appear whole or not at all, and a refusal is one line with its remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, write_atomically
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"new", bytes(10**6)])
+def test_a_file_is_written_whole(tmp_path: Path, data: bytes) -> None:
+    write_atomically(tmp_path / "f.png", data)
+    assert (tmp_path / "f.png").read_bytes() == data
+    assert names(tmp_path) == ["f.png"]
+
+
+def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "f.png"
+    path.write_bytes(b"old and longer")
+    with path.open("rb") as reader:
+        write_atomically(path, b"new")
+        assert reader.read() == b"old and longer"  # who reads the old one reads it to its end
+    assert path.read_bytes() == b"new"
+
+
+def test_the_name_is_taken_only_when_all_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.png"
+    path.write_bytes(b"old")
+    seen = []
+    real = os.fsync
+
+    def watch(handle: int) -> None:
+        seen.append((path.read_bytes(), (tmp_path / f"f.png{PART_SUFFIX}").read_bytes()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_atomically(path, b"new")
+    assert seen == [(b"old", b"new")]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "f.png").write_bytes(b"old")
+    with pytest.raises(ResourceError, match=r"^f\.png: the disk is full; free some space$"):
+        write_atomically(tmp_path / "f.png", b"new")
+    assert (tmp_path / "f.png").read_bytes() == b"old"
+    assert names(tmp_path) == ["f.png"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_no_new_file(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError):
+        write_atomically(tmp_path / "f.png", b"new")
+    assert names(tmp_path) == []
+
+
+def test_an_interruption_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    (tmp_path / "f.png").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "f.png", b"new")
+    assert names(tmp_path) == ["f.png"]
+    assert (tmp_path / "f.png").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing/f.png", "No such file or directory"),
+        ("file/f.png", "Not a directory"),
+        ("folder", "Is a directory"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_a_refusal_is_told_in_the_systems_words(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ResourceError, match=f"cannot be written: {reason}"):
+        write_atomically(tmp_path / name, b"new")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_folders_are_made_with_their_parents_and_may_be_there(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ResourceError, match=f"{Path(name).name}: cannot be written"):
+        make_folder(tmp_path / name)

@@ -1,0 +1,70 @@
+"""Usable cores: affinity, the container's quota, the user's wish, whichever is least."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.cores import available_cores, cgroup_quota
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000", 2),  # one and a half: the half is used
+        ("50000 100000", 1),
+        ("1000 100000", 1),
+        ("1600000 100000", 8),  # more than the affinity
+        ("max 100000", 8),
+        ("", 8),
+        ("200000", 8),
+        ("-1 100000", 8),
+        ("100000 0", 8),
+        ("many much", 8),
+    ],
+)
+def test_the_quota_of_a_container_is_kept(tmp_path: Path, text: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("300000\n", 3), ("-1\n", 8)])
+def test_the_quota_of_an_older_container_is_kept(tmp_path: Path, quota: str, cores: int) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores(tmp_path) == cores
+
+
+def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
+    assert cgroup_quota(tmp_path) is None
+    assert available_cores(tmp_path) == 8
+
+
+def test_without_affinity_the_processors_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert available_cores(tmp_path) == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "cores"), [("3", 3), ("1", 1), ("99", 8), ("0", 8), ("-2", 8), ("4,2", 8), ("", 8)]
+)
+def test_omp_num_threads_lowers_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str, cores: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    assert available_cores(tmp_path) == cores

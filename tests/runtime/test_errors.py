@@ -1,0 +1,52 @@
+"""The tree of errors: each has the exit code that its page and the command's help promise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lgg_runtime import cli, errors
+
+CODES = {
+    "LggError": 1,
+    "UsageError": 2,
+    "InputError": 3,
+    "NoInputError": 4,
+    "ModelError": 5,
+    "ProviderError": 6,
+    "MissingExtraError": 6,
+    "ResourceError": 7,
+    "OutputConflictError": 8,
+    "ParityError": 9,
+}
+
+
+def test_every_error_has_its_exit_code() -> None:
+    classes = {n: v for n, v in vars(errors).items() if isinstance(v, type)}
+    assert {name: kind.exit_code for name, kind in classes.items()} == CODES
+    assert all(issubclass(kind, errors.LggError) for kind in classes.values())
+
+
+def test_the_drawn_tree_is_the_tree() -> None:
+    drawn = re.findall(r"^[\s│├└─]*(\w+Error) +(\d)", errors.__doc__ or "", re.MULTILINE)
+    assert {name: int(code) for name, code in drawn} == CODES
+
+
+def test_the_help_of_the_command_tells_the_exit_codes() -> None:
+    told = {int(code) for code in re.findall(r"\b(\d+) ", cli.EXIT_CODES)}
+    assert {2, 3, 4, 5, 6, 7, 8, 130, 143} <= told
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("café 1.png", "café 1.png"),
+        ("a\nb", r"a\nb"),
+        ("a\x1b[31m", r"a\x1b[31m"),
+        ("caf\udce9", r"caf\udce9"),
+        ("", ""),
+    ],
+)
+def test_a_name_in_a_message_stays_on_its_line(name: str, shown: str) -> None:
+    assert errors.printable(name) == shown

@@ -1,0 +1,207 @@
+"""From names to studies: what belongs together, in which order, and what is passed over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
+from lgg_runtime.readers.folder import Listing, list_studies
+
+
+def tree(root: Path, *names: str) -> Path:
+    """Empty files; a listing opens none of them."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def studies(listing: Listing) -> dict[str, list[str]]:
+    return {s.name: [listing.relative(path) for path in s.files] for s in listing.studies}
+
+
+def test_numbered_slices_of_one_stem_are_one_study_in_the_order_of_numbers(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "P_1.tif", "P_10.tif", "P_2.tif", "P_009.tif"))
+    assert studies(listing) == {"P": ["P_1.tif", "P_2.tif", "P_009.tif", "P_10.tif"]}
+    assert listing.studies[0].folder == Path()
+
+
+def test_other_stems_are_other_studies(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "a_1.png", "b_1.png", "a_2.jpg", "scan.png"))
+    assert studies(listing) == {
+        "a": ["a_1.png", "a_2.jpg"],
+        "b": ["b_1.png"],
+        "scan": ["scan.png"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "stem"),
+    [
+        (["s1.png", "s2.png"], "s"),
+        (["s-1.png", "s-2.png"], "s"),
+        (["s 1.png", "s 2.png"], "s"),
+        (["s.1.png", "s.2.png"], "s"),
+        (["s_t1_01.png", "s_t1_02.png"], "s_t1"),
+        (["1.png", "02.png", "10.png"], "slices"),
+        (["_1.png"], "_1"),
+        (["S_1.PNG", "S_2.TIFF", "S_3.JPEG"], "S"),
+    ],
+)
+def test_what_a_number_is(tmp_path: Path, names: list[str], stem: str) -> None:
+    assert studies(list_studies(tree(tmp_path, *names))) == {stem: names}
+
+
+def test_the_layout_of_the_public_dataset_is_a_study_a_folder(tmp_path: Path) -> None:
+    first, second = "TCGA_CS_4941_19960909", "TCGA_DU_5851_19950428"
+    names = [f"{p}/{p}_{n}{m}.tif" for p in (first, second) for n in (1, 2) for m in ("", "_mask")]
+    listing = list_studies(tree(tmp_path, *names, "data.csv", "README.md"))
+    assert studies(listing) == {p: [f"{p}/{p}_1.tif", f"{p}/{p}_2.tif"] for p in (first, second)}
+    assert [study.folder for study in listing.studies] == [Path(first), Path(second)]
+    assert (len(listing.masks), listing.skipped) == (4, 2)
+
+
+def test_one_stem_in_two_folders_is_two_studies(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "x/s_1.png", "x/y/s_1.png", "s_1.png"))
+    assert studies(listing) == {
+        "s": ["s_1.png"],
+        "x/s": ["x/s_1.png"],
+        "x/y/s": ["x/y/s_1.png"],
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a_1.png", "a/a_1.png"],
+        ["x/b_1.png", "x/b/b_1.png"],
+        ["a_1.png", "a/a_1.png", "a/a/a_1.png"],
+    ],
+)
+def test_no_two_studies_share_a_name(tmp_path: Path, names: list[str]) -> None:
+    found = studies(list_studies(tree(tmp_path, *names)))
+    assert sorted(found.values()) == sorted([name] for name in names)
+
+
+def test_reference_masks_are_no_slices_and_are_found_by_their_slice(tmp_path: Path) -> None:
+    names = ["a_1.png", "a_1_mask.tif", "a_2.tif", "a_2_MASK.PNG", "a_3.png", "a_9_mask.png"]
+    listing = list_studies(tree(tmp_path, *names, "b/a_3_mask.png"))
+    assert studies(listing) == {"a": ["a_1.png", "a_2.tif", "a_3.png"]}
+    masks = [listing.mask_of(path) for path in listing.studies[0].files]
+    assert masks == [tmp_path / "a_1_mask.tif", tmp_path / "a_2_MASK.PNG", None]
+    assert len(listing.masks) == 4
+
+
+@pytest.mark.parametrize("name", ["_mask.png", "x_mask.old.png", "İ_mask.png"])
+def test_a_mask_of_an_odd_name_belongs_to_no_other_slice(tmp_path: Path, name: str) -> None:
+    listing = list_studies(tree(tmp_path, "s.png", "x_mas.png", name))
+    assert studies(listing) == {"s": ["s.png"], "x_mas": ["x_mas.png"]}
+    assert all(listing.mask_of(path) is None for s in listing.studies for path in s.files)
+    assert list(listing.masks.values()) == [tmp_path / name]
+
+
+def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
+    outside = tree(tmp_path / "outside", "secret_1.png")
+    root = tree(tmp_path / "in", "a_1.png")
+    (root / "b_1.png").symlink_to(outside / "secret_1.png")
+    (root / "folder").symlink_to(outside, target_is_directory=True)
+    (root / "loop").symlink_to(root, target_is_directory=True)
+    (root / "broken.png").symlink_to(root / "nowhere")
+    listing = list_studies(root)
+    assert studies(listing) == {"a": ["a_1.png"]}
+    assert listing.skipped == 4
+
+
+def test_other_files_are_counted(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a.png", "notes.txt", "x/scan.dcm", "x/y/volume.nii.gz", ".hidden", "png")
+    (root / "folder.png").mkdir()
+    assert list_studies(root).skipped == 5
+
+
+@pytest.mark.parametrize("names", [["a.tif", "a.png"], ["x/a_1.JPG", "x/a_1.jpg"]])
+def test_two_slices_that_would_share_an_output_are_refused(
+    tmp_path: Path, names: list[str]
+) -> None:
+    with pytest.raises(OutputConflictError, match="would share their outputs; rename one") as error:
+        list_studies(tree(tmp_path, *names))
+    assert all(name in str(error.value) for name in names)
+
+
+def test_one_name_in_two_folders_shares_nothing(tmp_path: Path) -> None:
+    assert len(list_studies(tree(tmp_path, "x/a.tif", "y/a.png")).studies) == 2
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt"], ["a_mask.png", "b_mask.tif"], ["x/y/README"]])
+def test_a_folder_without_a_slice_is_no_input(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(NoInputError, match=r"no slice in it; expected \.jpeg, \.jpg, \.png, "):
+        list_studies(tree(tmp_path, *names))
+
+
+def test_what_is_not_there_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match="gone: no such file or folder"):
+        list_studies(tmp_path / "gone")
+
+
+def test_one_file_is_one_study_with_its_own_mask_alone(tmp_path: Path) -> None:
+    root = tree(tmp_path, "p_1.png", "p_2.png", "p_1_mask.png", "p_2_mask.png", "x/p_1_mask.png")
+    listing = list_studies(root / "p_1.png")
+    assert studies(listing) == {"p": ["p_1.png"]}
+    assert listing.masks == {root / "p_1": root / "p_1_mask.png"}
+    assert listing.skipped == 0
+    assert list_studies(tree(root, "q.png") / "q.png").masks == {}
+
+
+def test_one_file_may_be_given_without_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree(tmp_path, "p_1.png", "p_1_mask.png"))
+    listing = list_studies(Path("p_1.png"))
+    assert studies(listing) == {"p": ["p_1.png"]}
+    assert listing.mask_of(Path("p_1.png")) == Path("p_1_mask.png")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "a_mask.png", "png"])
+def test_one_file_that_is_no_slice_is_no_input(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoInputError, match=f"{name}: not a slice; expected"):
+        list_studies(tree(tmp_path, name) / name)
+
+
+def test_a_link_that_is_given_by_name_is_followed(tmp_path: Path) -> None:
+    tree(tmp_path / "real", "a_1.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    assert studies(list_studies(tmp_path / "link")) == {"a": ["a_1.png"]}
+
+
+def test_a_name_that_is_no_text_is_listed(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9_1.png")
+    try:
+        tree(tmp_path, name)
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    assert studies(list_studies(tmp_path)) == {os.fsdecode(b"caf\xe9"): [name]}
+
+
+def test_the_order_of_studies_does_not_hang_on_the_file_system(tmp_path: Path) -> None:
+    names = [f"{folder}/{stem}.png" for folder in "cab" for stem in ("z", "m")]
+    expected = sorted(Path(name).with_suffix("").as_posix() for name in names)
+    assert list(studies(list_studies(tree(tmp_path, *names)))) == expected
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path, "a.png", "closed/b.png")
+    real = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"closed: cannot be listed \(Permission denied\)"):
+        list_studies(root)

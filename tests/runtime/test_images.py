@@ -1,0 +1,163 @@
+"""What is written of a slice, read back by another library."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from lgg_runtime.readers.raster import read_mask, read_raster
+from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.images import (
+    SliceResult,
+    encode_heatmap,
+    encode_mask,
+    encode_overlay,
+    encode_probability,
+    stretch_flair,
+)
+
+SIZES = [(1, 1), (1, 7), (7, 1), (33, 21), (64, 64)]
+RED, GREEN = (255, 40, 40), (80, 220, 80)
+
+
+def result(size: tuple[int, int], truth: np.ndarray | None = None) -> SliceResult:
+    random = np.random.default_rng(size)
+    probability = random.random(size, np.float32)
+    probability.flat[0] = 1.0
+    grey = random.integers(0, 256, size, dtype=np.uint8)
+    return SliceResult(grey, probability >= 0.5, probability, truth)
+
+
+def decode(data: bytes) -> np.ndarray:
+    """RGB or grey pixels of a PNG."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
+
+
+def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kind and content of each chunk of a PNG, check sums verified."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    at, found = 8, []
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        content = data[at + 8 : at + 8 + length]
+        (check,) = struct.unpack_from(">I", data, at + 8 + length)
+        assert check == zlib.crc32(kind + content)
+        found.append((kind, content))
+        at += 12 + length
+    return found
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_mask_is_0_and_255_pixel_for_pixel(size: tuple[int, int]) -> None:
+    slice_ = result(size)
+    pixels = decode(encode_mask(slice_))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, size)
+    np.testing.assert_array_equal(pixels, np.where(slice_.mask, 255, 0))
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_an_empty_and_a_full_mask_are_written_too(found: bool) -> None:
+    slice_ = SliceResult(
+        np.zeros((5, 3), np.uint8), np.full((5, 3), found), np.full((5, 3), found, np.float32)
+    )
+    assert set(decode(encode_mask(slice_)).ravel()) == {255 * found}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_probabilities_are_written_bit_for_bit(size: tuple[int, int]) -> None:
+    slice_ = result(size)
+    pixels = tifffile.imread(io.BytesIO(encode_probability(slice_)))
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels.reshape(size), slice_.probability)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["overlay", "heatmap"])
+def test_pictures_are_rgb_of_the_slices_size(name: str, size: tuple[int, int]) -> None:
+    pixels = decode(OUTPUTS[name][1](result(size, truth=np.ones(size, bool))))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (*size, 3))
+
+
+@pytest.mark.parametrize("name", ["mask", "overlay", "heatmap"])
+def test_every_png_says_what_it_is_for(name: str) -> None:
+    found = chunks(OUTPUTS[name][1](result((33, 21))))
+    kinds = [kind for kind, _ in found]
+    assert kinds[0] == b"IHDR" and kinds[-1] == b"IEND" and kinds.count(b"IHDR") == 1
+    assert (b"tEXt", b"Comment\0research use only, not for diagnosis") in found
+
+
+@pytest.mark.parametrize("encode", [encode_overlay, encode_heatmap])
+def test_pictures_carry_the_words_in_their_pixels(encode: object) -> None:
+    black = SliceResult(
+        np.zeros((64, 128), np.uint8), np.zeros((64, 128), bool), np.zeros((64, 128), np.float32)
+    )
+    pixels = decode(encode(black))  # type: ignore[operator]
+    assert not pixels[:45].any()
+    assert (pixels[45:].max(axis=2) > 100).sum() > 50
+
+
+def box(rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros((60, 60), bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_an_overlay_outlines_what_was_found_in_red_and_the_reference_in_green() -> None:
+    found, truth = box(slice(5, 15), slice(5, 15)), box(slice(5, 15), slice(30, 40))
+    grey = np.full((60, 60), 100, np.uint8)
+    slice_ = SliceResult(grey, found, found.astype(np.float32), truth)
+    pixels = decode(encode_overlay(slice_))
+    assert tuple(pixels[5, 5]) == tuple(pixels[14, 14]) == RED
+    assert tuple(pixels[5, 30]) == tuple(pixels[14, 39]) == GREEN
+    assert tuple(pixels[10, 10]) == (139, 85, 85)  # a quarter of red over three of grey
+    assert tuple(pixels[10, 35]) == tuple(pixels[25, 25]) == (100, 100, 100)
+    without = decode(encode_overlay(SliceResult(grey, found, slice_.probability)))
+    assert not (without == GREEN).all(axis=-1).any()
+
+
+def test_a_heatmap_is_clear_at_0_and_brighter_where_the_probability_is_higher() -> None:
+    probability = np.zeros((60, 60), np.float32)
+    probability[:30] = np.linspace(0, 1, 60, dtype=np.float32)
+    grey = np.full((60, 60), 50, np.uint8)
+    pixels = decode(encode_heatmap(SliceResult(grey, probability >= 0.5, probability)))
+    assert tuple(pixels[35, 30]) == tuple(pixels[0, 0]) == (50, 50, 50)
+    red = pixels[10, :, 0].astype(int)
+    assert red[-1] > 200 and pixels[10, -1, 1] > 200  # yellow, near white
+    assert 50 < red[15] < red[30] < red[45] < red[59]
+
+
+def test_flair_is_stretched_by_the_volume_and_not_by_the_slice() -> None:
+    flair = np.zeros((2, 10, 20), np.uint16)
+    flair[0], flair[1] = 1000, 500
+    shown = stretch_flair(flair)
+    assert shown.dtype == np.uint8
+    assert (set(shown[0].ravel()), set(shown[1].ravel())) == ({255}, {128})
+
+
+def test_flair_without_signal_is_black_and_a_lone_bright_pixel_is_white() -> None:
+    flair = np.zeros((1, 100, 100), np.uint8)
+    assert not stretch_flair(flair).any()
+    flair[0, 3, 4] = 9
+    assert stretch_flair(flair)[0, 3, 4] == 255
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_written_mask_reads_back_with_the_projects_own_reader(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    slice_ = result(size)
+    path = tmp_path / f"s{OUTPUTS['mask'][0]}"
+    path.write_bytes(encode_mask(slice_))
+    np.testing.assert_array_equal(read_mask(path) > 0, slice_.mask)
+    overlay = tmp_path / f"s{OUTPUTS['overlay'][0]}"
+    overlay.write_bytes(encode_overlay(slice_))
+    assert read_raster(overlay).pixels.shape == (*size, 3)

@@ -1,0 +1,66 @@
+"""One run at a time in a folder; a lock never outlives its holder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import OutputConflictError, ResourceError
+from lgg_runtime.lock import LOCK_FILE, lock_output
+
+HOLD = """
+import sys
+from pathlib import Path
+from lgg_runtime.lock import lock_output
+with lock_output(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_run_is_told_to_wait(tmp_path: Path) -> None:
+    with (
+        lock_output(tmp_path),
+        pytest.raises(OutputConflictError, match="another run is writing there"),
+        lock_output(tmp_path),
+    ):
+        pytest.fail("the second run got in")
+
+
+def test_the_folder_is_free_after_the_run_and_after_its_failure(tmp_path: Path) -> None:
+    with lock_output(tmp_path):
+        pass
+    with pytest.raises(KeyError), lock_output(tmp_path):
+        raise KeyError
+    with lock_output(tmp_path):
+        assert (tmp_path / LOCK_FILE).exists()
+
+
+def test_other_folders_are_free(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with lock_output(tmp_path), lock_output(tmp_path / "other"):
+        assert (tmp_path / "other" / LOCK_FILE).exists()
+
+
+def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(OutputConflictError), lock_output(tmp_path):
+            pytest.fail("got in beside another process")
+        holder.kill()
+        holder.wait()
+    with lock_output(tmp_path):
+        assert (tmp_path / LOCK_FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot be written"), lock_output(tmp_path / name):
+        pytest.fail("locked nothing")

@@ -1,0 +1,83 @@
+"""A run's result for a person: what the table and the lines below it say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
+from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.report import describe_run, format_table
+from lgg_runtime.summary import summarise_volume
+from lgg_runtime.volume import Segmentation
+
+
+def journal_of(*patients: str, counts: Counts | None = None) -> Journal:
+    """Each patient: two slices of 2 x 3 pixels, tumour on the first pixel of the second."""
+    mask = np.zeros((2, 2, 3), bool)
+    mask[1, 0, 0] = True
+    found = Segmentation(mask, mask * np.float32(0.75), 0.5)
+    journal = Journal({}, model={"name": "tiny", "threshold": 0.5})
+    journal.provider = {"ran": "cpu", "device": "CPU"}
+    journal.seconds = {"total": 2.04}
+    for patient in patients:
+        journal.inputs += [InputRecord(f"{patient}_{n}.png", DONE) for n in (1, 2)]
+        journal.rows += summarise_volume(patient, ["1", "2"], found, [counts, None])
+    return journal
+
+
+def test_a_table_is_aligned() -> None:
+    assert format_table(["patient", "n"], [["a", "1000"], ["long name", "2"]]).split("\n") == [
+        "patient       n",
+        "---------  ----",
+        "a          1000",
+        "long name     2",
+    ]
+
+
+def test_a_table_without_rows_is_its_header() -> None:
+    assert format_table(["ab", "c"], []).split("\n") == ["ab  c", "--  -"]
+
+
+def test_a_patient_is_a_line_with_its_numbers() -> None:
+    lines = describe_run(journal_of("P"), Path("out")).split("\n")
+    assert lines[0].split("  ")[0] == "patient" and "Dice" not in lines[0]
+    assert lines[2].split() == ["P", "2", "1", "1", "1", "0.75"]
+
+
+def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
+    journal = journal_of("P", "Q")
+    journal.inputs.append(InputRecord("Q_3.png", FAILED, "Q_3.png: damaged"))
+    lines = describe_run(journal, Path("out")).split("\n")
+    assert lines[-3:] == [
+        "4 slices on cpu (CPU) in 2.0 s, 1 failed; model tiny, threshold 0.5",
+        "Results: out  (summary.csv, run.json)",
+        "Research use only, not for diagnosis.",
+    ]
+
+
+def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
+    counts = Counts(tp=1, fp=1, fn=0, tn=4)
+    journal = journal_of("P", counts=counts)
+    journal.metrics = summarise({"P": counts})
+    text = describe_run(journal, Path("out"))
+    assert text.split("\n")[2].split()[-1] == "0.6667"
+    assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patients)" in text
+    assert "IoU 0.5000, precision 0.5000, recall 1.0000, F1 0.6667" in text
+
+
+@pytest.mark.parametrize(("patients", "left"), [(40, 0), (41, 1), (100, 60)])
+def test_a_long_table_is_cut_and_says_so(patients: int, left: int) -> None:
+    text = describe_run(journal_of(*(f"P{n}" for n in range(patients))), Path("out"))
+    assert text.count("0.75") == 40
+    assert (f"... and {left} more in summary.csv" in text) == (left > 0)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", os.fsdecode(b"caf\xe9")])
+def test_a_name_cannot_break_the_table(name: str) -> None:
+    lines = describe_run(journal_of(name), Path("out")).split("\n")
+    assert len(lines) == 6
+    assert lines[2].isprintable()

@@ -1,0 +1,237 @@
+"""Volume to segmentation on a tiny real artifact, against its steps composed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from scipy import ndimage
+
+from lgg_runtime import segmenter as module
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.contract import Contract
+from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.intensity import normalise
+from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model, run_in_batches
+from lgg_runtime.volume import FLAIR, Volume
+
+
+def load(path: Path, **settings: Any) -> Segmenter:
+    return Segmenter.load(path, LoadSettings(threads=1, **settings))
+
+
+def texture(shape: tuple[int, int, int], seed: int = 3) -> np.ndarray:
+    """(S, H, W, 3) uint8 of smooth random blobs that cross the threshold here and there."""
+    noise = np.random.default_rng(seed).normal(size=(*shape, 3))
+    smooth = ndimage.gaussian_filter(noise, (0.6, 2, 2, 0))
+    return np.clip(100 + 160 * smooth, 1, 255).astype(np.uint8)
+
+
+def run_graph(path: Path, slices: np.ndarray) -> np.ndarray:
+    """The artifact on onnxruntime alone, all slices at once, padded to 16."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    height, width = slices.shape[1:3]
+    padded = np.zeros((len(slices), -(-height // 16) * 16, -(-width // 16) * 16, 3), np.uint8)
+    padded[:, :height, :width] = slices
+    return session.run(["probability"], {"slices": padded})[0][:, :height, :width]
+
+
+@pytest.fixture
+def cleaning(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Contract],
+) -> Path:
+    """The tiny artifact with a clean-up to the largest component and threshold 0.6."""
+    contract = make_contract(threshold=0.6, cleanup=CleanupSettings(smallest_fraction=1.0))
+    return save_artifact(build_model(), tmp_path / "cleaning.onnx", contract.dumps())
+
+
+def test_a_bright_lesion_is_found_pixel_for_pixel(
+    artifact: Path, draw_slice: Callable[..., np.ndarray]
+) -> None:
+    # FLAIR's bright level is 200, so one deviation is 10: the head becomes 80, the lesion 255.
+    where = (slice(10, 16), slice(20, 28))
+    pixels = np.stack([draw_slice(), draw_slice(where)])
+    found = load(artifact).segment(Volume(pixels, spacing_mm=(5.0, 1.0, 1.0)))
+    expected = np.zeros((2, 40, 48), bool)
+    expected[(1, *where)] = True
+    np.testing.assert_array_equal(found.mask, expected)
+    np.testing.assert_allclose(found.probability[expected], 1 / (1 + np.exp(-127 / 8)))
+    np.testing.assert_allclose(found.probability[0, 20, 20], 1 / (1 + np.exp(6)), rtol=1e-5)
+    assert (found.threshold, found.spacing_mm) == (0.5, (5.0, 1.0, 1.0))
+    assert found.volume_ml == pytest.approx(48 * 5 / 1000)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 255, 257), (2, 256, 256), (1, 1, 1), (2, 16, 17), (11, 31, 20)]
+)
+def test_a_volume_of_any_size_is_what_its_steps_give(
+    cleaning: Path, shape: tuple[int, int, int]
+) -> None:
+    pixels = texture(shape)
+    segmenter = load(cleaning)
+    found = segmenter.segment(Volume(pixels))
+    probability = run_graph(cleaning, normalise(pixels, segmenter.contract.intensity))
+    np.testing.assert_allclose(found.probability, probability, atol=1e-6)
+    assert found.probability.dtype == np.float32
+    structure = np.zeros((3, 3, 3), bool)
+    structure[1], structure[:, 1, 1] = True, True
+    labels, _ = ndimage.label(found.probability >= 0.6, structure)
+    sizes = np.bincount(labels.ravel())[1:]
+    largest = np.isin(labels, 1 + np.flatnonzero(sizes == sizes.max(initial=0)))
+    np.testing.assert_array_equal(found.mask, largest & (labels > 0))
+
+
+def test_clean_up_takes_something_away_and_leaves_something(cleaning: Path) -> None:
+    found = load(cleaning).segment(Volume(texture((3, 64, 64))))
+    assert 0 < found.mask.sum() < (found.probability >= 0.6).sum()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 100])
+def test_the_size_of_a_batch_does_not_matter(artifact: Path, batch: int) -> None:
+    volume = Volume(texture((5, 20, 33)))
+    expected = load(artifact, batch=5).segment(volume)
+    found = load(artifact, batch=batch).segment(volume)
+    np.testing.assert_array_equal(found.probability, expected.probability)
+    np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+def test_a_batch_holds_no_more_slices_than_asked_for() -> None:
+    backend = Recorder()
+    run_in_batches(backend, texture((7, 20, 33)), 3)
+    assert backend.shapes == [(3, 32, 48, 3), (3, 32, 48, 3), (1, 32, 48, 3)]
+
+
+class Recorder:
+    """Stands in for a backend to see what reaches it."""
+
+    contract = type("Contract", (), {"size_multiple": 16})
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, slices: np.ndarray) -> np.ndarray:
+        self.shapes.append(slices.shape)
+        assert slices.flags.c_contiguous
+        assert not slices[:, 20:].any() and not slices[:, :, 33:].any()
+        return np.zeros(slices.shape[:3], np.float32)
+
+
+def test_the_threshold_can_be_replaced_and_belongs_to_the_tumour(artifact: Path) -> None:
+    volume = Volume(texture((2, 32, 32)))
+    own = load(artifact).segment(volume)
+    level = float(np.median(own.probability))
+    found = load(artifact, threshold=level).segment(volume)
+    assert (own.threshold, found.threshold) == (0.5, level)
+    np.testing.assert_array_equal(found.mask, own.probability >= level)
+    assert (own.probability == level).any() and found.mask.sum() > own.mask.sum()
+
+
+def test_flair_only_is_a_volume_whose_other_sequences_are_flair(artifact: Path) -> None:
+    pixels = texture((2, 32, 32))
+    pixels[:, :8, :, FLAIR] = 0  # in the head by the other sequences alone
+    other = np.repeat(pixels[..., FLAIR, None], 3, axis=-1)
+    found = load(artifact, flair_only=True).segment(Volume(pixels))
+    expected = load(artifact).segment(Volume(other))
+    np.testing.assert_array_equal(found.probability, expected.probability)
+    assert not np.array_equal(found.probability, load(artifact).segment(Volume(pixels)).probability)
+
+
+def test_one_slice_is_a_volume_of_one(artifact: Path) -> None:
+    pixels = texture((1, 20, 30))
+    segmenter = load(artifact)
+    alone, expected = segmenter.segment(pixels[0]), segmenter.segment(Volume(pixels))
+    assert alone.mask.shape == (1, 20, 30)
+    np.testing.assert_array_equal(alone.probability, expected.probability)
+    np.testing.assert_array_equal(alone.mask, expected.mask)
+
+
+def test_the_same_volume_gives_the_same_result_again(artifact: Path) -> None:
+    volume = Volume(texture((4, 40, 40)))
+    segmenter = load(artifact)
+    first = segmenter.segment(volume)
+    segmenter.segment(Volume(texture((2, 64, 16), seed=9)))
+    for again in (segmenter.segment(volume), load(artifact).segment(volume)):
+        np.testing.assert_array_equal(again.probability, first.probability)
+        np.testing.assert_array_equal(again.mask, first.mask)
+
+
+def test_raw_scanner_values_are_found_as_their_8_bit_picture(
+    artifact: Path, draw_slice: Callable[..., np.ndarray]
+) -> None:
+    pixels = draw_slice((slice(10, 16), slice(20, 28)))[None]
+    segmenter = load(artifact)
+    expected = segmenter.segment(Volume(pixels)).mask
+    assert expected.any()
+    for raw in (pixels.astype(np.uint16) * 17, pixels * np.float32(0.031)):
+        np.testing.assert_array_equal(segmenter.segment(Volume(raw)).mask, expected)
+
+
+def test_the_pixels_of_the_caller_are_not_changed(artifact: Path) -> None:
+    pixels = texture((2, 20, 20))
+    before = pixels.copy()
+    load(artifact, flair_only=True).segment(Volume(pixels))
+    np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4, 3), (4, 4, 1), (4, 4, 4), (0, 4, 3), (3,)])
+def test_an_array_that_is_no_slice_is_refused(artifact: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"expected \((slices, )?rows, columns, 3\), found"):
+        load(artifact).segment(np.zeros(shape, np.uint8))
+
+
+def test_a_loaded_model_says_what_it_is(artifact: Path) -> None:
+    segmenter = load(artifact)
+    assert segmenter.contract.name == "tiny"
+    assert (segmenter.provider, segmenter.device) == ("cpu", "CPU")
+    assert segmenter.versions == {"onnxruntime": onnxruntime.__version__}
+    assert len(segmenter.digest) == 64
+
+
+def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(artifact.read_bytes())
+    assert load(copy).digest == load(artifact).digest != load(cleaning).digest
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"provider": "tpu"}, "provider 'tpu': expected cpu, cuda, auto"),
+        ({"threads": 0}, "threads 0: expected at least 1"),
+        ({"batch": 0}, "batch 0: expected at least 1"),
+        ({"threshold": 0.0}, "threshold 0.0: expected between 0 and 1"),
+        ({"threshold": 1.0}, "threshold 1.0: expected between 0 and 1"),
+        ({"threshold": float("nan")}, "threshold nan: expected between 0 and 1"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        LoadSettings(**settings)
+
+
+def test_a_model_is_found_by_its_path(artifact: Path) -> None:
+    assert find_model(artifact) == find_model(str(artifact)) == artifact
+
+
+@pytest.mark.parametrize("name", ["missing.onnx", "", "Standard"])
+def test_a_model_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match="no such model; expected a file or standard"):
+        find_model(tmp_path / name)
+
+
+def test_a_shipped_model_is_found_by_its_name(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WEIGHTS", tmp_path)
+    with pytest.raises(ModelError, match="shipped model 'standard' is not in this installation"):
+        Segmenter.load()
+    (tmp_path / "standard.onnx").write_bytes(artifact.read_bytes())
+    assert find_model("standard") == tmp_path / "standard.onnx"
+    assert Segmenter.load().contract.name == "tiny"

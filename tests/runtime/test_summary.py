@@ -1,0 +1,83 @@
+"""A row a slice and a row a patient, with numbers counted by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+
+import numpy as np
+import pytest
+
+from lgg_runtime.metrics import Counts
+from lgg_runtime.summary import summarise_volume, write_csv
+from lgg_runtime.volume import Segmentation
+
+HEADER = [
+    *("level", "patient", "name", "tumour_present", "area_px", "area_mm2"),
+    *("largest_component_px", "mean_probability", "max_probability"),
+    *("dice", "recall", "precision", "use"),
+]
+
+
+@pytest.fixture
+def found() -> Segmentation:
+    """Slice 0: components of 3 and 1 pixels; slice 1: one of 2, on the 3; slice 2: none."""
+    probability = np.full((3, 4, 5), 0.125, np.float32)
+    mask = np.zeros((3, 4, 5), bool)
+    mask[0, 0, :3] = mask[0, 3, 4] = mask[1, 0, 1:3] = True
+    probability[0, 0, :3], probability[0, 3, 4], probability[1, 0, 1:3] = 0.5, 1.0, 0.75
+    return Segmentation(mask, probability, 0.5, spacing_mm=(5.0, 0.5, 0.5))
+
+
+def test_every_slice_and_the_patient_have_a_row(found: Segmentation) -> None:
+    rows = summarise_volume("P", ["P_1", "P_2", "P_3"], found, [None] * 3)
+    names = [(row.level, row.patient, row.name) for row in rows]
+    assert names == [("slice", "P", f"P_{n}") for n in (1, 2, 3)] + [("patient", "P", "")]
+    assert [row.area_px for row in rows] == [4, 2, 0, 6]
+    assert [row.area_mm2 for row in rows] == [1.0, 0.5, 0.0, 1.5]
+    assert [row.tumour_present for row in rows] == [True, True, False, True]
+    assert [row.mean_probability for row in rows] == [0.625, 0.75, None, pytest.approx(4 / 6)]
+    assert [row.max_probability for row in rows] == [1.0, 0.75, 0.125, 1.0]
+
+
+def test_the_largest_component_of_a_patient_is_a_3d_one(found: Segmentation) -> None:
+    rows = summarise_volume("P", ["P_1", "P_2", "P_3"], found, [None] * 3)
+    assert [row.largest_component_px for row in rows] == [3, 2, 0, 5]
+
+
+def test_without_spacing_there_is_no_area_in_mm2(found: Segmentation) -> None:
+    bare = Segmentation(found.mask, found.probability, found.threshold)
+    assert {row.area_mm2 for row in summarise_volume("P", list("abc"), bare, [None] * 3)} == {None}
+
+
+def test_the_patients_counts_are_those_of_its_known_slices(found: Segmentation) -> None:
+    known = Counts(2, 2, 0, 16)
+    rows = summarise_volume("P", list("abc"), found, [known, None, known])
+    assert [row.counts for row in rows] == [known, None, known, Counts(4, 4, 0, 32)]
+    assert summarise_volume("P", list("abc"), found, [None] * 3)[-1].counts is None
+
+
+def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:
+    rows = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
+    read = list(csv.reader(io.StringIO(write_csv(rows), newline="")))
+    use = "research use only, not for diagnosis"
+    score = ["0.666667", "1", "0.5"]
+    assert read == [
+        HEADER,
+        ["slice", "P", "a", "yes", "4", "1", "3", "0.625", "1", *score, use],
+        ["slice", "P", "b", "yes", "2", "0.5", "2", "0.75", "0.75", "", "", "", use],
+        ["slice", "P", "c", "no", "0", "0", "0", "", "0.125", "", "", "", use],
+        ["patient", "P", "", "yes", "6", "1.5", "5", "0.666667", "1", *score, use],
+    ]
+
+
+def test_a_table_without_rows_has_its_header() -> None:
+    assert write_csv([]) == ",".join(HEADER) + "\r\n"
+
+
+@pytest.mark.parametrize("name", ['a,"b"', "a\nb", "ä", os.fsdecode(b"caf\xe9")])
+def test_any_name_reads_back(found: Segmentation, name: str) -> None:
+    rows = summarise_volume(name, list("abc"), found, [None] * 3)
+    read = list(csv.DictReader(io.StringIO(write_csv(rows), newline="")))
+    assert {row["patient"] for row in read} == {name}

@@ -1,0 +1,102 @@
+"""How a command ends: its exit code and one line."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+
+import click
+import pytest
+
+from lgg_runtime import errors
+from lgg_runtime.terminal import Terminated, run_command
+
+
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sys.argv", ["tool"])
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def command_that(action: Callable[[], object]) -> click.Command:
+    return click.Command("tool", callback=action)
+
+
+def failing(error: BaseException) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (errors.UsageError("such an option"), 2, "tool: such an option"),
+        (errors.NoInputError("x: nothing"), 4, "tool: x: nothing"),
+        (errors.ModelError("m: bad"), 5, "tool: m: bad"),
+        (errors.MissingExtraError("install it"), 6, "tool: install it"),
+        (errors.ResourceError("full"), 7, "tool: full"),
+        (errors.ParityError("differs"), 9, "tool: differs"),
+        (MemoryError(), 7, "tool: memory exhausted; give fewer or smaller slices"),
+        (KeyboardInterrupt(), 130, "tool: interrupted"),
+        (Terminated(), 143, "tool: terminated"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_is_one_line_and_its_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(failing(error)))
+    assert ended.value.code == code
+    out, err = capsys.readouterr()
+    assert (out, err.strip()) == ("", line)
+
+
+def test_a_mistyped_option_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tool", "--what"])
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(lambda: 0))
+    assert ended.value.code == 2
+    assert "--what" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("result", "code"), [(0, 0), (3, 3), (None, 0), ("text", 0)])
+def test_a_command_ends_with_the_number_that_it_returns(result: object, code: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(lambda: result))
+    assert ended.value.code == code
+
+
+def test_a_defect_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(command_that(failing(ZeroDivisionError())))
+
+
+def test_sigterm_ends_the_command_through_its_cleaning_up(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            done.append("cleaned up")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(work))
+    assert (ended.value.code, done) == (143, ["cleaned up"])
+    assert capsys.readouterr().err == "tool: terminated\n"
+
+
+def test_a_name_that_is_no_text_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(lambda: click.echo("caf\udce9")))
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "caf\\udce9\n"

@@ -1,0 +1,67 @@
+"""What is a volume, and the numbers of a segmentation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.volume import CHANNELS, FLAIR, Segmentation, Volume
+
+
+def test_flair_is_the_second_of_three_channels() -> None:
+    assert CHANNELS[FLAIR] == "FLAIR"
+    assert (FLAIR, len(CHANNELS)) == (1, 3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
+def test_a_volume_is_slices_of_three_channels_of_real_numbers(kind: type) -> None:
+    assert len(Volume(np.zeros((5, 2, 7, 3), kind))) == 5
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 3), (1, 2, 3, 4), (1, 2, 3, 1), (0, 2, 3, 3), (1, 0, 3, 3), (1, 1, 2, 3, 3)]
+)
+def test_another_shape_is_refused_and_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"expected \(slices, rows, columns, 3\)") as refused:
+        Volume(np.zeros(shape, np.uint8))
+    assert str(shape) in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
+    pixels = np.zeros((1, 2, 2, 3), np.float32)
+    pixels[0, 1, 1, 2] = value
+    with pytest.raises(InputError, match="finite"):
+        Volume(pixels)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, "U1", object])
+def test_values_that_are_no_real_numbers_are_refused(kind: object) -> None:
+    with pytest.raises(InputError, match="expected real numbers"):
+        Volume(np.zeros((1, 2, 2, 3), kind))
+
+
+def test_names_are_one_a_slice() -> None:
+    pixels = np.zeros((2, 1, 1, 3), np.uint8)
+    assert Volume(pixels, ("a", "b")).names == ("a", "b")
+    with pytest.raises(InputError, match="2 slices but 1 names"):
+        Volume(pixels, ("a",))
+
+
+def test_areas_are_of_the_mask_and_volumes_follow_the_spacing() -> None:
+    mask = np.zeros((3, 2, 4), bool)
+    mask[0, 0, :3] = mask[2, 1, 1] = True
+    found = Segmentation(mask, mask.astype(np.float32), 0.5, spacing_mm=(5.0, 0.5, 2.0))
+    assert found.tumour_present
+    assert found.area_px.tolist() == [3, 0, 1]
+    assert found.pixel_area_mm2 == 1.0
+    assert found.volume_ml == pytest.approx(4 * 5.0 / 1000)
+
+
+def test_without_a_spacing_there_are_no_millimetres() -> None:
+    found = Segmentation(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2), np.float32), 0.5)
+    assert not found.tumour_present
+    assert found.area_px.tolist() == [0]
+    assert found.pixel_area_mm2 is None
+    assert found.volume_ml is None

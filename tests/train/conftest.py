@@ -1,0 +1,69 @@
+"""What the tests of training share: phantom patients, one finished tiny run, a command to call."""
+
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lgg_train.phantom import PhantomSettings, write_phantoms
+
+TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
+TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """Folder with kaggle_3m: twelve patients, three an institution, of six slices of 64 x 64."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
+    return root
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Sums in one order, and no threads that wait for each other over tiny tensors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def train_tiny(phantoms, one_thread):
+    """Calls `lgg-train train` on the phantoms, in this process, with a tiny network."""
+    from lgg_train.cli import command
+
+    def train(out: Path, *more: str) -> None:
+        args = ["train", "--data", str(phantoms), "-o", str(out), *TINY, *more]
+        command.main(args, standalone_mode=False)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def finished_run(train_tiny, tmp_path_factory) -> Path:
+    """The folder of a finished run; tests that write into it take a copy."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    train_tiny(out, "--epochs", "4", "--rate", "0.01", "--validations", "2")
+    return out
+
+
+@pytest.fixture
+def call_main(monkeypatch, capsys):
+    """Calls lgg-train as the shell does: returns its exit code, standard output and error."""
+    from lgg_train.cli import main
+
+    def call(*args: str) -> SimpleNamespace:
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr("sys.argv", ["lgg-train", *args])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+
+    return call

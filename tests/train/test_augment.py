@@ -1,0 +1,175 @@
+"""Augmentation: a function of the seed; the mask moves with the image; sequences vary apart."""
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+
+from lgg_runtime.volume import FLAIR
+from lgg_train.augment import (
+    ROTATION_DEGREES,
+    ReplaceByFlair,
+    SequenceIntensity,
+    build_augmentation,
+)
+
+SEEDS = range(20)
+
+
+def make_picture(shape=(64, 64)):
+    """A textured slice, and an L that looks different after every flip."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    mask[12:44, 18:28] = 1
+    mask[34:44, 18:50] = 1
+    return image, mask
+
+
+def apply_seeded(pipeline, seed, image, mask):
+    pipeline.set_random_seed(seed)
+    made = pipeline(image=image, mask=mask)
+    return made["image"], made["mask"]
+
+
+def keep_only(pipeline, *kinds):
+    """Switch off what is of no other kind than these, and let these always act."""
+    for transform in pipeline.transforms:
+        if not isinstance(transform, A.PadIfNeeded | A.OneOf):
+            transform.p = 1.0 if isinstance(transform, kinds) else 0.0
+    return pipeline
+
+
+def test_the_same_seed_gives_the_same_crop_whatever_came_before():
+    image, mask = make_picture()
+    fresh, used = build_augmentation(32), build_augmentation(32)
+    for seed in SEEDS:
+        apply_seeded(used, 1000 + seed, image, mask)
+        used(image=image, mask=mask)
+        for ours, theirs in zip(
+            apply_seeded(fresh, seed, image, mask),
+            apply_seeded(used, seed, image, mask),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_other_seeds_give_other_crops():
+    image, mask = make_picture()
+    pipeline = build_augmentation(32)
+    made = {apply_seeded(pipeline, seed, image, mask)[0].tobytes() for seed in SEEDS}
+    assert len(made) == len(SEEDS)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (40, 56), (20, 80)])
+@pytest.mark.parametrize("crop", [16, 32, 96])
+def test_crops_have_the_asked_size_from_slices_of_any_size(shape, crop):
+    pipeline = build_augmentation(crop)
+    image, mask = np.full((*shape, 3), 90, np.uint8), np.ones(shape, np.uint8)
+    for seed in range(4):
+        picture, moved = apply_seeded(pipeline, seed, image, mask)
+        assert (picture.shape, picture.dtype) == ((crop, crop, 3), np.uint8)
+        assert (moved.shape, moved.dtype) == ((crop, crop), np.uint8)
+
+
+def test_the_mask_stays_binary():
+    image, mask = make_picture()
+    pipeline = build_augmentation(48)
+    for seed in SEEDS:
+        assert set(np.unique(apply_seeded(pipeline, seed, image, mask)[1])) <= {0, 1}
+
+
+def test_the_mask_moves_with_the_image():
+    _, mask = make_picture()
+    image = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
+    geometry = (A.HorizontalFlip, A.VerticalFlip, A.Affine)
+    pipeline = keep_only(build_augmentation(56), *geometry)
+    cross = np.ones((3, 3), np.uint8)
+    for seed in SEEDS:
+        picture, moved = apply_seeded(pipeline, seed, image, mask)
+        seen = (picture[..., FLAIR] > 127).astype(np.uint8)
+        # Images are interpolated and masks are not: they may differ on the border pixel.
+        assert (cv2.erode(moved, cross, borderValue=0) <= seen).all()
+        assert (seen <= cv2.dilate(moved, cross)).all()
+        assert moved.sum() > 200
+
+
+def test_a_crop_of_a_slice_with_tumour_mostly_holds_tumour():
+    mask = np.zeros((128, 128), np.uint8)
+    mask[60:66, 60:66] = 1
+    image = np.zeros((128, 128, 3), np.uint8)
+    pipeline = build_augmentation(16)
+    held = sum(apply_seeded(pipeline, seed, image, mask)[1].any() for seed in range(60))
+    assert held >= 25, "half of the crops are drawn to hold tumour"
+
+
+def test_slices_turn_by_up_to_35_degrees():
+    assert ROTATION_DEGREES == 35
+    mask = np.zeros((128, 128), np.uint8)
+    mask[62:66, 20:108] = 1
+    pipeline = keep_only(build_augmentation(128), A.Affine)
+    angles = []
+    for seed in range(40):
+        _, moved = apply_seeded(pipeline, seed, np.zeros((128, 128, 3), np.uint8), mask)
+        m = cv2.moments(moved, binaryImage=True)
+        angles.append(np.degrees(0.5 * np.arctan2(2 * m["mu11"], m["mu20"] - m["mu02"])))
+    assert max(map(abs, angles)) <= 36
+    assert max(angles) > 25
+    assert min(angles) < -25
+
+
+def test_replace_by_flair_puts_flair_in_place_of_one_or_both_others():
+    image, _ = make_picture((16, 16))
+    before = image.copy()
+    pipeline = A.Compose([ReplaceByFlair(p=1)])
+    replaced = set()
+    for seed in SEEDS:
+        pipeline.set_random_seed(seed)
+        made = pipeline(image=image)["image"]
+        np.testing.assert_array_equal(made[..., FLAIR], image[..., FLAIR])
+        channels = tuple(c for c in (0, 2) if (made[..., c] != image[..., c]).any())
+        for c in channels:
+            np.testing.assert_array_equal(made[..., c], image[..., FLAIR])
+        replaced.add(channels)
+    assert replaced == {(0,), (2,), (0, 2)}
+    np.testing.assert_array_equal(image, before)
+
+
+def test_intensity_varies_each_sequence_on_its_own():
+    ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    pipeline = A.Compose([SequenceIntensity(brightness=0.12, contrast=0.25, gamma=0.5, p=1)])
+    for seed in SEEDS:
+        pipeline.set_random_seed(seed)
+        curves = pipeline(image=ramp)["image"].reshape(256, 3).astype(int)
+        assert (np.diff(curves, axis=0) >= 0).all(), "brighter stays brighter"
+        for first, second in ((0, 1), (0, 2), (1, 2)):
+            assert (curves[:, first] != curves[:, second]).any()
+
+
+def test_one_sequence_s_pixels_do_not_change_another_s():
+    image, _ = make_picture((16, 16))
+    other = image.copy()
+    other[..., 0] = 7
+    pipeline = A.Compose([SequenceIntensity(brightness=0.12, contrast=0.25, gamma=0.5, p=1)])
+    made = []
+    for picture in (image, other):
+        pipeline.set_random_seed(3)
+        made.append(pipeline(image=picture)["image"])
+    np.testing.assert_array_equal(made[0][..., 1:], made[1][..., 1:])
+
+
+def test_intensity_of_no_strength_changes_nothing():
+    image, _ = make_picture()
+    pipeline = A.Compose([SequenceIntensity(brightness=0, contrast=0, gamma=0, p=1)])
+    np.testing.assert_array_equal(pipeline(image=image)["image"], image)
+
+
+def test_intensity_follows_its_formula():
+    image = np.full((4, 4, 3), 128, np.uint8)
+    pipeline = A.Compose([SequenceIntensity(brightness=0, contrast=0, gamma=1, p=1)])
+    for seed in SEEDS:
+        pipeline.set_random_seed(seed)
+        # gamma draws an exponent between 1/2 and 2
+        value = pipeline(image=image)["image"].astype(float) / 255
+        exponent = np.log(value[0, 0]) / np.log(128 / 255)
+        assert ((exponent > 0.49) & (exponent < 2.02)).all()

@@ -1,0 +1,170 @@
+"""The dataset's layout: pairs in order, every fault of a file named, digests of pixels alone."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import InputError, NoInputError
+from lgg_train.cases import CaseFiles, digest_cases, find_cases, load_case, load_cases
+
+UNCOMPRESSED, LZW = 1, 5
+
+
+def write_image(path, array, compression=LZW):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = np.ascontiguousarray(array[..., ::-1]) if array.ndim == 3 else array
+    assert cv2.imwrite(str(path), shown, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+
+
+def make_pixels(seed, count=3, shape=(16, 24)):
+    rng = np.random.default_rng(seed)
+    slices = rng.integers(0, 256, (count, *shape, 3), dtype=np.uint8)
+    masks = np.zeros((count, *shape), np.uint8)
+    masks[1, 2:5, 3:9] = 255
+    return slices, masks
+
+
+def write_patient(root, name, slices, masks, compression=LZW):
+    for number, (image, mask) in enumerate(zip(slices, masks, strict=True), start=1):
+        write_image(root / name / f"{name}_{number}.tif", image, compression)
+        write_image(root / name / f"{name}_{number}_mask.tif", mask, compression)
+
+
+def load_digest(root):
+    return digest_cases(load_cases(find_cases(root)))
+
+
+def test_pairs_are_in_the_order_of_their_numbers_not_of_their_letters(tmp_path):
+    slices, masks = make_pixels(0, count=12)
+    write_patient(tmp_path, "P", slices, masks)
+    (case,) = find_cases(tmp_path)
+    assert [path.name for path in case.slices] == [f"P_{n}.tif" for n in range(1, 13)]
+    assert [path.name for path in case.masks] == [f"P_{n}_mask.tif" for n in range(1, 13)]
+
+
+def test_a_case_holds_the_pixels_in_rgb_order_and_boolean_masks(tmp_path):
+    slices, masks = make_pixels(1)
+    write_patient(tmp_path, "TCGA_CS_4941_19960909", slices, masks)
+    case = load_case(find_cases(tmp_path)[0])
+    np.testing.assert_array_equal(case.volume.pixels, slices)
+    np.testing.assert_array_equal(case.masks, masks == 255)
+    assert case.masks.dtype == bool
+    assert (case.patient, case.institution) == ("TCGA_CS_4941_19960909", "CS")
+    assert case.volume.names[2] == "TCGA_CS_4941_19960909_3"
+
+
+def test_the_folder_above_kaggle_3m_serves_as_well(tmp_path):
+    write_patient(tmp_path / "kaggle_3m", "P", *make_pixels(0))
+    assert find_cases(tmp_path) == find_cases(tmp_path / "kaggle_3m")
+
+
+def test_files_beside_the_patients_are_passed_over(tmp_path):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    (tmp_path / "data.csv").write_text("Patient\n")
+    (tmp_path / "P" / "README.md").write_text("notes\n")
+    (tmp_path / "empty").mkdir()
+    assert [case.patient for case in find_cases(tmp_path)] == ["P"]
+
+
+def test_every_unpaired_file_is_named(tmp_path):
+    for name in ("A", "B"):
+        write_patient(tmp_path, name, *make_pixels(0))
+    (tmp_path / "A" / "A_2_mask.tif").unlink()
+    (tmp_path / "B" / "B_3.tif").unlink()
+    with pytest.raises(InputError) as refused:
+        find_cases(tmp_path)
+    assert "A_2.tif has no mask" in str(refused.value)
+    assert "B_3_mask.tif has no image" in str(refused.value)
+    assert "A_1" not in str(refused.value)
+
+
+def test_a_patient_with_masks_alone_is_named(tmp_path):
+    write_patient(tmp_path, "A", *make_pixels(0))
+    write_image(tmp_path / "B" / "B_1_mask.tif", np.zeros((16, 24), np.uint8))
+    with pytest.raises(InputError, match=r"B_1_mask\.tif has no image"):
+        find_cases(tmp_path)
+
+
+def test_no_folder_says_how_to_get_the_data(tmp_path):
+    with pytest.raises(NoInputError, match=r"nowhere: no such folder; `make data`"):
+        find_cases(tmp_path / "nowhere")
+
+
+def test_a_folder_without_patients_says_what_was_expected(tmp_path):
+    (tmp_path / "kaggle_3m" / "P").mkdir(parents=True)
+    with pytest.raises(NoInputError, match=r"PATIENT_<n>\.tif"):
+        find_cases(tmp_path)
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path):
+    slices, masks = make_pixels(0)
+    write_patient(tmp_path, "P", slices, masks)
+    write_image(tmp_path / "P" / "P_2_mask.tif", np.zeros((16, 23), np.uint8))
+    with pytest.raises(InputError, match=r"P_2_mask\.tif: mask is \(16, 23\), its slice \(16, 24"):
+        load_cases(find_cases(tmp_path))
+
+
+@pytest.mark.parametrize("value", [1, 128, 254])
+def test_a_mask_with_a_value_between_is_named(tmp_path, value):
+    slices, masks = make_pixels(0)
+    masks[2, 7, 7] = value
+    write_patient(tmp_path, "P", slices, masks)
+    with pytest.raises(InputError, match=r"P_3_mask\.tif: .* other than 0 and 255"):
+        load_cases(find_cases(tmp_path))
+
+
+def test_slices_of_different_sizes_are_refused(tmp_path):
+    slices, masks = make_pixels(0)
+    write_patient(tmp_path, "P", slices, masks)
+    other, other_masks = make_pixels(0, shape=(16, 16))
+    write_image(tmp_path / "P" / "P_3.tif", other[2])
+    write_image(tmp_path / "P" / "P_3_mask.tif", other_masks[2])
+    with pytest.raises(InputError, match="P: slices differ in size"):
+        load_cases(find_cases(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "institution"),
+    [
+        ("TCGA_CS_4941_19960909", "CS"),
+        ("PHANTOM_B_0002", "B"),
+        ("patient_7", "-"),
+        ("anyone", "-"),
+    ],
+)
+def test_the_institution_is_the_second_part_of_a_barcode(name, institution):
+    assert CaseFiles(name, (), ()).institution == institution
+
+
+def test_the_digest_is_of_the_pixels_not_of_the_files(tmp_path):
+    slices, masks = make_pixels(3)
+    write_patient(tmp_path / "a", "P", slices, masks, LZW)
+    write_patient(tmp_path / "b", "P", slices, masks, UNCOMPRESSED)
+    first, second = (tmp_path / side / "P" / "P_1.tif" for side in "ab")
+    assert first.read_bytes() != second.read_bytes()
+    assert load_digest(tmp_path / "a") == load_digest(tmp_path / "b")
+
+
+def test_the_digest_does_not_depend_on_the_order_of_the_patients(tmp_path):
+    for seed, name in enumerate("ABC"):
+        write_patient(tmp_path, name, *make_pixels(seed))
+    cases = load_cases(find_cases(tmp_path))
+    assert digest_cases(cases) == digest_cases(reversed(cases))
+    assert digest_cases(cases) != digest_cases(cases[:2])
+
+
+@pytest.mark.parametrize("part", ["slice", "mask", "name", "order"])
+def test_one_pixel_or_name_or_the_order_of_slices_changes_the_digest(tmp_path, part):
+    slices, masks = make_pixels(4)
+    write_patient(tmp_path / "a", "P", slices, masks)
+    name = "P"
+    if part == "slice":
+        slices[2, 15, 23, 2] ^= 1
+    elif part == "mask":
+        masks[0, 0, 0] = 255
+    elif part == "name":
+        name = "Q"
+    else:
+        slices, masks = slices[::-1], masks[::-1]
+    write_patient(tmp_path / "b", name, slices, masks)
+    assert load_digest(tmp_path / "a") != load_digest(tmp_path / "b")

@@ -1,0 +1,167 @@
+"""Checkpoints: whole or not at all, and nothing in them is ever run."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from lgg_runtime.errors import InputError, ResourceError
+from lgg_train.checkpoint import SCHEMA, load_checkpoint, save_checkpoint
+
+STATE = {
+    "weights": {"a": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)},
+    "counters": {"step": 7, "seconds": 1.5},
+    "history": [{"loss": 0.25}],
+}
+
+
+class Intruder:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", STATE)
+    held = load_checkpoint(tmp_path / "last.pt")
+    assert held["schema"] == SCHEMA
+    assert held["counters"] == STATE["counters"]
+    assert held["history"] == STATE["history"]
+    for name, tensor in STATE["weights"].items():
+        assert torch.equal(held["weights"][name], tensor)
+        assert held["weights"][name].dtype == tensor.dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), RuntimeError("disk")])
+def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_nothing_beside(
+    tmp_path, monkeypatch, failure
+):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE)
+    before = path.read_bytes()
+
+    def fail(_state, stream):
+        stream.write(b"half")
+        raise failure
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(ResourceError, match=r"last\.pt: cannot be written"):
+        save_checkpoint(path, {"counters": {}})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE)
+
+    def interrupt(_state, stream):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(torch, "save", interrupt)
+        save_checkpoint(path, {"counters": {}})
+    assert load_checkpoint(path)["counters"] == STATE["counters"]
+    save_checkpoint(path, {"counters": {"step": 8}})
+    assert load_checkpoint(path)["counters"] == {"step": 8}
+
+
+def test_a_folder_that_is_not_there_is_a_resource_error(tmp_path):
+    with pytest.raises(ResourceError, match=r"last\.pt: cannot be written"):
+        save_checkpoint(tmp_path / "nowhere" / "last.pt", STATE)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_code_is_refused_and_not_run(tmp_path, zipped):
+    made = tmp_path / "made"
+    path = tmp_path / "evil.pt"
+    torch.save(
+        {"schema": SCHEMA, "weights": Intruder(made)}, path, _use_new_zipfile_serialization=zipped
+    )
+    torch.load(path, weights_only=False)
+    assert made.exists(), "the trap works where code is run"
+    made.unlink()
+    with pytest.raises(InputError, match=r"evil\.pt: not a checkpoint of tensors"):
+        load_checkpoint(path)
+    assert not made.exists()
+
+
+def test_plain_pickle_is_refused_and_not_run(tmp_path):
+    made = tmp_path / "made"
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps({"schema": SCHEMA, "weights": Intruder(made)}))
+    with pytest.raises(InputError, match=r"evil\.pt: not a checkpoint of tensors"):
+        load_checkpoint(path)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("held", [{"schema": SCHEMA + 1}, {"weights": {}}, [1, 2], torch.zeros(3)])
+def test_another_schema_is_refused(tmp_path, held):
+    torch.save(held, tmp_path / "other.pt")
+    with pytest.raises(InputError, match=rf"other\.pt: expected checkpoint schema {SCHEMA}, found"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of tensors"):
+            load_checkpoint(path)
+
+
+def test_damaged_bytes_give_tensors_or_one_error(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE)
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(0, len(whole), 13):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        try:
+            assert load_checkpoint(path)["schema"] == SCHEMA
+        except InputError:
+            refused += 1
+    assert refused > 10
+
+
+def test_files_of_other_kinds_are_refused(tmp_path):
+    path = tmp_path / "other.pt"
+    kinds = [
+        b"",
+        b"hello, this is text\n",
+        b"\x80\x02",
+        bytes(range(256)) * 4,
+        b"\x89PNG\r\n\x1a\n",
+    ]
+    for content in kinds:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"other\.pt: not a checkpoint of tensors"):
+            load_checkpoint(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "no tensors")
+    with pytest.raises(InputError, match=r"other\.pt: not a checkpoint of tensors"):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_or_a_folder_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.pt: no such checkpoint"):
+        load_checkpoint(tmp_path / "nowhere.pt")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        load_checkpoint(tmp_path)
+
+
+def test_the_reason_is_one_line(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"no")
+    with pytest.raises(InputError) as refused:
+        load_checkpoint(tmp_path / "last.pt")
+    assert "\n" not in str(refused.value)

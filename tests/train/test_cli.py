@@ -1,0 +1,122 @@
+"""lgg-train as the shell sees it: exit codes, one line for an error, results on standard output."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lgg_train.cases import find_cases
+
+
+def test_training_prints_its_scores_on_standard_output(call_main, phantoms, tmp_path):
+    done = call_main(
+        "train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--epochs", "0.2",
+        "--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3",
+        "--device", "cpu", "--no-progress",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "validation, split by patient; threshold" in done.out
+    assert "Research use only, not for diagnosis." in done.out
+    assert "Dice by patient: mean" in done.out
+    assert (tmp_path / "run" / "model.pt").is_file()
+
+
+def test_evaluation_prints_the_scores_of_the_test_part(call_main, finished_run, phantoms, tmp_path):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    done = call_main("evaluate", str(run), "--data", str(phantoms), "--split", "test")
+    assert done.code == 0, done.err
+    assert "test, split by patient; threshold" in done.out
+    assert (run / "metrics_test.json").is_file()
+
+
+def test_no_data_gives_one_line_that_says_how_to_get_it(call_main, tmp_path):
+    done = call_main(
+        "train", "--data", str(tmp_path / "nowhere"), "-o", str(tmp_path / "run"), "--epochs", "1"
+    )
+    assert done.code == 4
+    assert done.out == ""
+    (line,) = done.err.splitlines()
+    assert line.startswith("lgg-train: ")
+    assert "make data" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_a_folder_is_a_usage_error(call_main, finished_run, phantoms):
+    done = call_main("train", "--data", str(phantoms), "-o", str(finished_run), "--epochs", "1")
+    assert done.code == 2
+    assert "--resume goes on with it" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ((), "either epochs or minutes"),
+        (("--epochs", "1", "--minutes", "1"), "either epochs or minutes"),
+        (("--epochs", "0"), "--epochs"),
+        (("--epochs", "1", "--depth", "5"), "--depth"),
+        (("--epochs", "1", "--batch", "8"), "tumour 10 of a batch of 8"),
+        (("--epochs", "1", "--crop", "50"), "crop 50"),
+        (("--epochs", "1", "--rate", "0"), "rate 0.0"),
+        (("--epochs", "1", "--folds", "3", "--split-by", "slice"), "--split-by slice has none"),
+        (("--epochs", "1", "--fold", "3"), "--folds as well"),
+        (("--epochs", "1", "--precision", "int8"), "--precision"),
+    ],
+)
+def test_impossible_options_are_usage_errors(call_main, phantoms, tmp_path, options, named):
+    done = call_main("train", "--data", str(phantoms), "-o", str(tmp_path / "run"), *options)
+    assert done.code == 2, done.err
+    assert named in done.err
+    assert "Traceback" not in done.err
+
+
+def test_evaluating_what_is_no_run_exits_3(call_main, phantoms, tmp_path):
+    done = call_main("evaluate", str(tmp_path), "--data", str(phantoms))
+    assert done.code == 3
+    assert "no model.pt in it" in done.err
+
+
+def test_phantoms_are_made_in_the_public_layout(call_main, tmp_path):
+    done = call_main("phantom", "-o", str(tmp_path), "--patients", "1", "--slices", "2")
+    assert done.code == 0, done.err
+    assert done.out.startswith("1 phantom patients of 2 slices in ")
+    (case,) = find_cases(tmp_path)
+    assert len(case.slices) == 2
+
+
+def test_impossible_phantoms_are_a_usage_error(call_main, tmp_path):
+    done = call_main("phantom", "-o", str(tmp_path), "--slices", "1")
+    assert done.code == 2
+    assert "slices" in done.err
+
+
+def test_data_without_kagglehub_names_the_package(call_main, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    done = call_main("data", "-o", str(tmp_path / "data"))
+    assert done.code == 6
+    assert done.err.startswith("lgg-train: kagglehub is not installed; pip install")
+
+
+def run_apart(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_without_torch_training_names_the_package(tmp_path):
+    options = ["train", "--data", str(tmp_path), "-o", str(tmp_path / "run"), "--epochs", "1"]
+    done = run_apart(
+        "import sys; sys.modules['torch'] = None\n"
+        f"sys.argv = ['lgg-train', *{options}]\n"
+        "from lgg_train.cli import main; main()"
+    )
+    assert done.returncode == 6
+    assert done.stderr == "lgg-train: torch is not installed; pip install 'lgg-edge[train]'\n"
+
+
+def test_the_version_is_told_before_anything_heavy_is_loaded():
+    done = run_apart(
+        "import sys; sys.modules['torch'] = sys.modules['cv2'] = sys.modules['numpy'] = None\n"
+        "sys.argv = ['lgg-train', '--version']\n"
+        "from lgg_train.cli import main; main()"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("lgg-train, version ")

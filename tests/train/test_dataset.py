@@ -1,0 +1,127 @@
+"""Training batches: a function of seed and step, with a share of tumour, of normalised slices."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.intensity import IntensitySettings, normalise
+from lgg_runtime.volume import Volume
+from lgg_train.cases import Case
+from lgg_train.dataset import SampleSettings, TrainingSlices
+
+SETTINGS = SampleSettings(batch=5, tumour=3, crop=16, seed=7)
+INTENSITY = IntensitySettings()
+
+
+def make_case(name, tumour, seed=0, size=24):
+    """A slice for each entry of `tumour`, all of it tumour or nothing."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 200, (len(tumour), size, size, 3), dtype=np.uint8)
+    masks = np.zeros((len(tumour), size, size), bool)
+    masks[np.flatnonzero(tumour)] = True
+    return Case(name, "-", Volume(pixels), masks, "")
+
+
+def make_slices(settings=SETTINGS, used=None, tumour=(0, 1, 0, 1)):
+    cases = [make_case("A", tumour), make_case("B", (0, 0, 1), seed=1)]
+    return TrainingSlices(
+        cases, used or {"A": range(len(tumour)), "B": (0, 1, 2)}, INTENSITY, settings
+    )
+
+
+class Unchanged:
+    """Stands in for the augmentation, and shows what enters it."""
+
+    def set_random_seed(self, seed):
+        self.seed = seed
+
+    def __call__(self, image, mask):
+        return {"image": image, "mask": mask}
+
+
+def assert_same(one, other):
+    for ours, theirs in zip(one, other, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_batches_have_the_shapes_and_types_that_the_loop_expects():
+    slices, masks = make_slices().batch(0)
+    assert (tuple(slices.shape), slices.dtype) == ((5, 16, 16, 3), torch.uint8)
+    assert (tuple(masks.shape), masks.dtype) == ((5, 1, 16, 16), torch.float32)
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    data = make_slices()
+    first = [data.batch(step) for step in range(4)]
+    for step in (3, 1, 2, 0):
+        assert_same(data.batch(step), first[step])
+        assert_same(make_slices().batch(step), first[step])
+    assert not torch.equal(first[0][0], first[1][0])
+    other = make_slices(SampleSettings(batch=5, tumour=3, crop=16, seed=8))
+    assert not torch.equal(other.batch(0)[0], first[0][0])
+
+
+@pytest.mark.parametrize("tumour", [1, 3, 5])
+def test_the_asked_number_of_crops_is_of_tumour_slices(tumour):
+    data = make_slices(SampleSettings(batch=5, tumour=tumour, crop=16))
+    for step in range(6):
+        _, masks = data.batch(step)
+        assert int(masks.flatten(1).any(dim=1).sum()) == tumour
+
+
+def test_slices_without_tumour_may_be_missing():
+    data = make_slices(used={"A": (1, 3), "B": (2,)})
+    _, masks = data.batch(0)
+    assert masks.flatten(1).any(dim=1).all()
+
+
+def test_slices_without_any_tumour_are_refused():
+    with pytest.raises(InputError, match="hold no tumour"):
+        make_slices(used={"A": (0, 2), "B": (0, 1)})
+
+
+def test_only_the_used_slices_count():
+    data = make_slices(used={"A": (0, 1), "B": (2,)})
+    assert len(data) == 3
+
+
+def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatch):
+    monkeypatch.setattr("lgg_train.dataset.build_augmentation", lambda crop: Unchanged())
+    cases = [make_case("A", (0, 1, 0, 1)), make_case("B", (0, 0, 1), seed=1)]
+    used = {"A": (0, 1), "B": (2,)}
+    expected = {
+        normalise(case.volume.pixels, INTENSITY)[i].tobytes()
+        for case in cases
+        for i in used[case.patient]
+    }
+    data = TrainingSlices(cases, used, INTENSITY, SampleSettings(batch=8, tumour=4, crop=24))
+    seen = {row.numpy().tobytes() for step in range(5) for row in data.batch(step)[0]}
+    assert seen == expected
+
+
+def test_batches_go_on_from_any_step():
+    data = make_slices()
+    running = data.batches(3)
+    try:
+        for step, batch in enumerate(itertools.islice(running, 4), start=3):
+            assert_same(batch, make_slices().batch(step))
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"batch": 8, "tumour": 9}, "tumour 9 of a batch of 8"),
+        ({"batch": 8, "tumour": -1}, "tumour -1 of a batch of 8"),
+        ({"batch": 0, "tumour": 0}, "batch 0"),
+        ({"crop": 0}, "crop 0"),
+    ],
+)
+def test_impossible_samples_are_usage_errors(options, named):
+    with pytest.raises(UsageError, match=named):
+        SampleSettings(**options)

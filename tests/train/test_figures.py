@@ -1,0 +1,82 @@
+"""Pictures of a run: they appear, can be read, and show what they are given."""
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_train.decision import Decision
+from lgg_train.evaluation import Prediction, score
+from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+
+DECISION = Decision(0.5, CleanupSettings(), "by hand")
+HISTORY = [
+    {"minutes": 0.1, "loss": 1.2, "dice_mean": 0.1, "dice_median": 0.05},
+    {"minutes": 0.2, "loss": 0.7, "dice_mean": 0.6, "dice_median": 0.7},
+]
+
+
+def make_predictions(count, tumour=True):
+    rng = np.random.default_rng(0)
+    predictions = []
+    for number in range(count):
+        truth = np.zeros((3, 32, 32), bool)
+        truth[1, 8:20, 6:16] = tumour
+        p = np.where(truth, 0.9, 0.02).astype(np.float32)
+        slices = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+        predictions.append(Prediction(f"PATIENT_{number}", slices, p, truth, (0, 1, 2)))
+    return predictions
+
+
+def read_picture(path):
+    """(H, W, 3) of a PNG that is readable and not of one colour; nothing stays open behind it."""
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert image.std() > 1
+    assert plt.get_fignums() == []
+    return image
+
+
+def find_colour(image, red, green, blue):
+    """Number of pixels of about this colour."""
+    return int((np.abs(image.astype(int) - (blue, green, red)).max(axis=2) < 40).sum())
+
+
+def test_curves_show_loss_and_dice(tmp_path):
+    draw_curves(HISTORY, tmp_path / "curves.png")
+    image = read_picture(tmp_path / "curves.png")
+    assert image.shape == (440, 770, 3)
+    assert find_colour(image, 214, 39, 40) > 50, "mean Dice in red"
+    assert find_colour(image, 255, 127, 14) > 50, "median Dice in orange"
+
+
+def test_curves_of_a_single_validation_are_drawn(tmp_path):
+    draw_curves(HISTORY[:1], tmp_path / "curves.png")
+    read_picture(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("tumour", [True, False])
+def test_precision_and_recall_mark_the_chosen_threshold(tmp_path, tumour):
+    record = score(make_predictions(2, tumour), DECISION)
+    draw_precision_recall(record, "test, split by patient", tmp_path / "pr.png")
+    image = read_picture(tmp_path / "pr.png")
+    red = np.abs(image.astype(int) - (40, 39, 214)).max(axis=2) < 40
+    columns = np.flatnonzero(red.sum(axis=0) > 100)
+    assert len(columns) > 0, "a red upright line"
+    assert abs(columns.mean() / image.shape[1] - 0.53) < 0.06, "in the middle, at 0.5"
+
+
+@pytest.mark.parametrize(("patients", "rows"), [(1, 1), (4, 4), (9, 6)])
+def test_panels_have_a_row_for_each_of_up_to_six_patients(tmp_path, patients, rows):
+    draw_panels(make_predictions(patients), DECISION, tmp_path / "panels.png")
+    image = read_picture(tmp_path / "panels.png")
+    assert image.shape == (int(2.7 * rows * 110), 880, 3)
+    assert find_colour(image, 0, 255, 0) > 50 * rows, "truth in lime"
+    assert find_colour(image, 255, 0, 0) > 50 * rows, "mask in red"
+
+
+def test_panels_without_tumour_and_without_a_finding_are_drawn(tmp_path):
+    draw_panels(make_predictions(2, tumour=False), DECISION, tmp_path / "panels.png")
+    image = read_picture(tmp_path / "panels.png")
+    assert find_colour(image, 0, 255, 0) == find_colour(image, 255, 0, 0) == 0

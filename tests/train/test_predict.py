@@ -1,0 +1,72 @@
+"""Predictions of whole volumes: any size, any batch, and the input as the network expects it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lgg_train.predict import predict_slices
+from lgg_train.unet import UNet, UNetSettings
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class FlairAlone(nn.Module):
+    """Its logit is the scaled FLAIR; it remembers the shapes that came in."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.0))
+        self.shapes = []
+
+    def forward(self, x):
+        self.shapes.append(tuple(x.shape))
+        return self.gain * x[:, 1:2]
+
+
+def make_slices(count, height, width):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (5, 17, 30), (9, 48, 33)])
+def test_each_pixel_is_the_sigmoid_of_its_own_logit(shape):
+    slices = make_slices(*shape)
+    found = predict_slices(FlairAlone(), slices, batch=4)
+    assert (found.shape, found.dtype) == (shape, np.float32)
+    expected = 1 / (1 + np.exp(-slices[..., 1].astype(np.float64) / 255))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_network_sees_batches_padded_to_multiples_of_16():
+    model = FlairAlone()
+    predict_slices(model, make_slices(5, 17, 32), batch=2)
+    assert model.shapes == [(2, 3, 32, 32), (2, 3, 32, 32), (1, 3, 32, 32)]
+
+
+def test_the_batch_changes_nothing():
+    torch.manual_seed(0)
+    model = UNet(UNetSettings(features=4, depth=2)).eval()
+    slices = make_slices(5, 32, 32)
+    whole = predict_slices(model, slices, batch=8)
+    np.testing.assert_allclose(predict_slices(model, slices, batch=2), whole, atol=1e-6)
+    np.testing.assert_allclose(predict_slices(model, slices[3:4]), whole[3:4], atol=1e-6)
+
+
+def test_padding_is_black_and_is_cut_away():
+    torch.manual_seed(0)
+    model = UNet(UNetSettings(features=4, depth=2)).eval()
+    slices = make_slices(2, 20, 32)
+    padded = np.pad(slices, ((0, 0), (0, 12), (0, 0), (0, 0)))
+    found = predict_slices(model, slices)
+    np.testing.assert_array_equal(found, predict_slices(model, padded)[:, :20])
+
+
+def test_fast_is_near_float32_and_not_equal_to_it():
+    torch.manual_seed(0)
+    model = UNet(UNetSettings(features=4, depth=2, prior=0.5)).eval()
+    slices = make_slices(2, 32, 32)
+    exact, fast = predict_slices(model, slices), predict_slices(model, slices, fast=True)
+    np.testing.assert_allclose(fast, exact, atol=0.02)
+    assert (fast != exact).any()
+    assert fast.dtype == np.float32

@@ -1,0 +1,116 @@
+"""A run's folder: what is written is read back, and a folder that is not finished says so."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.contract import Training
+from lgg_runtime.errors import InputError, ResourceError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_train.checkpoint import load_checkpoint, save_checkpoint
+from lgg_train.decision import Decision
+from lgg_train.run import (
+    MODEL_FILE,
+    TrainedModel,
+    describe_training,
+    load_model,
+    read_json,
+    save_model,
+    versions,
+    write_json,
+)
+from lgg_train.splits import Split
+from lgg_train.unet import UNet, UNetSettings
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    network = UNet(UNetSettings(features=2, depth=1, prior=0.1)).eval()
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 2)
+    decision = Decision(0.35, CleanupSettings(0.25), "by hand")
+    training = Training("d" * 64, "s" * 64, "patient", {"train": 7, "validation": 1, "test": 2})
+    return TrainedModel(network, decision, IntensitySettings(centre=90), training)
+
+
+def test_a_saved_model_is_loaded_with_all_that_decides_its_use(tmp_path, model):
+    save_model(tmp_path, model)
+    held = load_model(tmp_path)
+    assert held.network.settings == model.network.settings
+    assert not held.network.training
+    theirs = held.network.state_dict()
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(theirs[name], value), name
+    assert (held.decision, held.intensity) == (model.decision, model.intensity)
+    assert held.training == model.training
+    assert [path.name for path in tmp_path.iterdir()] == [MODEL_FILE]
+
+
+def test_an_unfinished_run_says_how_to_finish_it(tmp_path):
+    with pytest.raises(InputError, match=r"no model\.pt in it; finish the training with --resume"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["unet", "weights", "decision", "intensity", "training"])
+def test_a_model_of_another_version_is_refused(tmp_path, model, missing):
+    save_model(tmp_path, model)
+    state = load_checkpoint(tmp_path / MODEL_FILE)
+    del state["schema"], state[missing]
+    save_checkpoint(tmp_path / MODEL_FILE, state)
+    with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path, model):
+    save_model(tmp_path, model)
+    state = load_checkpoint(tmp_path / MODEL_FILE)
+    state["unet"] = asdict(UNetSettings(features=3, depth=1))
+    save_checkpoint(tmp_path / MODEL_FILE, state)
+    with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
+        load_model(tmp_path)
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    (tmp_path / MODEL_FILE).write_bytes(b"half")
+    with pytest.raises(InputError, match=r"model\.pt: not a checkpoint of tensors"):
+        load_model(tmp_path)
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    value = {"a": [1, 2.5, None], "b": {"c": "é"}}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+    assert json.loads((tmp_path / "x.json").read_bytes()) == value
+
+
+def test_json_that_is_missing_or_none_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"x\.json: no such file"):
+        read_json(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(InputError, match=r"x\.json: not JSON"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(ResourceError, match=r"y\.json"):
+        write_json(tmp_path / "nowhere" / "y.json", 1)
+
+
+def test_training_is_described_by_digests_and_counts(tmp_path):
+    parts = {"train": {"A": (0, 1), "B": (0,)}, "validation": {"C": (0,)}, "test": {"D": (0,)}}
+    split = Split("patient", 3, parts)
+    split.write(tmp_path / "split.json")
+    training = describe_training(split, tmp_path / "split.json", "abc")
+    digest = hashlib.sha256((tmp_path / "split.json").read_bytes()).hexdigest()
+    counts = {"train": 2, "validation": 1, "test": 1}
+    assert training == Training("abc", digest, "patient", counts)
+    assert "A" not in json.dumps(asdict(training)).replace('"data"', "")
+
+
+def test_the_versions_of_what_decides_the_numbers_are_told():
+    found = versions()
+    assert found["torch"] == torch.__version__
+    assert {"python", "lgg-edge", "albumentations", "numpy"} <= set(found)

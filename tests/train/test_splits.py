@@ -1,0 +1,203 @@
+"""Splits: nothing in two parts, institutions in proportion, folds that partition, JSON."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_train.cases import CaseFiles
+from lgg_train.splits import PARTS, Split, SplitSettings, make_split
+
+# Patients of the public dataset by institution.
+PUBLIC = {"CS": 16, "DU": 45, "EZ": 1, "FG": 14, "HT": 34}
+
+
+def make_cases(institutions, slices=3):
+    """Patients without files; the n-th of an institution has `slices` + n % 4 slices."""
+    cases = []
+    for institution, count in institutions.items():
+        for n in range(count):
+            paths = tuple(Path(f"{i}.tif") for i in range(slices + n % 4))
+            cases.append(CaseFiles(f"TCGA_{institution}_{n:04d}", paths, paths))
+    return cases
+
+
+def count_by_institution(names):
+    return Counter(name.split("_")[1] for name in names)
+
+
+def every_slice(split):
+    return [(p, i) for part in PARTS for p, used in split.parts[part].items() for i in used]
+
+
+institutions = st.dictionaries(
+    st.sampled_from("ABCDEF"), st.integers(1, 30), min_size=1, max_size=6
+).filter(lambda groups: sum(groups.values()) >= 10)
+
+
+@settings(deadline=None)
+@given(groups=institutions, by=st.sampled_from(["patient", "slice"]), seed=st.integers(0, 99))
+def test_every_slice_is_used_exactly_once(groups, by, seed):
+    cases = make_cases(groups)
+    split = make_split(cases, SplitSettings(by, seed=seed))
+    expected = {(case.patient, i) for case in cases for i in range(len(case.slices))}
+    used = every_slice(split)
+    assert len(used) == len(expected)
+    assert set(used) == expected
+
+
+@settings(deadline=None)
+@given(groups=institutions, seed=st.integers(0, 99))
+def test_no_patient_is_in_two_parts_of_a_split_by_patient(groups, seed):
+    split = make_split(make_cases(groups), SplitSettings(seed=seed))
+    names = [name for part in PARTS for name in split.patients(part)]
+    assert len(names) == len(set(names)) == sum(groups.values())
+
+
+@settings(deadline=None)
+@given(groups=institutions, seed=st.integers(0, 99))
+def test_each_institution_has_its_share_of_test_and_validation_within_a_seat(groups, seed):
+    split = make_split(make_cases(groups), SplitSettings(seed=seed))
+    total = sum(groups.values())
+    test = count_by_institution(split.patients("test"))
+    validation = count_by_institution(split.patients("validation"))
+    assert test.total() == round(0.16 * total)
+    assert abs(validation.total() - 0.10 * total) <= 0.5 + 1e-9
+    share = 0.10 * total / (total - test.total())
+    for name, count in groups.items():
+        assert abs(test[name] - 0.16 * count) < 1
+        assert abs(validation[name] - share * (count - test[name])) < 1
+
+
+def test_the_public_dataset_is_divided_in_proportion_within_a_seat():
+    split = make_split(make_cases(PUBLIC), SplitSettings())
+    assert {part: len(split.patients(part)) for part in PARTS} == {
+        "train": 81,
+        "validation": 11,
+        "test": 18,
+    }
+    for part, fraction in (("train", 0.74), ("validation", 0.10), ("test", 0.16)):
+        held = count_by_institution(split.patients(part))
+        for name, count in PUBLIC.items():
+            assert abs(held[name] - fraction * count) <= 1, (part, name)
+
+
+def test_a_split_by_slice_divides_the_slices_by_the_fractions():
+    cases = make_cases({"A": 10}, slices=10)
+    split = make_split(cases, SplitSettings("slice"))
+    total = sum(len(case.slices) for case in cases)
+    sizes = {part: sum(map(len, split.parts[part].values())) for part in PARTS}
+    assert sizes["test"] == round(0.16 * total)
+    assert sizes["validation"] == round(0.10 * total)
+    shared = set(split.patients("train")) & set(split.patients("test"))
+    assert shared, "slices of one patient are expected on both sides of a split by slice"
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_folds_test_each_patient_exactly_once(folds):
+    cases = make_cases(PUBLIC)
+    splits = [make_split(cases, SplitSettings(folds=folds, fold=f)) for f in range(folds)]
+    tested = Counter(name for split in splits for name in split.patients("test"))
+    assert tested == Counter(case.patient for case in cases)
+    for split in splits:
+        names = [name for part in PARTS for name in split.patients(part)]
+        assert sorted(names) == sorted(case.patient for case in cases)
+        held = count_by_institution(split.patients("test"))
+        assert all(abs(held[name] - count / folds) < 1 for name, count in PUBLIC.items())
+
+
+@pytest.mark.parametrize("by", ["patient", "slice"])
+def test_the_seed_decides_and_the_order_of_the_cases_does_not(by):
+    cases = make_cases(PUBLIC)
+    one = make_split(cases, SplitSettings(by, seed=1))
+    assert make_split(cases, SplitSettings(by, seed=1)) == one
+    assert make_split(cases[::-1], SplitSettings(by, seed=1)) == one
+    assert make_split(cases, SplitSettings(by, seed=2)).parts != one.parts
+
+
+@pytest.mark.parametrize("wanted", [SplitSettings(), SplitSettings("slice", seed=4)])
+def test_what_is_written_is_read_back(tmp_path, wanted):
+    split = make_split(make_cases(PUBLIC), wanted)
+    split.write(tmp_path / "split.json")
+    assert Split.read(tmp_path / "split.json") == split
+
+
+def write_parts(path, **parts):
+    record = {"schema": 1, "by": "patient", "seed": 0, "parts": parts}
+    path.write_text(json.dumps(record))
+
+
+def test_a_file_with_a_slice_in_two_parts_is_refused(tmp_path):
+    path = tmp_path / "mine.json"
+    write_parts(path, train={"A": [0, 1]}, validation={"B": [0]}, test={"A": [1]})
+    with pytest.raises(InputError, match=r"mine\.json: a slice stands in two parts"):
+        Split.read(path)
+
+
+def test_a_file_with_a_slice_twice_in_one_part_is_refused(tmp_path):
+    path = tmp_path / "mine.json"
+    write_parts(path, train={"A": [0, 0]}, validation={"B": [0]}, test={"C": [1]})
+    with pytest.raises(InputError, match="two parts"):
+        Split.read(path)
+
+
+def test_a_file_with_an_empty_part_is_refused(tmp_path):
+    path = tmp_path / "mine.json"
+    write_parts(path, train={"A": [0, 1]}, validation={"B": []}, test={"C": [1]})
+    with pytest.raises(InputError, match=r"mine\.json: nothing in validation"):
+        Split.read(path)
+
+
+def test_a_file_with_a_slice_number_below_zero_is_refused(tmp_path):
+    path = tmp_path / "mine.json"
+    write_parts(path, train={"A": [0, -1]}, validation={"B": [0]}, test={"C": [1]})
+    with pytest.raises(InputError, match=r"mine\.json: not a split file .*A.*-1"):
+        Split.read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"by": "patient", "seed": 0}',
+        '{"by": "patient", "seed": 0, "parts": {"train": {}, "test": {}}}',
+        '{"by": "patient", "seed": 0, "parts": {"train": 3, "validation": {}, "test": {}}}',
+        '{"by": "patient", "seed": 0, "parts": {"train": {"A": ["x"]}}}',
+    ],
+)
+def test_a_file_that_is_no_split_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine\.json: not a split file"):
+        Split.read(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.json: no such split file"):
+        Split.read(tmp_path / "nowhere.json")
+
+
+def test_one_patient_alone_leaves_named_parts_empty():
+    with pytest.raises(InputError, match="1 patients leave nothing for validation and test"):
+        make_split(make_cases({"A": 1}), SplitSettings())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"by": "slice", "folds": 5}, "--split-by slice"),
+        ({"by": "scanner"}, "'scanner': expected patient or slice"),
+        ({"folds": 1}, "fold 0 of 1"),
+        ({"folds": 3, "fold": 3}, "fold 3 of 3"),
+        ({"folds": 3, "fold": -1}, "fold -1 of 3"),
+        ({"fold": 2}, "fold 2 without folds"),
+    ],
+)
+def test_impossible_settings_are_usage_errors(options, named):
+    with pytest.raises(UsageError, match=named):
+        SplitSettings(**options)
