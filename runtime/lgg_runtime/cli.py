@@ -75,6 +75,7 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
         _describe(journal, segmenter, options)
         job = Job(listing, output, tuple(outputs), options["evaluate"])
         total = sum(len(study.files) for study in listing.studies)
+        journal.write(output, "running")  # a run that is killed leaves no older one's success
         state = "interrupted"
         try:
             with _bar(total, silent or options["no_progress"]) as bar:
