@@ -15,18 +15,26 @@ _PATH = click.Path(path_type=Path)
 
 
 class _RunByDefault(click.Group):
-    """`lgg-export RUN -o FILE` is `lgg-export run RUN -o FILE`."""
+    """`lgg-export RUN -o FILE` is `lgg-export run ...`, `lgg-export MODEL.onnx -o FILE` or one
+    with --format is `lgg-export engine ...`.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
-            args = ["run", *args]
+            args = ["engine" if _asks_for_engine(args) else "run", *args]
         return super().parse_args(ctx, args)
+
+
+def _asks_for_engine(args: list[str]) -> bool:
+    return args[0].endswith(".onnx") or any(a.split("=")[0] == "--format" for a in args)
 
 
 @click.group("lgg-export", cls=_RunByDefault)
 @click.version_option(package_name="lgg-edge", prog_name="lgg-export")
 def command() -> None:
     """Checkpoint to artifact: `lgg-export RUN -o model.onnx`. Research use only.
+
+    Artifact to engine: `lgg-export model.onnx -o model.engine --format tensorrt-rtx`.
 
     An artifact that differs from PyTorch beyond its precision's limits is not written (exit 9).
     """
@@ -57,15 +65,44 @@ def run(run: Path, output: Path, **options: Any) -> None:
     )
 
 
+@command.command(context_settings={"show_default": True})
+@click.argument("model", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="The engine, NAME.engine.")
+@click.option("--format", "library", type=click.Choice(("tensorrt", "tensorrt-rtx")), required=True,
+              help="tensorrt builds on the GPU that it is for; tensorrt-rtx needs none.")  # fmt: skip
+@click.option("--compute-capability", "compute_capabilities", multiple=True, metavar="SM86",
+              help="A GPU for tensorrt-rtx; repeatable.  [default: Ampere and later]")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1), default=32, help="Most slices a run.")
+@click.option("--size", type=click.IntRange(256), default=512, help="Largest height and width.")
+@click.option("--workspace", "workspace_mib", type=click.IntRange(1), metavar="MIB",
+              help="Limit of the workspace.  [default: the library's]")  # fmt: skip
+@click.option("--timing-cache", type=_PATH, help="File of tensorrt's timings, kept between builds.")
+@click.option("--device", type=click.IntRange(0), default=0, help="The GPU that tensorrt uses.")
+def engine(model: Path, output: Path, **options: Any) -> None:
+    """Compile an artifact into an engine, the default command for NAME.onnx."""
+    with needs_extra("export"):
+        from lgg_export.engine import EngineSettings, build_engine
+        from lgg_export.inspect import describe_engine
+
+    sidecar = build_engine(model, output, EngineSettings(**options))
+    size = output.stat().st_size / 2**20
+    click.echo(f"{output}: {size:.1f} MiB\n{describe_engine(sidecar)}")
+
+
 @command.command()
 @click.argument("file", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def inspect(file: Path, as_json: bool) -> None:
-    """Print an artifact's contract."""
+    """Print an artifact's contract; of an engine, its key too."""
     with needs_extra("export"):
         from lgg_export.artifact import read_contract
-        from lgg_export.inspect import describe_contract
+        from lgg_export.inspect import describe_contract, describe_engine
+    from lgg_runtime.sidecar import read_engine
 
+    if file.suffix == ".engine":
+        sidecar = read_engine(file)[1]
+        click.echo(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)
+        return
     contract = read_contract(file)
     if as_json:
         click.echo(json.dumps(contract.to_json(), indent=1))

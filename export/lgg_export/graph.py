@@ -32,7 +32,8 @@ class InferenceGraph(nn.Module):
         self.dtype = dtype
 
     def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        x = slices.permute(0, 3, 1, 2).to(self.dtype) / 255.0
+        # The cast comes first because TensorRT takes a uint8 input only into a cast.
+        x = slices.to(self.dtype).permute(0, 3, 1, 2) / 255.0
         return torch.sigmoid(self.network(x).float()).squeeze(1)
 
 

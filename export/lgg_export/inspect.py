@@ -1,10 +1,11 @@
-"""A contract as lines for a person."""
+"""A contract, and an engine's key, as lines for a person."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract
+from lgg_runtime.sidecar import Sidecar
 
 
 def describe_contract(contract: Contract) -> str:
@@ -29,6 +30,36 @@ def describe_contract(contract: Contract) -> str:
     if c.parity:
         rows.append(("parity", _parity(c.parity)))
     rows += [("licence", c.licence), ("intended use", c.intended_use)]
+    return _lines(rows)
+
+
+def describe_engine(sidecar: Sidecar) -> str:
+    """What the engine runs on and was compiled from, then its contract."""
+    key = sidecar.key
+    workspace = "the library's limit"
+    if key.workspace_bytes is not None:
+        workspace = f"{key.workspace_bytes / 2**20:g} MiB"
+    proof = "not run: no GPU that it fits was at hand"
+    if sidecar.golden_difference is not None:
+        proof = f"answered, largest difference {sidecar.golden_difference:.2g}"
+    rows = [
+        ("engine", f"{key.library} {key.library_version}, {key.engine_sha256[:16]}"),
+        ("runs on", ", ".join(key.compute_capabilities) or "SM80 (Ampere) and later"),
+        ("built with driver", key.driver or "none"),
+        ("compiled from", f"{key.precision} model {key.model_sha256[:16]}"),
+        ("workspace", workspace),
+        ("golden input", proof),
+    ]
+    rows += [(t.mode.lower(), f"{t.name}: {t.dtype} {list(t.shape)}") for t in sidecar.tensors]
+    rows += [
+        (f"profile {i}", " .. ".join("x".join(map(str, s)) for s in (p.smallest, p.largest))
+                         + ", tuned for " + "x".join(map(str, p.typical)))
+        for i, p in enumerate(key.profiles)
+    ]  # fmt: skip
+    return _lines(rows) + "\n" + describe_contract(sidecar.contract)
+
+
+def _lines(rows: list[tuple[str, str]]) -> str:
     return "\n".join(f"{name:20} {text}" for name, text in rows)
 
 

@@ -8,6 +8,7 @@ LggError                     1
 ├── ProviderError            6   the provider asked for cannot run here
 │   └── MissingExtraError    6   an optional package is not installed
 ├── ResourceError            7   disk or memory is exhausted
+│   └── OutOfMemoryError     7   the memory does not suffice for this batch
 ├── OutputConflictError      8   the output is in use or belongs to another run
 └── ParityError              9   an artifact differs from its PyTorch model
 """
@@ -64,6 +65,10 @@ class ResourceError(LggError):
     """Disk or memory is exhausted, or the output cannot be written."""
 
     exit_code = 7
+
+
+class OutOfMemoryError(ResourceError):
+    """The memory does not suffice for a run; a smaller batch may still fit."""
 
 
 class OutputConflictError(LggError):

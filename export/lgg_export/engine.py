@@ -1,0 +1,287 @@
+"""ONNX artifact to compiled engine, with TensorRT or TensorRT for RTX.
+
+Precision lives in the ONNX file: networks are strongly typed, and no builder flag changes a type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lgg_export.artifact import read_contract
+from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
+from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
+from lgg_runtime.contract import INPUT, Contract
+from lgg_runtime.errors import (
+    ModelError,
+    ParityError,
+    ProviderError,
+    ResourceError,
+    UsageError,
+)
+from lgg_runtime.sidecar import EngineKey, Profile, Shape, Sidecar, Tensor, sidecar_path
+from lgg_runtime.writers.atomic import write_atomically
+
+# The head's box in these studies is 208x176 at the median, so engines are tuned for that size.
+TYPICAL_HEIGHT, TYPICAL_WIDTH = 208, 176
+ORDINARY_SIDE = 256
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """library: tensorrt or tensorrt-rtx; compute_capabilities: such as SM86, for tensorrt-rtx,
+    none for an engine that runs from Ampere on; batch: most slices a run; size: largest height and
+    width; workspace_mib: None for the library's own limit; timing_cache: a file that tensorrt
+    reads and extends; device: the GPU that tensorrt builds on.
+    """
+
+    library: str = "tensorrt-rtx"
+    compute_capabilities: tuple[str, ...] = ()
+    batch: int = 32
+    size: int = 512
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    device: int = 0
+
+    def __post_init__(self) -> None:
+        if self.library not in LIBRARIES:
+            raise UsageError(f"format {self.library!r}: expected {' or '.join(LIBRARIES)}")
+        if self.batch < 1 or self.size < ORDINARY_SIDE or self.size % 16:
+            raise UsageError(
+                f"batch {self.batch}, size {self.size}: expected a batch from 1 and a size from "
+                f"{ORDINARY_SIDE} in steps of 16"
+            )
+        if self.library == "tensorrt" and self.compute_capabilities:
+            raise UsageError(
+                "--compute-capability: tensorrt builds for the GPU it runs on; leave it out"
+            )
+        if self.library == "tensorrt-rtx" and self.timing_cache:
+            raise UsageError("--timing-cache: tensorrt-rtx times nothing at build; leave it out")
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is compiled for: the GPU's driver and the capabilities, without GPU the chosen ones."""
+
+    driver: str
+    compute_capabilities: tuple[str, ...]
+
+
+def build_engine(
+    model: Path,
+    output: Path,
+    settings: EngineSettings,
+    library: Any | None = None,
+    driver: Any | None = None,
+) -> Sidecar:
+    """Compile an ONNX artifact and write the engine and its sidecar.
+
+    Where a GPU is at hand that it fits, the engine must answer the contract's golden input before
+    it is written. library and driver: as for EngineBackend. Raises ModelError for an artifact
+    that the library does not take, ProviderError where it cannot build, ParityError for an engine
+    that answers wrongly; then nothing is written.
+    """
+    if output.suffix != ".engine":
+        raise UsageError(f"{output.name}: expected a name that ends in .engine")
+    contract = read_contract(model)
+    module = import_library(settings.library) if library is None else library
+    target = _find_target(settings, driver)
+    build = _Build(module, settings, target)
+    data = build.compile(model)
+    key = EngineKey(
+        library=settings.library,
+        library_version=module.__version__,
+        driver=target.driver,
+        compute_capabilities=target.compute_capabilities,
+        precision=contract.precision,
+        profiles=build.profiles,
+        workspace_bytes=build.workspace_bytes,
+        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        engine_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    sidecar = _prove(data, Sidecar(key, build.tensors, contract), module, driver, settings)
+    write_atomically(output, data)
+    write_atomically(sidecar_path(output), sidecar.dumps().encode())
+    return sidecar
+
+
+def make_profiles(contract: Contract, batch: int, size: int) -> tuple[Profile, ...]:
+    """One slice at a time; batches of ordinary slices; fewer of larger ones for the same memory."""
+    step = contract.size_multiple
+
+    def shape(count: int, height: int, width: int) -> Shape:
+        return (count, height, width, len(contract.channels))
+
+    smallest = shape(1, step, step)
+    ordinary = shape(batch, ORDINARY_SIDE, ORDINARY_SIDE)
+    typical = (TYPICAL_HEIGHT, TYPICAL_WIDTH)
+    profiles = [
+        Profile(smallest, shape(1, *typical), shape(1, size, size)),
+        Profile(smallest, shape(batch, *typical), ordinary),
+    ]
+    if size > ORDINARY_SIDE:
+        fewer = max(1, batch * ORDINARY_SIDE**2 // size**2)
+        largest = shape(fewer, size, size)
+        profiles.append(Profile(smallest, largest, largest))
+    return tuple(profiles)
+
+
+def put_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Both libraries take a uint8 input only where the first node is a Cast.
+
+    A graph that begins with Transpose and then Cast becomes Cast and then Transpose, which is the
+    same function. Another graph is returned as it is.
+    """
+    nodes = model.graph.node
+    if [node.op_type for node in nodes[:2]] != ["Transpose", "Cast"]:
+        return model
+    transpose, cast = onnx.NodeProto(), onnx.NodeProto()
+    transpose.CopyFrom(nodes[0])
+    cast.CopyFrom(nodes[1])
+    if list(cast.input) != list(transpose.output):
+        return model
+    between, last = transpose.output[0], cast.output[0]
+    cast.input[0], cast.output[0] = transpose.input[0], between
+    transpose.input[0], transpose.output[0] = between, last
+    nodes[0].CopyFrom(cast)
+    nodes[1].CopyFrom(transpose)
+    del model.graph.value_info[:]  # the shape of what lies between has changed
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _find_target(settings: EngineSettings, driver: Any | None) -> _Target:
+    if settings.library == "tensorrt-rtx":
+        return _Target("", settings.compute_capabilities)
+    try:
+        cuda = CudaDevice(find_driver() if driver is None else driver, settings.device)
+    except ProviderError as error:
+        raise ProviderError(
+            f"tensorrt builds on the GPU that the engine is for: {error}; tensorrt-rtx builds "
+            "without one"
+        ) from error
+    target = _Target(cuda.driver_version, (cuda.compute_capability,))
+    cuda.close()
+    return target
+
+
+def _prove(
+    data: bytes, sidecar: Sidecar, module: Any, driver: Any | None, settings: EngineSettings
+) -> Sidecar:
+    """The sidecar with the golden difference, where a GPU is here that the engine fits."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial.engine"
+        trial.write_bytes(data)
+        sidecar_path(trial).write_text(sidecar.dumps(), encoding="utf-8")
+        try:
+            backend = EngineBackend(trial, settings.device, module, driver)
+        except ProviderError:
+            if settings.library == "tensorrt":
+                raise
+            return sidecar
+        except ModelError as error:
+            raise ParityError(f"the engine is not written: {error}") from error
+        return replace(sidecar, golden_difference=backend.golden_difference)
+
+
+class _Build:
+    """One compilation, and what the library says about it."""
+
+    def __init__(self, module: Any, settings: EngineSettings, target: _Target):
+        self._module, self._settings = module, settings
+        self._log = open_log(module)
+        self._builder = module.Builder(self._log)
+        self._config = self._builder.create_builder_config()
+        # TensorFloat-32 rounds fp32 inputs to 10 bits, which the fp32 gate does not allow for.
+        self._config.clear_flag(module.BuilderFlag.TF32)
+        if settings.library == "tensorrt-rtx":
+            self._choose_capabilities(target.compute_capabilities)
+        self.workspace_bytes: int | None = None
+        if settings.workspace_mib is not None:
+            self.workspace_bytes = settings.workspace_mib * 2**20
+            pool = module.MemoryPoolType.WORKSPACE
+            self._config.set_memory_pool_limit(pool, self.workspace_bytes)
+        self.profiles: tuple[Profile, ...] = ()
+        self.tensors: tuple[Tensor, ...] = ()
+
+    def compile(self, model: Path) -> bytes:
+        network = self._parse(model)
+        self.tensors = _describe(network)
+        self.profiles = self._add_profiles(read_contract(model))
+        self._read_timing_cache()
+        plan = self._builder.build_serialized_network(network, self._config)
+        if plan is None:
+            reason = self._reason()
+            if "OutOfMemory" in reason:
+                raise ResourceError(
+                    f"{model.name}: the workspace does not suffice for batch "
+                    f"{self._settings.batch} at {self._settings.size}; a larger --workspace or "
+                    f"smaller --batch or --size helps ({reason})"
+                )
+            raise ProviderError(f"{model.name}: {self._settings.library} cannot build: {reason}")
+        self._write_timing_cache()
+        return bytes(plan)
+
+    def _parse(self, model: Path) -> Any:
+        flag = self._module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        network = self._builder.create_network(1 << int(flag))
+        parser = self._module.OnnxParser(network, self._log)
+        graph = put_cast_first(onnx.load(str(model)))
+        if not parser.parse(graph.SerializeToString()):
+            raise ModelError(
+                f"{model.name}: {self._settings.library} does not take it: {self._reason()}"
+            )
+        return network
+
+    def _add_profiles(self, contract: Contract) -> tuple[Profile, ...]:
+        added = []
+        for wanted in make_profiles(contract, self._settings.batch, self._settings.size):
+            profile = self._builder.create_optimization_profile()
+            profile.set_shape(INPUT, wanted.smallest, wanted.typical, wanted.largest)
+            self._config.add_optimization_profile(profile)
+            shapes = (tuple(shape) for shape in profile.get_shape(INPUT))
+            added.append(Profile(*shapes))
+        return tuple(added)
+
+    def _choose_capabilities(self, names: tuple[str, ...]) -> None:
+        known = self._module.ComputeCapability.__members__
+        choices = [name for name in known if name.startswith("SM")]
+        for name in names:
+            if name not in choices:
+                raise UsageError(
+                    f"--compute-capability {name}: expected one of {', '.join(choices)}"
+                )
+        if names:
+            self._config.num_compute_capabilities = len(names)
+        for index, name in enumerate(names):
+            self._config.set_compute_capability(known[name], index)
+
+    def _read_timing_cache(self) -> None:
+        path = self._settings.timing_cache
+        if path is None:
+            return
+        held = path.read_bytes() if path.is_file() else b""
+        if not self._config.set_timing_cache(self._config.create_timing_cache(held), False):
+            raise UsageError(f"--timing-cache {path.name}: of another library version or GPU")
+
+    def _write_timing_cache(self) -> None:
+        if self._settings.timing_cache is not None:
+            cache = self._config.get_timing_cache().serialize()
+            write_atomically(self._settings.timing_cache, bytes(cache))
+
+    def _reason(self) -> str:
+        """The first error that is not only about this machine's missing GPU."""
+        errors = [text for text in self._log.errors if "CUDA driver version" not in text]
+        return (errors or self._log.errors or ["no reason given"])[0][:300]
+
+
+def _describe(network: Any) -> tuple[Tensor, ...]:
+    """Inputs and outputs of the network as the library holds it."""
+    values = [("INPUT", network.get_input(i)) for i in range(network.num_inputs)]
+    values += [("OUTPUT", network.get_output(i)) for i in range(network.num_outputs)]
+    return tuple(Tensor(v.name, mode, v.dtype.name, tuple(v.shape)) for mode, v in values)

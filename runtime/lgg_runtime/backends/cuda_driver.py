@@ -1,0 +1,165 @@
+"""The few calls of the CUDA driver that running an engine needs, without torch or a toolkit."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import OutOfMemoryError, ProviderError
+
+LIBRARY = "libcuda.so.1"
+_KERNEL_MODULE = Path("/sys/module/nvidia/version")
+_OUT_OF_MEMORY = 2
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+
+_PROTOTYPES: dict[str, Sequence[Any]] = {
+    "cuInit": [c_uint],
+    "cuDriverGetVersion": [ctypes.POINTER(c_int)],
+    "cuDeviceGetCount": [ctypes.POINTER(c_int)],
+    "cuDeviceGet": [ctypes.POINTER(c_int), c_int],
+    "cuDeviceGetName": [c_char_p, c_int, c_int],
+    "cuDeviceGetAttribute": [ctypes.POINTER(c_int), c_int, c_int],
+    "cuDevicePrimaryCtxRetain": [ctypes.POINTER(c_void_p), c_int],
+    "cuDevicePrimaryCtxRelease_v2": [c_int],
+    "cuCtxSetCurrent": [c_void_p],
+    "cuMemGetInfo_v2": [ctypes.POINTER(c_size_t), ctypes.POINTER(c_size_t)],
+    "cuMemAlloc_v2": [ctypes.POINTER(c_uint64), c_size_t],
+    "cuMemFree_v2": [c_uint64],
+    "cuMemAllocHost_v2": [ctypes.POINTER(c_void_p), c_size_t],
+    "cuMemFreeHost": [c_void_p],
+    "cuMemcpyHtoDAsync_v2": [c_uint64, c_void_p, c_size_t, c_void_p],
+    "cuMemcpyDtoHAsync_v2": [c_void_p, c_uint64, c_size_t, c_void_p],
+    "cuStreamCreate": [ctypes.POINTER(c_void_p), c_uint],
+    "cuStreamSynchronize": [c_void_p],
+    "cuStreamDestroy_v2": [c_void_p],
+    "cuGetErrorName": [c_int, ctypes.POINTER(c_char_p)],
+}
+
+
+def find_driver() -> Any:
+    """The driver's library. Raises ProviderError where it is not installed."""
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        raise ProviderError(
+            f"{LIBRARY} is missing: no NVIDIA driver here; install the driver of your GPU"
+        ) from error
+
+
+class CudaDevice:
+    """One GPU: its identity, memory on it, pinned memory beside it, and a stream.
+
+    library: the driver, or an object with the same calls. Raises ProviderError where no GPU
+    answers, OutOfMemoryError where its memory does not suffice.
+    """
+
+    def __init__(self, library: Any, index: int = 0):
+        self._library = library
+        for name, arguments in _PROTOTYPES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, c_int
+        self._call("cuInit", 0)
+        count = c_int()
+        self._call("cuDeviceGetCount", byref(count))
+        if not 0 <= index < count.value:
+            raise ProviderError(f"GPU {index}: expected one of the {count.value} that are here")
+        device, context, stream = c_int(), c_void_p(), c_void_p()
+        self._call("cuDeviceGet", byref(device), index)
+        self._device = device.value
+        # The primary context is the one that TensorRT and onnxruntime use.
+        self._call("cuDevicePrimaryCtxRetain", byref(context), self._device)
+        self._context = context
+        self.make_current()
+        self._call("cuStreamCreate", byref(stream), _NON_BLOCKING)
+        self.stream = int(stream.value or 0)
+
+    @property
+    def name(self) -> str:
+        text = ctypes.create_string_buffer(256)
+        self._call("cuDeviceGetName", text, len(text), self._device)
+        return text.value.decode(errors="replace")
+
+    @property
+    def compute_capability(self) -> str:
+        """Such as SM86."""
+        return f"SM{self._attribute(_MAJOR)}{self._attribute(_MINOR)}"
+
+    @property
+    def driver_version(self) -> str:
+        """The CUDA version that the driver serves, and its own number where the system tells."""
+        value = c_int()
+        self._call("cuDriverGetVersion", byref(value))
+        cuda = f"CUDA {value.value // 1000}.{value.value % 1000 // 10}"
+        try:
+            return f"{_KERNEL_MODULE.read_text().strip()}, {cuda}"
+        except OSError:
+            return cuda
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Free and in all."""
+        free, total = c_size_t(), c_size_t()
+        self._call("cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value, total.value
+
+    def make_current(self) -> None:
+        """Use this GPU in the calling thread."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    def allocate(self, size: int) -> int:
+        """The address of `size` new bytes on the GPU."""
+        address = c_uint64()
+        self._call("cuMemAlloc_v2", byref(address), size)
+        return address.value
+
+    def free(self, address: int) -> None:
+        self._call("cuMemFree_v2", address)
+
+    def allocate_pinned(self, size: int) -> tuple[int, npt.NDArray[np.uint8]]:
+        """`size` new page-locked bytes of the host: their address, and an array over them."""
+        address = c_void_p()
+        self._call("cuMemAllocHost_v2", byref(address), size)
+        value = int(address.value or 0)
+        held = (ctypes.c_uint8 * size).from_address(value)
+        return value, np.frombuffer(held, np.uint8)
+
+    def free_pinned(self, address: int) -> None:
+        self._call("cuMemFreeHost", address)
+
+    def copy_in(self, target: int, source: int, size: int) -> None:
+        """Pinned to device, in the stream's order."""
+        self._call("cuMemcpyHtoDAsync_v2", target, source, size, self.stream)
+
+    def copy_out(self, target: int, source: int, size: int) -> None:
+        """Device to pinned, in the stream's order."""
+        self._call("cuMemcpyDtoHAsync_v2", target, source, size, self.stream)
+
+    def wait(self) -> None:
+        """Until everything in the stream is done."""
+        self._call("cuStreamSynchronize", self.stream)
+
+    def close(self) -> None:
+        self._call("cuStreamDestroy_v2", self.stream)
+        self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+
+    def _attribute(self, number: int) -> int:
+        value = c_int()
+        self._call("cuDeviceGetAttribute", byref(value), number, self._device)
+        return value.value
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        status = getattr(self._library, name)(*arguments)
+        if status == 0:
+            return
+        text = c_char_p()
+        self._library.cuGetErrorName(status, byref(text))
+        reason = f"{name}: {(text.value or b'unknown error').decode()}"
+        if status == _OUT_OF_MEMORY:
+            raise OutOfMemoryError(f"the GPU's memory does not suffice ({reason})")
+        raise ProviderError(f"the NVIDIA driver refuses: {reason}")

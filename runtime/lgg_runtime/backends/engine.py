@@ -1,0 +1,215 @@
+"""Compiled engines (`.engine`) of TensorRT and TensorRT for RTX, on the GPU they were built for."""
+
+from __future__ import annotations
+
+import importlib
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
+from lgg_runtime.contract import INPUT, OUTPUT
+from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError, ProviderError
+from lgg_runtime.golden import check_golden
+from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, read_engine
+from lgg_runtime.volume import Pixels, Probability
+
+# Each library's Python module, and the extra that installs it.
+LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_PORTABLE_FROM = 80  # an engine without chosen capabilities runs from Ampere on
+
+
+class EngineBackend:
+    """A Backend over one engine.
+
+    Before the engine is parsed: its digest stands in its sidecar, the library has the version and
+    the GPU the compute capability that it was built for. Then it must answer the contract's golden
+    input, which also warms it up. library and driver: the modules, or objects with the same calls;
+    None for the installed ones. Raises ModelError for an artifact that is refused, ProviderError
+    where it cannot run.
+    """
+
+    provider = "tensorrt"
+
+    def __init__(
+        self, path: Path, device: int = 0, library: Any | None = None, driver: Any | None = None
+    ):
+        data, sidecar = read_engine(path)
+        key = sidecar.key
+        self.contract = sidecar.contract
+        module = import_library(key.library) if library is None else library
+        if module.__version__ != key.library_version:
+            raise ProviderError(
+                f"{path.name}: built with {key.library} {key.library_version}, installed is "
+                f"{module.__version__}; build it again: lgg-export MODEL.onnx --format {key.library}"
+            )
+        self._cuda = CudaDevice(find_driver() if driver is None else driver, device)
+        _require_fit(path.name, key, self._cuda)
+        self.device = f"{self._cuda.name} ({self._cuda.compute_capability})"
+        self.versions = {key.library: key.library_version, "driver": self._cuda.driver_version}
+        self._profiles = key.profiles
+        self._engine = _Engine(path.name, module, data, self._cuda)
+        weakref.finalize(self, _release, self._engine, self._cuda)
+        self._engine.require_tensors(sidecar)
+        self.golden_difference = check_golden(self.run, self.contract.golden)
+
+    def run(self, slices: Pixels) -> Probability:
+        """As Backend.run; more slices than a profile holds run one part after the other."""
+        out: Probability = np.empty(slices.shape[:3], np.float32)
+        done = 0
+        while done < len(slices):
+            number, count = choose_profile(self._profiles, (len(slices) - done, *slices.shape[1:]))
+            part = slices[done : done + count]
+            out[done : done + count] = self._engine.run(part, number)
+            done += count
+        if not np.isfinite(out).all():
+            raise ModelError("the model's output is no number for this input")
+        return out
+
+
+def import_library(name: str) -> Any:
+    """TensorRT's module. Raises MissingExtraError where it is not installed."""
+    try:
+        return importlib.import_module(LIBRARIES[name])
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{name} is not installed ({error}); pip install 'lgg-edge[{name}]'"
+        ) from error
+
+
+def open_log(module: Any) -> Any:
+    """A logger for the library that keeps its errors, as `errors`, in place of printing them."""
+
+    class Log(module.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (module.ILogger.INTERNAL_ERROR, module.ILogger.ERROR):
+                self.errors.append(" ".join(message.split()))
+
+    return Log()
+
+
+def choose_profile(profiles: tuple[Profile, ...], shape: tuple[int, ...]) -> tuple[int, int]:
+    """The first profile that holds the shape [N, H, W, 3], else the one that holds most slices of
+    it: its number, and how many slices to run. Raises ModelError for a size that none holds.
+    """
+    counts = [
+        min(shape[0], profile.largest[0]) if profile.holds((1, *shape[1:])) else 0
+        for profile in profiles
+    ]
+    most = max(counts, default=0)
+    if most == 0:
+        sides = ", ".join(f"{p.largest[1]}x{p.largest[2]}" for p in profiles)
+        raise ModelError(
+            f"slices of {shape[1]}x{shape[2]}: this engine holds up to {sides}; "
+            "build one with a larger --size"
+        )
+    return counts.index(most), most
+
+
+def _require_fit(name: str, key: EngineKey, cuda: CudaDevice) -> None:
+    found = cuda.compute_capability
+    if key.compute_capabilities:
+        fits, built = found in key.compute_capabilities, ", ".join(key.compute_capabilities)
+    else:
+        fits, built = int(found[2:]) >= _PORTABLE_FROM, f"SM{_PORTABLE_FROM} and later"
+    if not fits:
+        raise ProviderError(
+            f"{name}: built for {built}; this GPU is {cuda.name}, {found}; build one for it"
+        )
+
+
+def _release(engine: _Engine, cuda: CudaDevice) -> None:
+    engine.release()
+    cuda.close()
+
+
+class _Engine:
+    """The library's engine: one context, and buffers that grow to the largest run so far."""
+
+    def __init__(self, name: str, module: Any, data: bytes, cuda: CudaDevice):
+        self._name, self._cuda = name, cuda
+        self._log = open_log(module)
+        self._runtime = module.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(data)
+        self._require(self._engine is not None)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise OutOfMemoryError(f"{name}: the GPU's memory does not suffice for the engine")
+        self._profile = 0
+        self._buffers = {INPUT: _Buffer(cuda), OUTPUT: _Buffer(cuda)}
+
+    def require_tensors(self, sidecar: Sidecar) -> None:
+        """Raises ModelError where the engine's inputs and outputs are not the sidecar's."""
+        found = [
+            (t, self._engine.get_tensor_mode(t).name, self._engine.get_tensor_dtype(t).name)
+            for t in (
+                self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)
+            )
+        ]
+        expected = [(t.name, t.mode, t.dtype) for t in sidecar.tensors]
+        if found != expected:
+            raise ModelError(f"{self._name}: expected tensors {expected}, found {found}")
+
+    def run(self, slices: Pixels, profile: int) -> Probability:
+        """One run of [N, H, W, 3] that the profile holds."""
+        self._cuda.make_current()
+        if profile != self._profile:
+            self._require(
+                self._context.set_optimization_profile_async(profile, self._cuda.stream)
+            )
+            self._profile = profile
+        shape = slices.shape[:3]
+        source, target = self._buffers[INPUT], self._buffers[OUTPUT]
+        source.reserve(slices.nbytes)
+        target.reserve(int(np.prod(shape)) * 4)
+        source.pinned[: slices.nbytes] = slices.reshape(-1)
+        self._require(self._context.set_input_shape(INPUT, slices.shape))
+        for name, buffer in self._buffers.items():
+            self._require(self._context.set_tensor_address(name, buffer.address))
+        self._cuda.copy_in(source.address, source.pinned_address, slices.nbytes)
+        self._require(self._context.execute_async_v3(self._cuda.stream))
+        size = int(np.prod(shape)) * 4
+        self._cuda.copy_out(target.pinned_address, target.address, size)
+        self._cuda.wait()
+        return target.pinned[:size].view(np.float32).reshape(shape)
+
+    def release(self) -> None:
+        for buffer in self._buffers.values():
+            buffer.release()
+        self._context = self._engine = self._runtime = None
+
+    def _require(self, done: bool) -> None:
+        if not done:
+            reason = self._log.errors[-1] if self._log.errors else "no reason given"
+            raise ProviderError(f"{self._name}: the library refuses: {reason[:300]}")
+
+
+class _Buffer:
+    """Device memory and pinned host memory of the same size."""
+
+    def __init__(self, cuda: CudaDevice):
+        self._cuda = cuda
+        self.address = self.pinned_address = 0
+        self.pinned = np.empty(0, np.uint8)
+
+    def reserve(self, size: int) -> None:
+        """Hold at least `size` bytes. Raises OutOfMemoryError; what was held is free then."""
+        if size <= len(self.pinned):
+            return
+        self.release()
+        self.address = self._cuda.allocate(size)
+        self.pinned_address, self.pinned = self._cuda.allocate_pinned(size)
+
+    def release(self) -> None:
+        self.pinned = np.empty(0, np.uint8)
+        if self.address:
+            self._cuda.free(self.address)
+        if self.pinned_address:
+            self._cuda.free_pinned(self.pinned_address)
+        self.address = self.pinned_address = 0

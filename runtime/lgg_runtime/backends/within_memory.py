@@ -1,0 +1,57 @@
+"""A backend that goes on with smaller batches where the memory does not suffice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lgg_runtime.contract import Contract
+from lgg_runtime.errors import OutOfMemoryError
+from lgg_runtime.volume import Pixels, Probability
+
+if TYPE_CHECKING:
+    from lgg_runtime.backends import Backend
+
+
+class WithinMemory:
+    """A Backend over another: a run that exhausts the memory is repeated in halves.
+
+    largest_batch: what still fits, None as long as everything did; it stays for later runs.
+    """
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self.largest_batch: int | None = None
+
+    @property
+    def contract(self) -> Contract:
+        return self._backend.contract
+
+    @property
+    def provider(self) -> str:
+        return self._backend.provider
+
+    @property
+    def device(self) -> str:
+        return self._backend.device
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return self._backend.versions
+
+    def run(self, slices: Pixels) -> Probability:
+        """As Backend.run. Raises OutOfMemoryError where not even one slice fits."""
+        parts: list[Probability] = []
+        done = 0
+        while done < len(slices):
+            step = min(self.largest_batch or len(slices), len(slices) - done)
+            try:
+                parts.append(self._backend.run(slices[done : done + step]))
+            except OutOfMemoryError:
+                if step == 1:
+                    raise
+                self.largest_batch = step // 2
+                continue
+            done += step
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)

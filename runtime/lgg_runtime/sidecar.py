@@ -1,0 +1,161 @@
+"""What a compiled engine says about itself, as JSON in the file beside it.
+
+An engine is machine code for some GPUs and one library version, and it is run as it lies there:
+the sidecar holds the contract of the model that it was compiled from and everything that the
+compilation depended on. Whoever loads an engine compares its digest with the sidecar's first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.contract import Contract
+from lgg_runtime.errors import ModelError
+
+SCHEMA = 1
+SUFFIX = ".json"
+Shape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The shapes [N, H, W, 3] that an engine was compiled for: smallest, typical, largest."""
+
+    smallest: Shape
+    typical: Shape
+    largest: Shape
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        sides = zip(self.smallest, shape, self.largest, strict=True)
+        return all(low <= size <= high for low, size, high in sides)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on.
+
+    library: tensorrt or tensorrt-rtx; driver: of the machine that compiled, empty where it had
+    none; compute_capabilities: such as SM86, empty for an engine that runs from Ampere (SM80) on;
+    precision: the contract's; workspace_bytes: None for the library's own limit;
+    model_sha256 and engine_sha256: of the ONNX file and of the engine.
+    """
+
+    library: str
+    library_version: str
+    driver: str
+    compute_capabilities: tuple[str, ...]
+    precision: str
+    profiles: tuple[Profile, ...]
+    workspace_bytes: int | None
+    model_sha256: str
+    engine_sha256: str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output as the library reported it; -1 is a size that may vary."""
+
+    name: str
+    mode: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The whole file: what the engine is, what it was compiled from, and the model's contract.
+
+    golden_difference: of the engine's answer to the golden input, None where no GPU was at hand.
+    """
+
+    key: EngineKey
+    tensors: tuple[Tensor, ...]
+    contract: Contract
+    golden_difference: float | None = None
+
+    def dumps(self) -> str:
+        body = {
+            "schema": SCHEMA,
+            "key": asdict(self.key),
+            "tensors": [asdict(tensor) for tensor in self.tensors],
+            "golden_difference": self.golden_difference,
+            "contract": self.contract.to_json(),
+        }
+        return json.dumps({**body, "sidecar_sha256": _digest_of(body)}, indent=1) + "\n"
+
+    @classmethod
+    def loads(cls, text: str) -> Sidecar:
+        """Raises ModelError, naming what is wrong, for anything that is not a whole sidecar."""
+        try:
+            body = json.loads(text)
+            claimed = body.pop("sidecar_sha256")
+            if body["schema"] != SCHEMA:
+                raise ModelError(f"expected schema {SCHEMA}, found {body['schema']}")
+            if claimed != _digest_of(body):
+                raise ModelError("its digest does not fit its content; it was changed")
+            return cls(
+                _key(body["key"]),
+                tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in body["tensors"]),
+                Contract.loads(json.dumps(body["contract"])),
+                body["golden_difference"],
+            )
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"not JSON ({error})") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"a field is missing or of the wrong kind ({error})") from error
+
+
+def sidecar_path(engine: Path) -> Path:
+    """MODEL.engine -> MODEL.engine.json."""
+    return engine.with_name(engine.name + SUFFIX)
+
+
+def read_sidecar(engine: Path) -> Sidecar:
+    """The sidecar of an engine file. Raises ModelError where it is missing or damaged."""
+    path = sidecar_path(engine)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{engine.name}: its sidecar {path.name} cannot be read; keep the two files together"
+        ) from error
+    try:
+        return Sidecar.loads(text)
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+
+
+def read_engine(path: Path) -> tuple[bytes, Sidecar]:
+    """The bytes of an engine whose digest stands in its sidecar, before anyone parses them.
+
+    Raises ModelError for an engine that was changed or has another engine's sidecar.
+    """
+    sidecar = read_sidecar(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: no such model") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sidecar.key.engine_sha256:
+        raise ModelError(
+            f"{path.name}: its digest {found[:12]} is not the {sidecar.key.engine_sha256[:12]} of "
+            f"{sidecar_path(path).name}: changed, or another engine's sidecar; build it again"
+        )
+    return data, sidecar
+
+
+def _digest_of(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _key(value: dict[str, Any]) -> EngineKey:
+    profiles = tuple(
+        Profile(**{name: tuple(shape) for name, shape in profile.items()})
+        for profile in value["profiles"]
+    )
+    capabilities = tuple(value["compute_capabilities"])
+    return EngineKey(**{**value, "profiles": profiles, "compute_capabilities": capabilities})
