@@ -68,8 +68,9 @@ def run(run: Path, output: Path, **options: Any) -> None:
 @command.command(context_settings={"show_default": True})
 @click.argument("model", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="The engine, NAME.engine.")
-@click.option("--format", "library", type=click.Choice(("tensorrt", "tensorrt-rtx")), required=True,
-              help="tensorrt builds on the GPU that it is for; tensorrt-rtx needs none.")  # fmt: skip
+@click.option("--format", "library", required=True,
+              type=click.Choice(("tensorrt", "tensorrt-rtx")),
+              help="tensorrt builds on the GPU it is for; tensorrt-rtx needs none.")  # fmt: skip
 @click.option("--compute-capability", "compute_capabilities", multiple=True, metavar="SM86",
               help="A GPU for tensorrt-rtx; repeatable.  [default: Ampere and later]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1), default=32, help="Most slices a run.")

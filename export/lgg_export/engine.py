@@ -16,6 +16,7 @@ import onnx
 from lgg_export.artifact import read_contract
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
+from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.contract import INPUT, Contract
 from lgg_runtime.errors import (
     ModelError,
@@ -137,19 +138,20 @@ def put_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
     A graph that begins with Transpose and then Cast becomes Cast and then Transpose, which is the
     same function. Another graph is returned as it is.
     """
-    nodes = model.graph.node
-    if [node.op_type for node in nodes[:2]] != ["Transpose", "Cast"]:
+    readers = [node for node in model.graph.node if INPUT in node.input]
+    if [node.op_type for node in readers] != ["Transpose"]:
         return model
-    transpose, cast = onnx.NodeProto(), onnx.NodeProto()
-    transpose.CopyFrom(nodes[0])
-    cast.CopyFrom(nodes[1])
-    if list(cast.input) != list(transpose.output):
+    transpose = readers[0]
+    readers = [node for node in model.graph.node if transpose.output[0] in node.input]
+    if [node.op_type for node in readers] != ["Cast"]:
         return model
-    between, last = transpose.output[0], cast.output[0]
-    cast.input[0], cast.output[0] = transpose.input[0], between
+    cast, between, last = readers[0], transpose.output[0], readers[0].output[0]
+    cast.input[0], cast.output[0] = INPUT, between
     transpose.input[0], transpose.output[0] = between, last
-    nodes[0].CopyFrom(cast)
-    nodes[1].CopyFrom(transpose)
+    swapped = onnx.NodeProto()
+    swapped.CopyFrom(transpose)
+    transpose.CopyFrom(cast)
+    cast.CopyFrom(swapped)
     del model.graph.value_info[:]  # the shape of what lies between has changed
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -174,12 +176,13 @@ def _prove(
     data: bytes, sidecar: Sidecar, module: Any, driver: Any | None, settings: EngineSettings
 ) -> Sidecar:
     """The sidecar with the golden difference, where a GPU is here that the engine fits."""
+    run_on = BackendSettings("tensorrt", 1, GpuSettings(settings.device))
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.engine"
         trial.write_bytes(data)
         sidecar_path(trial).write_text(sidecar.dumps(), encoding="utf-8")
         try:
-            backend = EngineBackend(trial, settings.device, module, driver)
+            backend = EngineBackend(trial, run_on, module, driver)
         except ProviderError:
             if settings.library == "tensorrt":
                 raise

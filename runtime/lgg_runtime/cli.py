@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,17 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
-@click.option("--provider", "--device", type=click.Choice(("cpu", "cuda", "auto")), default="cpu",
+@click.option("--provider", "--device", default="cpu",
+              type=click.Choice(("cpu", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Slices a run of the model.")
+@click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")
+@click.option("--gpu-memory", type=click.IntRange(1), metavar="MIB",
+              help="Limit of the GPU memory that onnxruntime takes.  [default: none]")  # fmt: skip
+@click.option("--cuda-graph", is_flag=True, help="Record and replay a GPU run of each shape.")
+@click.option("--engine-cache", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of compiled engines.  [default: the user's cache]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
@@ -68,10 +76,13 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     if options["evaluate"] and not any(listing.mask_of(path) for path in slices):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
     outputs = [name for name, flag in _FLAGS.items() if flag is None or options[flag]]
+    # Before anything is written: a model or provider that is refused leaves no trace.
+    segmenter = Segmenter.load(options["model"], _load_settings(options))
+    if not silent and options["provider"] == "auto":
+        click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
     make_folder(output)
     journal = Journal({"input": str(source), "model": options["model"], **_settings(options)})
     with lock_output(output):
-        segmenter = Segmenter.load(options["model"], _load_settings(options))
         _describe(journal, segmenter, options)
         job = Job(listing, output, tuple(outputs), options["evaluate"])
         total = sum(len(study.files) for study in listing.studies)
@@ -85,6 +96,8 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
             state = f"stopped: {error}"
             raise
         finally:
+            if segmenter.largest_batch is not None:
+                journal.provider["largest_batch"] = segmenter.largest_batch
             journal.write(output, state)
     return journal
 
@@ -109,10 +122,18 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load_settings(options: dict[str, Any]) -> Any:
+    from lgg_runtime.backends import GpuSettings
     from lgg_runtime.segmenter import LoadSettings
 
     kept = ("provider", "threads", "batch", "threshold", "flair_only")
-    return LoadSettings(**{name: options[name] for name in kept})
+    gpu = GpuSettings(
+        device=options["gpu_index"],
+        memory_limit_mib=options["gpu_memory"],
+        cuda_graph=options["cuda_graph"],
+        engine_cache=options["engine_cache"],
+        tell=partial(click.echo, err=True),
+    )
+    return LoadSettings(gpu=gpu, **{name: options[name] for name in kept})
 
 
 def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -> None:
@@ -130,6 +151,7 @@ def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -
         "requested": options["provider"],
         "ran": segmenter.provider,
         "device": segmenter.device,
+        "why": segmenter.why,
     }
     journal.versions = dict(segmenter.versions)
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.backends import PROVIDERS, Backend, BackendSettings, load_backend
+from lgg_runtime.backends import (
+    PROVIDERS,
+    Backend,
+    BackendSettings,
+    GpuSettings,
+    open_backend,
+)
+from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
@@ -26,9 +33,9 @@ SHIPPED = ("standard",)
 class LoadSettings:
     """How to run a model.
 
-    provider: cpu, cuda or auto; threads: None for all cores that this process may use;
+    provider: cpu, cuda, tensorrt or auto; threads: None for all cores that this process may use;
     batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of the
-    other sequences.
+    other sequences; gpu: what only a GPU needs.
     """
 
     provider: str = "cpu"
@@ -36,6 +43,7 @@ class LoadSettings:
     batch: int = 8
     threshold: float | None = None
     flair_only: bool = False
+    gpu: GpuSettings = field(default_factory=GpuSettings)
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
@@ -61,12 +69,18 @@ def find_model(model: str | Path) -> Path:
 
 
 class Segmenter:
-    """A loaded model. `segment` may be called any number of times."""
+    """A loaded model. `segment` may be called any number of times.
 
-    def __init__(self, backend: Backend, settings: LoadSettings, digest: str = ""):
+    digest: SHA-256 of the model's file; why: the reason for the provider that it runs on.
+    """
+
+    def __init__(
+        self, backend: Backend, settings: LoadSettings, digest: str = "", why: str = "as asked for"
+    ):
         self._backend = backend
         self.settings = settings
         self.digest = digest
+        self.why = why
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
 
@@ -81,8 +95,9 @@ class Segmenter:
         settings = settings or LoadSettings()
         path = find_model(model)
         threads = settings.threads or available_cores()
-        backend = load_backend(path, BackendSettings(settings.provider, threads))
-        return cls(backend, settings, hashlib.sha256(path.read_bytes()).hexdigest())
+        chosen = BackendSettings(settings.provider, threads, settings.gpu)
+        backend, why = open_backend(path, chosen)
+        return cls(backend, settings, hashlib.sha256(path.read_bytes()).hexdigest(), why)
 
     @property
     def contract(self) -> Contract:
@@ -96,6 +111,12 @@ class Segmenter:
     @property
     def device(self) -> str:
         return self._backend.device
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Slices that the memory holds at once, None as long as every batch did fit."""
+        backend = self._backend
+        return backend.largest_batch if isinstance(backend, WithinMemory) else None
 
     @property
     def versions(self) -> dict[str, str]:

@@ -148,6 +148,24 @@ def read_engine(path: Path) -> tuple[bytes, Sidecar]:
     return data, sidecar
 
 
+def choose_profile(profiles: tuple[Profile, ...], shape: tuple[int, ...]) -> tuple[int, int]:
+    """The first profile that holds the shape [N, H, W, 3], else the one that holds most slices of
+    it: its number, and how many slices to run. Raises ModelError for a size that none holds.
+    """
+    counts = [
+        min(shape[0], profile.largest[0]) if profile.holds((1, *shape[1:])) else 0
+        for profile in profiles
+    ]
+    most = max(counts, default=0)
+    if most == 0:
+        sides = ", ".join(f"{p.largest[1]}x{p.largest[2]}" for p in profiles)
+        raise ModelError(
+            f"slices of {shape[1]}x{shape[2]}: this engine holds up to {sides}; "
+            "build one with a larger --size"
+        )
+    return counts.index(most), most
+
+
 def _digest_of(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from lgg_runtime.backends.engine import EngineBackend
+from lgg_runtime.backends.gpu_session import GpuSession
 from lgg_runtime.backends.onnx_session import OnnxSession
+from lgg_runtime.backends.settings import BackendSettings, GpuSettings
+from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.contract import Contract
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
 
-PROVIDERS = ("cpu", "cuda", "auto")
+__all__ = [
+    "PROVIDERS",
+    "Backend",
+    "BackendSettings",
+    "GpuSettings",
+    "load_backend",
+    "open_backend",
+]
+
+PROVIDERS = ("cpu", "cuda", "tensorrt", "auto")
 
 
 class Backend(Protocol):
@@ -32,27 +45,56 @@ class Backend(Protocol):
 
     def run(self, slices: Pixels) -> Probability:
         """Normalised slices [N, H, W, 3] uint8, H and W multiples of the contract's size, to
-        probabilities [N, H, W] float32 in 0..1. Raises ModelError if the output is another.
+        probabilities [N, H, W] float32 in 0..1. Raises ModelError if the output is another,
+        OutOfMemoryError if so many slices do not fit.
         """
 
 
-@dataclass(frozen=True)
-class BackendSettings:
-    """provider: cpu, cuda or auto; threads: of the computation on a CPU."""
-
-    provider: str
-    threads: int
-
-
-_BACKENDS: dict[str, Callable[[Path, str, int], Backend]] = {".onnx": OnnxSession}
+# By suffix: what runs it with each provider, in the order in which `auto` tries them. TensorRT is
+# not tried for ONNX: it compiles for minutes, which nobody asked for.
+_Open = Callable[[Path, BackendSettings], Backend]
+_BACKENDS: dict[str, dict[str, _Open]] = {
+    ".onnx": {"cuda": GpuSession, "cpu": OnnxSession, "tensorrt": GpuSession},
+    ".engine": {"tensorrt": EngineBackend},
+}
+_AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
 
 
 def load_backend(path: Path, settings: BackendSettings) -> Backend:
     """Load an artifact by its suffix. Raises ModelError or ProviderError with the reason."""
-    if path.suffix.lower() in (".pt", ".pth"):
+    return open_backend(path, settings)[0]
+
+
+def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:
+    """Load an artifact, and say why it runs where it does.
+
+    `auto` is the first provider that really starts; every other is what runs, or ProviderError.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth"):
         raise ModelError(f"{path.name}: a PyTorch checkpoint; export it first: lgg-export")
-    if path.suffix.lower() not in _BACKENDS:
+    if suffix not in _BACKENDS:
         raise ModelError(f"{path.name}: expected a model file {', '.join(_BACKENDS)}")
     if not path.is_file():
         raise ModelError(f"{path}: no such model")
-    return _BACKENDS[path.suffix.lower()](path, settings.provider, settings.threads)
+    if settings.provider != "auto":
+        return _open(path, settings), "as asked for"
+    refused: list[str] = []
+    for provider in _AUTO[suffix]:
+        try:
+            backend = _open(path, replace(settings, provider=provider))
+        except ProviderError as error:
+            refused.append(str(error))
+        else:
+            return backend, "; ".join(refused) or f"{provider} is the fastest that starts"
+    raise ProviderError(f"provider auto: {'; '.join(refused)}")
+
+
+def _open(path: Path, settings: BackendSettings) -> Backend:
+    table = _BACKENDS[path.suffix.lower()]
+    if settings.provider not in table:
+        raise ProviderError(
+            f"provider {settings.provider}: {path.name} runs with {' or '.join(table)}"
+        )
+    backend = table[settings.provider](path, settings)
+    return backend if settings.provider == "cpu" else WithinMemory(backend)

@@ -49,7 +49,8 @@ def find_driver() -> Any:
         return ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise ProviderError(
-            f"{LIBRARY} is missing: no NVIDIA driver here; install the driver of your GPU"
+            f"{LIBRARY} is missing: no NVIDIA driver here; install it "
+            "(Ubuntu: sudo ubuntu-drivers install)"
         ) from error
 
 
@@ -61,7 +62,7 @@ class CudaDevice:
     """
 
     def __init__(self, library: Any, index: int = 0):
-        self._library = library
+        self._library, self.index = library, index
         for name, arguments in _PROTOTYPES.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, c_int
@@ -163,3 +164,45 @@ class CudaDevice:
         if status == _OUT_OF_MEMORY:
             raise OutOfMemoryError(f"the GPU's memory does not suffice ({reason})")
         raise ProviderError(f"the NVIDIA driver refuses: {reason}")
+
+
+class PinnedBuffer:
+    """Page-locked host memory that grows to the largest run so far: `array` of uint8, `address`."""
+
+    def __init__(self, cuda: CudaDevice):
+        self._cuda = cuda
+        self.address = 0
+        self.array: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def reserve(self, size: int) -> None:
+        """Hold at least `size` bytes. Raises OutOfMemoryError; nothing is held then."""
+        if size <= len(self.array):
+            return
+        self.release()
+        self.address, self.array = self._cuda.allocate_pinned(size)
+
+    def release(self) -> None:
+        self.array = np.empty(0, np.uint8)
+        if self.address:
+            self._cuda.free_pinned(self.address)
+        self.address = 0
+
+
+class DeviceBuffer:
+    """Memory of the GPU that grows to the largest run so far."""
+
+    def __init__(self, cuda: CudaDevice):
+        self._cuda = cuda
+        self.address = self._size = 0
+
+    def reserve(self, size: int) -> None:
+        """Hold at least `size` bytes. Raises OutOfMemoryError; nothing is held then."""
+        if size <= self._size:
+            return
+        self.release()
+        self.address, self._size = self._cuda.allocate(size), size
+
+    def release(self) -> None:
+        if self.address:
+            self._cuda.free(self.address)
+        self.address = self._size = 0

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
+from lgg_runtime.backends.cuda_driver import CudaDevice, DeviceBuffer, PinnedBuffer, find_driver
+from lgg_runtime.backends.onnx_session import require_probability
+from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError, ProviderError
 from lgg_runtime.golden import check_golden
-from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, read_engine
+from lgg_runtime.sidecar import EngineKey, Sidecar, choose_profile, read_engine
 from lgg_runtime.volume import Pixels, Probability
 
 # Each library's Python module, and the extra that installs it.
@@ -34,7 +36,11 @@ class EngineBackend:
     provider = "tensorrt"
 
     def __init__(
-        self, path: Path, device: int = 0, library: Any | None = None, driver: Any | None = None
+        self,
+        path: Path,
+        settings: BackendSettings,
+        library: Any | None = None,
+        driver: Any | None = None,
     ):
         data, sidecar = read_engine(path)
         key = sidecar.key
@@ -42,10 +48,11 @@ class EngineBackend:
         module = import_library(key.library) if library is None else library
         if module.__version__ != key.library_version:
             raise ProviderError(
-                f"{path.name}: built with {key.library} {key.library_version}, installed is "
-                f"{module.__version__}; build it again: lgg-export MODEL.onnx --format {key.library}"
+                f"{path.name}: built with {key.library} {key.library_version}, "
+                f"installed is {module.__version__}; build it again: "
+                f"lgg-export MODEL.onnx -o {path.name} --format {key.library}"
             )
-        self._cuda = CudaDevice(find_driver() if driver is None else driver, device)
+        self._cuda = CudaDevice(find_driver() if driver is None else driver, settings.gpu.device)
         _require_fit(path.name, key, self._cuda)
         self.device = f"{self._cuda.name} ({self._cuda.compute_capability})"
         self.versions = {key.library: key.library_version, "driver": self._cuda.driver_version}
@@ -64,8 +71,7 @@ class EngineBackend:
             part = slices[done : done + count]
             out[done : done + count] = self._engine.run(part, number)
             done += count
-        if not np.isfinite(out).all():
-            raise ModelError("the model's output is no number for this input")
+        require_probability(out, slices)
         return out
 
 
@@ -92,24 +98,6 @@ def open_log(module: Any) -> Any:
                 self.errors.append(" ".join(message.split()))
 
     return Log()
-
-
-def choose_profile(profiles: tuple[Profile, ...], shape: tuple[int, ...]) -> tuple[int, int]:
-    """The first profile that holds the shape [N, H, W, 3], else the one that holds most slices of
-    it: its number, and how many slices to run. Raises ModelError for a size that none holds.
-    """
-    counts = [
-        min(shape[0], profile.largest[0]) if profile.holds((1, *shape[1:])) else 0
-        for profile in profiles
-    ]
-    most = max(counts, default=0)
-    if most == 0:
-        sides = ", ".join(f"{p.largest[1]}x{p.largest[2]}" for p in profiles)
-        raise ModelError(
-            f"slices of {shape[1]}x{shape[2]}: this engine holds up to {sides}; "
-            "build one with a larger --size"
-        )
-    return counts.index(most), most
 
 
 def _require_fit(name: str, key: EngineKey, cuda: CudaDevice) -> None:
@@ -142,15 +130,14 @@ class _Engine:
         if self._context is None:
             raise OutOfMemoryError(f"{name}: the GPU's memory does not suffice for the engine")
         self._profile = 0
-        self._buffers = {INPUT: _Buffer(cuda), OUTPUT: _Buffer(cuda)}
+        self._device = {INPUT: DeviceBuffer(cuda), OUTPUT: DeviceBuffer(cuda)}
+        self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
 
     def require_tensors(self, sidecar: Sidecar) -> None:
         """Raises ModelError where the engine's inputs and outputs are not the sidecar's."""
         found = [
             (t, self._engine.get_tensor_mode(t).name, self._engine.get_tensor_dtype(t).name)
-            for t in (
-                self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)
-            )
+            for t in (self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors))
         ]
         expected = [(t.name, t.mode, t.dtype) for t in sidecar.tensors]
         if found != expected:
@@ -160,27 +147,25 @@ class _Engine:
         """One run of [N, H, W, 3] that the profile holds."""
         self._cuda.make_current()
         if profile != self._profile:
-            self._require(
-                self._context.set_optimization_profile_async(profile, self._cuda.stream)
-            )
+            self._require(self._context.set_optimization_profile_async(profile, self._cuda.stream))
             self._profile = profile
         shape = slices.shape[:3]
-        source, target = self._buffers[INPUT], self._buffers[OUTPUT]
-        source.reserve(slices.nbytes)
-        target.reserve(int(np.prod(shape)) * 4)
-        source.pinned[: slices.nbytes] = slices.reshape(-1)
+        sizes = {INPUT: slices.nbytes, OUTPUT: int(np.prod(shape)) * 4}
+        self._source.reserve(sizes[INPUT])
+        self._target.reserve(sizes[OUTPUT])
         self._require(self._context.set_input_shape(INPUT, slices.shape))
-        for name, buffer in self._buffers.items():
+        for name, buffer in self._device.items():
+            buffer.reserve(sizes[name])
             self._require(self._context.set_tensor_address(name, buffer.address))
-        self._cuda.copy_in(source.address, source.pinned_address, slices.nbytes)
+        self._source.array[: sizes[INPUT]] = slices.reshape(-1)
+        self._cuda.copy_in(self._device[INPUT].address, self._source.address, sizes[INPUT])
         self._require(self._context.execute_async_v3(self._cuda.stream))
-        size = int(np.prod(shape)) * 4
-        self._cuda.copy_out(target.pinned_address, target.address, size)
+        self._cuda.copy_out(self._target.address, self._device[OUTPUT].address, sizes[OUTPUT])
         self._cuda.wait()
-        return target.pinned[:size].view(np.float32).reshape(shape)
+        return self._target.array[: sizes[OUTPUT]].view(np.float32).reshape(shape)
 
     def release(self) -> None:
-        for buffer in self._buffers.values():
+        for buffer in (*self._device.values(), self._source, self._target):
             buffer.release()
         self._context = self._engine = self._runtime = None
 
@@ -188,28 +173,3 @@ class _Engine:
         if not done:
             reason = self._log.errors[-1] if self._log.errors else "no reason given"
             raise ProviderError(f"{self._name}: the library refuses: {reason[:300]}")
-
-
-class _Buffer:
-    """Device memory and pinned host memory of the same size."""
-
-    def __init__(self, cuda: CudaDevice):
-        self._cuda = cuda
-        self.address = self.pinned_address = 0
-        self.pinned = np.empty(0, np.uint8)
-
-    def reserve(self, size: int) -> None:
-        """Hold at least `size` bytes. Raises OutOfMemoryError; what was held is free then."""
-        if size <= len(self.pinned):
-            return
-        self.release()
-        self.address = self._cuda.allocate(size)
-        self.pinned_address, self.pinned = self._cuda.allocate_pinned(size)
-
-    def release(self) -> None:
-        self.pinned = np.empty(0, np.uint8)
-        if self.address:
-            self._cuda.free(self.address)
-        if self.pinned_address:
-            self._cuda.free_pinned(self.pinned_address)
-        self.address = self.pinned_address = 0

@@ -1,0 +1,83 @@
+"""Where onnxruntime's TensorRT provider keeps compiled engines: a folder for each whole key.
+
+An engine is machine code, so what lies in a folder is loaded only with the digest it was left with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lgg_runtime.errors import ModelError
+from lgg_runtime.sidecar import Profile
+from lgg_runtime.writers.atomic import make_folder, write_atomically
+
+_KEY, _DIGESTS = "key.json", "digests.json"
+_OWNER_ONLY = 0o700
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """All that a compiled engine depends on; a change of any gives another folder."""
+
+    model_sha256: str
+    onnxruntime: str
+    tensorrt: str
+    driver: str
+    compute_capability: str
+    precision: str
+    profile: Profile
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256(self.dumps().encode()).hexdigest()[:32]
+
+
+def default_cache() -> Path:
+    """The user's cache folder, by XDG_CACHE_HOME where it is set."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lgg-edge" / "tensorrt"
+
+
+def open_folder(base: Path, key: CacheKey) -> tuple[Path, bool]:
+    """The key's folder, and whether engines lie ready in it.
+
+    What an interrupted compilation left is removed. Raises ModelError where a file is not as it
+    was left, ResourceError where the folder cannot be made.
+    """
+    folder = base / key.name
+    make_folder(folder)
+    folder.chmod(_OWNER_ONLY)
+    digests = folder / _DIGESTS
+    if not digests.is_file():
+        for path in _engines(folder):
+            path.unlink()
+        write_atomically(folder / _KEY, key.dumps().encode())
+        return folder, False
+    known = json.loads(digests.read_text(encoding="utf-8"))
+    for path in _engines(folder):
+        if known.get(path.name) != _digest(path):
+            raise ModelError(
+                f"{path}: was changed after it was compiled; delete the folder to compile again"
+            )
+    return folder, True
+
+
+def seal_folder(folder: Path) -> None:
+    """Record the digest of every file that the provider left in the folder."""
+    digests = {path.name: _digest(path) for path in _engines(folder)}
+    write_atomically(folder / _DIGESTS, json.dumps(digests, indent=1).encode())
+
+
+def _engines(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.name not in (_KEY, _DIGESTS))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,46 @@
+"""How and where a backend runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lgg_runtime.errors import UsageError
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class GpuSettings:
+    """What only a GPU needs.
+
+    device: its number; memory_limit_mib: of onnxruntime's arena, None for all; cuda_graph: replay
+    the recorded kernels of a shape; prefer_nhwc: channels last inside; engine_cache: folder of
+    TensorRT's compiled engines, None for the user's cache folder; tell: hears that a long
+    compilation begins.
+    """
+
+    device: int = 0
+    memory_limit_mib: int | None = None
+    cuda_graph: bool = False
+    prefer_nhwc: bool = True
+    engine_cache: Path | None = None
+    tell: Callable[[str], object] = _say_nothing
+
+    def __post_init__(self) -> None:
+        if self.device < 0:
+            raise UsageError(f"GPU {self.device}: expected 0 or more")
+        if self.memory_limit_mib is not None and self.memory_limit_mib < 1:
+            raise UsageError(f"GPU memory {self.memory_limit_mib} MiB: expected at least 1")
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """provider: cpu, cuda, tensorrt or auto; threads: of the computation on a CPU."""
+
+    provider: str
+    threads: int
+    gpu: GpuSettings = field(default_factory=GpuSettings)

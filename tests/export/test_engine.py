@@ -1,0 +1,219 @@
+"""Engines: compiled for real with TensorRT for RTX where it is installed, which needs no GPU; for
+the data-centre library and for running them, against stand-ins with the same calls.
+"""
+
+import hashlib
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from lgg_export.cli import command
+from lgg_export.engine import EngineSettings, build_engine, make_profiles, put_cast_first
+from lgg_runtime import weights
+from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
+from lgg_runtime.golden import golden_input
+from lgg_runtime.sidecar import Profile, read_engine, sidecar_path
+from stand_ins.artifacts import expected_probability, write_artifact
+from stand_ins.cuda import StandInDriver
+from stand_ins.tensorrt import StandInTensorRT
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="tensorrt_rtx is not installed; pip install 'lgg-edge[tensorrt-rtx]'",
+)
+RTX = EngineSettings("tensorrt-rtx")
+DATA_CENTRE = EngineSettings("tensorrt")
+SHIPPED = sorted(Path(weights.__path__[0]).glob("*.onnx"))
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_rtx_compiles_each_precision_without_a_gpu_and_the_sidecar_says_everything(
+    tmp_path: Path, precision: str
+) -> None:
+    model, output = tmp_path / "m.onnx", tmp_path / "m.engine"
+    contract = write_artifact(model, precision)
+
+    sidecar = build_engine(model, output, EngineSettings("tensorrt-rtx", ("SM86", "SM120")))
+
+    data, read = read_engine(output)
+    assert read == sidecar
+    key = read.key
+    assert key.engine_sha256 == hashlib.sha256(data).hexdigest()
+    assert key.model_sha256 == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert key.compute_capabilities == ("SM86", "SM120")
+    assert (key.library, key.precision, key.driver) == ("tensorrt-rtx", precision, "")
+    assert key.library_version == importlib.import_module("tensorrt_rtx").__version__
+    assert read.contract == contract
+    assert [(t.name, t.mode, t.dtype, t.shape) for t in read.tensors] == [
+        ("slices", "INPUT", "UINT8", (-1, -1, -1, 3)),
+        ("probability", "OUTPUT", "FLOAT", (-1, -1, -1)),
+    ]
+    assert key.profiles == make_profiles(contract, 32, 512)
+    assert read.golden_difference is None
+
+
+@needs_rtx
+@pytest.mark.parametrize("model", SHIPPED or [None], ids=lambda m: m.stem if m else "none")
+def test_rtx_compiles_every_shipped_model(tmp_path: Path, model: Path | None) -> None:
+    if model is None:
+        pytest.skip("no model is shipped in this tree")
+    sidecar = build_engine(model, tmp_path / "m.engine", RTX)
+    assert [t.dtype for t in sidecar.tensors] == ["UINT8", "FLOAT"]
+    assert len(sidecar.key.profiles) == 3
+
+
+@needs_rtx
+def test_rtx_takes_a_graph_that_transposes_before_it_casts(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model, transpose_first=True)
+    assert build_engine(model, tmp_path / "m.engine", RTX).tensors[0].dtype == "UINT8"
+
+
+@needs_rtx
+def test_an_unknown_compute_capability_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model)
+    with pytest.raises(UsageError, match=r"SM90: expected one of .*SM86"):
+        build_engine(model, tmp_path / "m.engine", EngineSettings("tensorrt-rtx", ("SM90",)))
+
+
+@needs_rtx
+def test_a_model_that_the_library_does_not_take_is_refused_and_nothing_is_written(
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model, "int8")
+    graph = onnx.load(str(model))
+    for tensor in graph.graph.initializer:  # asymmetric activations, as CPUs like them
+        if tensor.name == "zero":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(5, np.int8), "zero"))
+    model.write_bytes(graph.SerializeToString())
+    with pytest.raises(ModelError, match="tensorrt-rtx does not take it"):
+        build_engine(model, tmp_path / "m.engine", RTX)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_the_data_centre_library_compiles_for_its_gpu_and_proves_the_engine(
+    tmp_path: Path,
+) -> None:
+    model, output = tmp_path / "m.onnx", tmp_path / "m.engine"
+    write_artifact(model)
+    module, driver = StandInTensorRT(), StandInDriver((9, 0))
+
+    sidecar = build_engine(model, output, DATA_CENTRE, module, driver)
+
+    assert sidecar.key.compute_capabilities == ("SM90",)
+    assert sidecar.key.driver.endswith("CUDA 13.0")
+    assert sidecar.golden_difference is not None
+    assert sidecar.golden_difference < 1e-5
+    assert module.last_config.cleared == [module.BuilderFlag.TF32]
+    assert read_engine(output)[1] == sidecar
+
+
+def test_an_engine_that_answers_the_golden_input_wrongly_is_not_written(tmp_path: Path) -> None:
+    model, output = tmp_path / "m.onnx", tmp_path / "m.engine"
+    write_artifact(model, golden_shift=0.1)
+    with pytest.raises(ParityError, match=r"differs by 0\.1"):
+        build_engine(model, output, DATA_CENTRE, StandInTensorRT(), StandInDriver())
+    assert not output.exists()
+    assert not sidecar_path(output).exists()
+
+
+def test_the_data_centre_library_without_a_gpu_names_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lgg_runtime.backends.cuda_driver.LIBRARY", "libno-such-driver.so")
+    model = tmp_path / "m.onnx"
+    write_artifact(model)
+    with pytest.raises(ProviderError, match=r"libno-such-driver.so is missing.*tensorrt-rtx"):
+        build_engine(model, tmp_path / "m.engine", DATA_CENTRE, StandInTensorRT())
+    assert not (tmp_path / "m.engine").exists()
+
+
+def test_workspace_and_timing_cache_reach_the_library(tmp_path: Path) -> None:
+    model, cache = tmp_path / "m.onnx", tmp_path / "timing.cache"
+    write_artifact(model)
+    module = StandInTensorRT()
+    settings = EngineSettings("tensorrt", workspace_mib=64, timing_cache=cache)
+    for written in (b"timed;", b"timed;timed;"):
+        sidecar = build_engine(model, tmp_path / "m.engine", settings, module, StandInDriver())
+        assert cache.read_bytes() == written
+    assert sidecar.key.workspace_bytes == 64 * 2**20
+    assert module.last_config.pools == {module.MemoryPoolType.WORKSPACE: 64 * 2**20}
+
+
+def test_a_timing_cache_of_another_gpu_is_refused(tmp_path: Path) -> None:
+    model, cache = tmp_path / "m.onnx", tmp_path / "timing.cache"
+    write_artifact(model)
+    cache.write_bytes(b"of another GPU")
+    settings = EngineSettings("tensorrt", timing_cache=cache)
+    with pytest.raises(UsageError, match=r"timing\.cache"):
+        build_engine(model, tmp_path / "m.engine", settings, StandInTensorRT(), StandInDriver())
+
+
+@needs_rtx
+def test_a_workspace_that_is_too_small_is_said_with_the_remedy(tmp_path: Path) -> None:
+    if not SHIPPED:
+        pytest.skip("no model is shipped in this tree")
+    settings = EngineSettings("tensorrt-rtx", workspace_mib=16)
+    with pytest.raises(ResourceError, match="a larger --workspace"):
+        build_engine(SHIPPED[0], tmp_path / "m.engine", settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"library": "openvino"}, "expected tensorrt or tensorrt-rtx"),
+        ({"library": "tensorrt", "compute_capabilities": ("SM86",)}, "leave it out"),
+        ({"library": "tensorrt-rtx", "timing_cache": Path("t")}, "leave it out"),
+        ({"size": 300}, "steps of 16"),
+        ({"size": 128}, "from 256"),
+    ],
+)
+def test_impossible_settings_are_usage_errors(settings: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EngineSettings(**settings)
+
+
+def test_profiles_hold_what_the_runtime_runs(tmp_path: Path) -> None:
+    contract = write_artifact(tmp_path / "m.onnx")
+    one, many, large = make_profiles(contract, batch=32, size=512)
+    assert one == Profile((1, 16, 16, 3), (1, 208, 176, 3), (1, 512, 512, 3))
+    assert many == Profile((1, 16, 16, 3), (32, 208, 176, 3), (32, 256, 256, 3))
+    assert large == Profile((1, 16, 16, 3), (8, 512, 512, 3), (8, 512, 512, 3))
+    assert len(make_profiles(contract, batch=1, size=256)) == 2
+
+
+def test_cast_and_transpose_change_places_and_the_function_stays(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    write_artifact(path, transpose_first=True)
+    model = put_cast_first(onnx.load(str(path)))
+    assert [node.op_type for node in model.graph.node[:2]] == ["Cast", "Transpose"]
+    slices = golden_input((2, 16, 32, 3))
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"slices": slices})[0]
+    np.testing.assert_allclose(found, expected_probability(slices), atol=1e-6)
+
+
+@needs_rtx
+def test_the_command_compiles_and_inspect_reads_the_sidecar(tmp_path: Path) -> None:
+    model, output = tmp_path / "m.onnx", tmp_path / "m.engine"
+    write_artifact(model)
+    arguments = [str(model), "-o", str(output), "--format", "tensorrt-rtx"]
+    result = CliRunner().invoke(command, [*arguments, "--compute-capability", "SM86"])
+    assert result.exit_code == 0, result.output
+    shown = CliRunner().invoke(command, ["inspect", str(output)])
+    assert "runs on              SM86" in shown.output
+    assert "1x16x16x3 .. 32x256x256x3" in shown.output
+    shutil.copy(output, tmp_path / "alone.engine")
+    refused = CliRunner().invoke(command, ["inspect", str(tmp_path / "alone.engine")])
+    assert isinstance(refused.exception, ModelError)

@@ -1,0 +1,125 @@
+"""The sidecar of an engine: what is refused before anything parses the engine."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import ModelError
+from lgg_runtime.sidecar import (
+    EngineKey,
+    Profile,
+    Sidecar,
+    Tensor,
+    choose_profile,
+    read_engine,
+    sidecar_path,
+)
+from stand_ins.artifacts import write_artifact
+
+ONE = Profile((1, 16, 16, 3), (1, 208, 176, 3), (1, 512, 512, 3))
+MANY = Profile((1, 16, 16, 3), (32, 208, 176, 3), (32, 256, 256, 3))
+LARGE = Profile((1, 16, 16, 3), (8, 512, 512, 3), (8, 512, 512, 3))
+ENGINE = b"an engine"
+
+
+def write_pair(folder: Path, name: str = "m", data: bytes = ENGINE) -> tuple[Path, Sidecar]:
+    contract = write_artifact(folder / "m.onnx")
+    key = EngineKey(
+        "tensorrt", "10.13.0", "580.65, CUDA 13.0", ("SM90",), "fp32", (ONE, MANY), 2**20,
+        "a" * 64, hashlib.sha256(data).hexdigest(),
+    )  # fmt: skip
+    tensors = (Tensor("slices", "INPUT", "UINT8", (-1, -1, -1, 3)),)
+    sidecar = Sidecar(key, tensors, contract, 1e-4)
+    path = folder / f"{name}.engine"
+    path.write_bytes(data)
+    sidecar_path(path).write_text(sidecar.dumps())
+    return path, sidecar
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path, sidecar = write_pair(tmp_path)
+    assert read_engine(path) == (ENGINE, sidecar)
+
+
+def test_a_flipped_bit_in_the_engine_is_refused(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    changed = bytearray(ENGINE)
+    changed[3] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(ModelError, match=r"m\.engine: its digest .* is not the"):
+        read_engine(path)
+
+
+def test_the_sidecar_of_another_engine_is_refused(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    other, _ = write_pair(tmp_path, "other", b"another engine")
+    sidecar_path(other).replace(sidecar_path(path))
+    with pytest.raises(ModelError, match="another engine's sidecar"):
+        read_engine(path)
+
+
+def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    sidecar_path(path).unlink()
+    with pytest.raises(ModelError, match=r"m\.engine\.json cannot be read; keep the two"):
+        read_engine(path)
+
+
+def test_a_changed_sidecar_is_refused(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    body = json.loads(sidecar_path(path).read_text())
+    body["contract"]["threshold"] = 0.9
+    sidecar_path(path).write_text(json.dumps(body))
+    with pytest.raises(ModelError, match="digest does not fit its content"):
+        read_engine(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[]", "wrong kind"),
+        ("{}", "field is missing"),
+        ('{"schema": 2, "sidecar_sha256": ""}', "expected schema 1, found 2"),
+    ],
+)
+def test_what_is_no_sidecar_is_refused_with_the_reason(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path, _ = write_pair(tmp_path)
+    sidecar_path(path).write_text(text)
+    with pytest.raises(ModelError, match=message):
+        read_engine(path)
+
+
+@pytest.mark.parametrize("field", ["library_version", "driver", "model_sha256", "precision"])
+def test_the_digest_covers_every_part_of_the_key(tmp_path: Path, field: str) -> None:
+    _, sidecar = write_pair(tmp_path)
+    other = replace(sidecar, key=replace(sidecar.key, **{field: "other"}))
+    digests = [json.loads(s.dumps())["sidecar_sha256"] for s in (sidecar, other)]
+    assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 208, 176, 3), (0, 1)),
+        ((1, 512, 512, 3), (0, 1)),
+        ((8, 256, 256, 3), (1, 8)),
+        ((40, 256, 256, 3), (1, 32)),
+        ((4, 512, 256, 3), (2, 4)),
+        ((9, 512, 512, 3), (2, 8)),
+    ],
+)
+def test_the_first_profile_that_holds_most_slices_is_chosen(
+    shape: tuple[int, ...], expected: tuple[int, int]
+) -> None:
+    assert choose_profile((ONE, MANY, LARGE), shape) == expected
+
+
+def test_slices_that_no_profile_holds_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"528x256: this engine holds up to 256x256"):
+        choose_profile((MANY,), (1, 528, 256, 3))
