@@ -46,6 +46,11 @@ class BoundRuns:
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
 
+    @property
+    def bound_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes [N, H, W, 3] that device memory is kept for, the oldest first."""
+        return tuple(self._bindings)
+
     def run(self, slices: Pixels) -> Probability:
         """[N, H, W, 3] uint8 to [N, H, W] float32."""
         self._cuda.make_current()

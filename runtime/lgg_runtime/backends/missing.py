@@ -87,6 +87,8 @@ def _missing_library(provider: str, runtime: Any) -> str | None:
     folder = Path(runtime.__file__).parent / "capi"
     for name in ("shared", provider):
         path = folder / f"libonnxruntime_providers_{name}.so"
+        if not path.is_file():
+            continue  # another operating system's names; the session's start will tell
         try:
             ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:

@@ -1,0 +1,67 @@
+"""lgg-infer and the provider that was asked for, on a machine whose onnxruntime is for the CPU."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from lgg_runtime.backends import missing
+from lgg_runtime.cli import command
+from lgg_runtime.errors import LggError, ProviderError
+from stand_ins.artifacts import write_artifact
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    write_artifact(tmp_path / "m.onnx")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "p_1.png"), np.full((32, 32, 3), 90, np.uint8))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(missing, "installed_packages", lambda: {"onnxruntime": "1.32.0"})
+
+
+def infer(inputs: Path, *options: str) -> tuple[Result, Path]:
+    output = inputs.parent / "out"
+    model = str(inputs.parent / "m.onnx")
+    arguments = [str(inputs), "-o", str(output), "-m", model, "--no-progress", *options]
+    return CliRunner().invoke(command, arguments), output
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpu_that_is_not_there_is_exit_6_and_nothing_is_written(
+    inputs: Path, provider: str
+) -> None:
+    result, output = infer(inputs, "--provider", provider)
+    assert isinstance(result.exception, ProviderError)
+    assert result.exception.exit_code == 6
+    assert "pip install 'lgg-edge[gpu" in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert not output.exists()
+
+
+def test_auto_says_what_it_became_on_the_screen_and_in_the_record(inputs: Path) -> None:
+    result, output = infer(inputs, "--provider", "auto")
+    assert result.exit_code == 0, result.output
+    reason = "provider cuda: onnxruntime-gpu is missing"
+    assert f"provider auto: cpu ({reason}" in result.stderr
+    record = json.loads((output / "run.json").read_text())
+    assert record["provider"]["requested"] == "auto"
+    assert (record["provider"]["ran"], record["provider"]["device"]) == ("cpu", "CPU")
+    assert record["provider"]["why"].startswith(reason)
+    assert "onnxruntime" in record["versions"]
+
+
+def test_a_refused_model_leaves_no_trace(inputs: Path) -> None:
+    (inputs.parent / "m.onnx").write_bytes(b"no model")
+    result, output = infer(inputs)
+    assert isinstance(result.exception, LggError)
+    assert result.exception.exit_code == 5
+    assert not output.exists()
