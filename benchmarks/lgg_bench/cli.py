@@ -97,6 +97,40 @@ def latency(
     click.echo(describe_record(record))
 
 
+@command.command(context_settings={"show_default": True})
+@_ARTIFACTS
+@click.option("--run", type=_PATH, help="A training run, to time PyTorch beside.")
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8, 64),
+              help="Slices of a call; give it again for more.")  # fmt: skip
+@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@click.option("--provider", type=click.Choice(("cuda", "tensorrt", "cpu")), default="cuda")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0,
+              help="What the timed calls may take in all.")  # fmt: skip
+@_OUTPUT
+def gpu(
+    artifacts: tuple[Path, ...],
+    run: Path | None,
+    batches: tuple[int, ...],
+    size: int,
+    provider: str,
+    minutes: float,
+    output: Path | None,
+) -> None:
+    """A GPU in one go: throughput, latency, compute apart, ceilings, parity and memory."""
+    from functools import partial
+
+    from lgg_bench.gpu import GpuBenchSettings, measure_gpu
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    settings = GpuBenchSettings(batches, size, provider, minutes)
+    record = measure_gpu(artifacts, run, settings, partial(click.echo, err=True))
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+
+
 @command.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
 def table(files: tuple[Path, ...]) -> None:

@@ -280,7 +280,7 @@ class _Build:
     def _reason(self) -> str:
         """The first error that is not only about this machine's missing GPU."""
         errors = [text for text in self._log.errors if "CUDA driver version" not in text]
-        return (errors or self._log.errors or ["no reason given"])[0][:300]
+        return str((errors or self._log.errors or ["no reason given"])[0])[:300]
 
 
 def _describe(network: Any) -> tuple[Tensor, ...]:

@@ -44,6 +44,7 @@ class BoundRuns:
         self._runtime, self._session, self._cuda = runtime, session, cuda
         self._device_type, self._cuda_graph = device_type, cuda_graph
         self._bindings: dict[tuple[int, ...], _Binding] = {}
+        self._last: _Binding | None = None
         self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
 
     @property
@@ -59,11 +60,7 @@ class BoundRuns:
         self._source.array[: slices.nbytes] = slices.reshape(-1)
         self._cuda.copy_in(binding.source.data_ptr(), self._source.address, slices.nbytes)
         self._cuda.wait()
-        options = self._runtime.RunOptions()
-        if self._cuda_graph:
-            options.add_run_config_entry("gpu_graph_id", binding.graph)
-        self._session.run_with_iobinding(binding.io, options)
-        binding.io.synchronize_outputs()
+        self._compute(binding)
         shape = slices.shape[:3]
         size = int(np.prod(shape)) * 4
         self._target.reserve(size)
@@ -71,7 +68,23 @@ class BoundRuns:
         self._cuda.wait()
         return self._target.array[:size].view(np.float32).reshape(shape).copy()
 
+    def repeat(self) -> int:
+        """Compute again on what lies on the device, for the last run's shape; its slices."""
+        if self._last is None:
+            return 0
+        self._compute(self._last)
+        return int(self._last.source.shape()[0])
+
+    def _compute(self, binding: _Binding) -> None:
+        options = self._runtime.RunOptions()
+        if self._cuda_graph:
+            options.add_run_config_entry("gpu_graph_id", binding.graph)
+        self._session.run_with_iobinding(binding.io, options)
+        binding.io.synchronize_outputs()
+        self._last = binding
+
     def release(self) -> None:
+        self._last = None
         self._bindings.clear()
         self._source.release()
         self._target.release()

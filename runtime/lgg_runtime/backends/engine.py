@@ -62,6 +62,12 @@ class EngineBackend:
         self._engine.require_tensors(sidecar)
         self.golden_difference = check_golden(self.run, self.contract.golden)
 
+    def repeat_on_device(self) -> int:
+        """The last part of the last run once more, without copies, to time the computing alone;
+        how many slices that is.
+        """
+        return self._engine.repeat()
+
     def run(self, slices: Pixels) -> Probability:
         """As Backend.run; more slices than a profile holds run one part after the other."""
         out: Probability = np.empty(slices.shape[:3], np.float32)
@@ -129,7 +135,7 @@ class _Engine:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise OutOfMemoryError(f"{name}: the GPU's memory does not suffice for the engine")
-        self._profile = 0
+        self._profile = self._slices = 0
         self._device = {INPUT: DeviceBuffer(cuda), OUTPUT: DeviceBuffer(cuda)}
         self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
 
@@ -150,6 +156,7 @@ class _Engine:
             self._require(self._context.set_optimization_profile_async(profile, self._cuda.stream))
             self._profile = profile
         shape = slices.shape[:3]
+        self._slices = shape[0]
         sizes = {INPUT: slices.nbytes, OUTPUT: int(np.prod(shape)) * 4}
         self._source.reserve(sizes[INPUT])
         self._target.reserve(sizes[OUTPUT])
@@ -163,6 +170,13 @@ class _Engine:
         self._cuda.copy_out(self._target.address, self._device[OUTPUT].address, sizes[OUTPUT])
         self._cuda.wait()
         return self._target.array[: sizes[OUTPUT]].view(np.float32).reshape(shape)
+
+    def repeat(self) -> int:
+        """Compute again on what lies on the device; its slices."""
+        self._cuda.make_current()
+        self._require(self._context.execute_async_v3(self._cuda.stream))
+        self._cuda.wait()
+        return self._slices
 
     def release(self) -> None:
         for buffer in (*self._device.values(), self._source, self._target):

@@ -62,6 +62,12 @@ class GpuSession:
         weakref.finalize(self, _release, self._runs, self._cuda)
         self.golden_difference = check_golden(self.run, self.contract.golden)
 
+    def repeat_on_device(self) -> int:
+        """The last part of the last run once more, without copies, to time the computing alone;
+        how many slices that is.
+        """
+        return self._runs.repeat()
+
     def run(self, slices: Pixels) -> Probability:
         limits = (PROFILE,) if self.provider == "tensorrt" else None
         step = len(slices) if limits is None else choose_profile(limits, slices.shape)[1]

@@ -40,6 +40,11 @@ class WithinMemory:
     def versions(self) -> dict[str, str]:
         return self._backend.versions
 
+    @property
+    def inner(self) -> Backend:
+        """The backend that does the work."""
+        return self._backend
+
     def run(self, slices: Pixels) -> Probability:
         """As Backend.run. Raises OutOfMemoryError where not even one slice fits."""
         parts: list[Probability] = []

@@ -1,0 +1,40 @@
+"""How much a model computes: floating-point operations of its convolutions, from the ONNX file."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+from lgg_train.extras import needs_extra
+
+from lgg_runtime.contract import INPUT
+
+
+def count_operations(path: Path, height: int, width: int) -> int:
+    """Operations of one slice, a multiplication and an addition counted as two.
+
+    Convolutions and transposed convolutions only; what else the graph does is less than a
+    hundredth of them. Raises MissingExtraError without the extra `export`.
+    """
+    with needs_extra("export"):
+        import onnx
+    model = onnx.load(str(path))
+    sizes = (1, height, width)
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, sizes, strict=False):
+        dim.dim_value = size
+    assert model.graph.input[0].name == INPUT
+    del model.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    total = 0
+    for node in graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        # A convolution's weights meet every output position, a transposed one's every input's.
+        positions = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]][2:]
+        total += 2 * prod(shapes[node.input[1]]) * prod(positions)
+    return total

@@ -1,0 +1,147 @@
+"""The GPU benchmark on the CPU provider, and its calls for a GPU on stand-ins."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from stand_ins.artifacts import write_artifact
+from stand_ins.cuda import StandInDriver
+from stand_ins.tensorrt import StandInTensorRT
+
+from lgg_bench import ceilings
+from lgg_bench.ceilings import measure_ceilings
+from lgg_bench.gpu import GpuBenchSettings, compare_with_cpu, measure_gpu
+from lgg_bench.operations import count_operations
+from lgg_bench.slices import phantom_slices
+from lgg_bench.tables import describe_record
+from lgg_bench.timing import Clock
+from lgg_export.engine import EngineSettings, build_engine
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends.cuda_driver import CudaDevice
+from lgg_runtime.backends.engine import EngineBackend
+from lgg_runtime.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+QUICK = GpuBenchSettings((1, 2), 64, "cpu", most_s=0.01)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    write_artifact(tmp_path / "m.onnx")
+    return tmp_path / "m.onnx"
+
+
+@pytest.fixture(autouse=True)
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "COPY_BYTES", 4096)
+
+
+def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
+    record = measure_gpu([model], None, QUICK)
+    results = record.results
+    assert [(row["subject"], row["batch"]) for row in results["rows"]] == [
+        ("m.onnx", 1),
+        ("m.onnx", 2),
+        ("onnxruntime, defaults", 1),
+        ("onnxruntime, defaults", 2),
+    ]
+    assert results["gpu"] is None
+    assert results["parity"]["m.onnx"]["passed"] is True
+    assert results["parity"]["m.onnx"]["flipped_pixels"] == 0
+    assert 0 < results["folder"]["busy"] <= 1
+    assert results["artifacts"]["m.onnx"]["operations"] == 2 * 3 * 64 * 64
+    text = describe_record(record)
+    assert "Slices of 64 on CPU" in text
+    assert "the model ran" in text
+
+
+def test_an_artifact_that_computes_something_else_fails(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    write_artifact(other)
+    graph = onnx.load(str(other))
+    for tensor in graph.graph.initializer:
+        if tensor.name == "bias":
+            tensor.CopyFrom(numpy_helper.from_array(np.array([-2.9], np.float32), "bias"))
+    other.write_bytes(graph.SerializeToString())
+    backend = load_backend(other, BackendSettings("cpu", 1))
+    found = compare_with_cpu(backend, model, phantom_slices(2, 64))
+    assert found["passed"] is False
+    assert 0.01 < found["largest_probability_difference"] < 0.03
+    assert compare_with_cpu(backend, None, phantom_slices(2, 64))["passed"] is None
+
+
+def test_compute_is_timed_apart_from_the_copies(model: Path, tmp_path: Path) -> None:
+    engine = tmp_path / "m.engine"
+    settings = EngineSettings("tensorrt", batch=4, size=256)
+    build_engine(model, engine, settings, StandInTensorRT(), StandInDriver())
+    driver = StandInDriver()
+    chosen = BackendSettings("tensorrt", 1)
+    backend = EngineBackend(engine, chosen, StandInTensorRT(), driver)
+    backend.run(np.zeros((6, 32, 32, 3), np.uint8))
+    driver.calls.clear()
+    assert backend.repeat_on_device() == 2  # six slices ran as four and two
+    assert driver.calls == ["cuCtxSetCurrent", "cuStreamSynchronize"]
+
+
+def test_copies_go_through_pinned_memory_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    driver = StandInDriver()
+    ticks = iter(range(100))
+    clock = Clock(now=lambda: next(ticks) * 1e-6)
+    found = measure_ceilings(CudaDevice(driver), clock)
+    assert found == pytest.approx({"copy_in_gb_s": 4.096, "copy_out_gb_s": 4.096})
+    assert not driver.held
+    assert not driver.pinned
+
+
+def test_operations_are_those_of_the_convolutions(tmp_path: Path) -> None:
+    shapes = {"down": (8, 3, 3, 3), "up": (8, 4, 2, 2)}
+    weights = [
+        numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Cast", ["slices"], ["cast"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["cast"], ["x"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["x", "down"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("ConvTranspose", ["y", "up"], ["probability"], strides=[2, 2]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        [helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N", 4, "H", "W"])],
+        weights,
+    )
+    path = tmp_path / "two.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), str(path))
+    # 16x16 halves to 8x8: 64 positions of 8*3*3*3 weights, and 64 of 8*4*2*2.
+    assert count_operations(path, 16, 16) == 2 * 64 * (216 + 128)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batches": ()}, {"batches": (1, 1)}, {"size": 100}, {"minutes": 0}]
+)
+def test_impossible_settings_are_usage_errors(wrong: dict) -> None:
+    with pytest.raises(UsageError):
+        GpuBenchSettings(**wrong)
+
+
+def test_the_script_runs_from_a_checkout(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    settings = {"PROVIDER": "cpu", "PYTHON": sys.executable, "OUT": str(output), "RUN": ""}
+    ran = subprocess.run(
+        [ROOT / "benchmarks" / "gpu.sh", model, "--size", "64", "--minutes", "0.001"],
+        env={"PATH": os.environ["PATH"], **settings},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(output.read_text())["benchmark"] == "gpu"
