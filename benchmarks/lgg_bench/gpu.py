@@ -1,12 +1,11 @@
-"""Everything about a GPU in one go: ceilings, throughput and latency, compute apart from end to end,
-parity with the CPU, memory, and how busy a run over a folder keeps the engine.
+"""Everything about a GPU in one go: ceilings, throughput and latency, compute apart from end to
+end, parity with the CPU, memory, and how busy a run over a folder keeps the engine.
 
 The same on the CPU provider, so that it can be tried where there is no GPU.
 """
 
 from __future__ import annotations
 
-import resource
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.timing import Clock, summarise_seconds
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
-from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
+from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import MissingExtraError, UsageError
 from lgg_runtime.journal import Journal
@@ -215,6 +214,8 @@ class _Bench:
     def _memory_bytes(self) -> int:
         """In use: of the GPU, or at most so far by this process."""
         if self._cuda is None:
+            import resource  # not on every operating system
+
             return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         free, total = self._cuda.memory_bytes()
         return total - free

@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from lgg_train.extras import needs_extra
-
 from lgg_runtime.contract import INPUT
+from lgg_train.extras import needs_extra
 
 
 def count_operations(path: Path, height: int, width: int) -> int:

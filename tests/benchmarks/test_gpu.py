@@ -10,9 +10,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from stand_ins.artifacts import write_artifact
-from stand_ins.cuda import StandInDriver
-from stand_ins.tensorrt import StandInTensorRT
 
 from lgg_bench import ceilings
 from lgg_bench.ceilings import measure_ceilings
@@ -26,6 +23,9 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.backends.engine import EngineBackend
 from lgg_runtime.errors import UsageError
+from stand_ins.artifacts import write_artifact
+from stand_ins.cuda import StandInDriver
+from stand_ins.tensorrt import StandInTensorRT
 
 ROOT = Path(__file__).parents[2]
 QUICK = GpuBenchSettings((1, 2), 64, "cpu", most_s=0.01)
