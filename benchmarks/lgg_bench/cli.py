@@ -106,6 +106,7 @@ def latency(
 @click.option("--provider", type=click.Choice(("cuda", "tensorrt", "cpu")), default="cuda")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0,
               help="What the timed calls may take in all.")  # fmt: skip
+@click.option("--patients", type=click.IntRange(1), default=8, help="Phantoms in the folder.")
 @_OUTPUT
 def gpu(
     artifacts: tuple[Path, ...],
@@ -114,6 +115,7 @@ def gpu(
     size: int,
     provider: str,
     minutes: float,
+    patients: int,
     output: Path | None,
 ) -> None:
     """A GPU in one go: throughput, latency, compute apart, ceilings, parity and memory."""
@@ -124,7 +126,7 @@ def gpu(
     from lgg_bench.tables import describe_record
 
     check_output(output)
-    settings = GpuBenchSettings(batches, size, provider, minutes)
+    settings = GpuBenchSettings(batches, size, provider, minutes, patients)
     record = measure_gpu(artifacts, run, settings, partial(click.echo, err=True))
     if output is not None:
         record.write(output)

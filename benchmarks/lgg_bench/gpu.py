@@ -36,19 +36,21 @@ from lgg_runtime.volume import Mask, Pixels, Probability
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 FLIPPED_LIMIT = 1e-4
-FOLDER = PhantomSettings(patients=4, slices=24, seed=5)
+SLICES_OF_PATIENT = 24
 
 
 @dataclass(frozen=True)
 class GpuBenchSettings:
     """batches: slices of a call; size: height and width; provider: cuda, tensorrt or cpu; minutes:
-    what the timed calls may take in all, loading apart; most_s: of one row.
+    what the timed calls may take in all, loading apart; patients: phantoms in the folder; most_s:
+    of one row.
     """
 
     batches: tuple[int, ...] = (1, 8, 64)
     size: int = 256
     provider: str = "cuda"
     minutes: float = 5.0
+    patients: int = 8
     most_s: float = 5.0
     clock: Clock = field(default_factory=Clock)
 
@@ -64,6 +66,7 @@ class GpuBenchSettings:
             "size": self.size,
             "provider": self.provider,
             "minutes": self.minutes,
+            "patients": self.patients,
         }
 
 
@@ -139,13 +142,14 @@ def measure_folder(artifact: Path, settings: GpuBenchSettings) -> dict[str, floa
     segmenter = Segmenter.load(artifact, load)
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in", Path(folder) / "out"
-        write_phantoms(source, FOLDER)
+        phantoms = PhantomSettings(settings.patients, SLICES_OF_PATIENT, settings.size, seed=5)
+        write_phantoms(source, phantoms)
         output.mkdir()
         journal = Journal({})
         run_job(Job(list_studies(source), output), segmenter, journal, lambda _count: None)
     seconds = dict(journal.seconds)
-    return {**seconds, "slices": FOLDER.patients * FOLDER.slices,
-            "busy": seconds["run"] / seconds["total"]}  # fmt: skip
+    slices = settings.patients * SLICES_OF_PATIENT
+    return {**seconds, "slices": slices, "busy": seconds["run"] / seconds["total"]}
 
 
 class _Bench:

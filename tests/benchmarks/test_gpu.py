@@ -28,7 +28,7 @@ from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
 
 ROOT = Path(__file__).parents[2]
-QUICK = GpuBenchSettings((1, 2), 64, "cpu", most_s=0.01)
+QUICK = GpuBenchSettings((1, 2), 64, "cpu", patients=1, most_s=0.01)
 
 
 @pytest.fixture
@@ -136,7 +136,16 @@ def test_the_script_runs_from_a_checkout(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     settings = {"PROVIDER": "cpu", "PYTHON": sys.executable, "OUT": str(output), "RUN": ""}
     ran = subprocess.run(
-        [ROOT / "benchmarks" / "gpu.sh", model, "--size", "64", "--minutes", "0.001"],
+        [
+            ROOT / "benchmarks" / "gpu.sh",
+            model,
+            "--size",
+            "64",
+            "--minutes",
+            "0.001",
+            "--patients",
+            "1",
+        ],
         env={"PATH": os.environ["PATH"], **settings},
         cwd=tmp_path,
         capture_output=True,
