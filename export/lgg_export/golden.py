@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Callable
 
 from lgg_runtime.contract import Golden
-from lgg_runtime.golden import STEP, golden_input
+from lgg_runtime.golden import SHAPE, STEP, golden_input
 from lgg_runtime.volume import Pixels, Probability
-
-SHAPE = (1, 64, 64, 3)
 
 
 def make_golden(run: Callable[[Pixels], Probability], tolerance: float) -> Golden:
-    slices = golden_input(SHAPE)
+    slices = golden_input()
     probability = run(slices)
     return Golden(
         SHAPE,

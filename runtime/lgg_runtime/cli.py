@@ -67,7 +67,7 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     from lgg_runtime.pipeline import Job, run_job
     from lgg_runtime.readers.folder import list_studies
     from lgg_runtime.segmenter import Segmenter
-    from lgg_runtime.writers.atomic import make_folder
+    from lgg_runtime.writers.atomic import make_folder, require_folder
 
     if _is_inside(output.resolve(), source.resolve()):
         raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
@@ -76,6 +76,7 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     if options["evaluate"] and not any(listing.mask_of(path) for path in slices):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
     outputs = [name for name, flag in _FLAGS.items() if flag is None or options[flag]]
+    require_folder(output)
     # Before anything is written: a model or provider that is refused leaves no trace.
     segmenter = Segmenter.load(options["model"], _load_settings(options))
     if not silent and options["provider"] == "auto":

@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from lgg_export.golden import SHAPE, golden_input, make_golden
+from lgg_export.golden import make_golden
+from lgg_runtime.golden import SHAPE, golden_input
 
 
 def test_the_input_follows_the_documented_formula():

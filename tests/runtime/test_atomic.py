@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, write_atomically
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, require_folder, write_atomically
 
 
 @pytest.fixture
@@ -115,3 +115,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str) -> Non
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ResourceError, match=f"{Path(name).name}: cannot be written"):
         make_folder(tmp_path / name)
+
+
+def test_a_folder_that_could_not_be_made_is_told_and_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"deep: cannot be written: Not a directory"):
+        require_folder(tmp_path / "file" / "deep")
+    require_folder(tmp_path / "new" / "deep")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_in_a_read_only_one_could_not_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    with pytest.raises(ResourceError, match=r"new: cannot be written: Permission denied"):
+        require_folder(tmp_path / "new")

@@ -42,4 +42,5 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_every_provider_can_be_asked_for() -> None:
-    assert [LoadSettings(provider=name).provider for name in PROVIDERS] == ["cpu", "cuda", "auto"]
+    names = [LoadSettings(provider=name).provider for name in PROVIDERS]
+    assert names == ["cpu", "cuda", "tensorrt", "auto"]

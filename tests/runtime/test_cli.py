@@ -22,7 +22,6 @@ import tifffile
 from scipy import ndimage
 
 from lgg_runtime import pipeline
-from lgg_runtime.backends.onnx_session import missing_for_cuda
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.lock import LOCK_FILE, lock_output
 from lgg_runtime.segmenter import LoadSettings, Segmenter
@@ -320,7 +319,8 @@ def test_a_model_whose_output_is_no_number_fails_its_inputs(
 
 
 @pytest.mark.skipif(
-    missing_for_cuda(onnxruntime) is None, reason="CUDA is available on this machine"
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="onnxruntime-gpu is installed on this machine",
 )
 def test_cuda_that_cannot_run_is_an_error_and_leaves_nothing(
     source: Path, out: Path, infer: Infer

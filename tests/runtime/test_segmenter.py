@@ -203,7 +203,7 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"provider": "tpu"}, "provider 'tpu': expected cpu, cuda, auto"),
+        ({"provider": "tpu"}, "provider 'tpu': expected cpu, cuda, tensorrt, auto"),
         ({"threads": 0}, "threads 0: expected at least 1"),
         ({"batch": 0}, "batch 0: expected at least 1"),
         ({"threshold": 0.0}, "threshold 0.0: expected between 0 and 1"),

@@ -37,6 +37,15 @@ def make_folder(path: Path) -> None:
         raise refused(path, error) from error
 
 
+def require_folder(path: Path) -> None:
+    """Raises ResourceError where make_folder could not make the folder; nothing is made yet."""
+    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not nearest.is_dir():
+        raise refused(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
