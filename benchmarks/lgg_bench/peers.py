@@ -64,7 +64,7 @@ def _load_graphed(run: Path) -> Run:
     def record(shape: tuple[int, ...]) -> None:
         held.clear()
         source = torch.zeros(shape, dtype=torch.uint8, device=device)
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):

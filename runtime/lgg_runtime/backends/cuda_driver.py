@@ -128,7 +128,7 @@ class CudaDevice:
         self._call("cuMemAllocHost_v2", byref(address), size)
         value = int(address.value or 0)
         held = (ctypes.c_uint8 * size).from_address(value)
-        return value, np.frombuffer(held, np.uint8)
+        return value, np.ctypeslib.as_array(held)
 
     def free_pinned(self, address: int) -> None:
         self._call("cuMemFreeHost", address)

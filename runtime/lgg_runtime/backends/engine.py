@@ -94,7 +94,7 @@ def import_library(name: str) -> Any:
 def open_log(module: Any) -> Any:
     """A logger for the library that keeps its errors, as `errors`, in place of printing them."""
 
-    class Log(module.ILogger):  # type: ignore[misc, name-defined]
+    class Log(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -179,8 +179,10 @@ class _Engine:
         return self._slices
 
     def release(self) -> None:
-        for buffer in (*self._device.values(), self._source, self._target):
-            buffer.release()
+        for device in self._device.values():
+            device.release()
+        for pinned in (self._source, self._target):
+            pinned.release()
         self._context = self._engine = self._runtime = None
 
     def _require(self, done: bool) -> None:
