@@ -22,6 +22,7 @@ from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import normalise
 from lgg_runtime.volume import FLAIR, Pixels, Probability, Segmentation, Volume
 
@@ -125,13 +126,18 @@ class Segmenter:
     def segment(self, study: Volume | npt.NDArray[Any]) -> Segmentation:
         """Find tumour in a volume, or in one slice (H, W, 3) as a volume of one.
 
+        A volume that knows its spacing and place is brought to the model's scale and view, and
+        the result is on the volume's own voxels.
         The same volume always gives the same result on one provider. Raises InputError for
         another shape, ModelError if the model's output is no number.
         """
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
-        slices = normalise(self._sequences(volume.pixels), self.contract.intensity)
+        grid = ModelGrid.of(volume)
+        pixels = self._sequences(grid.to_model(volume.pixels))
+        slices = normalise(pixels, self.contract.intensity)
         probability = run_in_batches(self._backend, slices, self.settings.batch)
         mask = clean_up(probability >= self.threshold, self.contract.cleanup)
+        mask, probability = grid.bring_back(mask, probability, self.threshold)
         return Segmentation(mask, probability, self.threshold, volume.spacing_mm)
 
     def _sequences(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -24,7 +24,10 @@ class Volume:
     pixels: (S, H, W, 3) uint8 or another real type; channels pre-contrast, FLAIR, post-contrast.
     names: one name a slice, for messages and file names.
     spacing_mm: distance between slices, rows and columns, or None where it is unknown.
-    affine: (4, 4) voxel to world in mm, or None where it is unknown.
+    affine: (4, 4), from (slice, row, column, 1) to mm leftwards, backwards and upwards of the
+        patient (LPS, as DICOM has it), or None where it is unknown.
+    source: what a writer needs of the files that were read to refer to them, None for pictures.
+    notes: what was decided while reading, without patient data.
     Raises InputError when the shape is not that of a volume, or a value is no finite number.
     """
 
@@ -32,6 +35,8 @@ class Volume:
     names: tuple[str, ...] = ()
     spacing_mm: tuple[float, float, float] | None = None
     affine: npt.NDArray[np.float64] | None = None
+    source: object | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape

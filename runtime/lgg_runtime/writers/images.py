@@ -40,6 +40,11 @@ def encode_mask(result: SliceResult) -> bytes:
 
 def encode_overlay(result: SliceResult) -> bytes:
     """PNG of FLAIR with the outline of the mask in red and that of the reference in green."""
+    return _png(draw_overlay(result))
+
+
+def draw_overlay(result: SliceResult) -> Pixels:
+    """The overlay as (H, W, 3) uint8, BGR."""
     picture = cv2.cvtColor(result.grey, cv2.COLOR_GRAY2BGR)
     tint = picture.copy()
     tint[result.mask] = _FOUND
@@ -47,7 +52,7 @@ def encode_overlay(result: SliceResult) -> bytes:
     if result.truth is not None:
         _outline(picture, result.truth, _TRUTH)
     _outline(picture, result.mask, _FOUND)
-    return _png(_stamp(picture))
+    return _stamp(picture)
 
 
 def encode_heatmap(result: SliceResult) -> bytes:

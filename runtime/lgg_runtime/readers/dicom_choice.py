@@ -1,0 +1,108 @@
+"""From the stacks of a study to the three sequences that the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The FLAIR stack, the T1 stacks where there are usable ones, and why one is not."""
+
+    flair: Stack
+    others: dict[str, Stack]
+    notes: tuple[str, ...]
+
+
+def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
+    """Choose by hand where that was said, else by the rules.
+
+    FLAIR: an original before a derived series, axial before another plane. T1: one in FLAIR's
+    frame of reference, FLAIR's plane before another, the finer slices before the coarser. What is
+    equal in all of that is ambiguous. Raises InputError, with the reason alone, where there is no
+    FLAIR or a choice is ambiguous; the candidates are listed.
+    """
+    flair = _choose_flair(stacks, choice.flair)
+    others, notes = {}, []
+    for role, by_hand in (("t1", choice.t1), ("t1c", choice.t1c)):
+        found = _choose_t1(stacks, role, by_hand, flair)
+        if isinstance(found, str):
+            notes.append(f"{found}; FLAIR in its place")
+        else:
+            others[role] = found
+    return Chosen(flair, others, tuple(notes))
+
+
+def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
+    if by_hand is not None:
+        return _find(stacks, by_hand, "flair")
+    candidates = [stack for stack in stacks if stack.role == "flair"]
+    if not candidates:
+        raise InputError(f"no FLAIR among {_listed(stacks)}; choose it with --flair NUMBER")
+    return _best(candidates, lambda s: (not _is_original(s), s.plane != "axial"), "flair")
+
+
+def _choose_t1(
+    stacks: Sequence[Stack], role: str, by_hand: str | None, flair: Stack
+) -> Stack | str:
+    """A stack, or why there is none."""
+    if by_hand is not None:
+        found = _find(stacks, by_hand, role)
+        if found.frame_of_reference != flair.frame_of_reference:
+            raise InputError(f"--{role}: {found.describe()} is not in FLAIR's frame of reference")
+        return found
+    candidates = [stack for stack in stacks if stack.role == role]
+    if not candidates:
+        return f"no {ROLE_NAMES[role]}"
+    near = [s for s in candidates if s.frame_of_reference == flair.frame_of_reference != ""]
+    if not near:
+        return f"{ROLE_NAMES[role]} is in another frame of reference"
+
+    def rank(stack: Stack) -> tuple[Any, ...]:
+        away = 1 - abs(float(stack.first.normal @ flair.first.normal))
+        return (not _is_original(stack), round(away, 2), round(_thickness(stack), 1))
+
+    return _best(near, rank, role)
+
+
+def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) -> Stack:
+    ranked = sorted(candidates, key=rank)
+    equals = [stack for stack in ranked if rank(stack) == rank(ranked[0])]
+    if len(equals) > 1:
+        raise InputError(
+            f"{len(equals)} series may be {ROLE_NAMES[role]}: {_listed(equals)}; "
+            f"choose one with --{role} NUMBER"
+        )
+    return ranked[0]
+
+
+def _find(stacks: Sequence[Stack], wanted: str, role: str) -> Stack:
+    found = [stack for stack in stacks if wanted in (stack.number, stack.uid)]
+    if len(found) == 1:
+        return found[0]
+    option = f"--{role}"
+    if not found:
+        raise InputError(f"{option}: no such series; there are {_listed(stacks)}")
+    raise InputError(f"{option}: {len(found)} stacks of that series: {_listed(found)}")
+
+
+def _is_original(stack: Stack) -> bool:
+    kind = stack.first.get("ImageType", "FrameType") or ()
+    return "DERIVED" not in ([kind] if isinstance(kind, str) else list(kind))
+
+
+def _thickness(stack: Stack) -> float:
+    """Median step between the slices in mm, 0 for one slice."""
+    along = [float(stack.first.normal @ np.array(frame.position)) for frame in stack.frames]
+    return float(np.median(np.diff(along))) if len(along) > 1 else 0.0
+
+
+def _listed(stacks: Sequence[Stack]) -> str:
+    return ", ".join(stack.describe() for stack in stacks) or "no usable series"

@@ -1,0 +1,96 @@
+"""DICOM files: which of them are, their headers without pixels, and what a DICOMDIR lists."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.extras import import_extra
+from lgg_runtime.redact import without_uids
+
+# What pydicom raises on damaged files; its exceptions share no base.
+DAMAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError,
+    OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+MAX_FILE_BYTES = 1 << 30
+DICOMDIR = "1.2.840.10008.1.3.10"
+_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
+_PREAMBLE_BYTES = 132
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a regular file has the prefix of PS3.10, 7.1. False for what cannot be read."""
+    try:
+        handle = os.open(path, _OPEN_FLAGS)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return False
+        return os.read(handle, _PREAMBLE_BYTES)[128:] == b"DICM"
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def load_pydicom() -> Any:
+    """pydicom, told to keep values out of warnings and logs: they may be a patient's."""
+    pydicom = import_extra("pydicom", "dicom")
+    # One setting for the process, because reading runs in threads: a warning of a malformed value
+    # quotes it. What matters of a file is checked here instead.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    logger = logging.getLogger("pydicom")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return pydicom
+
+
+def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
+    """The data set of a file without its pixels; with `tags`, these alone.
+
+    Raises InputError, `NAME: reason`, for a damaged file, one above 1 GiB, and one whose data set
+    is deflated, because its size is not known before it is inflated.
+    """
+    pydicom = load_pydicom()
+    name = without_uids(path.name)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{name}: above {MAX_FILE_BYTES >> 20} MiB; split the series")
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") in _DEFLATED:
+            raise InputError(f"{name}: its data set is deflated; convert it, e.g. with dcmconv")
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags and list(tags))
+    except RecursionError as error:
+        raise InputError(f"{name}: sequences are nested too deeply; refused") from error
+    except DAMAGE as error:
+        raise InputError(f"{name}: its DICOM header is cut short or damaged") from error
+
+
+def list_dicomdir(path: Path) -> list[Path]:
+    """The files that a DICOMDIR lists, in its order.
+
+    Raises InputError for one that is damaged or that points outside its own folder.
+    """
+    root = path.parent.resolve()
+    records = read_header(path).get("DirectoryRecordSequence") or []
+    listed = []
+    for record in records:
+        parts = record.get("ReferencedFileID")
+        if not parts:
+            continue
+        names = [parts] if isinstance(parts, str) else list(parts)
+        target = (root.joinpath(*names)).resolve()
+        if any(".." in name or "/" in name for name in names) or not target.is_relative_to(root):
+            raise InputError(f"{path.name}: points outside its folder; refused")
+        listed.append(path.parent.joinpath(*names))
+    return [file for file in listed if is_dicom(file)]

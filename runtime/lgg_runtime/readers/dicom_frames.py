@@ -1,0 +1,145 @@
+"""One plane of a DICOM image and where it lies: of a file with one frame, or of one with many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.redact import without_uids
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+LEGACY_ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.4"
+_MANY_FRAMES = frozenset({ENHANCED_MR_IMAGE, LEGACY_ENHANCED_MR_IMAGE})
+SOP_CLASSES = frozenset({MR_IMAGE}) | _MANY_FRAMES
+MAX_SIDE = 4096
+MAX_FRAMES = 4096
+
+Floats = tuple[float, ...]
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A plane of pixels.
+
+    header: the data set of its file, without pixels; index: among the file's frames, from 0.
+    position: of the centre of the first pixel, in mm, LPS. orientation: direction cosines along
+    a row (towards the next column), then along a column. spacing: mm between rows and columns.
+    """
+
+    path: Path
+    header: Any
+    index: int
+    position: Floats
+    orientation: Floats
+    spacing: Floats
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return int(self.header.Rows), int(self.header.Columns)
+
+    @property
+    def normal(self) -> Vector:
+        """Row direction x column direction (PS3.3, C.7.6.2.1.1), the way slices are counted."""
+        return np.cross(self.orientation[:3], self.orientation[3:])
+
+    @property
+    def name(self) -> str:
+        return without_uids(self.path.name)
+
+    def get(self, *keywords: str) -> Any:
+        """The first of these attributes that is there and has a value, else None."""
+        return find_attribute(self.header, self.index, keywords)
+
+
+def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
+    """Looks in the frame's functional groups, in the shared ones, then in the data set."""
+    groups = []
+    if per_frame := header.get("PerFrameFunctionalGroupsSequence"):
+        groups += [per_frame[index]]
+    groups += list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
+    macros = [
+        element.value[0] for g in groups for element in g if element.VR == "SQ" and element.value
+    ]
+    for data in (*macros, header):
+        for keyword in keywords:
+            value = data.get(keyword)
+            if value is not None and value != "":
+                return value
+    return None
+
+
+def read_frames(path: Path, header: Any) -> list[Frame]:
+    """The frames of an MR image with their place.
+
+    Raises InputError for impossible sizes and bits, and for a frame without position,
+    orientation or spacing.
+    """
+    name = without_uids(path.name)
+    _check_layout(name, header)
+    count = 1
+    if str(header.get("SOPClassUID")) in _MANY_FRAMES:
+        count = _integer(name, header, "NumberOfFrames")
+        found = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+        if not 0 < count <= MAX_FRAMES or found != count:
+            raise InputError(f"{name}: claims {count} frames and describes {found}; refused")
+    return [_place(path, header, index) for index in range(count)]
+
+
+def _place(path: Path, header: Any, index: int) -> Frame:
+    name = without_uids(path.name)
+    values = {
+        "ImagePositionPatient": 3,
+        "ImageOrientationPatient": 6,
+        "PixelSpacing": 2,
+    }
+    given = []
+    for keyword, length in values.items():
+        floats = _floats(find_attribute(header, index, (keyword,)))
+        if floats is None or len(floats) != length or not np.isfinite(floats).all():
+            raise InputError(f"{name}: no usable {keyword}; without it there is no volume")
+        given.append(floats)
+    position, orientation, spacing = given
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > 1e-2:
+        raise InputError(f"{name}: ImageOrientationPatient is no pair of perpendicular directions")
+    if min(spacing) <= 0:
+        raise InputError(f"{name}: PixelSpacing {spacing} is not positive")
+    return Frame(path, header, index, position, orientation, spacing)
+
+
+def _floats(value: Any) -> Floats | None:
+    try:
+        return None if value is None else tuple(float(part) for part in value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_layout(name: str, header: Any) -> None:
+    rows, columns = (_integer(name, header, keyword) for keyword in ("Rows", "Columns"))
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
+        raise InputError(f"{name}: claims {rows} x {columns} pixels; at most {MAX_SIDE} a side")
+    allocated, stored = (
+        _integer(name, header, keyword) for keyword in ("BitsAllocated", "BitsStored")
+    )
+    if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
+        raise InputError(f"{name}: {stored} bits stored of {allocated} allocated; refused")
+    samples, colour = header.get("SamplesPerPixel"), header.get("PhotometricInterpretation")
+    if samples != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputError(f"{name}: expected grey pixels, found {samples} samples of another kind")
+
+
+def _integer(name: str, header: Any, keyword: str) -> int:
+    value = header.get(keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: no usable {keyword}") from error

@@ -1,0 +1,84 @@
+"""Frames in anatomical order, and the grid that they span; positions decide, never file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_frames import Frame
+
+# Positions are decimal strings, often of a micrometre or a tenth of a percent of a step.
+STEP_TOLERANCE = 0.02
+# Fraction of a pixel by which slices may lie beside the line that the first and the last span.
+SHIFT_TOLERANCE = 0.25
+DUPLICATE_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel (slice, row, column) to LPS mm: affine (4, 4); spacing_mm along the three axes."""
+
+    affine: npt.NDArray[np.float64]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+
+def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """By their position on the slice normal."""
+    normal = frames[0].normal
+    return sorted(frames, key=lambda frame: float(normal @ np.array(frame.position)))
+
+
+def span_grid(frames: Sequence[Frame]) -> Grid:
+    """The grid of sorted frames of one orientation and size.
+
+    Raises InputError, with the reason alone, where they are one slice, share a position, leave
+    a gap, are irregular, or shifted against one another.
+    """
+    if len(frames) < 2:
+        raise InputError("one slice alone; a volume needs two positions at least")
+    first = frames[0]
+    positions = np.array([frame.position for frame in frames])
+    along = positions @ first.normal
+    steps = np.diff(along)
+    step = float(np.median(steps))
+    _check_steps(frames, steps, step)
+    direction = (positions[-1] - positions[0]) / (len(frames) - 1)
+    expected = positions[0] + np.arange(len(frames))[:, None] * direction
+    aside = np.linalg.norm(positions - expected - _along(positions - expected, first), axis=1)
+    tilt = np.linalg.norm(np.cross(direction, first.normal))
+    if max(aside.max(), tilt * (len(frames) - 1)) > SHIFT_TOLERANCE * max(first.spacing) + 0.01:
+        raise InputError("slices are shifted against one another; resample them onto one grid")
+    affine = np.eye(4)
+    affine[:3, 0] = direction
+    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
+    affine[:3, 2] = np.array(first.orientation[:3]) * first.spacing[1]
+    affine[:3, 3] = positions[0]
+    spacing = (float(np.linalg.norm(direction)), first.spacing[0], first.spacing[1])
+    return Grid(affine, spacing, (len(frames), *first.size))
+
+
+def _along(vectors: npt.NDArray[np.float64], frame: Frame) -> npt.NDArray[np.float64]:
+    return (vectors @ frame.normal)[:, None] * frame.normal
+
+
+def _check_steps(frames: Sequence[Frame], steps: npt.NDArray[np.float64], step: float) -> None:
+    shared = int((steps < DUPLICATE_MM).sum())
+    if shared:
+        raise InputError(
+            f"{shared} of {len(frames)} slices share a position with another; "
+            "choose one echo, repetition or reconstruction"
+        )
+    for index, found in enumerate(steps, start=1):
+        if abs(found - step) <= STEP_TOLERANCE * step + DUPLICATE_MM:
+            continue
+        where = f"between slices {index} and {index + 1} of {len(frames)} lie {found:.2f} mm"
+        times = found / step
+        if times > 1.5 and abs(times - round(times)) < 0.1:
+            missing = round(times) - 1
+            raise InputError(f"a gap: {where}, elsewhere {step:.2f} mm; {missing} missing")
+        raise InputError(f"irregular spacing: {where}, elsewhere {step:.2f} mm")

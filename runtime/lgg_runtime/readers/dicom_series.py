@@ -1,0 +1,190 @@
+"""Which series is FLAIR, T1 and T1 after contrast: by what they are, then by what they are called.
+
+Echo, inversion and repetition times and ScanningSequence say what a sequence shows; a description
+is asked where they are missing. More than one candidate is settled by the rules of `choose`, or
+is an error that lists them by their numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.grid import plane_of
+from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.dicom_geometry import Grid, sort_frames, span_grid
+
+ROLES = ("t1", "flair", "t1c")
+ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
+# Planes of a series that are fewer than this beside a larger stack of it are its localizer.
+SMALLEST_STACK = 4
+
+_NOT_IMAGES = re.compile(
+    r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
+)
+_FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
+_T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
+_OTHER_WORDS = re.compile(
+    r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|adc|"
+    r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro",
+    re.I,
+)
+_AFTER_WORDS = re.compile(
+    r"(?:\bpost|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
+)
+_BEFORE_WORDS = re.compile(r"\bpre|without|w/o|non.?con|nativ", re.I)
+
+
+@dataclass(frozen=True)
+class SeriesChoice:
+    """What a person chose by hand; all empty leaves it to the rules.
+
+    series_uids: read no other series; flair, t1, t1c: a SeriesNumber or a SeriesInstanceUID.
+    """
+
+    series_uids: tuple[str, ...] = ()
+    flair: str | None = None
+    t1: str | None = None
+    t1c: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Sorted frames of one series, orientation, size and frame of reference."""
+
+    frames: tuple[Frame, ...]
+    role: str | None
+
+    @property
+    def first(self) -> Frame:
+        return self.frames[0]
+
+    @property
+    def uid(self) -> str:
+        return str(self.first.header.get("SeriesInstanceUID", ""))
+
+    @property
+    def number(self) -> str:
+        value = self.first.header.get("SeriesNumber")
+        return "?" if value is None else str(value)
+
+    @property
+    def frame_of_reference(self) -> str:
+        return str(self.first.header.get("FrameOfReferenceUID", ""))
+
+    def grid(self) -> Grid:
+        """Raises InputError, `series N: reason`, where the frames span none."""
+        try:
+            return span_grid(self.frames)
+        except InputError as error:
+            raise InputError(f"series {self.number}: {error}") from error
+
+    @property
+    def plane(self) -> str:
+        row, column = self.first.orientation[:3], self.first.orientation[3:]
+        return plane_of(np.column_stack((self.first.normal, column, row)))
+
+    def describe(self) -> str:
+        rows, columns = self.first.size
+        kind = ROLE_NAMES.get(self.role or "", "another sequence")
+        return (
+            f"series {self.number} ({kind}, {self.plane}, {len(self.frames)} x {rows} x {columns})"
+        )
+
+
+def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
+    """Frames to stacks, and the number of frames dropped as localizers and derived pictures."""
+    groups: dict[Any, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        header = frame.header
+        key = (
+            str(header.get("SeriesInstanceUID", "")),
+            str(header.get("FrameOfReferenceUID", "")),
+            frame.size,
+            tuple(np.round(frame.orientation, 2) + 0.0),
+        )
+        groups[key].append(frame)
+    largest: dict[str, int] = defaultdict(int)
+    for key, group in groups.items():
+        largest[key[0]] = max(largest[key[0]], len(group))
+    stacks, dropped = [], 0
+    for key, group in sorted(groups.items(), key=lambda item: repr(item[0])):
+        is_remainder = len(group) < SMALLEST_STACK and len(group) < largest[key[0]]
+        if is_remainder or _is_no_image(group[0]):
+            dropped += len(group)
+        else:
+            stacks.append(Stack(tuple(sort_frames(group)), recognise(group[0])))
+    return stacks, dropped
+
+
+def recognise(frame: Frame) -> str | None:
+    """flair, t1, t1c or None for a frame of a sequence; times in ms."""
+    described = " ".join(
+        str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName")
+    )
+    kind = _kind_by_times(frame)
+    if kind is None and not _OTHER_WORDS.search(described):
+        kind = "flair" if _FLAIR_WORDS.search(described) else None
+        if kind is None and _T1_WORDS.search(described):
+            kind = "t1"
+    elif kind == "t1":
+        # Angiography, susceptibility and perfusion are gradient echoes of the same times.
+        kind = "t1" if not _OTHER_WORDS.search(described) else None
+    if kind != "t1":
+        return kind if kind == "flair" else None
+    return "t1c" if _has_contrast(frame, described) else "t1"
+
+
+def _kind_by_times(frame: Frame) -> str | None:
+    """flair, t1, other, or None where the times are missing."""
+    echo = _number(frame.get("EchoTime", "EffectiveEchoTime"))
+    inversion = _number(frame.get("InversionTime", "InversionTimes"))
+    repetition = _number(frame.get("RepetitionTime"))
+    sequence = frame.get("ScanningSequence") or ()
+    names = {sequence} if isinstance(sequence, str) else set(sequence)
+    if echo is None:
+        return None
+    inverted = inversion or 0.0
+    rules: tuple[tuple[bool, str | None], ...] = (
+        ("EP" in names, "other"),
+        # Fluid is dark at inversion times of 1500 to 3000 ms with an echo late enough for T2.
+        (inverted >= 1500, "flair" if echo >= 60 else "other"),
+        (echo >= 60 and bool(names) and "IR" not in names, "other"),
+        # The inversion time is often left out; then the sequence's name has to say it.
+        (echo >= 60, None),
+        (echo > 30, "other"),
+        (inverted > 0, "t1" if inverted >= 350 else "other"),
+        (repetition is None, None),
+        (True, "t1" if (repetition or 0.0) <= 1200 else "other"),
+    )
+    return next(kind for applies, kind in rules if applies)
+
+
+def _has_contrast(frame: Frame, described: str) -> bool:
+    agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
+    if agent is not None and not isinstance(agent, str):
+        return True
+    if agent and agent.strip().lower() not in ("no", "none", "n", "without"):
+        return True
+    return bool(_AFTER_WORDS.search(described)) and not _BEFORE_WORDS.search(described)
+
+
+def _is_no_image(frame: Frame) -> bool:
+    kind = frame.get("ImageType", "FrameType")
+    values = [kind] if isinstance(kind, str) else list(kind or ())
+    return bool(_NOT_IMAGES.search(" ".join(str(v) for v in values).upper().replace("_", " ")))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        if value is not None and not isinstance(value, (str, int, float)):
+            value = value[0]
+        return None if value is None else float(value)
+    except (TypeError, ValueError, IndexError):
+        return None

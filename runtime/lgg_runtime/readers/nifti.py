@@ -1,0 +1,204 @@
+"""NIfTI files as a volume on their own grid: one of three channels, or one file a sequence."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.extras import import_extra
+from lgg_runtime.grid import plane_of
+from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
+from lgg_runtime.redact import without_uids
+from lgg_runtime.volume import CHANNELS, Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+MAX_SIDE = 4096
+MAX_VOXELS = 1 << 27
+LEAST_COVERAGE = 0.9
+# NIfTI's world is RAS, DICOM's and ours is LPS.
+RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+# The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
+_ROLES = {
+    "t1": "t1", "t1n": "t1", "t1w": "t1",
+    "flair": "flair", "t2f": "flair",
+    "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c",
+}  # fmt: skip
+_SEQUENCE = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
+_ORDER = ("t1", "flair", "t1c")
+_DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
+
+
+def is_nifti_name(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Stem and sequence of a file's name: t1, flair, t1c, or empty where it names none."""
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
+    match = _SEQUENCE.match(stem)
+    return (match["stem"], _ROLES[match["role"].lower()]) if match else (stem, "")
+
+
+def read_nifti(files: Sequence[Path]) -> Volume:
+    """Read one file of three channels or of FLAIR alone, or one file a sequence.
+
+    Sequences are told by the names' ends, and brought onto FLAIR's grid. Slices are the third
+    axis. Raises InputError, `NAME: reason`, for what is no usable volume.
+    """
+    if len(files) == 1:
+        return _read_one(files[0])
+    by_role: dict[str, Path] = {}
+    for path in files:
+        role = split_name(path)[1]
+        if role in by_role:
+            raise InputError(f"{_name(path)}: a second {role or 'file of no known sequence'}")
+        by_role[role] = path
+    if "flair" not in by_role:
+        raise InputError(f"{_name(files[0])}: no FLAIR beside it; expected a name ending in _flair")
+    flair, affine = _read_grey(by_role["flair"])
+    target = Lattice(affine, _shape(flair))
+    channels, notes = [], list[str]()
+    for role, name in zip(_ORDER, CHANNELS, strict=True):
+        channel: npt.NDArray[Any] = flair
+        if role not in by_role:
+            notes.append(f"no {name} sequence; FLAIR in its place")
+        elif role != "flair":
+            pixels, place = _read_grey(by_role[role])
+            source = Lattice(place, _shape(pixels))
+            share = coverage(source, target)
+            if share < LEAST_COVERAGE:
+                notes.append(f"{name} sequence covers {share:.0%} of FLAIR; FLAIR in its place")
+            elif is_same(source, target):
+                channel = pixels
+            else:
+                channel = resample(pixels, source, target, "nifti")
+                notes.append(f"{name} sequence resampled onto FLAIR's grid")
+        channels.append(channel)
+    return _volume(np.stack(channels, axis=-1), affine, notes)
+
+
+def _read_one(path: Path) -> Volume:
+    image = _load(path)
+    pixels, affine = _pixels(path, image), _affine(path, image)
+    if pixels.ndim == 3:
+        if split_name(path)[1] in ("t1", "t1c"):
+            raise InputError(f"{_name(path)}: no FLAIR beside it; expected a name ending in _flair")
+        note = "one channel, taken as FLAIR"
+        return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, [note])
+    return _volume(np.ascontiguousarray(pixels), affine, [])
+
+
+def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    image = _load(path)
+    pixels = _pixels(path, image)
+    if pixels.ndim != 3:
+        raise InputError(f"{_name(path)}: expected three axes beside other sequences")
+    return pixels, _affine(path, image)
+
+
+def _shape(pixels: npt.NDArray[Any]) -> tuple[int, int, int]:
+    return pixels.shape[0], pixels.shape[1], pixels.shape[2]
+
+
+def _volume(pixels: npt.NDArray[Any], affine: npt.NDArray[np.float64], notes: list[str]) -> Volume:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    plane = plane_of(affine)
+    if not plane.endswith("axial"):
+        notes.append(f"slices are {plane}, segmented in axial reformats; unvalidated")
+    names = tuple(f"slice_{number:03d}" for number in range(1, len(pixels) + 1))
+    spacing = (float(lengths[0]), float(lengths[1]), float(lengths[2]))
+    return Volume(pixels, names, spacing, affine, None, tuple(notes))
+
+
+def _name(path: Path) -> str:
+    return without_uids(path.name)
+
+
+def _load(path: Path) -> Any:
+    """The image with its header, nothing of its pixels."""
+    nibabel = import_extra("nibabel", "nifti")
+    name = _name(path)
+    if path.name.lower().endswith(".gz") and not _starts_with(path, b"\x1f\x8b"):
+        raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
+    try:
+        return nibabel.Nifti1Image.from_filename(path)
+    except (*_DAMAGE, nibabel.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(magic)) == magic
+    except OSError as error:
+        raise InputError(f"{_name(path)}: cannot be read: {error.strerror}") from error
+
+
+def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
+    """(S, H, W) or (S, H, W, 3): NIfTI's axes are column, row, slice, channel."""
+    name = _name(path)
+    shape = tuple(int(n) for n in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 5 and shape[3] == 1:
+        shape = (*shape[:3], shape[4])
+    if len(shape) < 3 or len(shape) > 4 or (len(shape) == 4 and shape[3] != 3):
+        raise InputError(f"{name}: expected three axes, or a fourth of 3 channels, found {shape}")
+    if max(shape) > MAX_SIDE or min(shape) < 1 or np.prod(shape[:3], dtype=float) > MAX_VOXELS:
+        raise InputError(f"{name}: claims {shape} voxels; at most {MAX_VOXELS} are read")
+    kind = image.header.get_data_dtype()
+    if kind.kind not in "iuf":
+        raise InputError(f"{name}: expected real numbers, found {kind}")
+    try:
+        # nibabel reads no more bytes than the header claims, which is bounded above.
+        stored = np.asanyarray(image.dataobj).reshape(shape)
+    except (*_DAMAGE, gzip.BadGzipFile) as error:
+        raise InputError(f"{name}: cut short or damaged; copy the file again") from error
+    if not np.isfinite(stored).all():
+        raise InputError(f"{name}: holds NaN or infinite values")
+    if stored.dtype not in (np.uint8, np.int16, np.uint16):
+        stored = stored.astype(np.float32)
+    return np.ascontiguousarray(stored.transpose(2, 1, 0, *range(3, len(shape))))
+
+
+def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
+    """(slice, row, column) to LPS mm."""
+    name = _name(path)
+    header = image.header
+    sform, has_sform = header.get_sform(coded=True)
+    try:
+        qform, has_qform = header.get_qform(coded=True)
+    except ValueError as error:
+        raise InputError(f"{name}: its qform is no rotation") from error
+    if not has_sform and not has_qform:
+        raise InputError(f"{name}: neither qform nor sform is set, so its orientation is unknown")
+    affine = np.asarray(sform if has_sform else qform, np.float64)
+    axes = affine[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(affine).all() or min(lengths) <= 0:
+        raise InputError(f"{name}: its affine has an axis without length")
+    cosines = axes / lengths
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-2:
+        raise InputError(f"{name}: its affine is sheared; resample it onto a rectangular grid")
+    if has_sform and has_qform and not _agree(affine, np.asarray(qform), image.shape):
+        raise InputError(f"{name}: qform and sform disagree; set them to one of the two")
+    swap = np.zeros((4, 4))
+    swap[[2, 1, 0, 3], [0, 1, 2, 3]] = 1
+    return np.asarray(RAS_LPS @ affine @ swap)
+
+
+def _agree(one: npt.NDArray[Any], other: npt.NDArray[Any], shape: Sequence[int]) -> bool:
+    """Whether opposite corners lie within half of the smallest voxel length of each other."""
+    corners = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape[:3]), 1]], np.float64)
+    apart = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1)
+    return bool(apart.max() <= 0.5 * np.linalg.norm(one[:3, :3], axis=0).min())

@@ -1,0 +1,81 @@
+"""One sequence onto the grid of another, with SimpleITK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lgg_runtime.extras import import_extra
+
+# A grid is the same where corners lie within this fraction of a voxel of each other.
+SAME_GRID = 0.05
+_PROBES = np.linspace(0, 1, 9)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the voxels of a volume lie: affine (4, 4), (slice, row, column) to mm; its shape."""
+
+    affine: npt.NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+    def points(self, fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """World positions (N, 3) of fractions (N, 3) of the way from first to last voxel."""
+        voxels = fractions * (np.array(self.shape) - 1)
+        return voxels @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def voxels(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Voxel coordinates (N, 3) of world positions (N, 3)."""
+        inverse: npt.NDArray[np.float64] = np.linalg.inv(self.affine)
+        return points @ inverse[:3, :3].T + inverse[:3, 3]
+
+
+def is_same(one: Lattice, other: Lattice) -> bool:
+    if one.shape != other.shape:
+        return False
+    corners = np.array(list(product((0.0, 1.0), repeat=3)))
+    voxels = corners * (np.array(one.shape) - 1)
+    return bool(np.abs(one.voxels(other.points(corners)) - voxels).max() <= SAME_GRID)
+
+
+def coverage(of: Lattice, over: Lattice) -> float:
+    """Fraction of the second's extent that lies within the first's, by 9 x 9 x 9 probes."""
+    points = over.points(np.array(list(product(_PROBES, repeat=3))))
+    voxels = of.voxels(points)
+    inside = (voxels >= -0.5) & (voxels <= np.array(of.shape) - 0.5)
+    return float(inside.all(axis=1).mean())
+
+
+def resample(
+    pixels: npt.NDArray[Any], source: Lattice, target: Lattice, extra: str
+) -> npt.NDArray[np.float32]:
+    """(S, H, W) linearly interpolated onto the target's voxels, float32; outside it is 0.
+
+    extra: the one that installs SimpleITK for the caller's format.
+    """
+    sitk = import_extra("SimpleITK", extra)
+    reference = _image(sitk, np.zeros((1, 1, 1), np.float32), target)
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetOutputSpacing(reference.GetSpacing())
+    resampler.SetOutputDirection(reference.GetDirection())
+    resampler.SetOutputOrigin(reference.GetOrigin())
+    resampler.SetSize([int(n) for n in reversed(target.shape)])
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.SetDefaultPixelValue(0.0)
+    moved = resampler.Execute(_image(sitk, pixels.astype(np.float32), source))
+    return np.asarray(sitk.GetArrayFromImage(moved), np.float32)
+
+
+def _image(sitk: Any, pixels: npt.NDArray[np.float32], lattice: Lattice) -> Any:
+    """ITK counts axes column, row, slice, and its world is LPS."""
+    image = sitk.GetImageFromArray(pixels)
+    axes = lattice.affine[:3, [2, 1, 0]]
+    lengths = np.linalg.norm(axes, axis=0)
+    image.SetSpacing(lengths.tolist())
+    image.SetDirection((axes / lengths).ravel().tolist())
+    image.SetOrigin(lattice.affine[:3, 3].tolist())
+    return image

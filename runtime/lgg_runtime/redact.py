@@ -1,0 +1,20 @@
+"""Names for messages, results and folders without the identifiers that DICOM puts into them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+# Five components at least (PS3.5, 9.1, with the shortest roots in use); an IP address has four.
+_UID = re.compile(r"\d+(?:\.\d+){4,}")
+
+
+def short_digest(text: str) -> str:
+    """Eight hexadecimal digits that stand for an identifier, the same each time."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def without_uids(text: str) -> str:
+    """The text with each UID replaced by its short digest, and escapes for what breaks a line."""
+    text = _UID.sub(lambda match: f"uid-{short_digest(match[0])}", text)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

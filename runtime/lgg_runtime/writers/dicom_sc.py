@@ -1,0 +1,84 @@
+"""FLAIR with the mask's outline burned in, as secondary captures, for viewers without SEG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.volume import FLAIR
+from lgg_runtime.writers.dicom_identity import (
+    SERIES_NUMBERS,
+    equipment,
+    finish,
+    headers_to_copy,
+    load_highdicom,
+    make_uid,
+    source_of,
+)
+from lgg_runtime.writers.images import SliceResult, draw_overlay, stretch_flair
+from lgg_runtime.writers.scan import ScanResult
+
+
+def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
+    """`sc_001.dcm` and on, a slice each, RGB; all of them, so that an empty study is seen to be.
+
+    Raises InputError where the volume was not read from DICOM or its headers forbid it.
+    """
+    load_highdicom()
+    source = source_of(result)
+    template = headers_to_copy(source)[0]
+    greys = stretch_flair(result.volume.pixels[..., FLAIR])
+    files = {}
+    for index, grey in enumerate(greys):
+        found = result.segmentation
+        shown = SliceResult(grey, found.mask[index], found.probability[index])
+        try:
+            data = _capture(result, template, index, draw_overlay(shown))
+        except DAMAGE as error:
+            raise InputError("its headers are not fit for a secondary capture") from error
+        files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)
+    return files
+
+
+def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any:
+    """One slice; picture: (H, W, 3) uint8, BGR as OpenCV has it."""
+    from highdicom.sc import ConversionTypeValues, SCImage
+
+    frame = source_of(result).frames[index]
+    made = equipment(result)
+    data = SCImage.from_ref_dataset(
+        ref_dataset=template,
+        pixel_array=np.ascontiguousarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        series_instance_uid=make_uid(result, "sc series"),
+        series_number=SERIES_NUMBERS["sc"],
+        sop_instance_uid=make_uid(result, f"sc {index}"),
+        instance_number=index + 1,
+        manufacturer=made["manufacturer"],
+        pixel_spacing=frame.spacing,
+        patient_orientation=_patient_orientation(frame.orientation),
+    )
+    data.ConversionType = ConversionTypeValues.SYN.value
+    data.SeriesDescription = result.verdict
+    data.BurnedInAnnotation = "NO"
+    data.ManufacturerModelName = made["manufacturer_model_name"]
+    data.SoftwareVersions = made["software_versions"]
+    data.DerivationDescription = f"{result.verdict}; model {result.algorithm.digest[:16]}"
+    return data
+
+
+def _patient_orientation(orientation: tuple[float, ...]) -> tuple[str, str]:
+    """Letters of the directions of rows and columns, the strongest first (C.7.6.1.1.1)."""
+    return _letters(orientation[:3]), _letters(orientation[3:])
+
+
+def _letters(direction: tuple[float, ...]) -> str:
+    pairs = (("L", "R"), ("P", "A"), ("H", "F"))
+    ranked = sorted(zip(direction, pairs, strict=True), key=lambda item: -abs(item[0]))
+    return "".join(pair[value < 0] for value, pair in ranked if abs(value) > 0.1)

@@ -1,0 +1,110 @@
+"""The mask as a DICOM Segmentation that refers to the FLAIR images frame by frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom import DicomSource
+from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.volume import Mask
+from lgg_runtime.writers.dicom_identity import (
+    SERIES_NUMBERS,
+    equipment,
+    finish,
+    headers_to_copy,
+    load_highdicom,
+    make_uid,
+    source_of,
+)
+from lgg_runtime.writers.scan import SOFTWARE, ScanResult
+
+
+def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
+    """`seg.dcm`: BINARY, one segment; a study without a finding has one of empty frames.
+
+    Raises InputError where the volume was not read from DICOM or its headers forbid it.
+    """
+    return {"seg.dcm": finish(build_seg(result), source_of(result))}
+
+
+def build_seg(result: ScanResult) -> Any:
+    """The Segmentation as a data set."""
+    load_highdicom()
+    from highdicom.content import PixelMeasuresSequence
+    from highdicom.seg import Segmentation, SegmentationTypeValues
+
+    source, volume = source_of(result), result.volume
+    assert volume.spacing_mm is not None
+    between, rows, columns = volume.spacing_mm
+    measures = PixelMeasuresSequence(
+        pixel_spacing=(rows, columns), slice_thickness=between, spacing_between_slices=between
+    )
+    try:
+        data = Segmentation(
+            source_images=headers_to_copy(source),
+            pixel_array=in_frame_order(result.segmentation.mask, source).astype(np.uint8),
+            segmentation_type=SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(result)],
+            series_instance_uid=make_uid(result, "seg series"),
+            series_number=SERIES_NUMBERS["seg"],
+            sop_instance_uid=make_uid(result, "seg"),
+            instance_number=1,
+            pixel_measures=measures,
+            content_label="FLAIR_ABNORMALITY",
+            content_description=result.verdict,
+            series_description=result.verdict,
+            **equipment(result),
+        )
+    except DAMAGE as error:
+        raise InputError("its headers are not fit for a DICOM SEG to refer to") from error
+    _fix_organization(data, make_uid(result, "dimensions"))
+    return data
+
+
+def in_frame_order(mask: Mask, source: DicomSource) -> Mask:
+    """The mask's slices in the order of the source's files and frames."""
+    files = list({frame.path: None for frame in source.frames})
+    keys = [(files.index(frame.path), frame.index) for frame in source.frames]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return mask[order]
+
+
+def _describe(result: ScanResult) -> Any:
+    """Codes: a morphologically abnormal structure, type lesion, in the brain.
+
+    The label is a FLAIR abnormality: neoplasm would say more, oedema would be wrong.
+    """
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
+    from pydicom.sr.coding import Code
+
+    algorithm = result.algorithm
+    return SegmentDescription(
+        segment_number=1,
+        segment_label="FLAIR abnormality",
+        segmented_property_category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+        segmented_property_type=Code("52988006", "SCT", "Lesion"),
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=f"{SOFTWARE} {algorithm.name}",
+            family=Code("123110", "DCM", "Artificial Intelligence"),
+            version=algorithm.version,
+            source=SOFTWARE,
+            parameters={
+                "model SHA-256": algorithm.digest,
+                "threshold": f"{result.segmentation.threshold:g}",
+            },
+        ),
+        tracking_uid=make_uid(result, "tracking"),
+        tracking_id="FLAIR abnormality",
+        anatomic_regions=[Code("12738006", "SCT", "Brain")],
+    )
+
+
+def _fix_organization(data: Any, uid: str) -> None:
+    """highdicom draws this UID at random."""
+    for item in (*data.DimensionOrganizationSequence, *data.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid

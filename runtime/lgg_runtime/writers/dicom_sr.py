@@ -1,0 +1,114 @@
+"""Measurements as a DICOM structured report after TID 1500, about the SEG of the same run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.measures import axes_mm
+from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.writers.dicom_identity import (
+    SERIES_NUMBERS,
+    equipment,
+    finish,
+    headers_to_copy,
+    make_uid,
+    source_of,
+)
+from lgg_runtime.writers.dicom_seg import build_seg
+from lgg_runtime.writers.scan import SOFTWARE, ScanResult
+
+
+def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
+    """`sr.dcm`: presence, volume in mL, long and short axis in mm; zeros where none was found.
+
+    Raises InputError as the SEG's writer does.
+    """
+    from highdicom.sr import Comprehensive3DSR
+
+    seg, source = build_seg(result), source_of(result)
+    made = equipment(result)
+    try:
+        report = Comprehensive3DSR(
+            evidence=[*headers_to_copy(source), seg],
+            content=_report(result, seg)[0],
+            series_instance_uid=make_uid(result, "sr series"),
+            series_number=SERIES_NUMBERS["sr"],
+            sop_instance_uid=make_uid(result, "sr"),
+            instance_number=1,
+            is_complete=True,
+            series_description=result.verdict,
+            **made,
+        )
+    except DAMAGE as error:
+        raise InputError("its headers are not fit for a DICOM SR to refer to") from error
+    return {"sr.dcm": finish(report, source)}
+
+
+def _report(result: ScanResult, seg: Any) -> Any:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
+
+    device = sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=make_uid(result, "device"), name=SOFTWARE, model_name=result.algorithm.name
+        ),
+    )
+    present = result.segmentation.tumour_present
+    verdict = Code("52101004", "SCT", "Present") if present else Code("2667000", "SCT", "Absent")
+    group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=make_uid(result, "tracking"), identifier="FLAIR abnormality"
+        ),
+        referenced_segment=sr.ReferencedSegment(
+            sop_class_uid=seg.SOPClassUID,
+            sop_instance_uid=seg.SOPInstanceUID,
+            segment_number=1,
+            source_series=sr.SourceSeriesForSegmentation(
+                str(source_of(result).frames[0].header.SeriesInstanceUID)
+            ),
+        ),
+        finding_type=Code("52988006", "SCT", "Lesion"),
+        finding_category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+        finding_sites=[sr.FindingSite(anatomic_location=Code("12738006", "SCT", "Brain"))],
+        algorithm_id=sr.AlgorithmIdentification(
+            name=f"{SOFTWARE} {result.algorithm.name}",
+            version=result.algorithm.version,
+            parameters=[
+                f"model SHA-256: {result.algorithm.digest}",
+                "research use only, not for diagnosis",
+            ],
+        ),
+        measurements=_measurements(result),
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(
+                name=Code("260411009", "SCT", "Presence findings"), value=verdict
+            )
+        ],
+    )
+    return sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=device),
+        procedure_reported=Code("126801006", "SCT", "MRI of brain"),
+        imaging_measurements=[group],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+
+
+def _measurements(result: ScanResult) -> list[Any]:
+    from highdicom.sr import Measurement
+    from pydicom.sr.coding import Code
+
+    segmentation = result.segmentation
+    assert segmentation.spacing_mm is not None
+    long_axis, short_axis, _ = axes_mm(segmentation.mask, segmentation.spacing_mm)
+    millilitre, millimetre = Code("mL", "UCUM", "milliliter"), Code("mm", "UCUM", "millimeter")
+    values = (
+        (Code("118565006", "SCT", "Volume"), segmentation.volume_ml or 0.0, millilitre),
+        (Code("103339001", "SCT", "Long Axis"), long_axis, millimetre),
+        (Code("103340004", "SCT", "Short Axis"), short_axis, millimetre),
+    )
+    return [
+        Measurement(name=name, value=round(value, 3), unit=unit) for name, value, unit in values
+    ]

@@ -1,0 +1,33 @@
+"""What is written of a whole volume, and what a writer needs to know for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lgg_runtime.volume import Segmentation, Volume
+
+SOFTWARE = "lgg-edge"
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What found it: the model's name, the tool's version, SHA-256 of the artifact."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """A volume, what was found in it, and by what."""
+
+    volume: Volume
+    segmentation: Segmentation
+    algorithm: Algorithm
+
+    @property
+    def verdict(self) -> str:
+        """What a description says of the study; 64 characters at most, as LO allows."""
+        found = self.segmentation.tumour_present
+        return f"FLAIR abnormality{'' if found else ': none found'} - research use only"
