@@ -38,6 +38,13 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
+@click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
+              type=click.Choice(("mask", "dicom-seg", "nifti", "dicom-sc", "dicom-sr")),
+              help="What to write; several at once.")  # fmt: skip
+@click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")
+@click.option("--flair", help="DICOM: number or UID of the FLAIR series.  [default: recognised]")
+@click.option("--t1", help="DICOM: of T1 before contrast.  [default: recognised]")
+@click.option("--t1c", help="DICOM: of T1 after contrast.  [default: recognised]")
 @click.option("-p", "--preview", is_flag=True, help="Write an overlay a slice.")
 @click.option("--save-heatmap", is_flag=True, help="Write a heatmap a slice.")
 @click.option("--save-probabilities", is_flag=True, help="Write float32 TIFF a slice.")
@@ -51,7 +58,7 @@ def command(source: Path, output: Path, quiet: bool, as_json: bool, **options: A
 
     INPUT is a slice, a folder or a tree of TIFF, PNG or JPEG slices whose channels are
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
-    patient's volume.
+    patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
     journal = _infer(source, output, quiet or as_json, options)
     _print(journal, output, quiet, as_json)
@@ -65,7 +72,9 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     from lgg_runtime.journal import Journal
     from lgg_runtime.lock import lock_output
     from lgg_runtime.pipeline import Job, run_job
+    from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.readers.folder import list_studies
+    from lgg_runtime.scans import check_request
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder, require_folder
 
@@ -75,7 +84,10 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     slices = (path for study in listing.studies for path in study.files)
     if options["evaluate"] and not any(listing.mask_of(path) for path in slices):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
-    outputs = [name for name, flag in _FLAGS.items() if flag is None or options[flag]]
+    flagged = [name for name, flag in _FLAGS.items() if options[flag]]
+    outputs = (*dict.fromkeys(options["output_types"]), *flagged)
+    choice = SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c")))
+    check_request(listing, outputs, choice)
     require_folder(output)
     # Before anything is written: a model or provider that is refused leaves no trace.
     segmenter = Segmenter.load(options["model"], _load_settings(options))
@@ -85,7 +97,7 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     journal = Journal({"input": str(source), "model": options["model"], **_settings(options)})
     with lock_output(output):
         _describe(journal, segmenter, options)
-        job = Job(listing, output, tuple(outputs), options["evaluate"])
+        job = Job(listing, output, outputs, options["evaluate"], choice)
         total = sum(len(study.files) for study in listing.studies)
         journal.write(output, "running")  # a run that is killed leaves no older one's success
         state = "interrupted"
@@ -108,9 +120,8 @@ def _is_inside(output: Path, source: Path) -> bool:
     return output.is_relative_to(source) if source.is_dir() else output == source.parent
 
 
-# Each output and the option that asks for it; the mask is always written.
+# Pictures beside the outputs by --output-type, and the option that asks for each.
 _FLAGS = {
-    "mask": None,
     "overlay": "preview",
     "heatmap": "save_heatmap",
     "probability": "save_probabilities",

@@ -92,6 +92,10 @@ class Journal:
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "counts": counts,
             "metrics": self.metrics,
+            "patients": [
+                {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
+                for r in self.patients
+            ],
             "inputs": [asdict(record) for record in sorted(self.inputs, key=lambda r: r.name)],
         }
 

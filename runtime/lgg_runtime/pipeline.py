@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.prefetch import prefetch
+from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import Listing, Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
+from lgg_runtime.scans import ScanWriter
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import summarise_volume
-from lgg_runtime.volume import FLAIR, Segmentation
+from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers import OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_runtime.writers.images import SliceResult, stretch_flair
@@ -30,12 +32,16 @@ SLICES_PENDING = 64
 
 @dataclass(frozen=True)
 class Job:
-    """What to run: the listed input, the output folder, the outputs' names, whether to evaluate."""
+    """What to run: the listed input, the output folder, the outputs' names, whether to evaluate.
+
+    choice: of the series of DICOM studies.
+    """
 
     listing: Listing
     output: Path
     outputs: tuple[str, ...] = ("mask",)
     evaluate: bool = False
+    choice: SeriesChoice = field(default_factory=SeriesChoice)
 
 
 def run_job(
@@ -60,6 +66,8 @@ def run_job(
                     run.record_failure(path, reason)
                 for volume in loaded.volumes:
                     run.segment(loaded.study, volume, writes)
+                if loaded.scan is not None:
+                    run.segment_scan(loaded.study, loaded.scan, writes)
                 advance(len(loaded.study.files))
             writes.finish()
         finally:
@@ -81,7 +89,7 @@ class _Run:
     def load_all(self) -> Iterator[LoadedStudy]:
         for study in self._job.listing.studies:
             begun = time.perf_counter()
-            loaded = load_study(study, self._job.listing, self._job.evaluate)
+            loaded = load_study(study, self._job.listing, self._job.evaluate, self._job.choice)
             self._journal.seconds["read"] += time.perf_counter() - begun
             yield loaded
 
@@ -108,6 +116,30 @@ class _Run:
             self.counts[study.name] = self.counts.get(study.name, Counts()) + known
         names = [path.stem for path in loaded.files]
         self._journal.rows += summarise_volume(study.name, names, result, counts)
+
+    def segment_scan(self, study: Study, scan: Volume | InputError, writes: _Writes) -> None:
+        begun = time.perf_counter()
+        try:
+            if isinstance(scan, InputError):
+                raise scan
+            result = self._segmenter.segment(scan)
+            writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
+            files = writer.encode(study, scan, result)
+        except (InputError, ModelError) as error:
+            record = InputRecord(study.name, FAILED, f"{study.name}: {error}")
+            self._journal.inputs.append(record)
+            return
+        finally:
+            self._journal.seconds["run"] += time.perf_counter() - begun
+        for target, data in files.items():
+            make_folder(target.parent)
+            writes.submit(partial(write_atomically, target, data))
+        written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
+        found = () if result.tumour_present else ("no tumour found",)
+        record = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
+        self._journal.inputs.append(record)
+        counts = [None] * len(scan)
+        self._journal.rows += summarise_volume(study.name, scan.names, result, counts)
 
     def _write(
         self, study: Study, loaded: LoadedVolume, result: Segmentation, writes: _Writes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import printable
-from lgg_runtime.journal import DONE, Journal
+from lgg_runtime.journal import Journal
 from lgg_runtime.summary import SummaryRow
 
 _MOST_ROWS = 40
@@ -20,7 +20,7 @@ def describe_run(journal: Journal, output: Path) -> str:
         lines.append(_metrics(journal))
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
-    done = journal.count(DONE)
+    done = sum(row.level == "slice" for row in journal.rows)
     lines.append(
         f"{done} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
         f"{len(journal.failures)} failed; model {journal.model['name']}, "
@@ -45,15 +45,19 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _table(journal: Journal) -> str:
-    evaluated = journal.metrics is not None
     header = ["patient", "slices", "with tumour", "area px", "largest px", "max p"]
-    rows = [_cells(journal, row, evaluated) for row in journal.patients[:_MOST_ROWS]]
-    table = format_table([*header, "Dice"] if evaluated else header, rows)
+    optional = {
+        "mL": any(row.volume_ml is not None for row in journal.patients),
+        "Dice": journal.metrics is not None,
+    }
+    shown = [name for name, is_known in optional.items() if is_known]
+    rows = [_cells(journal, row, shown) for row in journal.patients[:_MOST_ROWS]]
+    table = format_table([*header, *shown], rows)
     left = len(journal.patients) - len(rows)
     return table + (f"\n... and {left} more in summary.csv" if left else "")
 
 
-def _cells(journal: Journal, row: SummaryRow, evaluated: bool) -> list[str]:
+def _cells(journal: Journal, row: SummaryRow, optional: Sequence[str]) -> list[str]:
     slices = [r for r in journal.rows if r.level == "slice" and r.patient == row.patient]
     cells = [
         printable(row.patient),
@@ -63,9 +67,11 @@ def _cells(journal: Journal, row: SummaryRow, evaluated: bool) -> list[str]:
         str(row.largest_component_px),
         f"{row.max_probability:.2f}",
     ]
-    if evaluated:
-        cells.append("" if row.counts is None else f"{row.counts.dice:.4f}")
-    return cells
+    last = {
+        "mL": "" if row.volume_ml is None else f"{row.volume_ml:.2f}",
+        "Dice": "" if row.counts is None else f"{row.counts.dice:.4f}",
+    }
+    return cells + [last[name] for name in optional]
 
 
 def _metrics(journal: Journal) -> str:

@@ -19,8 +19,8 @@ from lgg_runtime.volume import Segmentation
 class SummaryRow:
     """One slice or one patient in `summary.csv`.
 
-    Areas and the largest component are in pixels of the mask; area_mm2 is None where the
-    spacing is unknown. A patient's largest component is a 3-D one, a slice's is 2-D.
+    Areas and the largest component are in pixels of the mask; area_mm2 and volume_ml are None
+    where the spacing is unknown. A patient's largest component is a 3-D one, a slice's is 2-D.
     mean_probability is over the tumour pixels of the mask, None where there are none.
     """
 
@@ -33,6 +33,7 @@ class SummaryRow:
     largest_component_px: int
     mean_probability: float | None
     max_probability: float
+    volume_ml: float | None = None
     counts: Counts | None = None
 
     def cells(self) -> dict[str, str]:
@@ -44,6 +45,7 @@ class SummaryRow:
             "tumour_present": "yes" if self.tumour_present else "no",
             "area_px": str(self.area_px),
             "area_mm2": _number(self.area_mm2),
+            "volume_ml": _number(self.volume_ml),
             "largest_component_px": str(self.largest_component_px),
             "mean_probability": _number(self.mean_probability),
             "max_probability": _number(self.max_probability),
@@ -105,6 +107,7 @@ def _row(
         largest_component_px=int(np.bincount(labels.ravel())[1:].max(initial=0)),
         mean_probability=float(result.probability[result.mask].mean()) if area else None,
         max_probability=float(result.probability.max()),
+        volume_ml=result.volume_ml,
         counts=counts,
     )
 

@@ -75,12 +75,31 @@ def evaluate(run: Path, data: Path, part: str, device: str) -> None:
 @click.option("-o", "--out", required=True, type=_PATH, help="Folder for kaggle_3m.")
 @click.option("--patients", type=click.IntRange(1), default=20)
 @click.option("--slices", type=click.IntRange(1), default=24, help="Slices a patient.")
+@click.option("--size", type=click.IntRange(32), default=256, help="Pixels a side of a slice.")
 @click.option("--seed", type=int, default=0)
-def phantom(out: Path, patients: int, slices: int, seed: int) -> None:
-    """Make phantom patients by code, in the layout of the public dataset."""
+@click.option("--format", "form", type=click.Choice(("tiff", "dicom", "nifti")), default="tiff",
+              help="The dataset's layout, or scans with their place in the world.")  # fmt: skip
+@click.option("--plane", type=click.Choice(("axial", "mirrored", "coronal", "sagittal", "oblique")),
+              default="axial", help="Of a scan's slices.")  # fmt: skip
+@click.option("--anisotropic", is_flag=True, help="A scan's columns twice as wide as its rows.")
+@click.option("--reversed", is_flag=True, help="DICOM: number slices against their order.")
+@click.option("--gap", is_flag=True, help="DICOM: leave one inner slice out.")
+def phantom(out: Path, form: str, **options: Any) -> None:
+    """Make phantom patients by code: slices in the public layout, or scans with the truth."""
     from lgg_train.phantom import PhantomSettings, write_phantoms
 
-    settings = PhantomSettings(patients=patients, slices=slices, seed=seed)
+    drawn = ("patients", "slices", "size", "seed")
+    settings = PhantomSettings(**{name: options.pop(name) for name in drawn})
+    patients, slices = settings.patients, settings.slices
+    if form != "tiff":
+        from lgg_train.phantom_files import write_scans
+        from lgg_train.phantom_scan import ScanSettings
+
+        write_scans(out, form, settings, ScanSettings(**options))
+        click.echo(f"{patients} phantom studies in {out / form}, the truth in {out / 'truth'}")
+        return
+    if unused := [name for name, value in options.items() if value not in (False, "axial")]:
+        raise click.UsageError(f"--{unused[0]}: for --format dicom or nifti")
     write_phantoms(out, settings)
     click.echo(f"{patients} phantom patients of {slices} slices in {out / 'kaggle_3m'}")
 

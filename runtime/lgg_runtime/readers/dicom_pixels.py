@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError, MissingExtraError
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.redact import without_uids
@@ -23,8 +23,8 @@ def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
 
     Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted. Raises
-    InputError, `NAME: reason`, for pixels that are missing, damaged or too many, and
-    MissingExtraError for a transfer syntax whose codec is not installed.
+    InputError, `NAME: reason`, for pixels that are missing, damaged, too many, or in a transfer
+    syntax whose codec is not installed.
     """
     rows, columns = frames[0].size
     if len(frames) * rows * columns > MAX_VOXELS:
@@ -67,9 +67,7 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
 
 
 def _require_codec(name: str, syntax: Any) -> None:
-    """Raises MissingExtraError where nothing installed decodes the syntax, InputError where
-    nothing known does.
-    """
+    """Raises InputError where nothing installed, or nothing known, decodes the syntax."""
     from pydicom.pixels import get_decoder
 
     try:
@@ -77,7 +75,7 @@ def _require_codec(name: str, syntax: Any) -> None:
     except NotImplementedError as error:
         raise InputError(f"{name}: transfer syntax {syntax.name} cannot be decoded") from error
     if not decoder.is_available:
-        raise MissingExtraError(
+        raise InputError(
             f"{name}: {syntax.name} needs a codec; pip install 'lgg-edge[dicom]' "
             "(pylibjpeg, pyjpegls, python-gdcm)"
         )

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError, printable
 from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
+from lgg_runtime.readers.scans import find_scans, list_file
 
+RASTER = "raster"
+_EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
 _MASK = re.compile(r"(.*)_mask\.", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
 
@@ -20,6 +23,7 @@ _NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
 class Study:
     """Files of one patient: same folder and same stem, in the order of their numbers.
 
+    kind: raster for slices in files of their own; dicom or nifti for files that make one volume.
     name: names the patient in results: the folder relative to the input's root, and the stem
         where it differs from the folder's name.
     folder: where its outputs go, relative to the output's root.
@@ -28,12 +32,13 @@ class Study:
     name: str
     folder: Path
     files: tuple[Path, ...]
+    kind: str = RASTER
 
 
 @dataclass(frozen=True)
 class Listing:
     """What an input holds. masks: reference masks by the name of their slice without suffix;
-    skipped: number of files that are neither a slice nor a mask, links included.
+    skipped: number of files that are no slice, mask or scan, links included.
     """
 
     root: Path
@@ -49,30 +54,32 @@ class Listing:
 
 
 def list_studies(given: Path) -> Listing:
-    """List the slices of a file, a folder or a tree; symbolic links are not followed.
+    """List the slices and scans of a file, a folder or a tree; symbolic links are not followed.
 
-    Raises NoInputError where there is no slice, OutputConflictError where two slices differ in
+    Raises NoInputError where there is none, OutputConflictError where two slices differ in
     their suffix alone and would share their outputs.
     """
     if not given.exists():
         raise NoInputError(f"{given}: no such file or folder")
     root = given if given.is_dir() else given.parent
-    found, skipped = _walk(given)
+    found, others, links = _walk(given)
     masks = {_slice_of(path): path for path in found if is_mask_name(path)}
     if given.is_file():
         beside = {_slice_of(p): p for p in _walk(root, deep=False)[0] if is_mask_name(p)}
         key = given.with_suffix("")
         masks = {key: beside[key]} if key in beside else {}
     slices = [path for path in found if not is_mask_name(path)]
-    if not slices:
-        raise NoInputError(f"{given}: no slice in it; expected {', '.join(sorted(SUFFIXES))}")
+    scans, skipped = find_scans(others, root)
+    if not slices and not scans:
+        raise NoInputError(f"{given}: no slice in it; expected {_EXPECTED}")
     _refuse_shared_outputs(slices, root)
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in slices:
         groups[path.parent, _stem_and_number(path)[0]].append(path)
     full = {parent.relative_to(root) / stem for parent, stem in groups}
     studies = tuple(_study(root, key, files, full) for key, files in sorted(groups.items()))
-    return Listing(root, studies, masks, skipped)
+    volumes = tuple(Study(scan.name, scan.folder, scan.files, scan.kind) for scan in scans)
+    return Listing(root, studies + volumes, masks, skipped + links)
 
 
 def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]) -> Study:
@@ -109,20 +116,25 @@ def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
         taken[key] = path
 
 
-def _walk(given: Path, deep: bool = True) -> tuple[list[Path], int]:
-    """Slices and masks below a folder in order, and the number of other files and of links."""
+def _walk(given: Path, deep: bool = True) -> tuple[list[Path], list[Path], int]:
+    """Slices and masks below a folder in order, the other files, and the number of links."""
     if given.is_file():
-        if given.suffix.lower() not in SUFFIXES or is_mask_name(given):
-            raise NoInputError(f"{given.name}: not a slice; expected {', '.join(sorted(SUFFIXES))}")
-        return [given], 0
+        if given.suffix.lower() in SUFFIXES and not is_mask_name(given):
+            return [given], [], 0
+        if is_mask_name(given) or not (files := list_file(given)):
+            raise NoInputError(f"{given.name}: not a slice; expected {_EXPECTED}")
+        return [], files, 0
     found: list[Path] = []
-    skipped = 0
+    others: list[Path] = []
+    links = 0
     for entry in _entries(given, deep):
-        if entry.is_symlink() or Path(entry.name).suffix.lower() not in SUFFIXES:
-            skipped += 1
-        else:
+        if entry.is_symlink():
+            links += 1
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
             found.append(Path(entry.path))
-    return sorted(found), skipped
+        else:
+            others.append(Path(entry.path))
+    return sorted(found), others, links
 
 
 def _entries(folder: Path, deep: bool) -> Iterator[os.DirEntry[str]]:

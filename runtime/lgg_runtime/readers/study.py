@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.folder import Listing, Study
+from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.readers.folder import RASTER, Listing, Study
 from lgg_runtime.readers.raster import read_mask, read_raster
+from lgg_runtime.readers.scans import read_scan
 from lgg_runtime.volume import Mask, Volume
 
 MIXED_SIZES = "the study's slices differ in size; those of one size are one volume"
@@ -31,18 +33,31 @@ class LoadedVolume:
 
 @dataclass
 class LoadedStudy:
-    """The volumes of a study, mostly one, and the files that cannot be used with the reason."""
+    """The volumes of a study, mostly one, and the files that cannot be used with the reason.
+
+    scan: the volume of a DICOM or NIfTI study, or why there is none.
+    """
 
     study: Study
     volumes: list[LoadedVolume]
     failures: list[tuple[Path, str]]
+    scan: Volume | InputError | None = None
 
 
-def load_study(study: Study, listing: Listing, with_truth: bool) -> LoadedStudy:
+def load_study(
+    study: Study, listing: Listing, with_truth: bool, choice: SeriesChoice | None = None
+) -> LoadedStudy:
     """Read every slice of a study; slices of different sizes become volumes of their own.
 
-    with_truth: read the reference mask beside each slice, where there is one.
+    with_truth: read the reference mask beside each slice, where there is one; choice: of the
+    series of a DICOM study.
     """
+    if study.kind != RASTER:
+        try:
+            scan = read_scan(study.kind, study.files, choice or SeriesChoice())
+        except InputError as error:
+            return LoadedStudy(study, [], [], error)
+        return LoadedStudy(study, [], [], scan)
     by_size: dict[tuple[int, ...], LoadedVolume] = {}
     failures = []
     for path in study.files:

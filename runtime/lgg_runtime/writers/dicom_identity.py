@@ -97,6 +97,8 @@ def finish(data: Any, source: DicomSource) -> bytes:
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in data:
             delattr(data, keyword)
+    for item in data.get("ContributingEquipmentSequence") or ():
+        item.pop("ContributionDateTime", None)
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()

@@ -62,10 +62,14 @@ def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any
         instance_number=index + 1,
         manufacturer=made["manufacturer"],
         pixel_spacing=frame.spacing,
-        patient_orientation=_patient_orientation(frame.orientation),
+        patient_orientation=("L", "P"),
     )
+    # highdicom knows no directions of three letters, which an oblique slice has.
+    data.PatientOrientation = list(_patient_orientation(frame.orientation))
+    del data.DateOfSecondaryCapture, data.TimeOfSecondaryCapture
     data.ConversionType = ConversionTypeValues.SYN.value
     data.SeriesDescription = result.verdict
+    data.BodyPartExamined = "BRAIN"
     data.BurnedInAnnotation = "NO"
     data.ManufacturerModelName = made["manufacturer_model_name"]
     data.SoftwareVersions = made["software_versions"]

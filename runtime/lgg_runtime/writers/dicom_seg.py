@@ -53,7 +53,7 @@ def build_seg(result: ScanResult) -> Any:
             sop_instance_uid=make_uid(result, "seg"),
             instance_number=1,
             pixel_measures=measures,
-            content_label="FLAIR_ABNORMALITY",
+            content_label="FLAIR_LESION",
             content_description=result.verdict,
             series_description=result.verdict,
             **equipment(result),

@@ -1,0 +1,115 @@
+"""DICOM studies and NIfTI volumes among the files of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.dicom_files import DICOMDIR, is_dicom, list_dicomdir, read_header
+from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.readers.nifti import is_nifti_name, read_nifti, split_name
+from lgg_runtime.redact import short_digest, without_uids
+from lgg_runtime.volume import Volume
+
+_GROUPED_BY = ("StudyInstanceUID", "SOPClassUID")
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Files of one volume. kind: dicom or nifti; name: for results, without UIDs; folder: of its
+    outputs, relative to the output's root.
+    """
+
+    kind: str
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
+
+
+def find_scans(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
+    """The scans among files, and the number of the files that belong to none.
+
+    DICOM files are one study by their StudyInstanceUID wherever they lie; one whose header is
+    damaged stands alone, to be reported when it is read. Raises OutputConflictError where two
+    NIfTI files would share their outputs.
+    """
+    nifti = [path for path in paths if is_nifti_name(path)]
+    images = [path for path in nifti if not split_name(path)[0].lower().endswith("_mask")]
+    dicom = [path for path in paths if not is_nifti_name(path) and is_dicom(path)]
+    studies, directories = _group_dicom(dicom, root)
+    used = len(images) + len(dicom) - directories
+    return [*studies, *_group_nifti(images, root)], len(paths) - used
+
+
+def list_file(path: Path) -> list[Path]:
+    """What a single file stands for: the files of a DICOMDIR, itself, or nothing."""
+    if is_nifti_name(path):
+        return [path]
+    if not is_dicom(path):
+        return []
+    if path.name.upper() == "DICOMDIR":
+        return list_dicomdir(path)
+    return [path]
+
+
+def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
+    """Raises InputError for a scan that is no usable volume."""
+    return read_dicom(files, choice) if kind == "dicom" else read_nifti(files)
+
+
+def _group_dicom(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
+    """Studies, and the number of files that are directories of others."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    directories = 0
+    for path in paths:
+        try:
+            header = read_header(path, _GROUPED_BY)
+        except InputError:
+            groups[f"damaged {path}"].append(path)
+            continue
+        if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+            directories += 1
+        else:
+            groups[str(header.get("StudyInstanceUID", ""))].append(path)
+    named = {uid: _name_study(files, root) for uid, files in groups.items()}
+    taken = Counter(named.values())
+    studies = []
+    for uid, files in groups.items():
+        name = named[uid]
+        if taken[name] > 1:
+            name = f"{name}-{short_digest(uid)}"
+        studies.append(ScanFiles("dicom", name, Path(name), tuple(sorted(files))))
+    return sorted(studies, key=lambda study: study.name), directories
+
+
+def _name_study(files: Sequence[Path], root: Path) -> str:
+    """The folder that holds all files, relative to the root, which itself goes by its name."""
+    common = Path(os.path.commonpath([path.parent for path in files])).relative_to(root)
+    if common == Path():
+        return without_uids(root.resolve().name) or "study"
+    return "/".join(without_uids(part) for part in common.parts)
+
+
+def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
+    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for path in paths:
+        stem, role = split_name(path)
+        if role and not stem:
+            stem = path.parent.resolve().name
+        groups[path.parent, stem].append(path)
+    studies = []
+    for (parent, stem), files in sorted(groups.items()):
+        whole = [path for path in files if not split_name(path)[1]]
+        if whole and len(files) > 1:
+            a, b = sorted(path.name for path in (whole[0], next(f for f in files if f != whole[0])))
+            raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
+        folder = parent.relative_to(root)
+        one = ScanFiles("nifti", "", folder, tuple(sorted(files)))
+        name = folder if folder.name == stem else folder / stem
+        studies.append(replace(one, name=without_uids(name.as_posix())))
+    return studies
