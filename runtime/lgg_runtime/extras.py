@@ -15,8 +15,7 @@ def import_extra(module: str, extra: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{package} is not installed; pip install 'lgg-edge[{extra}]'"
+            f"{error.name} is not installed; pip install 'lgg-edge[{extra}]'"
         ) from error

@@ -8,17 +8,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lgg_runtime.errors import UsageError
+from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import Listing, Study
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS
+from lgg_runtime.writers.dicom_identity import load_highdicom
 from lgg_runtime.writers.images import SliceResult, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 
 def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice) -> None:
-    """Raises UsageError for outputs or a choice of series that the listed input cannot have."""
+    """Raises UsageError for outputs or a choice of series that the listed input cannot have.
+
+    MissingExtraError for an output whose package is not installed, before any work.
+    """
     kinds = {study.kind for study in listing.studies}
     for name in outputs:
         possible = SCAN_OUTPUTS[name][0] if name in SCAN_OUTPUTS else kinds
@@ -28,6 +33,10 @@ def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice
         raise UsageError("--output-type dicom-sr: refers to a SEG; add --output-type dicom-seg")
     if choice != SeriesChoice() and kinds != {"dicom"}:
         raise UsageError("--series-uid, --flair, --t1 and --t1c: for DICOM input alone")
+    if any(name.startswith("dicom-") for name in outputs):
+        load_highdicom()
+    if "nifti" in outputs:
+        import_extra("nibabel", "nifti")
 
 
 @dataclass(frozen=True)

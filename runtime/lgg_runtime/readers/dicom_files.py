@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,17 @@ def load_pydicom() -> Any:
     # quotes it. What matters of a file is checked here instead.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
-    logger = logging.getLogger("pydicom")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    keep_silent("pydicom")
     return pydicom
+
+
+def keep_silent(package: str) -> None:
+    """Ignore a package's warnings and log lines."""
+    warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
+    logger = logging.getLogger(package)
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:

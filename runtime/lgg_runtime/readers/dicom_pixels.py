@@ -68,7 +68,7 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
 
 def _require_codec(name: str, syntax: Any) -> None:
     """Raises InputError where nothing installed, or nothing known, decodes the syntax."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders import get_decoder
 
     try:
         decoder = get_decoder(syntax)

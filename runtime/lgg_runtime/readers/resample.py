@@ -26,12 +26,12 @@ class Lattice:
     def points(self, fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """World positions (N, 3) of fractions (N, 3) of the way from first to last voxel."""
         voxels = fractions * (np.array(self.shape) - 1)
-        return voxels @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return np.asarray(voxels @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def voxels(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Voxel coordinates (N, 3) of world positions (N, 3)."""
-        inverse: npt.NDArray[np.float64] = np.linalg.inv(self.affine)
-        return points @ inverse[:3, :3].T + inverse[:3, 3]
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3], np.float64)
 
 
 def is_same(one: Lattice, other: Lattice) -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom import DicomSource
-from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.readers.dicom_files import keep_silent, load_pydicom
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
 SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "sc": 9003}
@@ -28,11 +27,9 @@ _TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
 
 
 def load_highdicom() -> Any:
-    """highdicom, kept from logging: its lines may quote a header."""
+    """highdicom, kept silent: its lines may quote a header."""
     highdicom = import_extra("highdicom", "dicom")
-    logger = logging.getLogger("highdicom")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    keep_silent("highdicom")
     return highdicom
 
 

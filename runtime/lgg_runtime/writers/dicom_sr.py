@@ -12,6 +12,7 @@ from lgg_runtime.writers.dicom_identity import (
     equipment,
     finish,
     headers_to_copy,
+    load_highdicom,
     make_uid,
     source_of,
 )
@@ -24,6 +25,7 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
 
     Raises InputError as the SEG's writer does.
     """
+    load_highdicom()
     from highdicom.sr import Comprehensive3DSR
 
     seg, source = build_seg(result), source_of(result)

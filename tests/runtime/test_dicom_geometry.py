@@ -1,0 +1,88 @@
+"""Frames to a grid: order by position, spacing from positions, refusals by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.dicom_geometry import sort_frames, span_grid
+
+
+class Header:
+    Rows, Columns = 4, 6
+
+
+def frames_at(
+    positions: list[tuple[float, float, float]],
+    orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0),
+    spacing: tuple[float, float] = (0.5, 0.75),
+) -> list[Frame]:
+    return [Frame(Path("f"), Header(), 0, p, orientation, spacing) for p in positions]
+
+
+def along_z(*heights: float) -> list[Frame]:
+    return frames_at([(10.0, 20.0, z) for z in heights])
+
+
+def test_slices_are_sorted_by_their_position_on_the_normal() -> None:
+    frames = sort_frames(along_z(5, -5, 0, 10))
+    assert [frame.position[2] for frame in frames] == [-5, 0, 5, 10]
+
+
+def test_sagittal_slices_run_against_x_as_their_normal_does() -> None:
+    frames = frames_at([(x, 0.0, 0.0) for x in (-2, 2, 0)], (0, 1, 0, 0, 0, -1))
+    assert [frame.position[0] for frame in sort_frames(frames)] == [2, 0, -2]
+
+
+def test_a_step_along_rows_is_the_first_spacing_and_along_columns_the_second() -> None:
+    grid = span_grid(along_z(0, 3, 6))
+    assert grid.spacing_mm == (3.0, 0.5, 0.75)
+    assert grid.shape == (3, 4, 6)
+    corner = grid.affine @ np.array([2, 3, 5, 1])
+    np.testing.assert_allclose(corner[:3], [10 + 5 * 0.75, 20 + 3 * 0.5, 6])
+
+
+def test_the_spacing_of_oblique_slices_is_measured_on_their_normal() -> None:
+    c, s = np.cos(0.3), np.sin(0.3)
+    normal = np.array([0, -s, c])
+    positions = [tuple((k * 4.0 * normal).tolist()) for k in range(3)]
+    grid = span_grid(frames_at(positions, (1, 0, 0, 0, float(c), float(s))))
+    assert grid.spacing_mm[0] == pytest.approx(4)
+    np.testing.assert_allclose(grid.affine[:3, 0], 4 * normal)
+
+
+@pytest.mark.parametrize(
+    ("heights", "message"),
+    [
+        ([0], "one slice alone; a volume needs two positions at least"),
+        ([0, 5, 5, 10], "1 of 4 slices share a position with another; choose one echo, "
+         "repetition or reconstruction"),
+        ([0, 5, 15, 20], "a gap: between slices 2 and 3 of 4 lie 10.00 mm, elsewhere 5.00 mm; "
+         "1 missing"),
+        ([0, 5, 10, 25, 30], "a gap: between slices 3 and 4 of 5 lie 15.00 mm, elsewhere 5.00 mm; "
+         "2 missing"),
+        ([0, 5, 10, 16, 21], "irregular spacing: between slices 3 and 4 of 5 lie 6.00 mm, "
+         "elsewhere 5.00 mm"),
+    ],
+)  # fmt: skip
+def test_what_is_no_regular_stack_is_refused(heights: list[float], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        span_grid(along_z(*heights))
+    assert str(refused.value) == message
+
+
+def test_positions_rounded_to_hundredths_are_regular() -> None:
+    grid = span_grid(along_z(*(round(k * 4.7135, 2) for k in range(20))))
+    assert grid.spacing_mm[0] == pytest.approx(4.7135, abs=1e-3)
+
+
+def test_slices_beside_their_line_are_refused() -> None:
+    shifted = frames_at([(0.0, 0.0, 0.0), (1.0, 0.0, 5.0), (0.0, 0.0, 10.0)])
+    sheared = frames_at([(float(k), 0.0, 5.0 * k) for k in range(3)])
+    for frames in (shifted, sheared):
+        with pytest.raises(InputError, match=r"^slices are shifted against one another; resample"):
+            span_grid(frames)

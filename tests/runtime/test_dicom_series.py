@@ -1,0 +1,158 @@
+"""Which series is what, and which one is chosen; every rule as a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_choice import choose
+from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.dicom_series import SeriesChoice, Stack, recognise, stack_frames
+
+pydicom = pytest.importorskip("pydicom")
+AXIAL, SAGITTAL = (1.0, 0, 0, 0, 1.0, 0), (0, 1.0, 0, 0, 0, -1.0)
+
+FLAIR = {"EchoTime": 120, "InversionTime": 2500, "RepetitionTime": 9000}
+T1 = {"EchoTime": 12, "RepetitionTime": 500}
+
+
+def header_of(**attributes: Any) -> Any:
+    header = pydicom.Dataset()
+    header.Rows, header.Columns = 8, 8
+    for keyword, value in attributes.items():
+        setattr(header, keyword, value)
+    return header
+
+
+def frame_of(
+    height: float = 0.0, orientation: tuple[float, ...] = AXIAL, **attributes: Any
+) -> Frame:
+    normal = (0.0, 0.0, height) if orientation == AXIAL else (-height, 0.0, 0.0)
+    return Frame(Path("f"), header_of(**attributes), 0, normal, orientation, (1.0, 1.0))
+
+
+def stacks_of(*series: dict[str, Any]) -> list[Stack]:
+    """A stack of five slices for each; keys step and orientation are the geometry's."""
+    frames = []
+    for number, given in enumerate(series, start=1):
+        attributes = {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.3.4.5.{number}",
+                      "FrameOfReferenceUID": "1.2.3.4.9"} | given  # fmt: skip
+        step = attributes.pop("step", 5.0)
+        orientation = attributes.pop("orientation", AXIAL)
+        frames += [frame_of(k * step, orientation, **attributes) for k in range(5)]
+    return stack_frames(frames)[0]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "role"),
+    [
+        (FLAIR, "flair"),
+        ({"EchoTime": 380, "InversionTime": 1800, "RepetitionTime": 5000}, "flair"),
+        (T1, "t1"),
+        ({**T1, "ContrastBolusAgent": "Gadovist"}, "t1c"),
+        ({**T1, "ContrastBolusAgent": "NONE"}, "t1"),
+        ({**T1, "SeriesDescription": "ax T1 post gad"}, "t1c"),
+        ({**T1, "SeriesDescription": "ax T1 pre contrast"}, "t1"),
+        ({**T1, "SeriesDescription": "t1 without contrast"}, "t1"),
+        ({"EchoTime": 3, "InversionTime": 900, "RepetitionTime": 2300}, "t1"),
+        ({"EchoTime": 9, "InversionTime": 860, "RepetitionTime": 2000,
+          "SeriesDescription": "AX T1 FLAIR"}, "t1"),
+        ({"EchoTime": 100, "RepetitionTime": 4000, "ScanningSequence": "SE"}, None),
+        ({"EchoTime": 100, "RepetitionTime": 9000, "ScanningSequence": ["SE", "IR"],
+          "SeriesDescription": "AX FLAIR"}, "flair"),
+        ({"EchoTime": 50, "InversionTime": 150, "RepetitionTime": 4000}, None),
+        ({"EchoTime": 90, "RepetitionTime": 5000, "ScanningSequence": "EP",
+          "SeriesDescription": "flair-like"}, None),
+        ({"EchoTime": 4, "RepetitionTime": 25, "SeriesDescription": "TOF 3D"}, None),
+        ({"EchoTime": 20, "RepetitionTime": 28, "SeriesDescription": "SWI"}, None),
+        ({"SeriesDescription": "AX T2 FLAIR"}, "flair"),
+        ({"SeriesDescription": "dark fluid space"}, "flair"),
+        ({"SeriesDescription": "MPRAGE +C"}, "t1c"),
+        ({"SeriesDescription": "localizer flair"}, None),
+        ({"SeriesDescription": "T2 TSE"}, None),
+        ({}, None),
+        ({**FLAIR, "SeriesDescription": "T1 axial"}, "flair"),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_recognised_by_its_times_before_its_name(
+    attributes: dict[str, Any], role: str | None
+) -> None:
+    assert recognise(frame_of(**attributes)) == role
+
+
+def test_localizers_and_derived_pictures_are_dropped() -> None:
+    odd = frame_of(0, SAGITTAL, SeriesInstanceUID="1.2.3.4.5.1", **FLAIR)
+    scout = frame_of(0, AXIAL, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T1)
+    adc = frame_of(0, AXIAL, ImageType=["DERIVED", "PRIMARY", "ADC"], SeriesInstanceUID="1.2.3.4.6")
+    series = [frame_of(k * 5.0, AXIAL, SeriesInstanceUID="1.2.3.4.5.1", **FLAIR) for k in range(5)]
+    stacks, dropped = stack_frames([odd, scout, *series, adc])
+    assert [(len(stack.frames), stack.role) for stack in stacks] == [(5, "flair")]
+    assert dropped == 3
+
+
+def test_the_three_sequences_are_chosen() -> None:
+    chosen = choose(stacks_of(T1, FLAIR, {**T1, "ContrastBolusAgent": "x"}), SeriesChoice())
+    assert chosen.flair.number == "2"
+    assert {role: stack.number for role, stack in chosen.others.items()} == {"t1": "1", "t1c": "3"}
+    assert chosen.notes == ()
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        ({**FLAIR, "orientation": SAGITTAL}, FLAIR),
+        ({**FLAIR, "ImageType": ["DERIVED", "SECONDARY", "MPR"]}, FLAIR),
+    ],
+)
+def test_an_original_and_axial_flair_goes_before_another(
+    series: tuple[dict[str, Any], ...],
+) -> None:
+    assert choose(stacks_of(*series), SeriesChoice()).flair.number == "2"
+
+
+def test_the_t1_in_flairs_plane_and_then_the_finer_one_is_taken() -> None:
+    stacks = stacks_of(FLAIR, {**T1, "orientation": SAGITTAL}, T1, {**T1, "step": 1.0})
+    assert choose(stacks, SeriesChoice()).others["t1"].number == "4"
+
+
+def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
+    stacks = stacks_of(FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"})
+    chosen = choose(stacks, SeriesChoice())
+    assert chosen.others == {}
+    assert chosen.notes == (
+        "pre-contrast T1 is in another frame of reference; FLAIR in its place",
+        "no post-contrast T1; FLAIR in its place",
+    )
+
+
+@pytest.mark.parametrize(
+    ("series", "choice", "message"),
+    [
+        ((T1,), {}, "no FLAIR among series 1 (pre-contrast T1, axial, 5 x 8 x 8); choose it with "
+         "--flair NUMBER"),
+        ((FLAIR, FLAIR), {}, "2 series may be FLAIR: series 1 (FLAIR, axial, 5 x 8 x 8), "
+         "series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair NUMBER"),
+        ((FLAIR, T1, T1), {}, "2 series may be pre-contrast T1: series 2 (pre-contrast T1, axial, "
+         "5 x 8 x 8), series 3 (pre-contrast T1, axial, 5 x 8 x 8); choose one with --t1 NUMBER"),
+        ((FLAIR,), {"flair": "7"}, "--flair: no such series; there are series 1 (FLAIR, axial, "
+         "5 x 8 x 8)"),
+        ((FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"}), {"t1": "2"}, "--t1: series 2 "
+         "(pre-contrast T1, axial, 5 x 8 x 8) is not in FLAIR's frame of reference"),
+        ((), {}, "no FLAIR among no usable series; choose it with --flair NUMBER"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_chosen_is_refused_with_the_candidates(
+    series: tuple[dict[str, Any], ...], choice: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        choose(stacks_of(*series), SeriesChoice(**choice))
+    assert str(refused.value) == message
+
+
+def test_a_choice_by_hand_is_a_number_or_a_uid() -> None:
+    stacks = stacks_of(FLAIR, FLAIR, T1, T1)
+    chosen = choose(stacks, SeriesChoice(flair="2", t1="1.2.3.4.5.4"))
+    assert (chosen.flair.number, chosen.others["t1"].number) == ("2", "4")

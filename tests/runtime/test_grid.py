@@ -1,0 +1,167 @@
+"""From a volume's voxels to the model's axial slices and back, on arrays checkable by hand."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lgg_runtime.grid import TRAINED_PIXEL_MM, ModelGrid, plane_of
+from lgg_runtime.volume import Volume
+
+AXES = list(permutations(range(3)))
+SIGNS = list(product((1, -1), repeat=3))
+# Columns: where one step of slice, row and column leads, in mm leftwards, backwards, upwards.
+AXIAL = np.array([[0, 0, 0.9], [0, 0.9, 0], [5.0, 0, 0]])
+
+
+def place(directions: np.ndarray) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = directions
+    return affine
+
+
+def volume_of(values: np.ndarray, directions: np.ndarray | None) -> Volume:
+    pixels = np.repeat(values[..., None], 3, axis=-1)
+    if directions is None:
+        return Volume(pixels)
+    s, r, c = np.linalg.norm(directions, axis=0).tolist()
+    return Volume(pixels, (), (s, r, c), place(directions))
+
+
+def numbered(shape: tuple[int, int, int]) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def test_a_volume_without_a_place_is_taken_as_it_is() -> None:
+    volume = volume_of(numbered((2, 3, 4)), None)
+    grid = ModelGrid.of(volume)
+    assert grid.is_identity
+    np.testing.assert_array_equal(grid.to_model(volume.pixels), volume.pixels)
+
+
+def test_axial_slices_near_the_trained_scale_are_taken_as_they_are() -> None:
+    for pixel in (0.82, 0.9, TRAINED_PIXEL_MM, 1.05):
+        directions = AXIAL * np.array([1, pixel / 0.9, pixel / 0.9])
+        assert ModelGrid.of(volume_of(numbered((2, 3, 4)), directions)).is_identity
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("signs", SIGNS)
+def test_every_way_to_store_a_volume_shows_the_model_the_same(
+    axes: tuple[int, int, int], signs: tuple[int, int, int]
+) -> None:
+    expected = numbered((2, 3, 4))
+    directions = np.diag([0.9, 0.9, 0.9])[:, ::-1]
+    against = tuple(axis for axis in range(3) if signs[axis] < 0)
+    stored = np.flip(expected.transpose(axes), against)
+    volume = volume_of(stored, directions[:, list(axes)] * np.array(signs))
+    grid = ModelGrid.of(volume)
+    model = grid.to_model(volume.pixels)
+    np.testing.assert_array_equal(model[..., 0], expected)
+    np.testing.assert_array_equal(grid.to_volume(model[..., 0]), stored)
+
+
+def test_a_sagittal_volume_is_shown_nose_up_and_from_below() -> None:
+    # Sagittal: slices run rightwards, rows downwards, columns backwards.
+    directions = np.array([[-0.9, 0, 0], [0, 0, 0.9], [0, -0.9, 0]])
+    values = np.zeros((2, 3, 4), np.float32)
+    values[0, 0, 0] = 1  # leftmost, topmost, foremost
+    grid = ModelGrid.of(volume_of(values, directions))
+    model = grid.to_model(np.repeat(values[..., None], 3, -1))[..., 0]
+    assert model.shape == (3, 4, 2)
+    assert np.argwhere(model).tolist() == [[2, 0, 1]]  # top slice, first row, last column
+
+
+def test_half_the_pixel_size_is_brought_to_the_trained_one() -> None:
+    half = TRAINED_PIXEL_MM / 2
+    directions = AXIAL * np.array([1, half / 0.9, half / 0.9])
+    values = np.kron(np.array([[[0, 8], [16, 24]]]), np.ones((1, 2, 2))).astype(np.float32)
+    grid = ModelGrid.of(volume_of(values, directions))
+    model = grid.to_model(np.repeat(values[..., None], 3, -1))
+    np.testing.assert_array_equal(model[..., 1], [[[0, 8], [16, 24]]])
+
+
+def test_pixels_of_unequal_sides_become_square() -> None:
+    directions = AXIAL * np.array([1, 1, 2 * TRAINED_PIXEL_MM / 0.9])
+    grid = ModelGrid.of(volume_of(numbered((2, 6, 5)), directions))
+    assert grid.size == (6, 10)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int32, np.float32, np.float64])
+def test_every_real_type_can_be_resampled(kind: type) -> None:
+    directions = AXIAL * np.array([1, 2, 2])
+    values = np.full((2, 6, 5), 7, kind)
+    grid = ModelGrid.of(volume_of(values, directions))
+    model = grid.to_model(np.repeat(values[..., None], 3, -1))
+    assert model.shape == (2, 12, 10, 3)
+    assert (model == 7).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    spacing=st.tuples(*[st.floats(0.5, 3.0)] * 3),
+    axes=st.sampled_from(AXES),
+    signs=st.sampled_from(SIGNS),
+    middle=st.tuples(*[st.floats(0.35, 0.65)] * 3),
+)
+def test_a_lesion_comes_back_to_where_it_was(
+    spacing: tuple[float, ...],
+    axes: tuple[int, int, int],
+    signs: tuple[int, int, int],
+    middle: tuple[float, ...],
+) -> None:
+    shape = np.ceil(60 / np.array(spacing)).astype(int)
+    place_mm = [np.arange(n) * mm for n, mm in zip(shape, spacing, strict=True)]
+    z, y, x = np.meshgrid(*place_mm, indexing="ij")
+    centre = np.array(middle) * 60
+    apart = np.sqrt((z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2)
+    ball = 1 / (1 + np.exp((apart - 14) / 1.5))
+    directions = np.diag(spacing)[:, list(axes)] * np.array(signs)
+    stored = np.ascontiguousarray(
+        np.flip(ball.transpose(axes), [a for a in range(3) if signs[a] < 0])
+    ).astype(np.float32)
+    volume = volume_of(stored, directions)
+    grid = ModelGrid.of(volume)
+    probability = grid.to_model(volume.pixels)[..., 0]
+    mask, back = grid.bring_back(probability >= 0.5, probability, 0.5)
+    assert back.shape == mask.shape == stored.shape
+    truth = stored >= 0.5
+    distance = np.argwhere(mask).mean(0) - np.argwhere(truth).mean(0)
+    assert np.abs(distance).max() < 0.25
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+
+
+def test_an_empty_mask_comes_back_empty() -> None:
+    grid = ModelGrid.of(volume_of(numbered((2, 6, 5)), AXIAL * 2))
+    nothing = np.zeros((2, *grid.size), np.float32)
+    mask, _ = grid.bring_back(nothing > 0, nothing, 0.5)
+    assert mask.shape == (2, 6, 5)
+    assert not mask.any()
+
+
+def test_what_the_clean_up_dropped_does_not_come_back() -> None:
+    grid = ModelGrid.of(volume_of(numbered((1, 8, 16)), AXIAL * np.array([1, 2, 2])))
+    probability = np.zeros((1, *grid.size), np.float32)
+    probability[0, 4:8, 4:8] = probability[0, 4:8, 20:24] = 1
+    kept = probability > 0.5
+    kept[..., 16:] = False
+    mask, back = grid.bring_back(kept, probability, 0.5)
+    assert mask[..., :8].any() and not mask[..., 8:].any()
+    assert back[..., 8:].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("directions", "plane"),
+    [
+        (AXIAL, "axial"),
+        (AXIAL[:, [1, 0, 2]], "coronal"),
+        (AXIAL[:, [2, 0, 1]], "sagittal"),
+        (np.array([[0, 0, 1], [0.5, 0.9, 0], [0.9, -0.5, 0]]), "oblique axial"),
+    ],
+)
+def test_a_plane_is_named(directions: np.ndarray, plane: str) -> None:
+    assert plane_of(place(directions)) == plane
