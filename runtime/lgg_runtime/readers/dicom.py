@@ -70,6 +70,7 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> tuple[list[Fram
     others, copies = 0, 0
     for path in files:
         header = read_header(path)
+        _refuse_cut(path, header)
         series = str(header.get("SeriesInstanceUID", ""))
         if choice.series_uids and series not in choice.series_uids:
             continue
@@ -91,6 +92,16 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> tuple[list[Fram
         )
     told = ((others, "objects that are no MR images passed over"), (copies, "identical copies"))
     return frames, [f"{count} {what}" for count, what in told if count]
+
+
+def _refuse_cut(path: Path, header: Any) -> None:
+    """A file that ends between two attributes is no error to a parser."""
+    claimed = header.file_meta.get("MediaStorageSOPClassUID")
+    needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
+    if claimed is None or (
+        claimed in SOP_CLASSES and any(header.get(keyword) is None for keyword in needed)
+    ):
+        raise InputError(f"{without_uids(path.name)}: its DICOM header is cut short or damaged")
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.redact import without_uids
@@ -68,10 +69,8 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
 
 def _require_codec(name: str, syntax: Any) -> None:
     """Raises InputError where nothing installed, or nothing known, decodes the syntax."""
-    from pydicom.pixels.decoders import get_decoder
-
     try:
-        decoder = get_decoder(syntax)
+        decoder = import_extra("pydicom.pixels", "dicom").get_decoder(syntax)
     except NotImplementedError as error:
         raise InputError(f"{name}: transfer syntax {syntax.name} cannot be decoded") from error
     if not decoder.is_available:

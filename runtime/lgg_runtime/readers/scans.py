@@ -16,7 +16,7 @@ from lgg_runtime.readers.nifti import is_nifti_name, read_nifti, split_name
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
 
-_GROUPED_BY = ("StudyInstanceUID", "SOPClassUID")
+_GROUPED_BY = ("StudyInstanceUID",)
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class ScanFiles:
 def find_scans(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
     """The scans among files, and the number of the files that belong to none.
 
-    DICOM files are one study by their StudyInstanceUID wherever they lie; one whose header is
-    damaged stands alone, to be reported when it is read. Raises OutputConflictError where two
+    DICOM files are one study by their StudyInstanceUID wherever they lie. A damaged file belongs
+    to the one study of its folder, which is then refused when it is read rather than taken
+    without a slice; else it stands alone. Raises OutputConflictError where two
     NIfTI files would share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
@@ -65,17 +66,25 @@ def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
 def _group_dicom(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
     """Studies, and the number of files that are directories of others."""
     groups: dict[str, list[Path]] = defaultdict(list)
+    damaged: list[Path] = []
     directories = 0
     for path in paths:
         try:
             header = read_header(path, _GROUPED_BY)
         except InputError:
-            groups[f"damaged {path}"].append(path)
+            damaged.append(path)
             continue
+        uid = header.get("StudyInstanceUID")
         if header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
             directories += 1
+        elif uid:
+            groups[str(uid)].append(path)
         else:
-            groups[str(header.get("StudyInstanceUID", ""))].append(path)
+            damaged.append(path)
+    whole = list(groups.items())
+    for path in damaged:
+        near = [uid for uid, files in whole if any(f.parent == path.parent for f in files)]
+        groups[near[0] if len(near) == 1 else f"damaged {path}"].append(path)
     named = {uid: _name_study(files, root) for uid, files in groups.items()}
     taken = Counter(named.values())
     studies = []

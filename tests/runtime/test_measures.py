@@ -1,0 +1,38 @@
+"""Diameters of masks drawn by hand."""
+
+import numpy as np
+import pytest
+
+from lgg_runtime.measures import axes_mm
+
+
+def test_nothing_measures_nothing() -> None:
+    assert axes_mm(np.zeros((2, 4, 4), bool), (5, 1, 1)) == (0, 0, 0)
+
+
+def test_a_single_pixel_has_its_own_width() -> None:
+    mask = np.zeros((3, 4, 4), bool)
+    mask[2, 1, 1] = True
+    assert axes_mm(mask, (5, 2, 2)) == (2, 2, 2)
+
+
+def test_a_bar_is_as_long_and_as_wide_as_it_was_drawn() -> None:
+    mask = np.zeros((2, 20, 20), bool)
+    mask[1, 4:6, 3:15] = True
+    long_axis, short_axis, index = axes_mm(mask, (5, 1, 1))
+    assert index == 1
+    assert long_axis == pytest.approx(np.hypot(11, 1) + 1)
+    assert short_axis == pytest.approx(2, abs=1)
+
+
+def test_lengths_follow_the_spacing_of_rows_and_columns() -> None:
+    mask = np.zeros((1, 9, 9), bool)
+    mask[0, 2:7, 4] = True
+    assert axes_mm(mask, (5, 3, 1))[0] == pytest.approx(4 * 3 + 2)
+    assert axes_mm(mask.transpose(0, 2, 1), (5, 3, 1))[0] == pytest.approx(4 * 1 + 2)
+
+
+def test_the_slice_of_the_longest_diameter_is_taken() -> None:
+    mask = np.zeros((3, 9, 9), bool)
+    mask[0, 4, 2:5] = mask[1, 4, 1:8] = mask[2, 4, 3:5] = True
+    assert axes_mm(mask, (5, 1, 1)) == (7, 1, 1)

@@ -1,0 +1,175 @@
+"""Phantoms through reader and writers, compared with the truth in world coordinates.
+
+The readers of the results are other people's: highdicom, dcmqi, nibabel, dicom3tools.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lgg_runtime.volume import Segmentation, Volume
+from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom_files import write_dicom
+from lgg_train.phantom_scan import Scan, ScanSettings, make_scan
+
+pytest.importorskip("highdicom")
+pytest.importorskip("SimpleITK")
+
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.writers import SCAN_OUTPUTS
+from lgg_runtime.writers.scan import Algorithm, ScanResult
+
+SMALL = PhantomSettings(patients=1, slices=8, size=48, seed=5)
+WAYS = {
+    "axial": ScanSettings(),
+    "reversed": ScanSettings(reversed=True),
+    "mirrored": ScanSettings("mirrored"),
+    "coronal": ScanSettings("coronal"),
+    "sagittal": ScanSettings("sagittal", reversed=True),
+    "oblique": ScanSettings("oblique"),
+    "anisotropic": ScanSettings("sagittal", anisotropic=True),
+    "anisotropic oblique": ScanSettings("oblique", anisotropic=True, reversed=True),
+    "empty": ScanSettings("oblique"),
+}
+
+
+class Scanned:
+    """A phantom, the volume read from its DICOM files, and the truth written by every writer."""
+
+    def __init__(self, way: str, folder: Path):
+        scan = make_scan(0, SMALL, WAYS[way])
+        self.scan = replace(scan, mask=scan.mask & (way != "empty"))
+        write_dicom(folder / "study", self.scan, 0, WAYS[way])
+        self.sources = sorted((folder / "study").iterdir())
+        self.volume = read_dicom(self.sources)
+        self.files = write_all(self.volume, self.scan)
+        self.folder = folder / "results"
+        self.folder.mkdir()
+        for name, data in self.files.items():
+            (self.folder / name).write_bytes(data)
+
+
+def write_all(volume: Volume, scan: Scan) -> dict[str, bytes]:
+    probability = scan.mask.astype(np.float32)
+    found = Segmentation(scan.mask, probability, 0.5, volume.spacing_mm)
+    result = ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    files = [SCAN_OUTPUTS[name][1](result) for name in SCAN_OUTPUTS]
+    return {name: data for part in files for name, data in part.items()}
+
+
+@pytest.fixture(scope="module", params=list(WAYS))
+def scanned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scanned:
+    return Scanned(request.param, tmp_path_factory.mktemp("scan"))
+
+
+def centroid(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    return affine[:3, :3] @ np.argwhere(mask).mean(0) + affine[:3, 3]
+
+
+def assert_same_place(mask: np.ndarray, affine: np.ndarray, scan: Scan) -> None:
+    """The same number of voxels, their middle within a tenth of the smallest voxel side."""
+    assert np.count_nonzero(mask) == np.count_nonzero(scan.mask)
+    if scan.mask.any():
+        apart = centroid(mask, affine) - np.array(scan.truth()["centroid_lps_mm"])
+        assert np.linalg.norm(apart) < 0.1 * min(scan.spacing_mm)
+
+
+def test_the_volume_lies_where_the_phantom_was_scanned(scanned: Scanned) -> None:
+    volume, scan = scanned.volume, scanned.scan
+    assert volume.affine is not None
+    np.testing.assert_allclose(volume.affine, scan.affine, atol=1e-6)
+    assert volume.spacing_mm == pytest.approx(scan.spacing_mm)
+    np.testing.assert_array_equal(volume.pixels[..., 1], scan.pixels[..., 1])
+    np.testing.assert_array_equal(volume.pixels[..., [0, 2]], scan.pixels[..., [0, 2]] * 8.0)
+
+
+def test_highdicom_reads_the_seg_where_the_truth_is(scanned: Scanned) -> None:
+    import highdicom
+
+    seg = highdicom.seg.segread(io.BytesIO(scanned.files["seg.dcm"]))
+    read = seg.get_volume(combine_segments=True)
+    assert_same_place(read.array, read.affine, scanned.scan)
+    number = seg.SegmentSequence[0].SegmentNumber
+    sources = [uid for *_, uid in seg.get_source_image_uids()]
+    frames = seg.get_pixels_by_source_instance(
+        sources, segment_numbers=[number], assert_missing_frames_are_empty=True
+    )
+    order = [frame.header.SOPInstanceUID for frame in scanned.volume.source.frames]
+    for uid, plane in zip(sources, frames[..., 0], strict=True):
+        np.testing.assert_array_equal(plane > 0, scanned.scan.mask[order.index(uid)])
+
+
+def test_dcmqi_converts_the_seg_to_where_the_truth_is(scanned: Scanned, tmp_path: Path) -> None:
+    import SimpleITK
+
+    pytest.importorskip("dcmqi", reason="dcmqi is not installed")
+    tool = Path(sys.executable).with_name("segimage2itkimage")
+    subprocess.run(
+        [tool, "--inputDICOM", scanned.folder / "seg.dcm", "--outputDirectory", tmp_path,
+         "-t", "nrrd", "-p", "x"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    image = SimpleITK.ReadImage(str(tmp_path / "x-1.nrrd"))
+    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
+    assert_same_place(SimpleITK.GetArrayFromImage(image), affine, scanned.scan)
+
+
+def test_nifti_and_seg_agree_voxel_for_voxel(scanned: Scanned) -> None:
+    import highdicom
+    import nibabel
+
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(scanned.files["mask.nii.gz"]))
+    mask = np.asarray(image.dataobj).transpose(2, 1, 0)
+    affine = np.diag([-1, -1, 1, 1]) @ image.affine[:, [2, 1, 0, 3]]
+    assert_same_place(mask, affine, scanned.scan)
+    seg = highdicom.seg.segread(io.BytesIO(scanned.files["seg.dcm"]))
+    read = seg.get_volume(combine_segments=True)
+    voxels = np.argwhere(read.array)
+    world = voxels @ read.affine[:3, :3].T + read.affine[:3, 3]
+    inverse = np.linalg.inv(affine)
+    there = world @ inverse[:3, :3].T + inverse[:3, 3]
+    np.testing.assert_allclose(there, np.rint(there), atol=1e-3)
+    assert {tuple(v) for v in np.rint(there).astype(int).tolist()} == {
+        tuple(v) for v in np.argwhere(mask).tolist()
+    }
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+def test_dicom3tools_find_no_error_in_any_object(scanned: Scanned) -> None:
+    written = sorted(scanned.folder.glob("*.dcm"))
+    assert len(written) == len(scanned.volume) + 2
+    for path in [*written, *scanned.sources[::7]]:
+        checked = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+        assert "Error" not in checked.stdout + checked.stderr
+    together = subprocess.run(
+        ["dcentvfy", *written, *scanned.sources], capture_output=True, text=True, check=False
+    )
+    assert "Error" not in together.stdout + together.stderr
+
+
+def test_a_second_attempt_gives_the_same_bytes(scanned: Scanned) -> None:
+    assert write_all(read_dicom(scanned.sources), scanned.scan) == scanned.files
+
+
+def test_another_mask_gives_other_objects(scanned: Scanned) -> None:
+    import pydicom
+
+    other = replace(scanned.scan, mask=~scanned.scan.mask)
+    for name in ("seg.dcm", "sr.dcm", "sc_001.dcm"):
+        one, two = (
+            pydicom.dcmread(io.BytesIO(files[name]))
+            for files in (scanned.files, write_all(scanned.volume, other))
+        )
+        assert one.SOPInstanceUID != two.SOPInstanceUID
+        assert one.StudyInstanceUID == two.StudyInstanceUID
