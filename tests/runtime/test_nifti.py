@@ -1,0 +1,206 @@
+"""NIfTI to volumes: axes, sequences, and refusals in their exact words."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import InputError
+
+pytest.importorskip("nibabel")
+pytest.importorskip("SimpleITK")
+
+import nibabel
+
+from lgg_runtime.readers.nifti import read_nifti, split_name
+
+RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
+SHAPE = (6, 5, 4)  # columns, rows, slices
+
+
+def write(path: Path, values: np.ndarray, affine: np.ndarray = RAS, **header: Any) -> Path:
+    image = nibabel.Nifti1Image(values, affine)
+    for name, value in header.items():
+        image.header[name] = value
+    nibabel.save(image, path)
+    return path
+
+
+def ramp(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+
+
+def reason(*paths: Path) -> str:
+    with pytest.raises(InputError) as refused:
+        read_nifti(paths)
+    return str(refused.value)
+
+
+def test_axes_are_column_row_slice_and_the_world_is_turned_to_lps(tmp_path: Path) -> None:
+    volume = read_nifti([write(tmp_path / "a.nii", ramp())])
+    assert volume.pixels.shape == (4, 5, 6, 3)
+    np.testing.assert_array_equal(volume.pixels[..., 1], ramp().transpose(2, 1, 0))
+    assert volume.spacing_mm == pytest.approx((5, 0.9, 0.9))
+    assert volume.affine is not None
+    # Voxel column 1, row 2, slice 3 lies at RAS (20 - 0.9, 30 - 1.8, -40 + 15).
+    np.testing.assert_allclose(volume.affine @ [3, 2, 1, 1], [-19.1, -28.2, -25, 1])
+    assert volume.notes == ("one channel, taken as FLAIR",)
+
+
+def test_three_channels_are_the_three_sequences(tmp_path: Path) -> None:
+    values = np.stack([ramp() + k for k in range(3)], axis=-1)
+    volume = read_nifti([write(tmp_path / "a.nii.gz", values)])
+    np.testing.assert_array_equal(volume.pixels, values.transpose(2, 1, 0, 3))
+    assert volume.notes == ()
+
+
+def test_scaled_values_are_the_real_ones(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii", ramp())
+    data = bytearray(path.read_bytes())
+    data[112:120] = np.array([0.5, 3], "<f4").tobytes()
+    path.write_bytes(data)
+    expected = ramp().transpose(2, 1, 0) * 0.5 + 3
+    np.testing.assert_allclose(read_nifti([path]).pixels[..., 1], expected)
+
+
+def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii", ramp())
+    data = bytearray(path.read_bytes())
+    data[112:120] = np.array([0, 3], "<f4").tobytes()
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_nifti([path]).pixels[..., 1], ramp().transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("p1_flair.nii.gz", ("p1", "flair")),
+        ("p1-T1CE.nii", ("p1", "t1c")),
+        ("BraTS-1-t2f.nii.gz", ("BraTS-1", "flair")),
+        ("BraTS-1-t1n.nii.gz", ("BraTS-1", "t1")),
+        ("flair.nii", ("", "flair")),
+        ("p1.nii.gz", ("p1", "")),
+    ],
+)
+def test_a_name_tells_its_sequence(name: str, parts: tuple[str, str]) -> None:
+    assert split_name(Path(name)) == parts
+
+
+def test_one_file_a_sequence_on_one_grid(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"p_{role}.nii", ramp() + k) for k, role in
+             enumerate(("t1", "flair", "t1c"))]  # fmt: skip
+    volume = read_nifti(files)
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            volume.pixels[..., channel], ramp().transpose(2, 1, 0) + channel
+        )
+
+
+def test_another_grid_is_resampled_and_a_missing_sequence_replaced(tmp_path: Path) -> None:
+    moved = RAS.copy()
+    moved[0, 3] += 0.45
+    files = [write(tmp_path / "p_flair.nii", ramp()), write(tmp_path / "p_t1.nii", ramp(), moved)]
+    volume = read_nifti(files)
+    assert volume.notes == (
+        "pre-contrast sequence resampled onto FLAIR's grid",
+        "no post-contrast sequence; FLAIR in its place",
+    )
+    # Half a column further: the mean of two neighbours, 20 apart along the first axis.
+    np.testing.assert_allclose(
+        volume.pixels[:, :, :-1, 0], ramp().transpose(2, 1, 0)[:, :, :-1] + 10, rtol=1e-5
+    )
+
+
+def sheared() -> np.ndarray:
+    affine = RAS.copy()
+    affine[0, 1] = 0.3
+    return affine
+
+
+def sized(path: Path, *shape: int) -> Path:
+    """A header that claims a size, over few bytes."""
+    write(path, ramp())
+    data = bytearray(path.read_bytes())
+    data[40 : 40 + 2 * (len(shape) + 1)] = np.array([len(shape), *shape], "<i2").tobytes()
+    path.write_bytes(data)
+    return path
+
+
+def unplaced(path: Path) -> Path:
+    image = nibabel.Nifti1Image(ramp(), None)
+    image.header.set_sform(None, 0)
+    image.header.set_qform(None, 0)
+    nibabel.save(image, path)
+    return path
+
+
+def disagreeing(path: Path) -> Path:
+    image = nibabel.Nifti1Image(ramp(), RAS)
+    moved = RAS.copy()
+    moved[2, 3] += 10
+    image.set_sform(RAS, 1)
+    image.set_qform(moved, 1)
+    nibabel.save(image, path)
+    return path
+
+
+def cut(path: Path) -> Path:
+    whole = write(path, np.random.default_rng(0).integers(0, 999, (40, 40, 9)).astype(np.int16))
+    whole.write_bytes(whole.read_bytes()[:-500])
+    return whole
+
+
+def plain_named_gz(path: Path) -> Path:
+    path.write_bytes(write(path.with_name("x.nii"), ramp()).read_bytes())
+    return path
+
+
+def raw(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("a.nii.gz", cut, "cut short or damaged; copy the file again"),
+        ("a.nii", cut, "cut short or damaged; copy the file again"),
+        ("a.nii.gz", plain_named_gz, "named .gz but not compressed; rename it to .nii"),
+        ("a.nii", lambda p: raw(p, b""), "no NIfTI file, or its header is damaged"),
+        ("a.nii", lambda p: raw(p, b"x" * 400), "no NIfTI file, or its header is damaged"),
+        ("a.nii.gz", lambda p: raw(p, gzip.compress(b"x" * 400)), "no NIfTI file, or its header "
+         "is damaged"),
+        ("a.nii", lambda p: write(p, ramp((6, 5, 4, 7))), "expected three axes, or a fourth of 3 "
+         "channels, found (6, 5, 4, 7)"),
+        ("a.nii", lambda p: write(p, ramp((6, 5))), "expected three axes, or a fourth of 3 "
+         "channels, found (6, 5)"),
+        ("a.nii", lambda p: write(p, np.full(SHAPE, np.nan, np.float32)), "holds NaN or infinite "
+         "values"),
+        ("a.nii", lambda p: write(p, np.ones(SHAPE, np.complex64)), "expected real numbers, found "
+         "complex64"),
+        ("a.nii", lambda p: sized(p, 32000, 32000, 1000), "claims (32000, 32000, 1000) voxels; at "
+         "most 134217728 are read"),
+        ("a.nii", lambda p: sized(p, 4000, 4000, 4000), "claims (4000, 4000, 4000) voxels; at most "
+         "134217728 are read"),
+        ("a.nii", unplaced, "neither qform nor sform is set, so its orientation is unknown"),
+        ("a.nii", disagreeing, "qform and sform disagree; set them to one of the two"),
+        ("a.nii", lambda p: write(p, ramp(), sheared(), qform_code=0), "its affine is sheared; "
+         "resample it onto a rectangular grid"),
+        ("p_t1.nii", lambda p: write(p, ramp()), "no FLAIR beside it; expected a name ending in "
+         "_flair"),
+    ],
+)  # fmt: skip
+def test_what_is_no_usable_volume_is_refused(
+    tmp_path: Path, name: str, make: Any, message: str
+) -> None:
+    assert reason(make(tmp_path / name)) == f"{name}: {message}"
+
+
+def test_rgb_voxels_are_refused(tmp_path: Path) -> None:
+    rgb = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    path = write(tmp_path / "a.nii", rgb)
+    assert reason(path).startswith("a.nii: expected real numbers, found [('R'")
