@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from lgg_runtime.errors import printable
+
 # Five components at least (PS3.5, 9.1, with the shortest roots in use); an IP address has four.
 _UID = re.compile(r"\d+(?:\.\d+){4,}")
 
@@ -16,5 +18,4 @@ def short_digest(text: str) -> str:
 
 def without_uids(text: str) -> str:
     """The text with each UID replaced by its short digest, and escapes for what breaks a line."""
-    text = _UID.sub(lambda match: f"uid-{short_digest(match[0])}", text)
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return printable(_UID.sub(lambda match: f"uid-{short_digest(match[0])}", text))
