@@ -44,11 +44,11 @@ class Study:
         self.folder = folder
         shutil.copytree(phantom, folder)
         headers = [(pydicom.dcmread(path, stop_before_pixels=True), path) for path in self.files]
-        self._by_series: dict[int, list[Path]] = {}
+        self.by_series: dict[int, list[Path]] = {}
         for header, path in headers:
-            self._by_series.setdefault(int(header.SeriesNumber), []).append(path)
+            self.by_series.setdefault(int(header.SeriesNumber), []).append(path)
         self.flair = sorted(
-            self._by_series[FLAIR],
+            self.by_series[FLAIR],
             key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]),
         )
 
@@ -72,7 +72,7 @@ class Study:
 
     def drop(self, *series: int) -> None:
         for number in series:
-            for path in self._by_series[number]:
+            for path in self.by_series[number]:
                 path.unlink()
 
 
@@ -117,10 +117,10 @@ def test_flair_stands_in_for_sequences_that_are_not_there(study: Study) -> None:
 
 
 def test_a_t1_on_another_grid_is_resampled_and_one_elsewhere_replaced(study: Study) -> None:
-    for path in study._by_series[T1]:
+    for path in study.by_series[T1]:
         x, y, z = pydicom.dcmread(path).ImagePositionPatient
         study.change(path, ImagePositionPatient=[x + 3.6, y, z])
-    for path in study._by_series[T1C]:
+    for path in study.by_series[T1C]:
         x, y, z = pydicom.dcmread(path).ImagePositionPatient
         study.change(path, ImagePositionPatient=[x + 100, y, z])
     straight = make_scan(0, SMALL, ScanSettings()).pixels[..., 0] * 8.0
@@ -134,6 +134,21 @@ def test_a_t1_on_another_grid_is_resampled_and_one_elsewhere_replaced(study: Stu
     halfway = (straight[..., 1:] + straight[..., :-1]) / 2
     np.testing.assert_allclose(volume.pixels[..., 1:, 0], halfway, rtol=1e-4)
     np.testing.assert_array_equal(volume.pixels[..., 2], volume.pixels[..., 1])
+
+
+def test_a_t1_that_is_no_volume_is_replaced_and_one_chosen_by_hand_refused(study: Study) -> None:
+    heights = {pydicom.dcmread(p).ImagePositionPatient[2]: p for p in study.by_series[T1]}
+    heights[sorted(heights)[2]].unlink()
+    gap = "series 2: a gap: between slices "
+    notes = read_dicom(study.files).notes
+    assert any(note.startswith(gap) and note.endswith("; FLAIR in its place") for note in notes)
+    assert reason(study, SeriesChoice(t1="2")).startswith(gap)
+
+
+def test_an_image_without_a_place_in_a_series_that_is_not_used_does_no_harm(study: Study) -> None:
+    for path in study.by_series[1]:
+        study.change(path, ImagePositionPatient=None)
+    assert len(read_dicom(study.files)) == 6
 
 
 def test_a_gap_is_named(study: Study) -> None:
@@ -198,7 +213,8 @@ def test_a_series_is_chosen_by_its_number_or_its_uid(study: Study) -> None:
          "perpendicular directions"),
         ({"BitsStored": 17}, "17 bits stored of 16 allocated; refused"),
         ({"Rows": 5000}, "claims 5000 x 32 pixels; at most 4096 a side"),
-        ({"Rows": None}, "no usable Rows"),
+        ({"Rows": None}, "its DICOM header is cut short or damaged"),
+        ({"Columns": None}, "no usable Columns"),
         ({"SamplesPerPixel": 3}, "expected grey pixels, found 3 samples of another kind"),
         ({"RescaleSlope": 0}, "RescaleSlope 0 makes all values equal"),
         ({"PixelData": None}, "has no pixels"),

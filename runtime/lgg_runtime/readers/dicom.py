@@ -18,7 +18,13 @@ from lgg_runtime.readers.dicom_files import read_header
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_geometry import Grid
 from lgg_runtime.readers.dicom_pixels import read_pixels
-from lgg_runtime.readers.dicom_series import ROLE_NAMES, ROLES, SeriesChoice, stack_frames
+from lgg_runtime.readers.dicom_series import (
+    ROLE_NAMES,
+    ROLES,
+    SeriesChoice,
+    Stack,
+    stack_frames,
+)
 from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import Volume
@@ -47,25 +53,52 @@ def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Vol
     Raises InputError for a damaged file, or a study with no usable FLAIR.
     """
     choice = choice or SeriesChoice()
-    frames, notes = _read_frames(files, choice)
-    stacks, dropped = stack_frames(frames)
+    found = _read_frames(files, choice)
+    notes = list(found.notes)
+    stacks, dropped = stack_frames(found.frames)
     if dropped:
         notes.append(f"{dropped} localizer or derived frames dropped")
-    chosen = choose(stacks, choice)
+    chosen = _choose(stacks, choice, found.unusable)
     grid = chosen.flair.grid()
     flair = read_pixels(chosen.flair.frames)
     plane = plane_of(grid.affine)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
     if not plane.endswith("axial"):
         notes.append(f"FLAIR is {plane}, segmented in axial reformats; unvalidated")
-    pixels, more = _gather(flair, grid, chosen)
+    pixels, more = _gather(flair, grid, chosen, choice)
     names = tuple(f"slice_{number:03d}" for number in range(1, len(flair) + 1))
     source = DicomSource(chosen.flair.frames)
     return Volume(pixels, names, grid.spacing_mm, grid.affine, source, (*notes, *more))
 
 
-def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> tuple[list[Frame], list[str]]:
+@dataclass(frozen=True)
+class _Found:
+    """frames: those with a place; unusable: by series, why an image of it has none."""
+
+    frames: list[Frame]
+    unusable: dict[str, InputError]
+    notes: list[str]
+
+
+def _choose(
+    stacks: Sequence[Stack], choice: SeriesChoice, unusable: dict[str, InputError]
+) -> Chosen:
+    """An image without a place is an error in a series that is used, or where FLAIR is missing."""
+    try:
+        chosen = choose(stacks, choice)
+    except InputError as error:
+        if unusable:
+            raise next(iter(unusable.values())) from error
+        raise
+    for stack in (chosen.flair, *chosen.others.values()):
+        if stack.uid in unusable:
+            raise unusable[stack.uid]
+    return chosen
+
+
+def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
     frames: list[Frame] = []
+    unusable: dict[str, InputError] = {}
     seen: dict[str, str] = {}
     others, copies = 0, 0
     for path in files:
@@ -85,13 +118,16 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> tuple[list[Fram
             copies += 1
             continue
         seen[instance] = _digest(path)
-        frames += read_frames(path, header)
-    if not frames:
+        try:
+            frames += read_frames(path, header)
+        except InputError as error:
+            unusable.setdefault(series, error)
+    if not frames and not unusable:
         raise InputError(
             "no MR image in it" + (" of the series chosen" if choice.series_uids else "")
         )
     told = ((others, "objects that are no MR images passed over"), (copies, "identical copies"))
-    return frames, [f"{count} {what}" for count, what in told if count]
+    return _Found(frames, unusable, [f"{count} {what}" for count, what in told if count])
 
 
 def _refuse_cut(path: Path, header: Any) -> None:
@@ -109,7 +145,7 @@ def _digest(path: Path) -> str:
 
 
 def _gather(
-    flair: npt.NDArray[Any], grid: Grid, chosen: Chosen
+    flair: npt.NDArray[Any], grid: Grid, chosen: Chosen, choice: SeriesChoice
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """(S, H, W, 3) with FLAIR where a T1 is missing, and the notes on that."""
     notes = list(chosen.notes)
@@ -118,18 +154,34 @@ def _gather(
     for role in ROLES:
         channel = flair
         if role in chosen.others:
-            stack = chosen.others[role]
-            t1_grid = stack.grid()
-            source = Lattice(t1_grid.affine, t1_grid.shape)
-            share = coverage(source, target)
-            if share < LEAST_COVERAGE:
-                what = f"{stack.describe()} covers {share:.0%} of FLAIR"
-                notes.append(f"{what}; FLAIR in its place")
-            else:
-                channel = read_pixels(stack.frames)
-                notes.append(f"{ROLE_NAMES[role]} is {stack.describe()}")
-                if not is_same(source, target):
-                    channel = resample(channel, source, target, "dicom")
-                    notes[-1] += ", resampled onto FLAIR's grid"
+            try:
+                channel, note = _bring_onto(target, chosen.others[role])
+                notes.append(f"{ROLE_NAMES[role]} is {note}")
+            except _NoFitError as error:
+                if getattr(choice, role) is not None:
+                    raise
+                notes.append(f"{error}; FLAIR in its place")
         channels.append(channel)
     return np.stack(channels, axis=-1), tuple(notes)
+
+
+class _NoFitError(InputError):
+    """A series whose geometry does not allow its use beside FLAIR."""
+
+
+def _bring_onto(target: Lattice, stack: Stack) -> tuple[npt.NDArray[Any], str]:
+    """A T1 stack's pixels on FLAIR's voxels, and what to say about it."""
+    try:
+        grid = stack.grid()
+    except InputError as error:
+        raise _NoFitError(str(error)) from error
+    source = Lattice(grid.affine, grid.shape)
+    share = coverage(source, target)
+    if share < LEAST_COVERAGE:
+        raise _NoFitError(f"{stack.describe()} covers {share:.0%} of FLAIR")
+    pixels = read_pixels(stack.frames)
+    if is_same(source, target):
+        return pixels, stack.describe()
+    return resample(pixels, source, target, "dicom"), (
+        f"{stack.describe()}, resampled onto FLAIR's grid"
+    )
