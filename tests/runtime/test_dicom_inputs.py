@@ -132,7 +132,7 @@ def test_a_t1_on_another_grid_is_resampled_and_one_elsewhere_replaced(study: Stu
     )
     # Half a pixel of 7.2 mm along the columns: the mean of two neighbours.
     halfway = (straight[..., 1:] + straight[..., :-1]) / 2
-    np.testing.assert_allclose(volume.pixels[..., 1:, 0], halfway, rtol=1e-4)
+    np.testing.assert_allclose(volume.pixels[..., 1:, 0], halfway, atol=1e-3)
     np.testing.assert_array_equal(volume.pixels[..., 2], volume.pixels[..., 1])
 
 

@@ -132,7 +132,12 @@ def _load(path: Path) -> Any:
         raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
     try:
         return nibabel.Nifti1Image.from_filename(path)
-    except (*_DAMAGE, nibabel.filebasedimages.ImageFileError) as error:
+    except (
+        *_DAMAGE,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+    ) as error:
         raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
 
 

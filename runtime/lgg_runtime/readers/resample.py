@@ -46,7 +46,8 @@ def coverage(of: Lattice, over: Lattice) -> float:
     """Fraction of the second's extent that lies within the first's, by 9 x 9 x 9 probes."""
     points = over.points(np.array(list(product(_PROBES, repeat=3))))
     voxels = of.voxels(points)
-    inside = (voxels >= -0.5) & (voxels <= np.array(of.shape) - 0.5)
+    edge = 0.5 + SAME_GRID
+    inside = (voxels >= -edge) & (voxels <= np.array(of.shape) - 1 + edge)
     return float(inside.all(axis=1).mean())
 
 
