@@ -126,18 +126,16 @@ class _Run:
             writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
             files = writer.encode(study, scan, result)
         except (InputError, ModelError) as error:
-            record = InputRecord(study.name, FAILED, f"{study.name}: {error}")
-            self._journal.inputs.append(record)
+            reason = f"{study.name}: {error}"
+            self._journal.inputs.append(InputRecord(study.name, FAILED, reason))
             return
         finally:
             self._journal.seconds["run"] += time.perf_counter() - begun
-        for target, data in files.items():
-            make_folder(target.parent)
-            writes.submit(partial(write_atomically, target, data))
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
         record = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
-        self._journal.inputs.append(record)
+        writes.finish()  # one scan's files in memory, not as many as slices may wait
+        writes.submit(partial(_write_files, files), record)
         counts = [None] * len(scan)
         self._journal.rows += summarise_volume(study.name, scan.names, result, counts)
 
@@ -195,3 +193,9 @@ class _Writes:
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> None:
     for output, target in targets.items():
         write_atomically(target, OUTPUTS[output][1](shown))
+
+
+def _write_files(files: dict[Path, bytes]) -> None:
+    for target, data in files.items():
+        make_folder(target.parent)
+        write_atomically(target, data)
