@@ -53,7 +53,7 @@ class ScanWriter:
         algorithm = Algorithm(contract.name, version("lgg-edge"), self.segmenter.digest)
         result = ScanResult(volume, found, algorithm)
         base = self.output / study.folder / Path(study.name).name
-        files = {}
+        files: dict[Path, bytes] = {}
         for name in self.outputs:
             ends = SCAN_OUTPUTS[name][1](result) if name in SCAN_OUTPUTS else _draw(name, result)
             files |= {base.with_name(f"{base.name}_{end}"): data for end, data in ends.items()}

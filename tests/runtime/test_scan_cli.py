@@ -85,7 +85,7 @@ def test_every_output_of_a_dicom_study_is_written(
     assert run["patients"] == [
         {"name": "study_0001", "tumour": True, "volume_ml": pytest.approx(millilitres)}
     ]
-    rows = list(csv.DictReader((out / "summary.csv").open()))
+    rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
     assert float(rows[-1]["volume_ml"]) == pytest.approx(millilitres, rel=1e-5)
     report = pydicom.dcmread(out / "study_0001/study_0001_sr.dcm")
     assert f"{millilitres:.3f}".rstrip("0") in str(report)
@@ -137,9 +137,8 @@ def test_a_bad_study_is_reported_and_the_others_go_on(
         "study_0002: series 3: a gap: between slices 3 and 4 of 7 lie 42.30 mm, elsewhere "
         "21.15 mm; 1 missing\n"
     )
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "study_0001", "study_0003", "run.json", "summary.csv"
-    }  # fmt: skip
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert folders == {"study_0001", "study_0003"}
 
 
 def test_a_damaged_file_refuses_its_study(tmp_path: Path, model: Path, call_infer: Call) -> None:

@@ -72,7 +72,7 @@ def headers_to_copy(source: DicomSource) -> list[Any]:
     return copies
 
 
-def equipment(result: ScanResult) -> dict[str, str]:
+def equipment(result: ScanResult) -> dict[str, Any]:
     """The manufacturer's arguments that highdicom's constructors share."""
     return {
         "manufacturer": SOFTWARE,

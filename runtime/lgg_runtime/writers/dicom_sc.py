@@ -50,6 +50,7 @@ def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any
 
     frame = source_of(result).frames[index]
     made = equipment(result)
+    spacing: Any = frame.spacing  # highdicom's annotation says integers
     data = SCImage.from_ref_dataset(
         ref_dataset=template,
         pixel_array=np.ascontiguousarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)),
@@ -61,7 +62,7 @@ def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any
         sop_instance_uid=make_uid(result, f"sc {index}"),
         instance_number=index + 1,
         manufacturer=made["manufacturer"],
-        pixel_spacing=frame.spacing,
+        pixel_spacing=spacing,
         patient_orientation=("L", "P"),
     )
     # highdicom knows no directions of three letters, which an oblique slice has.
