@@ -117,9 +117,24 @@ def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_other_files_are_counted(tmp_path: Path) -> None:
-    root = tree(tmp_path, "a.png", "notes.txt", "x/scan.dcm", "x/y/volume.nii.gz", ".hidden", "png")
+    root = tree(tmp_path, "a.png", "notes.txt", "x/not.dcm", "x/a_mask.nii.gz", ".hidden", "png")
     (root / "folder.png").mkdir()
     assert list_studies(root).skipped == 5
+
+
+def test_nifti_files_are_studies_of_their_own(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a.png", "p/p.nii.gz", "x/q_flair.nii", "x/q_t1.nii")
+    scans = [study for study in list_studies(root).studies if study.kind == "nifti"]
+    assert [(study.name, study.folder) for study in scans] == [
+        ("p", Path("p")),
+        ("x/q", Path("x")),
+    ]
+    assert [path.name for path in scans[1].files] == ["q_flair.nii", "q_t1.nii"]
+
+
+def test_nifti_files_that_would_share_an_output_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputConflictError, match=r"^a\.nii and a\.nii\.gz would share"):
+        list_studies(tree(tmp_path, "a.nii", "a.nii.gz"))
 
 
 @pytest.mark.parametrize("names", [["a.tif", "a.png"], ["x/a_1.JPG", "x/a_1.jpg"]])

@@ -14,7 +14,7 @@ from lgg_runtime.summary import summarise_volume, write_csv
 from lgg_runtime.volume import Segmentation
 
 HEADER = [
-    *("level", "patient", "name", "tumour_present", "area_px", "area_mm2"),
+    *("level", "patient", "name", "tumour_present", "area_px", "area_mm2", "volume_ml"),
     *("largest_component_px", "mean_probability", "max_probability"),
     *("dice", "recall", "precision", "use"),
 ]
@@ -36,6 +36,7 @@ def test_every_slice_and_the_patient_have_a_row(found: Segmentation) -> None:
     assert names == [("slice", "P", f"P_{n}") for n in (1, 2, 3)] + [("patient", "P", "")]
     assert [row.area_px for row in rows] == [4, 2, 0, 6]
     assert [row.area_mm2 for row in rows] == [1.0, 0.5, 0.0, 1.5]
+    assert [row.volume_ml for row in rows] == pytest.approx([0.005, 0.0025, 0.0, 0.0075])
     assert [row.tumour_present for row in rows] == [True, True, False, True]
     assert [row.mean_probability for row in rows] == [0.625, 0.75, None, pytest.approx(4 / 6)]
     assert [row.max_probability for row in rows] == [1.0, 0.75, 0.125, 1.0]
@@ -46,9 +47,10 @@ def test_the_largest_component_of_a_patient_is_a_3d_one(found: Segmentation) -> 
     assert [row.largest_component_px for row in rows] == [3, 2, 0, 5]
 
 
-def test_without_spacing_there_is_no_area_in_mm2(found: Segmentation) -> None:
+def test_without_spacing_there_is_no_area_in_mm2_and_no_volume(found: Segmentation) -> None:
     bare = Segmentation(found.mask, found.probability, found.threshold)
-    assert {row.area_mm2 for row in summarise_volume("P", list("abc"), bare, [None] * 3)} == {None}
+    rows = summarise_volume("P", list("abc"), bare, [None] * 3)
+    assert {(row.area_mm2, row.volume_ml) for row in rows} == {(None, None)}
 
 
 def test_the_patients_counts_are_those_of_its_known_slices(found: Segmentation) -> None:
@@ -65,10 +67,10 @@ def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmen
     score = ["0.666667", "1", "0.5"]
     assert read == [
         HEADER,
-        ["slice", "P", "a", "yes", "4", "1", "3", "0.625", "1", *score, use],
-        ["slice", "P", "b", "yes", "2", "0.5", "2", "0.75", "0.75", "", "", "", use],
-        ["slice", "P", "c", "no", "0", "0", "0", "", "0.125", "", "", "", use],
-        ["patient", "P", "", "yes", "6", "1.5", "5", "0.666667", "1", *score, use],
+        ["slice", "P", "a", "yes", "4", "1", "0.005", "3", "0.625", "1", *score, use],
+        ["slice", "P", "b", "yes", "2", "0.5", "0.0025", "2", "0.75", "0.75", "", "", "", use],
+        ["slice", "P", "c", "no", "0", "0", "0", "0", "", "0.125", "", "", "", use],
+        ["patient", "P", "", "yes", "6", "1.5", "0.0075", "5", "0.666667", "1", *score, use],
     ]
 
 
