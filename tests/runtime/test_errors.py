@@ -17,6 +17,7 @@ CODES = {
     "ProviderError": 6,
     "MissingExtraError": 6,
     "ResourceError": 7,
+    "OutOfMemoryError": 7,
     "OutputConflictError": 8,
     "ParityError": 9,
 }
