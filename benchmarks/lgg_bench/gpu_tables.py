@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lgg_bench.latency import BUSY
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 
@@ -39,6 +40,11 @@ def _throughput(record: Record) -> Table:
         f"of ceiling: arithmetic rate, of the compute where it is known, over the measured matrix "
         f"product. Ceilings: {ceilings or 'not measured'}.",
     ]
+    if (record.machine["load"] or 0) > BUSY:
+        notes.append(
+            f"The machine was busy before the start (load {record.machine['load']:g}): other "
+            "programs slow some calls down; repeat on a quiet one."
+        )
     return Table(f"Slices of {record.settings['size']} on {where}", header, rows, notes)
 
 
