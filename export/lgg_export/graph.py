@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 
 import onnx
@@ -46,6 +47,8 @@ def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
     batch = torch.export.Dim("N", min=1, max=4096)
     height, width = (torch.export.Dim(name, min=1, max=512) for name in ("h", "w"))
     dynamic = {INPUT: {0: batch, 1: SIZE_MULTIPLE * height, 2: SIZE_MULTIPLE * width}}
+    # It names each torchvision operator that it does without, at every export.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
