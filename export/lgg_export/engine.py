@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 
 from lgg_export.artifact import read_contract
+from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles, put_cast_first
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
@@ -25,12 +26,8 @@ from lgg_runtime.errors import (
     ResourceError,
     UsageError,
 )
-from lgg_runtime.sidecar import EngineKey, Profile, Shape, Sidecar, Tensor, sidecar_path
+from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
 from lgg_runtime.writers.atomic import write_atomically
-
-# The head's box in these studies is 208x176 at the median, so engines are tuned for that size.
-TYPICAL_HEIGHT, TYPICAL_WIDTH = 208, 176
-ORDINARY_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -109,52 +106,6 @@ def build_engine(
     write_atomically(output, data)
     write_atomically(sidecar_path(output), sidecar.dumps().encode())
     return sidecar
-
-
-def make_profiles(contract: Contract, batch: int, size: int) -> tuple[Profile, ...]:
-    """One slice at a time; batches of ordinary slices; fewer of larger ones for the same memory."""
-    step = contract.size_multiple
-
-    def shape(count: int, height: int, width: int) -> Shape:
-        return (count, height, width, len(contract.channels))
-
-    smallest = shape(1, step, step)
-    ordinary = shape(batch, ORDINARY_SIDE, ORDINARY_SIDE)
-    typical = (TYPICAL_HEIGHT, TYPICAL_WIDTH)
-    profiles = [
-        Profile(smallest, shape(1, *typical), shape(1, size, size)),
-        Profile(smallest, shape(batch, *typical), ordinary),
-    ]
-    if size > ORDINARY_SIDE:
-        fewer = max(1, batch * ORDINARY_SIDE**2 // size**2)
-        largest = shape(fewer, size, size)
-        profiles.append(Profile(smallest, largest, largest))
-    return tuple(profiles)
-
-
-def put_cast_first(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Both libraries take a uint8 input only where the first node is a Cast.
-
-    A graph that begins with Transpose and then Cast becomes Cast and then Transpose, which is the
-    same function. Another graph is returned as it is.
-    """
-    readers = [node for node in model.graph.node if INPUT in node.input]
-    if [node.op_type for node in readers] != ["Transpose"]:
-        return model
-    transpose = readers[0]
-    readers = [node for node in model.graph.node if transpose.output[0] in node.input]
-    if [node.op_type for node in readers] != ["Cast"]:
-        return model
-    cast, between, last = readers[0], transpose.output[0], readers[0].output[0]
-    cast.input[0], cast.output[0] = INPUT, between
-    transpose.input[0], transpose.output[0] = between, last
-    swapped = onnx.NodeProto()
-    swapped.CopyFrom(transpose)
-    transpose.CopyFrom(cast)
-    cast.CopyFrom(swapped)
-    del model.graph.value_info[:]  # the shape of what lies between has changed
-    onnx.checker.check_model(model, full_check=True)
-    return model
 
 
 def _find_target(settings: EngineSettings, driver: Any | None) -> _Target:

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from lgg_export.cli import command
-from lgg_export.engine import EngineSettings, build_engine, make_profiles, put_cast_first
+from lgg_export.engine import EngineSettings, build_engine
+from lgg_export.engine_inputs import make_profiles, put_cast_first
 from lgg_runtime import weights
 from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
 from lgg_runtime.golden import golden_input
