@@ -66,6 +66,7 @@ export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity 
 	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
 
 bench: $(VENV)/.train ## Measure parity on test patients and latency of the shipped model
+	@mkdir -p runs/bench
 	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-fp16.onnx --precision fp16 $(if $(DATA),--data $(FOLDER))
 	$(BIN)/lgg-bench parity $(SHIPPED) runtime/lgg_runtime/weights/standard.onnx runs/bench/standard-fp16.onnx \
 	  $(if $(DATA),--data $(FOLDER)) -o runs/bench/parity.json
