@@ -16,7 +16,7 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.dataset import SampleSettings, TrainingSlices
-from lgg_train.loop import DivergedError, Machinery, TrainSettings, choose_device, train
+from lgg_train.loop import DivergedError, Machinery, Origin, TrainSettings, choose_device, train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
 from lgg_train.unet import UNet, UNetSettings, scale_slices
@@ -34,6 +34,7 @@ SETTINGS = TrainSettings(
 )
 # Zero minutes between checkpoints: one after each step.
 EACH_STEP = Machinery(torch.device("cpu"), checkpoint_minutes=0, progress=False)
+RESUMED = Origin(resume=True)
 
 
 def make_slices(samples=SETTINGS.samples):
@@ -140,7 +141,7 @@ def test_a_run_broken_off_while_validating_resumes_to_the_same_numbers(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         train(make_slices(), SETTINGS, EACH_STEP, folder, Probe(break_at=validation))
     assert load_checkpoint(folder / "last.pt")["counters"]["step"] == 4 * validation - 1
-    network = train(make_slices(), SETTINGS, EACH_STEP, folder, Probe(), resume=True)
+    network = train(make_slices(), SETTINGS, EACH_STEP, folder, Probe(), origin=RESUMED)
     assert_same_weights(whole, network.state_dict())
     held = load_checkpoint(folder / "last.pt")
     assert_same_weights(last["model"], held["model"])
@@ -157,9 +158,9 @@ def test_a_run_broken_off_twice_between_steps_resumes_to_the_same_numbers(tmp_pa
         data = make_slices()
         data.batch = stop_at(data.batch, step)
         with pytest.raises(OSError, match="out of luck"):
-            train(data, SETTINGS, EACH_STEP, folder, Probe(), resume=resume)
+            train(data, SETTINGS, EACH_STEP, folder, Probe(), origin=Origin(resume=resume))
         assert load_checkpoint(folder / "last.pt")["counters"]["step"] == step
-    network = train(make_slices(), SETTINGS, EACH_STEP, folder, Probe(), resume=True)
+    network = train(make_slices(), SETTINGS, EACH_STEP, folder, Probe(), origin=RESUMED)
     assert_same_weights(whole, network.state_dict())
     held = load_checkpoint(folder / "last.pt")
     assert without_time(held["history"]) == without_time(last["history"])
@@ -179,7 +180,7 @@ def test_resuming_a_finished_run_takes_no_step_and_gives_its_model(tmp_path):
     before = (tmp_path / "last.pt").read_bytes(), (tmp_path / "history.csv").read_bytes()
     data = make_slices()
     data.batch = stop_at(data.batch, 12)
-    again = train(data, SETTINGS, EACH_STEP, tmp_path, Probe(break_at=1), resume=True)
+    again = train(data, SETTINGS, EACH_STEP, tmp_path, Probe(break_at=1), origin=RESUMED)
     assert_same_weights(first.state_dict(), again.state_dict())
     assert before == (
         (tmp_path / "last.pt").read_bytes(),
@@ -199,13 +200,18 @@ def test_resuming_with_other_settings_is_refused_by_their_names(tmp_path, change
     train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
     with pytest.raises(InputError, match=rf"last\.pt: made with other settings: {named}$"):
         train(
-            make_slices(), replace(SETTINGS, **change), EACH_STEP, tmp_path, no_scores, resume=True
+            make_slices(),
+            replace(SETTINGS, **change),
+            EACH_STEP,
+            tmp_path,
+            no_scores,
+            origin=RESUMED,
         )
 
 
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"last\.pt: no such checkpoint"):
-        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, resume=True)
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(tmp_path):
@@ -254,7 +260,7 @@ def test_a_budget_in_minutes_counts_training_time_and_goes_on_with_what_is_left(
     with pytest.raises(KeyboardInterrupt):
         train(make_slices(), settings, EACH_STEP, tmp_path, Probe(break_at=1))
     assert load_checkpoint(tmp_path / "last.pt")["counters"]["seconds"] == 5
-    train(make_slices(), settings, EACH_STEP, tmp_path, Probe(), resume=True)
+    train(make_slices(), settings, EACH_STEP, tmp_path, Probe(), origin=RESUMED)
     held = load_checkpoint(tmp_path / "last.pt")
     assert held["counters"] == {"step": 12, "seconds": 12, "validated": 2}
     assert [row["minutes"] for row in read_history(tmp_path)] == [0.1, 0.2]

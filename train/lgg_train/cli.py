@@ -47,6 +47,8 @@ def command() -> None:
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
+@click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data and "
+              "split, a network of the same size.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too.")
 @click.option("--no-progress", is_flag=True)

@@ -28,7 +28,10 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that decides the numbers of a run, kept in its `config.json`."""
+    """Everything that decides the numbers of a run, kept in its `config.json`.
+
+    start: SHA-256 of the `model.pt` whose weights it began with, None for random ones.
+    """
 
     budget: Budget
     unet: UNetSettings = field(default_factory=UNetSettings)
@@ -41,6 +44,7 @@ class TrainSettings:
     precision: str = "bf16"
     seed: int = 0
     validations: int = 6
+    start: str | None = None
 
     def __post_init__(self) -> None:
         multiple = 2**self.unet.depth
@@ -67,6 +71,17 @@ class Machinery:
     tensorboard: bool = False
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What training begins with: random weights, a network's, or the folder's own checkpoint."""
+
+    network: UNet | None = None
+    resume: bool = False
+
+
+ANEW = Origin()
+
+
 class DivergedError(LggError):
     """The loss is no longer a number."""
 
@@ -80,15 +95,15 @@ def train(
     machinery: Machinery,
     folder: Path,
     validate: Validate,
-    resume: bool = False,
+    origin: Origin = ANEW,
 ) -> UNet:
     """Train for the budget and return the averaged model, in evaluation mode on the device.
 
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
     """
-    state = _State(settings, machinery, folder)
-    if resume:
+    state = _State(settings, machinery, origin.network)
+    if origin.resume:
         state.load(folder / "last.pt")
     steps_per_epoch = math.ceil(len(slices) / settings.samples.batch)
     budget = settings.budget
@@ -138,10 +153,12 @@ def choose_device(name: str) -> torch.device:
 class _State:
     """Model, average, optimiser and counters; what a checkpoint holds."""
 
-    def __init__(self, settings: TrainSettings, machinery: Machinery, folder: Path):
+    def __init__(self, settings: TrainSettings, machinery: Machinery, start: UNet | None):
         torch.manual_seed(settings.seed)
         self.settings, self.device = settings, machinery.device
         self.model, self.averaged = (self._place(UNet(settings.unet)) for _ in range(2))
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
         self.averaged.load_state_dict(self.model.state_dict())
         self.forward = torch.compile(self.model) if machinery.compiled else self.model
         self.optimiser = torch.optim.AdamW(

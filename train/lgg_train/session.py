@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.metrics import Counts
@@ -22,10 +24,11 @@ from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
-from lgg_train.loop import Machinery, TrainSettings, choose_device, train
+from lgg_train.loop import Machinery, Origin, TrainSettings, choose_device, train
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
+    MODEL_FILE,
     SPLIT_FILE,
     TrainedModel,
     describe_training,
@@ -42,7 +45,10 @@ from lgg_train.unet import UNet, UNetSettings
 
 def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     """Train, choose the decision and score the validation patients; returns the scores as text."""
+    start = load_model(options["start"]) if options["start"] is not None else None
     settings = _train_settings(options)
+    if start is not None:
+        _check_same_shape(start.network.settings, settings.unet)
     files = find_cases(data)
     make_folder(out)
     if (out / LAST_FILE).exists() and not options["resume"]:
@@ -51,6 +57,8 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     cases = {case.patient: case for case in load_cases(files, not options["no_progress"])}
     training = describe_training(split, out / SPLIT_FILE, digest_cases(cases.values()))
     intensity = IntensitySettings()
+    if start is not None:
+        _check_start(start, training, intensity)
     device = choose_device(options["device"])
     config = {
         "data": str(data),
@@ -82,7 +90,14 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         progress=not options["no_progress"],
         tensorboard=options["tensorboard"],
     )
-    network = train(slices, settings, machinery, out, validate, options["resume"])
+    network = train(
+        slices,
+        settings,
+        machinery,
+        out,
+        validate,
+        Origin(start.network if start else None, options["resume"]),
+    )
     predictions = list(predict_cases(network, held, used, intensity))
     return _finish(out, network, intensity, training, predictions)
 
@@ -108,7 +123,28 @@ def _train_settings(options: dict[str, Any]) -> TrainSettings:
         precision=options["precision"],
         seed=seed,
         validations=options["validations"],
+        start=_digest_start(options["start"]),
     )
+
+
+def _digest_start(run: Path | None) -> str | None:
+    return None if run is None else hashlib.sha256((run / MODEL_FILE).read_bytes()).hexdigest()
+
+
+def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
+    if replace(theirs, mirror=ours.mirror) != ours:
+        raise UsageError(
+            f"--start: that network has {theirs.features} features and a depth of {theirs.depth}, "
+            f"this one {ours.features} and {ours.depth}"
+        )
+
+
+def _check_start(start: TrainedModel, training: Training, intensity: IntensitySettings) -> None:
+    """Weights that saw other patients would make this run's validation and test meaningless."""
+    if start.training != training:
+        raise InputError("--start: that run was trained on other data or another split")
+    if start.intensity != intensity:
+        raise InputError("--start: that run was trained on other intensities")
 
 
 def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) -> Split:

@@ -1,0 +1,79 @@
+"""A run that begins with another run's weights, and the runs whose weights it refuses."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import click
+import pytest
+import torch
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_train.checkpoint import load_checkpoint
+from lgg_train.run import load_model, save_model
+
+# A rate of almost nothing, so that what the run began with is what it ends with.
+STILL = ["--epochs", "0.1", "--rate", "1e-12", "--validations", "1"]
+
+
+def test_the_weights_of_the_other_run_are_what_training_begins_with(
+    finished_run, train_tiny, tmp_path
+):
+    train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--mirror")
+    began = load_model(finished_run).network.state_dict()
+    ended = load_checkpoint(tmp_path / "run" / "last.pt")["model"]
+    for name, weights in began.items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(ended[name], weights)
+    anew = tmp_path / "anew"
+    train_tiny(anew, *STILL)
+    first = load_checkpoint(anew / "last.pt")["model"]["down.0.0.weight"]
+    assert not torch.allclose(first, began["down.0.0.weight"])
+
+
+def test_the_config_tells_the_digest_of_the_model_it_began_with(finished_run, train_tiny, tmp_path):
+    train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run))
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert settings["start"] == hashlib.sha256((finished_run / "model.pt").read_bytes()).hexdigest()
+    assert json.loads((finished_run / "config.json").read_text())["settings"]["start"] is None
+
+
+def test_weights_that_saw_other_patients_are_refused(finished_run, train_tiny, tmp_path):
+    with pytest.raises(InputError, match="--start: that run was trained on other data or another"):
+        train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--split-seed", "3")
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_weights_of_another_size_are_refused(finished_run, train_tiny, tmp_path):
+    with pytest.raises(UsageError, match="4 features and a depth of 2, this one 8 and 2"):
+        train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--features", "8")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_trained_on_other_intensities_are_refused(finished_run, train_tiny, tmp_path):
+    other = replace(load_model(finished_run), intensity=IntensitySettings(centre=90.0))
+    (tmp_path / "other").mkdir()
+    save_model(tmp_path / "other", other)
+    with pytest.raises(InputError, match="--start: that run was trained on other intensities"):
+        train_tiny(tmp_path / "run", *STILL, "--start", str(tmp_path / "other"))
+
+
+def test_a_run_begun_so_resumes_from_its_own_checkpoint(
+    finished_run, train_tiny, tmp_path, monkeypatch
+):
+    start = ["--epochs", "1", "--rate", "0.01", "--validations", "2", "--start", str(finished_run)]
+    train_tiny(tmp_path / "whole", *start)
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session._finish", _break_off)
+        train_tiny(tmp_path / "run", *start)
+    train_tiny(tmp_path / "run", *start, "--resume")
+    whole = load_model(tmp_path / "whole").network.state_dict()
+    for name, value in load_model(tmp_path / "run").network.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+    with pytest.raises(InputError, match="made with other settings: start"):
+        train_tiny(tmp_path / "run", *start[:-2], "--resume")
+
+
+def _break_off(*_):
+    raise KeyboardInterrupt
