@@ -28,7 +28,8 @@ PLAIN = Decision(0.5, CleanupSettings(), "by hand")
 def make_prediction(patient, p, truth, used=None):
     p, truth = np.asarray(p, np.float32), np.asarray(truth, bool)
     slices = np.zeros((*p.shape, 3), np.uint8)
-    return Prediction(patient, slices, p, truth, tuple(range(len(p)) if used is None else used))
+    used = tuple(range(len(p)) if used is None else used)
+    return Prediction(patient, slices, p, truth, used, np.ones(p.shape, bool))
 
 
 def make_random(seed, count=3):

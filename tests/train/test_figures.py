@@ -25,7 +25,7 @@ def make_predictions(count, tumour=True):
         truth[1, 8:20, 6:16] = tumour
         p = np.where(truth, 0.9, 0.02).astype(np.float32)
         slices = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-        predictions.append(Prediction(f"PATIENT_{number}", slices, p, truth, (0, 1, 2)))
+        predictions.append(Prediction(f"PATIENT_{number}", slices, p, truth, (0, 1, 2), truth))
     return predictions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,15 @@ from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, NoInputError
 from lgg_runtime.readers.raster import read_mask, read_slice
-from lgg_runtime.volume import Mask, Volume
+from lgg_runtime.volume import CHANNELS, FLAIR, Mask, Volume
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)\.tif$")
+
+
+def institution_of(patient: str) -> str:
+    """Second part of a TCGA barcode (`TCGA_CS_4941_...` is CS); others are one group."""
+    parts = patient.split("_")
+    return parts[1] if len(parts) > 2 else "-"
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,7 @@ class CaseFiles:
 
     @property
     def institution(self) -> str:
-        """Second part of a TCGA barcode (`TCGA_CS_4941_...` is CS); others are one group."""
-        parts = self.patient.split("_")
-        return parts[1] if len(parts) > 2 else "-"
+        return institution_of(self.patient)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,12 @@ def load_case(files: CaseFiles) -> Case:
     digest.update(np.packbits(mask).tobytes())
     volume = Volume(pixels, tuple(path.stem for path in files.slices))
     return Case(files.patient, files.institution, volume, mask, digest.hexdigest())
+
+
+def keep_flair(case: Case) -> Case:
+    """The case as one of FLAIR alone: FLAIR stands in the place of the other sequences."""
+    pixels = np.repeat(case.volume.pixels[..., FLAIR : FLAIR + 1], len(CHANNELS), axis=-1)
+    return replace(case, volume=replace(case.volume, pixels=pixels))
 
 
 def digest_cases(cases: Iterable[Case]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from lgg_runtime.terminal import run_command
 from lgg_train.extras import needs_extra
+from lgg_train.options import training_options
 
 _PATH = click.Path(path_type=Path)
 _DATA = click.option(
@@ -25,33 +26,14 @@ def command() -> None:
 @command.command(context_settings={"show_default": True})
 @_DATA
 @click.option("-o", "--out", required=True, type=_PATH, help="The run's folder.")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Budget in epochs.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget in minutes.")
-@click.option("--features", type=click.IntRange(1), default=16, help="Channels of the first level.")
-@click.option("--depth", type=click.IntRange(1, 4), default=4, help="Levels below the first.")
-@click.option("--mirror", is_flag=True, help="Average each slice with its mirror image in use.")
-@click.option("--batch", type=click.IntRange(1), default=16, help="Crops a step.")
-@click.option(
-    "--tumour", type=click.IntRange(1), default=10, help="Crops of them from tumour slices."
-)
-@click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop.")
-@click.option("--rate", type=float, default=2e-3, help="Peak learning rate.")
-@click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16")
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
-@click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile: about a "
-              "minute at the start, a tenth faster after it.")  # fmt: skip
-@click.option("--seed", type=int, default=0, help="Of weights, batches and augmentation.")
-@click.option("--validations", type=click.IntRange(1), default=6, help="How often to validate.")
+@training_options
 @click.option("--split-by", type=click.Choice(("patient", "slice")), default="patient")
-@click.option("--split-seed", type=int, default=20)
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
 @click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data and "
               "split, a network of the same size.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too.")
-@click.option("--no-progress", is_flag=True)
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
     with needs_extra("train"):
@@ -61,16 +43,37 @@ def train(data: Path, out: Path, **options: Any) -> None:
 
 
 @command.command(context_settings={"show_default": True})
+@_DATA
+@click.option("-o", "--out", required=True, type=_PATH, help="Folder of the folds' runs.")
+@click.option("--folds", type=click.IntRange(2), default=5, help="Deal the patients into as many.")
+@training_options
+def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
+    """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
+    with needs_extra("train"):
+        from lgg_train.crossval import cross_validate
+        from lgg_train.session import run_evaluation, run_training
+
+    def run_fold(folder: Path, fold: int, resume: bool) -> None:
+        by_fold = {"split_by": "patient", "split_file": None, "folds": folds, "fold": fold}
+        click.echo(f"fold {fold} of {folds}", err=True)
+        run_training(data, folder, {**options, **by_fold, "start": None, "resume": resume})
+        run_evaluation(folder, data, "test", options["device"])
+
+    click.echo(cross_validate(out, folds, run_fold))
+
+
+@command.command(context_settings={"show_default": True})
 @click.argument("run", type=_PATH)
 @_DATA
 @click.option("--split", "part", type=click.Choice(("test", "validation", "train")), default="test")
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
-def evaluate(run: Path, data: Path, part: str, device: str) -> None:
+@click.option("--flair-only", is_flag=True, help="Put FLAIR in the place of the other sequences.")
+def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
     """Score a run on one part of its split, as the notebook does and by patient."""
     with needs_extra("train"):
         from lgg_train.session import run_evaluation
 
-    click.echo(run_evaluation(run, data, part, device))
+    click.echo(run_evaluation(run, data, part, device, flair_only))
 
 
 @command.command(context_settings={"show_default": True})

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from lgg_runtime.intensity import IntensitySettings, normalise
+from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.report import format_table
 from lgg_runtime.volume import Mask, Pixels, Probability
@@ -23,9 +23,10 @@ _BINS = 1000
 
 @dataclass(frozen=True)
 class Prediction:
-    """One patient's normalised slices, probabilities and truth, and the slices that count.
+    """One patient's normalised slices, probabilities, truth and head, and the slices that count.
 
-    slices (S, H, W, 3) uint8, probability (S, H, W) float32, truth (S, H, W) bool; used: indices.
+    slices (S, H, W, 3) uint8, probability (S, H, W) float32, truth and head (S, H, W) bool; used:
+    indices.
     """
 
     patient: str
@@ -33,6 +34,7 @@ class Prediction:
     probability: Probability
     truth: Mask
     used: tuple[int, ...]
+    head: Mask
 
 
 def predict_cases(
@@ -46,7 +48,8 @@ def predict_cases(
     for case in cases:
         slices = normalise(case.volume.pixels, intensity)
         probability = predict_slices(model, slices, fast=fast)
-        yield Prediction(case.patient, slices, probability, case.masks, used[case.patient])
+        head = head_mask(case.volume.pixels, intensity)
+        yield Prediction(case.patient, slices, probability, case.masks, used[case.patient], head)
 
 
 def score(predictions: Sequence[Prediction], decision: Decision) -> dict[str, Any]:

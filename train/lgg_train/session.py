@@ -19,7 +19,8 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.metrics import Counts
 from lgg_runtime.writers.atomic import make_folder
-from lgg_train.cases import CaseFiles, digest_cases, find_cases, load_cases
+from lgg_train.assessment import assess
+from lgg_train.cases import CaseFiles, digest_cases, find_cases, keep_flair, load_cases
 from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
@@ -41,6 +42,8 @@ from lgg_train.run import (
 from lgg_train.schedule import Budget
 from lgg_train.splits import Split, SplitSettings, make_split
 from lgg_train.unet import UNet, UNetSettings
+
+FLAIR_ONLY = "_flair_only"
 
 
 def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
@@ -102,15 +105,20 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     return _finish(out, network, intensity, training, predictions)
 
 
-def run_evaluation(run: Path, data: Path, part: str, device: str) -> str:
-    """Score one part of the run's split; writes the scores and their pictures into the run."""
+def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
+    """Score one part of the run's split; writes the scores and their pictures into the run.
+
+    `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
+    """
     model = load_model(run, choose_device(device))
     split = Split.read(run / SPLIT_FILE)
     files = {case.patient: case for case in find_cases(data)}
     _check_held(split.parts[part], files)
     cases = load_cases([files[name] for name in split.patients(part)])
+    if flair_only:
+        cases = [keep_flair(case) for case in cases]
     found = predict_cases(model.network, cases, split.parts[part], model.intensity)
-    return _report(run, model, part, list(found))
+    return _report(run, model, f"{part}{FLAIR_ONLY if flair_only else ''}", list(found))
 
 
 def _train_settings(options: dict[str, Any]) -> TrainSettings:
@@ -221,8 +229,9 @@ def _finish(
 
 def _report(out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]) -> str:
     record = score(predictions, model.decision)
+    record["assessment"] = assess(predictions, model.decision)
     write_json(out / f"metrics_{part}.json", record)
-    title = f"{part}, split by {model.training.split_by}"
+    title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
     draw_precision_recall(record, title, out / f"pr_{part}.png")
     draw_panels(predictions, model.decision, out / f"panels_{part}.png")
     threshold, cleanup = model.decision.threshold, model.decision.cleanup

@@ -1,0 +1,140 @@
+"""The assessment against SciPy and direct formulas, on arrays checkable by hand."""
+
+import numpy as np
+import pytest
+from scipy import ndimage, spatial, stats
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_train.assessment import (
+    assess,
+    bootstrap,
+    by_institution,
+    calibrate,
+    count_lesions,
+    measure_hd95,
+)
+from lgg_train.decision import Decision
+from lgg_train.evaluation import Prediction
+
+PLAIN = Decision(0.5, CleanupSettings(), "by hand")
+
+
+def make_prediction(patient, probability, truth, head=None, used=None):
+    probability = np.asarray(probability, np.float32)
+    slices = np.zeros((*probability.shape, 3), np.uint8)
+    head = np.ones(probability.shape, bool) if head is None else head
+    used = tuple(range(len(probability))) if used is None else used
+    return Prediction(patient, slices, probability, np.asarray(truth, bool), used, head)
+
+
+def box(*corner, size=4, shape=(8, 24, 24)):
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(c, c + size) for c in corner)] = True
+    return mask
+
+
+def test_the_intervals_are_scipy_s():
+    values = np.random.default_rng(3).beta(8, 2, 40)
+    ours = bootstrap(values)
+    for name, statistic in (("mean", np.mean), ("median", np.median)):
+        theirs = stats.bootstrap(
+            (values,), statistic, n_resamples=10_000, method="percentile", rng=1
+        ).confidence_interval
+        assert ours[name] == pytest.approx([theirs.low, theirs.high], abs=0.005)
+
+
+def test_one_patient_has_an_interval_of_no_width():
+    assert bootstrap([0.7]) == {"mean": [0.7, 0.7], "median": [0.7, 0.7]}
+
+
+def test_dice_by_institution_is_grouped_by_the_barcode():
+    groups = by_institution({"TCGA_CS_1_x": 0.5, "TCGA_DU_2_x": 1.0, "TCGA_CS_3_x": 0.7})
+    assert groups["CS"] == {"patients": 2, "mean": pytest.approx(0.6), "median": pytest.approx(0.6)}
+    assert groups["DU"]["patients"] == 1
+
+
+def test_the_calibration_error_is_that_of_a_direct_formula_over_the_head():
+    rng = np.random.default_rng(0)
+    p = rng.random((3, 20, 20)).astype(np.float32)
+    truth = rng.random(p.shape) < p**2
+    head = rng.random(p.shape) < 0.6
+    found = calibrate([make_prediction("A", p, truth, head, used=(0, 2))])
+    values, tumour = p[[0, 2]][head[[0, 2]]], truth[[0, 2]][head[[0, 2]]]
+    expected = 0.0
+    for low in range(15):
+        inside = (values >= low / 15) & (values < (low + 1) / 15)
+        expected += inside.sum() * abs(values[inside].mean() - tumour[inside].mean())
+    assert found["expected_error"] == pytest.approx(expected / len(values), abs=1e-6)
+    assert found["head_pixels"] == len(values) == sum(row["pixels"] for row in found["bins"])
+
+
+def test_certain_and_right_is_calibrated_and_no_head_is_no_error():
+    truth = box(2, 2, 2)
+    assert calibrate([make_prediction("A", truth, truth)])["expected_error"] == 0
+    nothing = make_prediction("A", truth, truth, head=np.zeros(truth.shape, bool))
+    assert calibrate([nothing]) == {"expected_error": 0.0, "head_pixels": 0, "bins": []}
+
+
+def test_lesions_are_counted_by_touch():
+    truth = box(0, 0, 0) | box(4, 10, 10)
+    found = box(1, 1, 1) | box(0, 20, 20) | box(4, 0, 20, size=2)
+    assert count_lesions([(found, truth)]) == {
+        "lesions": 2,
+        "found": 1,
+        "sensitivity": 0.5,
+        "false_per_patient": 1.0,  # the box of eight voxels is a speck
+        "smallest_voxels": 20,
+    }
+
+
+def test_without_lesions_none_is_missed():
+    nothing = np.zeros((4, 24, 24), bool)
+    assert count_lesions([(nothing, nothing)])["sensitivity"] == 1.0
+
+
+def surface(mask):
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3])
+def test_the_surface_distance_is_that_between_all_pairs_of_surface_points(shift):
+    truth = box(1, 5, 5, size=6)
+    found = box(1, 5, 5 + shift, size=6) | box(1, 4, 6, size=3)
+    one, other = surface(found), surface(truth)
+    distances = spatial.distance.cdist(one, other)
+    expected = max(np.percentile(distances.min(axis=a), 95) for a in (0, 1))
+    assert measure_hd95(found, truth) == pytest.approx(expected, abs=0.05)
+
+
+def test_nothing_has_no_surface():
+    assert measure_hd95(np.zeros((2, 8, 8), bool), box(0, 0, 0, shape=(2, 8, 8))) is None
+
+
+def test_the_whole_record_of_two_patients():
+    truth = box(2, 2, 2)
+    wrong = truth | box(0, 16, 16, size=2)
+    record = assess(
+        [
+            make_prediction("TCGA_CS_1_x", wrong, truth),
+            make_prediction("TCGA_DU_1_x", truth, truth),
+        ],
+        PLAIN,
+    )
+    assert record["empty_slices"] == {
+        "slices": 8,
+        "with_false_tumour": 2,
+        "fraction": 0.25,
+        "false_pixels_per_100k": pytest.approx(1e5 * 8 / (8 * 24 * 24)),
+    }
+    assert record["lesions"]["sensitivity"] == 1.0
+    assert record["hd95_pixels"]["by_patient"]["TCGA_DU_1_x"] == 0
+    assert record["hd95_pixels"]["undefined"] == 0
+    assert set(record["by_institution"]) == {"CS", "DU"}
+    assert record["intervals"]["mean"][1] == 1.0
+
+
+def test_single_slices_have_no_lesions_and_no_surfaces():
+    truth = box(2, 2, 2)
+    record = assess([make_prediction("A", truth, truth, used=(0, 3))], PLAIN)
+    assert not {"lesions", "hd95_pixels"} & set(record)
+    assert record["empty_slices"]["slices"] == 1

@@ -1,0 +1,89 @@
+"""Cross-validation by patient: a run for each fold, and one record of all the patients' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.metrics import Counts, PatientScores
+from lgg_runtime.report import format_table
+from lgg_runtime.writers.atomic import make_folder
+from lgg_train.assessment import bootstrap, by_institution
+from lgg_train.run import LAST_FILE, read_json, write_json
+
+SCORES, RESULT = "metrics_test.json", "cv.json"
+
+
+def cross_validate(out: Path, folds: int, run_fold: Callable[[Path, int, bool], None]) -> str:
+    """Run every fold that has no scores yet, then write `cv.json`; returns the scores as text.
+
+    `run_fold(folder, fold, resume)` trains a fold and scores its test patients into the folder.
+    A fold that was broken off goes on from its checkpoint.
+    """
+    make_folder(out)
+    folders = [out / f"fold_{fold}" for fold in range(folds)]
+    for fold, folder in enumerate(folders):
+        if not (folder / SCORES).is_file():
+            run_fold(folder, fold, (folder / LAST_FILE).is_file())
+    record = gather([read_json(folder / SCORES) for folder in folders])
+    write_json(out / RESULT, record)
+    return describe(record, out)
+
+
+def gather(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The scores of all folds' test patients as one: each patient was tested once.
+
+    Threshold and clean-up are each fold's own, chosen on its validation patients.
+    """
+    dice = {
+        patient: value
+        for fold in folds
+        for patient, value in fold["per_patient_dice"]["by_patient"].items()
+    }
+    pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
+    return {
+        "folds": [
+            {
+                "patients": fold["per_patient_dice"]["patients"],
+                "mean": fold["per_patient_dice"]["mean"],
+                "decision": fold["decision"],
+                "expected_calibration_error": fold["assessment"]["calibration"]["expected_error"],
+            }
+            for fold in folds
+        ],
+        "pooled": pooled.to_json(),
+        "per_patient_dice": PatientScores(dice).to_json(),
+        "intervals": bootstrap(list(dice.values())),
+        "by_institution": by_institution(dice),
+    }
+
+
+def describe(record: dict[str, Any], out: Path) -> str:
+    dice, pooled = record["per_patient_dice"], record["pooled"]
+    rows = [
+        [str(number), str(fold["patients"]), f"{fold['mean']:.4f}",
+         f"{fold['decision']['threshold']:g}"]
+        for number, fold in enumerate(record["folds"])
+    ]  # fmt: skip
+    low, high = record["intervals"]["mean"]
+    return "\n".join(
+        (
+            f"{out}: cross-validation by patient\nResearch use only, not for diagnosis.",
+            format_table(["fold", "patients", "mean Dice", "threshold"], rows),
+            f"Dice by patient: mean {dice['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
+            f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f} "
+            f"({dice['patients']} patients)",
+            f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
+            f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}",
+        )
+    )
+
+
+def _counts(pooled: dict[str, Any]) -> Counts:
+    """The pixel counts behind a record's ratios, which determine them."""
+    tumour, background = pooled["support"]["tumour"], pooled["support"]["background"]
+    tp = round(pooled["recall"] * tumour) if tumour else 0
+    fn = tumour - tp
+    fp = round((1 - pooled["accuracy"]) * (tumour + background)) - fn
+    return Counts(tp, fp, fn, background - fp)

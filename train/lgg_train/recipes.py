@@ -1,0 +1,12 @@
+"""The declared recipes: each row of the results table is one of them by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Options of `lgg-train train` by their parameter's name; what the command line says goes first.
+RECIPES: dict[str, dict[str, Any]] = {
+    "standard": {"features": 16, "mirror": True},
+    "lite": {"features": 8},
+    "lite-by-slice": {"features": 8, "split_by": "slice"},
+}
