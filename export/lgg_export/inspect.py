@@ -16,6 +16,7 @@ def describe_contract(contract: Contract) -> str:
         ("model", f"{c.name}, {c.precision}, made by lgg-edge {c.tool_version}"),
         ("input", f"{INPUT}: uint8 [N, H, W, {len(c.channels)}], H and W {multiple}"),
         ("channels", ", ".join(c.channels)),
+        ("scale", f"pixels of {c.pixel_mm:g} mm, where the spacing is known"),
         ("output", f"{OUTPUT}: float32 [N, H, W] in 0..1"),
         ("threshold", f"{c.threshold:g}"),
         ("clean-up", f"3-D components from {c.cleanup.smallest_fraction:g} of the largest and "

@@ -20,6 +20,9 @@ from lgg_runtime.volume import CHANNELS
 SCHEMA = 1
 METADATA_KEY = "lgg_contract"
 INPUT, OUTPUT = "slices", "probability"
+# The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
+# view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
+TRAINED_PIXEL_MM = 0.9375
 RESEARCH_ONLY = "research use only, not for diagnosis"
 INTENDED_USE = (
     "Research on segmentation of the FLAIR abnormality of lower-grade glioma in brain MRI; "
@@ -63,7 +66,8 @@ class Contract:
 
     precision: arithmetic of the graph; threshold: probability at and above which a pixel is
     tumour; how_decided: how threshold and clean-up were chosen; metrics: of the PyTorch model,
-    by part of the split; parity: the report of the export's gate.
+    by part of the split; parity: the report of the export's gate; pixel_mm: side of a pixel that
+    the model was trained on, to which slices of another scale are brought.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Contract:
     parity: dict[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = CHANNELS
     size_multiple: int = 16
+    pixel_mm: float = TRAINED_PIXEL_MM
     licence: str = "MIT"
     intended_use: str = INTENDED_USE
     schema: int = SCHEMA
@@ -92,7 +97,7 @@ class Contract:
             raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
         if self.size_multiple < 1:
             raise ModelError(f"contract: size_multiple {self.size_multiple} is below 1")
-        _check_settings(self.intensity, self.cleanup)
+        _check_constants(self)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -111,9 +116,11 @@ class Contract:
         return contract
 
 
-def _check_settings(intensity: IntensitySettings, cleanup: CleanupSettings) -> None:
+def _check_constants(contract: Contract) -> None:
     """Raises ModelError for a constant that gives no picture, or another than was meant."""
+    intensity, cleanup = contract.intensity, contract.cleanup
     within = (
+        ("pixel_mm", contract.pixel_mm, 0.05, 20),  # a head is thousands of pixels, or ten
         ("intensity.centre", intensity.centre, 0, 255),
         ("intensity.scale", intensity.scale, 1e-3, 255),
         ("intensity.head_fraction", intensity.head_fraction, 0, 1),

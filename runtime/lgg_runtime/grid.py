@@ -15,12 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.contract import TRAINED_PIXEL_MM
 from lgg_runtime.volume import Mask, Probability, Volume
 
-# The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
-# view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
-TRAINED_PIXEL_MM = 0.9375
-# Within this fraction of it slices are taken as they are: heads in the training data vary as much.
+# Within this fraction of the model's scale slices are taken as they are: heads in the training
+# data vary as much.
 SCALE_TOLERANCE = 0.15
 
 _AXIAL = (2, 1, 0)  # world axis (0 leftwards, 1 backwards, 2 upwards) of slices, rows, columns
@@ -42,8 +41,11 @@ class ModelGrid:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, volume: Volume) -> ModelGrid:
-        """The grid for a volume; as it is where its place or its spacing is unknown."""
+    def of(cls, volume: Volume, pixel_mm: float = TRAINED_PIXEL_MM) -> ModelGrid:
+        """The grid for a volume; as it is where its place or its spacing is unknown.
+
+        pixel_mm: side of the model's pixels, the contract's.
+        """
         shape = volume.pixels.shape[:3]
         axes, flipped = (0, 1, 2), (False, False, False)
         if volume.affine is not None:
@@ -51,7 +53,7 @@ class ModelGrid:
         size = [shape[axis] for axis in axes[1:]]
         if volume.spacing_mm is not None:
             spacing = [volume.spacing_mm[axis] for axis in axes[1:]]
-            size = [_scaled(n, mm) for n, mm in zip(size, spacing, strict=True)]
+            size = [_scaled(n, mm / pixel_mm) for n, mm in zip(size, spacing, strict=True)]
         return cls(axes, flipped, shape, (size[0], size[1]))
 
     @property
@@ -120,8 +122,7 @@ def _towards_axial(
     return (a, b, c), (against[0], against[1], against[2])
 
 
-def _scaled(pixels: int, spacing_mm: float) -> int:
-    scale = spacing_mm / TRAINED_PIXEL_MM
+def _scaled(pixels: int, scale: float) -> int:
     if abs(scale - 1) <= SCALE_TOLERANCE:
         return pixels
     return max(1, round(pixels * scale))

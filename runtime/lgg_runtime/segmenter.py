@@ -132,7 +132,7 @@ class Segmenter:
         another shape, ModelError if the model's output is no number.
         """
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
-        grid = ModelGrid.of(volume)
+        grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
         slices = normalise(pixels, self.contract.intensity)
         probability = run_in_batches(self._backend, slices, self.settings.batch)

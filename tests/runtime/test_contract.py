@@ -16,6 +16,7 @@ from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
 
 OPTIONAL = {"metrics", "parity", "channels", "size_multiple", "licence", "intended_use", "schema"}
+OPTIONAL |= {"pixel_mm"}
 OPTIONAL |= {f"intensity.{name}" for name in IntensitySettings.__dataclass_fields__}
 OPTIONAL |= {f"cleanup.{name}" for name in CleanupSettings.__dataclass_fields__}
 NESTED = {
@@ -111,6 +112,10 @@ def test_a_field_of_another_type_is_named(valid: Contract, field: str, value: An
         ("threshold", float("inf")),
         ("channels", ["FLAIR", "pre-contrast", "post-contrast"]),
         ("size_multiple", 0),
+        ("pixel_mm", 0),
+        ("pixel_mm", -0.9375),
+        ("pixel_mm", 1e6),
+        ("pixel_mm", float("nan")),
         ("intensity.bright_percentile", 100.5),
         ("intensity.smallest_spread", 0),
         ("intensity.scale", float("nan")),
@@ -174,6 +179,7 @@ def read_or_refused(text: str) -> None:
         assert Contract.loads(contract.dumps()) == contract
 
 
+@settings(deadline=None)
 @given(st.text() | json_values.map(json.dumps))
 def test_any_text_is_a_contract_or_refused(text: str) -> None:
     read_or_refused(text)
@@ -182,7 +188,7 @@ def test_any_text_is_a_contract_or_refused(text: str) -> None:
 finite_values = json_values.filter(lambda value: "NaN" not in json.dumps(value))
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(field=st.sampled_from(list(TYPES)), value=finite_values)
 def test_any_value_in_any_field_is_taken_or_refused(
     valid: Contract, field: str, value: Any

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgg_runtime.grid import TRAINED_PIXEL_MM, ModelGrid, plane_of
+from lgg_runtime.contract import TRAINED_PIXEL_MM
+from lgg_runtime.grid import ModelGrid, plane_of
 from lgg_runtime.volume import Volume
 
 AXES = list(permutations(range(3)))
@@ -83,6 +84,13 @@ def test_half_the_pixel_size_is_brought_to_the_trained_one() -> None:
     grid = ModelGrid.of(volume_of(values, directions))
     model = grid.to_model(np.repeat(values[..., None], 3, -1))
     np.testing.assert_array_equal(model[..., 1], [[[0, 8], [16, 24]]])
+
+
+def test_the_scale_is_the_one_that_the_model_was_trained_on() -> None:
+    volume = volume_of(numbered((2, 6, 4)), AXIAL)
+    assert ModelGrid.of(volume, 0.9).is_identity
+    assert ModelGrid.of(volume, 0.45).size == (12, 8)
+    assert ModelGrid.of(volume, 1.8).size == (3, 2)
 
 
 def test_pixels_of_unequal_sides_become_square() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -141,6 +142,22 @@ def test_flair_only_is_a_volume_whose_other_sequences_are_flair(artifact: Path) 
     expected = load(artifact).segment(Volume(other))
     np.testing.assert_array_equal(found.probability, expected.probability)
     assert not np.array_equal(found.probability, load(artifact).segment(Volume(pixels)).probability)
+
+
+def test_the_models_own_pixel_size_decides_what_it_is_shown(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Contract],
+) -> None:
+    contract = make_contract(pixel_mm=2.0)
+    coarse = save_artifact(build_model(), tmp_path / "coarse.onnx", contract.dumps())
+    small = texture((2, 16, 16))
+    pixels = np.kron(small, np.ones((1, 2, 2, 1), np.uint8))
+    found = load(coarse).segment(Volume(pixels, spacing_mm=(5.0, 1.0, 1.0)))
+    at_scale = load(coarse).segment(Volume(small)).probability
+    expected = [cv2.resize(plane, (32, 32), interpolation=cv2.INTER_LINEAR) for plane in at_scale]
+    np.testing.assert_allclose(found.probability, expected, atol=1e-6)
 
 
 def test_one_slice_is_a_volume_of_one(artifact: Path) -> None:
