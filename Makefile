@@ -16,7 +16,7 @@ PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench test lint clean
+.PHONY: help setup demo data train export bench accuracy test lint clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -71,6 +71,9 @@ bench: $(VENV)/.train ## Measure parity on test patients and latency of the ship
 	$(BIN)/lgg-bench parity $(SHIPPED) runtime/lgg_runtime/weights/standard.onnx runs/bench/standard-fp16.onnx \
 	  $(if $(DATA),--data $(FOLDER)) -o runs/bench/parity.json
 	$(BIN)/lgg-bench latency runtime/lgg_runtime/weights/standard.onnx --run $(SHIPPED) -o runs/bench/latency.json
+
+accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
+	$(BIN)/lgg-bench accuracy $(addprefix train/shipped/,standard lite lite-by-slice)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest

@@ -143,6 +143,21 @@ def table(files: tuple[Path, ...]) -> None:
     click.echo("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
 
 
+@command.command(context_settings={"show_default": True})
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", "page", type=_PATH, default="docs/accuracy.md",
+              help="The page to fill; its pictures go into a folder beside it.")  # fmt: skip
+def accuracy(runs: tuple[Path, ...], page: Path) -> None:
+    """Fill the accuracy page from the scores in the folders of trained runs."""
+    from lgg_train.extras import needs_extra
+
+    with needs_extra("train"):
+        from lgg_bench.accuracy import write_accuracy
+
+    write_accuracy(runs, page)
+    click.echo(f"{page} is filled from {len(runs)} runs")
+
+
 def main() -> None:
     run_command(command)
 

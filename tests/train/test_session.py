@@ -152,7 +152,7 @@ def test_resuming_what_was_never_begun_is_refused(tmp_path, train_tiny):
         train_tiny(tmp_path / "run", *BRIEF, "--resume")
 
 
-def recount(run, phantoms, part):
+def recount(run, phantoms, part, sequences=(0, 1, 2)):
     """Counts of a part, by its own code: PyTorch, NumPy and SciPy alone."""
     model = load_model(run)
     names = json.loads((run / "split.json").read_text())["parts"][part]
@@ -162,7 +162,7 @@ def recount(run, phantoms, part):
     for case in load_cases(find_cases(phantoms)):
         if case.patient not in names:
             continue
-        slices = normalise(case.volume.pixels, IntensitySettings())
+        slices = normalise(case.volume.pixels[..., sequences], IntensitySettings())
         x = torch.from_numpy(slices.astype(np.float32) / 255).permute(0, 3, 1, 2)
         with torch.no_grad():
             p = torch.sigmoid(model.network(x))[:, 0].numpy()
@@ -198,6 +198,18 @@ def test_evaluation_agrees_with_an_independent_recount(run_copy, phantoms):
     assert "Research use only, not for diagnosis." in text
     for name in ("pr_test", "panels_test"):
         assert cv2.imread(str(run_copy / f"{name}.png")) is not None
+
+
+def test_flair_alone_is_scored_beside_the_full_input(run_copy, phantoms):
+    run_evaluation(run_copy, phantoms, "test", "cpu")
+    full = (run_copy / "metrics_test.json").read_bytes()
+    text = run_evaluation(run_copy, phantoms, "test", "cpu", flair_only=True)
+    assert "test flair only, split by patient" in text
+    tp, fp, fn = sum(recount(run_copy, phantoms, "test", sequences=(1, 1, 1)).values())
+    pooled = read_metrics(run_copy, "test_flair_only")["pooled"]
+    assert pooled["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert (run_copy / "metrics_test.json").read_bytes() == full
+    assert json.loads(full)["pooled"]["f1"] != pooled["f1"]
 
 
 def test_evaluating_the_validation_part_repeats_the_training_s_own_scores(run_copy, phantoms):

@@ -1,0 +1,168 @@
+"""The accuracy page: tables and pictures of trained runs, from the JSON in their folders alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lgg_bench.document import fill_blocks
+from lgg_bench.table import Table
+from lgg_runtime.errors import InputError
+from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_train.run import CONFIG_FILE, read_json
+
+_PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run's folder says: its settings, its scores by part (`test`, `validation`,
+    `test_flair_only`), and its history, one row a validation.
+    """
+
+    name: str
+    config: dict[str, Any]
+    scores: dict[str, dict[str, Any]]
+    history: list[dict[str, float]]
+
+    @property
+    def by_patient(self) -> bool:
+        return bool(self.config["training"]["split_by"] == "patient")
+
+    @property
+    def label(self) -> str:
+        unet = self.config["settings"]["unet"]
+        return f"{self.name} ({unet['features']} features{', mirror' if unet['mirror'] else ''})"
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        scores = {
+            path.stem.removeprefix("metrics_"): read_json(path)
+            for path in sorted(folder.glob("metrics_*.json"))
+        }
+        if "test" not in scores:
+            raise InputError(f"{folder}: no metrics_test.json; `lgg-train evaluate` writes it")
+        with (folder / "history.csv").open(newline="") as stream:
+            history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+        return cls(folder.name, read_json(folder / CONFIG_FILE), scores, history)
+
+
+def write_accuracy(runs: Sequence[Path], page: Path) -> None:
+    """Fill the page's blocks and draw its pictures, into a folder beside it of the page's stem.
+
+    Raises InputError for a run without scores and for a page without the blocks.
+    """
+    from lgg_bench.accuracy_figures import draw_calibration, draw_curves, draw_patients
+
+    records = [RunRecord.read(run) for run in runs]
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{page}: cannot be read ({error.strerror})") from error
+    filled = fill_blocks(text, {name: make(records) for name, make in BLOCKS.items()})
+    pictures = page.with_suffix("")
+    make_folder(pictures)
+    patients = [record for record in records if record.by_patient]
+    write_atomically(pictures / "patients.png", draw_patients(patients))
+    write_atomically(pictures / "calibration.png", draw_calibration(patients))
+    write_atomically(pictures / "curves.png", draw_curves(records))
+    write_atomically(page, filled.encode())
+
+
+def _scores(records: Sequence[RunRecord]) -> str:
+    rows = []
+    for record in records:
+        if not record.by_patient:
+            continue
+        for part in _PARTS:
+            found = record.scores[part]
+            dice, pooled = found["per_patient_dice"], found["pooled"]
+            low, high = found["assessment"]["intervals"]["mean"]
+            rows.append(
+                [record.label, part, str(dice["patients"]),
+                 f"{dice['mean']:.3f} ({low:.3f} to {high:.3f})",
+                 *(f"{dice[key]:.3f}" for key in ("median", "worst_tenth")),
+                 *(f"{pooled[key]:.3f}" for key in ("iou", "precision", "recall", "f1"))]
+            )  # fmt: skip
+    header = ("model", "part", "patients", "mean Dice (95 %)", "median", "worst tenth", "IoU",
+              "precision", "recall", "F1")  # fmt: skip
+    return Table("Patients never trained on", header, rows).as_markdown()
+
+
+def _trust(records: Sequence[RunRecord]) -> str:
+    rows = []
+    for record in records:
+        if not record.by_patient:
+            continue
+        for part in _PARTS:
+            found = record.scores[part]["assessment"]
+            lesions, empty = found["lesions"], found["empty_slices"]
+            rows.append(
+                [record.name, part,
+                 f"{lesions['found']} of {lesions['lesions']}",
+                 f"{lesions['false_per_patient']:.2f}",
+                 f"{found['hd95_pixels']['median']:.1f}",
+                 f"{100 * empty['fraction']:.1f} % of {empty['slices']}",
+                 f"{found['calibration']['expected_error']:.4f}"]
+            )  # fmt: skip
+    header = ("model", "part", "lesions found", "false lesions a patient",
+              "median HD95 [pixels]", "empty slices marked", "calibration error")  # fmt: skip
+    return Table("Lesions, surfaces, empty slices, calibration", header, rows).as_markdown()
+
+
+def _institutions(records: Sequence[RunRecord]) -> str:
+    rows = [
+        [record.name, part, name, f"{group['patients']}", f"{group['mean']:.3f}"]
+        for record in records
+        if record.by_patient
+        for part in _PARTS
+        for name, group in record.scores[part]["assessment"]["by_institution"].items()
+    ]
+    header = ("model", "part", "institution", "patients", "mean Dice")
+    return Table("Dice by institution", header, rows).as_markdown()
+
+
+def _flair(records: Sequence[RunRecord]) -> str:
+    rows = []
+    for record in records:
+        for part in _PARTS:
+            alone = record.scores.get(f"{part}_flair_only")
+            if alone is None:
+                continue
+            full = record.scores[part]
+            means = [scores["per_patient_dice"]["mean"] for scores in (full, alone)]
+            recalls = [scores["pooled"]["recall"] for scores in (full, alone)]
+            rows.append(
+                [record.name, part, *(f"{value:.3f}" for value in (*means, means[1] - means[0])),
+                 *(f"{value:.3f}" for value in recalls)]
+            )  # fmt: skip
+    header = ("model", "part", "mean Dice, all three", "FLAIR alone", "difference",
+              "recall, all three", "FLAIR alone")  # fmt: skip
+    return Table("FLAIR in the place of the other sequences", header, rows).as_markdown()
+
+
+def _leak(records: Sequence[RunRecord]) -> str:
+    rows = []
+    for record in records:
+        pooled = record.scores["test"]["pooled"]
+        keys = ("f1", "iou", "recall", "precision", "mean_iou_tumour_slices")
+        split = record.config["training"]["split_by"]
+        steps = int(record.history[-1]["step"])
+        rows.append(
+            [record.label, split, str(steps), *(f"{pooled[key]:.3f}" for key in keys)]
+        )  # fmt: skip
+    header = ("model", "split by", "steps", "F1", "IoU", "recall", "precision",
+              "IoU, mean of tumour slices")  # fmt: skip
+    return Table("Pooled pixels of the test part", header, rows).as_markdown()
+
+
+BLOCKS = {
+    "scores": _scores,
+    "trust": _trust,
+    "institutions": _institutions,
+    "flair": _flair,
+    "leak": _leak,
+}

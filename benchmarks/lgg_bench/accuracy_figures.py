@@ -1,0 +1,74 @@
+"""The accuracy page's pictures, as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from lgg_runtime.contract import RESEARCH_ONLY
+
+if TYPE_CHECKING:
+    from lgg_bench.accuracy import RunRecord
+
+_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
+
+
+def draw_patients(records: Sequence[RunRecord]) -> bytes:
+    """Dice of each test patient, from the worst to the best of the first run."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    first = records[0].scores["test"]["per_patient_dice"]["by_patient"]
+    order = sorted(first, key=first.__getitem__)
+    for record, colour in zip(records, _COLOURS, strict=False):
+        dice = record.scores["test"]["per_patient_dice"]
+        values = [dice["by_patient"][name] for name in order]
+        axes.plot(range(1, len(order) + 1), values, "o", color=colour, label=record.label)
+        axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
+    axes.set(
+        xlabel="test patients, worst first", ylabel="Dice of the patient's volume", ylim=(0, 1)
+    )
+    axes.set_xticks(range(1, len(order) + 1))
+    axes.legend(loc="lower right", title="dashed: mean")
+    return _png(figure)
+
+
+def draw_calibration(records: Sequence[RunRecord]) -> bytes:
+    """Fraction of tumour against probability, over the head pixels of the test patients."""
+    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    axes.plot((0, 1), (0, 1), color="grey", linewidth=1, label="perfect")
+    for record, colour in zip(records, _COLOURS, strict=False):
+        found = record.scores["test"]["assessment"]["calibration"]
+        points = np.array([(row["probability"], row["tumour"]) for row in found["bins"]])
+        label = f"{record.name}, expected error {found['expected_error']:.4f}"
+        axes.plot(points[:, 0], points[:, 1], "o-", color=colour, label=label)
+    axes.set(xlabel="probability that the model gives", ylabel="fraction that is tumour")
+    axes.legend(loc="upper left")
+    return _png(figure)
+
+
+def draw_curves(records: Sequence[RunRecord]) -> bytes:
+    """Mean Dice of the validation part over training minutes, at a threshold of 0.5."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for record, colour in zip(records, _COLOURS, strict=False):
+        minutes = [row["minutes"] for row in record.history]
+        dice = [row["dice_mean"] for row in record.history]
+        axes.plot(minutes, dice, "o-", color=colour, label=record.label)
+    axes.set(
+        xlabel="training time on two CPU cores [min]", ylabel="validation: mean Dice by patient"
+    )
+    axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
+    plt.close(figure)
+    return stream.getvalue()
