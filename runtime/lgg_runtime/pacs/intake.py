@@ -1,0 +1,185 @@
+"""Received images and the studies that they make: kept once, counted when a peer released them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lgg_runtime.pacs.arrival import Arrival
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
+
+STORED, DUPLICATE, CONFLICT = "stored", "duplicate", "conflict"
+
+UNCONFIRMED = (
+    "{count} of its images came over associations that were not released; send the study again, "
+    "or take it as it is with retry"
+)
+PURGED = "images came after the others had been removed; send the whole study again"
+
+
+@dataclass
+class Session:
+    """What came over one association. is_open: whether it still runs."""
+
+    is_open: Callable[[], bool]
+    instances: dict[str, str] = field(default_factory=dict)  # to their study
+
+
+class Intake:
+    """Keeps images; decides which studies are complete.
+
+    A study is complete when nothing of it has come for `quiet_seconds` and each of its images
+    came over an association that its peer released, the first time or again. What only an
+    aborted association brought is held: nobody can tell whether it is the whole study.
+    """
+
+    def __init__(self, state: State, spool: Spool, quiet_seconds: float):
+        self._state, self._spool, self._quiet = state, spool, quiet_seconds
+        self._lock = threading.Lock()
+        self._arriving: set[str] = set()
+        self._arrived = threading.Condition(self._lock)
+        self._sessions: list[Session] = []
+        # By the monotonic clock. After a start, every open study waits its quiet time anew.
+        rows = state.rows("SELECT id FROM study WHERE state = ?", (RECEIVING,))
+        self._last = {str(row["id"]): time.monotonic() for row in rows}
+
+    def open_session(self, is_open: Callable[[], bool]) -> Session:
+        session = Session(is_open)
+        with self._lock:
+            self._sessions.append(session)
+        return session
+
+    def keep(self, session: Session, arrival: Arrival) -> str:
+        """Keep an image durably: stored, a duplicate, or a conflict of which the first stays.
+
+        Raises ResourceError where disk or database refuse; nothing is kept then.
+        """
+        instance = self._spool.name_of(arrival.instance_uid)
+        study = self._spool.name_of(arrival.study_uid)
+        digest = hashlib.sha256(arrival.body).hexdigest()
+        with self._alone(instance):
+            query = "SELECT study, digest, present FROM instance WHERE id = ?"
+            known = self._state.rows(query, (instance,))
+            if not known:
+                self._spool.keep_image(study, instance, arrival.file)
+                self._record(study, instance, digest, len(arrival.file))
+                outcome = STORED
+            elif (known[0]["study"], known[0]["digest"]) != (study, digest):
+                with self._state.change() as run:
+                    run(
+                        "UPDATE study SET conflicts = conflicts + 1 WHERE id = ?",
+                        (known[0]["study"],),
+                    )
+                return CONFLICT
+            else:
+                if not known[0]["present"]:
+                    self._spool.keep_image(study, instance, arrival.file)
+                    with self._state.change() as run:
+                        run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
+                outcome = DUPLICATE
+        with self._lock:
+            session.instances[instance] = study
+            self._last[study] = time.monotonic()
+        return outcome
+
+    def release(self, session: Session) -> None:
+        """Count what came over an association; call it before the peer's release is answered.
+
+        Raises ResourceError; the association is then as if aborted.
+        """
+        with self._state.change() as run:
+            for instance in session.instances:
+                run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))
+            for study in set(session.instances.values()):
+                run(
+                    "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
+                    (RECEIVING, study, HELD),
+                )
+        self.close_session(session)
+
+    def close_session(self, session: Session) -> None:
+        """An association has ended; unless it was released, nothing of it is counted."""
+        with self._lock:
+            if session in self._sessions:
+                self._sessions.remove(session)
+            for study in set(session.instances.values()):
+                self._last[study] = time.monotonic()
+
+    def settle(self) -> float | None:
+        """Queue or hold the studies that are quiet; returns the seconds until the next may be.
+
+        None where no study is awaited.
+        """
+        with self._lock:
+            self._sessions = [session for session in self._sessions if session.is_open()]
+            busy = {study for one in self._sessions for study in one.instances.values()}
+            now = time.monotonic()
+            waits = {study: self._quiet - (now - last) for study, last in self._last.items()}
+            quiet = [study for study, wait in waits.items() if wait <= 0 and study not in busy]
+        for study in quiet:
+            if self._settle_one(study):
+                with self._lock:
+                    if self._last.get(study, now) <= now - self._quiet:
+                        del self._last[study]
+        rest = [wait for study, wait in waits.items() if study not in quiet]
+        return max(min(rest), 0.0) if rest else None
+
+    def _settle_one(self, study: str) -> bool:
+        """Whether the study needs no further look."""
+        with self._state.change() as run:
+            row = run("SELECT * FROM study WHERE id = ?", (study,)).fetchone()
+            if row is None:
+                return True
+            if row["state"] == WORKING:
+                return False
+            if row["state"] != RECEIVING:
+                return True
+            missing, lost = run(
+                "SELECT coalesce(sum(1 - confirmed), 0), coalesce(sum(1 - present), 0) "
+                "FROM instance WHERE study = ?",
+                (study,),
+            ).fetchone()
+            if missing or lost:
+                reason = UNCONFIRMED.format(count=missing) if missing else PURGED
+                run("UPDATE study SET state = ?, reason = ? WHERE id = ?", (HELD, reason, study))
+            else:
+                run(
+                    "UPDATE study SET state = ?, attempts = 0, ready_at = ? WHERE id = ?",
+                    (QUEUED, time.time(), study),
+                )
+        return True
+
+    def _record(self, study: str, instance: str, digest: str, size: int) -> None:
+        now = time.time()
+        with self._state.change() as run:
+            run(
+                "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (study, RECEIVING, now),
+            )
+            run(
+                "INSERT INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
+                (instance, study, digest, size),
+            )
+            run(
+                "UPDATE study SET generation = generation + 1, last_at = ?, reason = '', "
+                "state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
+                (now, WORKING, RECEIVING, study),
+            )
+
+    @contextlib.contextmanager
+    def _alone(self, instance: str) -> Iterator[None]:
+        """Two associations that bring one image at once take turns."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: instance not in self._arriving)
+            self._arriving.add(instance)
+        try:
+            yield
+        finally:
+            with self._arrived:
+                self._arriving.discard(instance)
+                self._arrived.notify_all()

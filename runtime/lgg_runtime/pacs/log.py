@@ -1,0 +1,31 @@
+"""The node's own log lines, and silence for the libraries that would quote a header."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+
+from lgg_runtime.readers.dicom_files import keep_silent
+
+LOG = logging.getLogger("lgg_node")
+_QUOTE_VALUES = (
+    "pynetdicom", "pydicom", "highdicom", "dicomweb_client", "urllib3", "requests",
+)  # fmt: skip
+
+
+def set_up_log(level: str) -> None:
+    """Lines of the node alone go to standard error; an uncaught error is told by its type."""
+    for package in _QUOTE_VALUES:
+        keep_silent(package)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.handlers[:] = [handler]
+    LOG.propagate = False
+    LOG.setLevel(level.upper())
+    threading.excepthook = _tell_type
+
+
+def _tell_type(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else "a thread"
+    LOG.error("%s ended: %s", name.split("@")[0], args.exc_type.__name__)

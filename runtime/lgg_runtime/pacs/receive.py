@@ -1,0 +1,230 @@
+"""The storage SCP: who may send, what is taken, and what a peer is told."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from typing import Any
+
+from pynetdicom import AE, _config, evt
+from pynetdicom.pdu_primitives import A_RELEASE
+
+from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.pacs.arrival import (
+    CANNOT_UNDERSTAND,
+    DUPLICATE_INSTANCE,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+    Refusal,
+    check_arrival,
+)
+from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader
+from lgg_runtime.pacs.config import MIB, Listen, NodeConfig, is_loopback
+from lgg_runtime.pacs.intake import CONFLICT, Intake, Session
+from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.readers.dicom_frames import SOP_CLASSES
+
+VERIFICATION = "1.2.840.10008.1.1"
+# Those that the reader decodes. Deflated is not among them: its size is not known beforehand.
+TRANSFER_SYNTAXES = (
+    "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+)  # fmt: skip
+# PS3.8, 9.3.4: rejected for good by the service user.
+_PERMANENT, _BY_USER = 0x01, 0x01
+_UNKNOWN_CALLING, _UNKNOWN_CALLED = 0x03, 0x07
+
+
+class Receiver:
+    """Listens from `start` to `stop`; each association runs in threads of its own."""
+
+    def __init__(self, config: NodeConfig, intake: Intake, spool: Spool, tally: Tally):
+        self._config, self._intake, self._spool, self._tally = config, intake, spool, tally
+        self._peers: dict[Any, tuple[Session, ObjectMeter]] = {}
+        self._server: BoundedServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use; it differs from the setting where that is 0."""
+        assert self._server is not None
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen in a thread. Raises UsageError for an address or a certificate of no use."""
+        # For the process: no values in logs, and no handlers that would format them.
+        _config.LOG_HANDLER_LEVEL = "none"
+        _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+        listen, limits = self._config.listen, self._config.limits
+        entity = AE(self._config.node.ae_title)
+        entity.maximum_associations = limits.associations
+        entity.maximum_pdu_size = limits.pdu_bytes
+        for name in ("acse_timeout", "dimse_timeout", "network_timeout"):
+            setattr(entity, name, limits.network_seconds)
+        for uid in (VERIFICATION, *sorted(SOP_CLASSES)):
+            entity.add_supported_context(uid, list(TRANSFER_SYNTAXES))
+        try:
+            self._server = entity.make_server(  # type: ignore[assignment]
+                (listen.address, listen.port),
+                evt_handlers=self._handlers(),
+                ssl_context=make_server_tls(listen),
+                server_class=BoundedServer,  # type: ignore[arg-type]
+            )
+        except OSError as error:
+            raise UsageError(
+                f"listen: {listen.address}:{listen.port} cannot be used ({error.strerror})"
+            ) from error
+        assert self._server is not None
+        self._server.most_connections = 2 * limits.associations + 8
+        self._server.most_seconds = limits.network_seconds
+        entity._servers.append(self._server)
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no more connections, let the open associations end, then abort them."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        running = server.active_associations
+        server.shutdown()
+        until = time.monotonic() + grace_seconds
+        for association in running:
+            left = max(until - time.monotonic(), 0.0)
+            association.join(left if association.is_established else 0.0)
+            if association.is_alive():
+                association.abort()
+
+    @property
+    def open_associations(self) -> int:
+        return 0 if self._server is None else len(self._server.active_associations)
+
+    def _handlers(self) -> list[Any]:
+        return [
+            (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_REQUESTED, self._on_request),
+            (evt.EVT_REJECTED, self._on_rejection),
+            (evt.EVT_ESTABLISHED, self._on_establishment),
+            (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_ACSE_RECV, self._on_release),
+            (evt.EVT_ABORTED, self._on_abort),
+            (evt.EVT_CONN_CLOSE, self._on_close),
+        ]
+
+    def _on_connection(self, event: Any) -> None:
+        limits, connection = self._config.limits, event.assoc.dul.socket
+        reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
+        connection.recv = reader.read
+
+    def _on_request(self, event: Any) -> None:
+        association = event.assoc
+        request, allowed = association.requestor.primitive, self._config.listen.calling_ae_titles
+        address = association.requestor.address_info.address
+        if request.called_ae_title != self._config.node.ae_title:
+            self._reject(association, _UNKNOWN_CALLED, "wrong called AE title")
+        elif allowed and request.calling_ae_title not in allowed:
+            self._reject(association, _UNKNOWN_CALLING, "unknown calling AE title")
+        elif not allowed and not is_loopback(address):
+            self._reject(association, _UNKNOWN_CALLING, "no peer but this machine's is allowed")
+
+    def _reject(self, association: Any, diagnostic: int, why: str) -> None:
+        self._tally.add("rejected_associations", why)
+        address = association.requestor.address_info.address
+        LOG.warning("association from %s rejected: %s", address, why)
+        association.acse.send_reject(_PERMANENT, _BY_USER, diagnostic)
+        association.kill()
+
+    def _on_rejection(self, event: Any) -> None:
+        self._tally.add("rejected_associations", "too many associations")
+        LOG.warning("association rejected: more than %d", self._config.limits.associations)
+
+    def _on_establishment(self, event: Any) -> None:
+        meter = ObjectMeter(self._config.limits.object_mib * MIB)
+        self._peers[event.assoc] = (self._intake.open_session(event.assoc.is_alive), meter)
+
+    def _on_pdu(self, event: Any) -> None:
+        if event.assoc in self._peers:
+            self._peers[event.assoc][1].take(event.pdu)
+
+    def _on_store(self, event: Any) -> int:
+        session, meter = self._peers[event.assoc]
+        try:
+            status = self._store(event, session, meter)
+            label = "conflict" if status == DUPLICATE_INSTANCE else "stored"
+        except Refusal as error:
+            LOG.warning("an object was refused with 0x%04X: %s", error.status, error)
+            status, label = error.status, f"0x{error.status:04X}"
+        except ResourceError as error:
+            LOG.error("an object was refused with 0x%04X: %s", OUT_OF_RESOURCES, error)
+            status, label = OUT_OF_RESOURCES, f"0x{OUT_OF_RESOURCES:04X}"
+        except Exception as error:  # noqa: BLE001  whatever it is, the peer has to hear a status
+            LOG.error(
+                "an object was refused with 0x%04X: %s", CANNOT_UNDERSTAND, type(error).__name__
+            )
+            status, label = CANNOT_UNDERSTAND, f"0x{CANNOT_UNDERSTAND:04X}"
+        self._tally.add("objects", label)
+        return status
+
+    def _store(self, event: Any, session: Session, meter: ObjectMeter) -> int:
+        request, limits = event.request, self._config.limits
+        if meter.end_object():
+            raise Refusal(OUT_OF_RESOURCES, f"it is larger than {limits.object_mib} MiB")
+        body = request.DataSet.getvalue() if request.DataSet else b""
+        if self._spool.free_bytes() - len(body) < limits.free_disk_mib * MIB:
+            raise Refusal(OUT_OF_RESOURCES, f"less than {limits.free_disk_mib} MiB of disk is free")
+        arrival = check_arrival(
+            str(request.AffectedSOPInstanceUID),
+            str(request.AffectedSOPClassUID),
+            event.encoded_dataset(),
+            body,
+        )
+        if self._intake.keep(session, arrival) == CONFLICT:
+            LOG.warning("an object came again with other content; the first is kept")
+            return DUPLICATE_INSTANCE
+        return SUCCESS
+
+    def _on_release(self, event: Any) -> None:
+        """Runs before the answer is sent: a peer that was told so is never forgotten."""
+        is_request = isinstance(event.primitive, A_RELEASE) and event.primitive.result is None
+        if not is_request or event.assoc not in self._peers:
+            return
+        session, _ = self._peers.pop(event.assoc)
+        try:
+            self._intake.release(session)
+        except ResourceError as error:
+            LOG.error("a release could not be recorded, so the association is aborted: %s", error)
+            self._intake.close_session(session)
+            event.assoc.abort()
+
+    def _on_abort(self, event: Any) -> None:
+        if event.assoc in self._peers:
+            LOG.warning("an association was aborted; its images wait to be sent again")
+        self._on_close(event)
+
+    def _on_close(self, event: Any) -> None:
+        found = self._peers.pop(event.assoc, None)
+        if found is not None:
+            self._intake.close_session(found[0])
+
+
+def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
+    """None without a certificate. Raises UsageError for files that are none of their kind."""
+    if listen.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(listen.certificate, listen.key)
+        if listen.client_ca:
+            context.load_verify_locations(listen.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"listen: certificate, key or client_ca is of no use ({error})") from error
+    return context

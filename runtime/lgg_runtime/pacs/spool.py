@@ -1,0 +1,87 @@
+"""The node's folder: received images and results, under names that no peer chooses."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from lgg_runtime.writers.atomic import make_folder, refused, write_atomically
+
+DATABASE = "state.sqlite"
+
+
+class Spool:
+    """Files below one folder, each named by a keyed digest of its UID.
+
+    A UID from the network is never a path, and without the key a name tells nothing of it.
+    """
+
+    def __init__(self, root: Path, key: bytes):
+        self.root = root
+        self._key = key
+        self._images, self._results = root / "images", root / "results"
+        for folder in (self._images, self._results):
+            make_folder(folder)
+
+    def name_of(self, uid: str) -> str:
+        """32 hexadecimal digits that stand for a UID in files, records and messages."""
+        return hmac.new(self._key, uid.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def image(self, study: str, instance: str) -> Path:
+        return self._images / study / f"{instance}.dcm"
+
+    def result(self, result: str) -> Path:
+        return self._results / f"{result}.dcm"
+
+    def keep_image(self, study: str, instance: str, data: bytes) -> None:
+        """Write an image; on return it is on the disk. Raises ResourceError."""
+        self._keep(self.image(study, instance), data)
+
+    def keep_result(self, result: str, data: bytes) -> None:
+        """Write a result; on return it is on the disk. Raises ResourceError."""
+        self._keep(self.result(result), data)
+
+    def remove_images(self, study: str) -> None:
+        shutil.rmtree(self._images / study, ignore_errors=True)
+
+    def remove_result(self, result: str) -> None:
+        self.result(result).unlink(missing_ok=True)
+
+    def sweep(self, images: Iterable[Path], results: Iterable[Path]) -> int:
+        """Remove the files that no record knows, which a kill left behind; returns how many."""
+        known = {*images, *results}
+        strangers = [
+            path
+            for folder in (self._images, self._results)
+            for path in folder.rglob("*")
+            if path.is_file() and path not in known
+        ]
+        for path in strangers:
+            path.unlink(missing_ok=True)
+        return len(strangers)
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        if not path.parent.is_dir():
+            make_folder(path.parent)
+            _flush(path.parent.parent)
+        write_atomically(path, data)
+        _flush(path.parent)
+
+
+def _flush(folder: Path) -> None:
+    """A rename outlives a loss of power once its folder is on the disk."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise refused(folder, error) from error

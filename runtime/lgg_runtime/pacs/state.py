@@ -1,0 +1,144 @@
+"""What the node knows: an SQLite database in its folder, without names, identifiers or UIDs."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import OutputConflictError, ResourceError
+
+VERSION = 1
+# What a study can be.
+RECEIVING, QUEUED, WORKING, DONE = "receiving", "queued", "working", "done"
+HELD, REFUSED, FAILED = "held", "refused", "failed"
+STATES = (RECEIVING, HELD, QUEUED, WORKING, DONE, REFUSED, FAILED)
+# What a delivery can be. A delivery that a kill interrupts is found as SENDING.
+WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"
+
+_SCHEMA = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE study (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    generation INTEGER NOT NULL DEFAULT 0,       -- grows with each new image
+    done_generation INTEGER NOT NULL DEFAULT 0,  -- what the last result was made of
+    attempts INTEGER NOT NULL DEFAULT 0,
+    conflicts INTEGER NOT NULL DEFAULT 0,
+    purged INTEGER NOT NULL DEFAULT 0,
+    last_at REAL NOT NULL,                       -- seconds since 1970, as all times here
+    ready_at REAL,
+    started_at REAL,
+    ended_at REAL
+);
+CREATE INDEX study_state ON study (state, ready_at);
+CREATE TABLE instance (
+    id TEXT PRIMARY KEY,
+    study TEXT NOT NULL REFERENCES study (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    confirmed INTEGER NOT NULL DEFAULT 0,        -- came over an association that was released
+    present INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX instance_study ON instance (study);
+CREATE TABLE result (
+    id TEXT PRIMARY KEY,
+    study TEXT NOT NULL REFERENCES study (id) ON DELETE CASCADE,
+    slices INTEGER NOT NULL,
+    last_at REAL NOT NULL,
+    ready_at REAL NOT NULL,
+    started_at REAL NOT NULL,
+    made_at REAL NOT NULL,
+    present INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX result_study ON result (study);
+CREATE TABLE delivery (
+    result TEXT NOT NULL REFERENCES result (id) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at REAL NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    sent_at REAL,
+    PRIMARY KEY (result, destination)
+);
+CREATE INDEX delivery_state ON delivery (state, destination, next_at);
+"""
+
+
+class State:
+    """One connection, used by one thread at a time. A committed change outlives any kill."""
+
+    def __init__(self, path: Path):
+        """Open a database, or make it.
+
+        Raises ResourceError where that cannot be, OutputConflictError for one of another version.
+        """
+        self._name = path.name
+        self._lock = threading.RLock()
+        with self._in_words():
+            self._open = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            self._open.row_factory = sqlite3.Row
+            # FULL: a commit is on the disk before a peer hears of it.
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._open.execute(f"PRAGMA {pragma}")
+            self._prepare()
+
+    def _prepare(self) -> None:
+        with self.change() as run:
+            (version,) = run("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    run(statement)
+                key = secrets.token_bytes(32)
+                run("INSERT INTO setting VALUES ('key', ?)", (key,))
+                run(f"PRAGMA user_version = {VERSION}")
+            elif version != VERSION:
+                raise OutputConflictError(
+                    f"{self._name}: of version {version}, expected {VERSION}; choose another spool"
+                )
+
+    @property
+    def key(self) -> bytes:
+        """The installation's own key, for names that tell nothing."""
+        return bytes(self.rows("SELECT value FROM setting WHERE name = 'key'")[0]["value"])
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Any]:
+        """A transaction; yields a function that runs a statement. All of it happens, or nothing.
+
+        Raises ResourceError where the database refuses.
+        """
+        with self._lock, self._in_words():
+            self._open.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._open.execute
+                self._open.execute("COMMIT")
+            except BaseException:
+                if self._open.in_transaction:
+                    self._open.execute("ROLLBACK")
+                raise
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with self._lock, self._in_words():
+            return self._open.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._open.close()
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ResourceError(
+                f"{self._name}: {error}; see to the disk and the spool's permissions"
+            ) from error

@@ -1,0 +1,22 @@
+"""How often what happened since the start, for the metrics."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+
+class Tally:
+    """Counts by name and label, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, name: str, label: str) -> None:
+        with self._lock:
+            self._counts[name, label] += 1
+
+    def read(self) -> dict[tuple[str, str], int]:
+        with self._lock:
+            return dict(self._counts)

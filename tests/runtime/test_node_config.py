@@ -1,0 +1,111 @@
+"""The settings' file: its defaults, its example, and every mistake in one message."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs.config import EXAMPLE, is_ae_title, is_loopback, load_config
+from stand_ins.pacs import write_config
+
+
+def test_the_example_is_valid_and_its_comments_tell_the_defaults(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    as_it_is = load_config(EXAMPLE)
+    # Uncommented, but for the second destination and the files that are not there.
+    full = re.sub(r"(?m)^#(\w+ = )", r"\1", text.split("#[[destination]]")[0])
+    path = tmp_path / "full.toml"
+    path.write_text(full, encoding="utf-8")
+    assert load_config(path) == as_it_is
+    assert as_it_is.study.quiet_seconds == 60
+    assert as_it_is.listen.calling_ae_titles == ()
+
+
+def test_every_setting_stands_in_the_example() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    config = load_config(EXAMPLE)
+    for name in ("node", "listen", "limits", "study", "model", "retention", "http"):
+        part = text.split(f"[{name}]")[1].split("\n[")[0]
+        for setting in vars(getattr(config, name)):
+            assert re.search(rf"(?m)^#?{setting} = ", part), (name, setting)
+
+
+def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path,
+        'name = "a b"\nkind = "ftp"',
+        node={"spool": "here", "ae_title": "A TITLE THAT IS TOO LONG", "colour": "red"},
+        limits={"associations": 0, "network_seconds": "long"},
+        http={"address": "0.0.0.0"},
+        listen={"certificate": "/nowhere.pem", "port": True},
+    )
+    path.write_text(path.read_text() + "\n[extra]\n")
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    first, *lines = str(caught.value).splitlines()
+    found = {line.strip().split(":")[0] for line in lines}
+    assert found == {
+        "node.spool", "node.ae_title", "node.colour", "limits.associations",
+        "limits.network_seconds", "http.address", "listen.certificate", "listen.port",
+        "destination 1.name", "destination 1.kind", "extra",
+    }  # fmt: skip
+    assert first.endswith(f"{len(found)} to mend")
+    assert any("expected a whole number from 1 to 1000, found 0" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ('name = "a"\nkind = "c-store"', "destination 1.ae_title: missing; kind c-store needs it"),
+        ('name = "a"\nkind = "stow"', "destination 1.url: missing; kind stow needs it"),
+        (
+            'name = "a"\nkind = "stow"\nurl = "http://h/w"\nuser = "u"',
+            "destination 1: user and password_file go together",
+        ),
+        (
+            'name = "a"\nkind = "stow"\nurl = "http://h/w"\n[[destination]]\nname = "a"\n'
+            'kind = "stow"\nurl = "http://h/v"',
+            "destination 2.name: a is taken",
+        ),
+        (
+            'name = "a"\nkind = "stow"\nurl = "http://h/w"\nfirst_wait_seconds = 1000',
+            "destination 1.first_wait_seconds: above longest_wait_seconds",
+        ),
+    ],
+)
+def test_a_destination_is_checked_as_a_whole(tmp_path: Path, destination: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_config(write_config(tmp_path, destination))
+
+
+@pytest.mark.parametrize("text", ["", "a = \n", "[[destination]]", "node = 3"])
+def test_what_is_no_settings_file_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"node\.toml"):
+        load_config(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("title", "valid"),
+    [
+        ("LGG-NODE", True), ("A", True), ("A B", True), ("A" * 16, True), ("A" * 17, False),
+        ("", False), (" A", False), ("A ", False), ("A\\B", False), ("Ä", False), ("A\n", False),
+    ],
+)  # fmt: skip
+def test_an_ae_title_is_what_the_standard_says(title: str, valid: bool) -> None:
+    assert is_ae_title(title) is valid
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True),
+     ("0.0.0.0", False), ("10.0.0.1", False), ("host.example", False)],
+)  # fmt: skip
+def test_loopback_is_told_from_other_addresses(address: str, local: bool) -> None:
+    assert is_loopback(address) is local

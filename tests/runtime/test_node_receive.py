@@ -1,0 +1,158 @@
+"""Receiving over a real association: what is kept, what is counted, what a peer is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from pydicom import dcmread
+
+from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.intake import Intake
+from lgg_runtime.pacs.receive import Receiver
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.tally import Tally
+from stand_ins.pacs import associate, draw_studies, send_study, store, write_config
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_studies(tmp_path_factory.mktemp("drawn"), slices=4)[0]
+
+
+class Reception:
+    """A receiver with its intake; the quiet time is over as soon as a test asks."""
+
+    def __init__(self, folder: Path, **sections: Any):
+        config = load_config(write_config(folder, **sections))
+        self.state = State(folder / "state.sqlite")
+        self.spool = Spool(folder, self.state.key)
+        self.intake = Intake(self.state, self.spool, quiet_seconds=0.0)
+        self.receiver = Receiver(config, self.intake, self.spool, Tally())
+        self.receiver.start()
+        self.port = self.receiver.port
+
+    def settle(self) -> list[str]:
+        """The studies' states, once every association has ended."""
+        for thread in threading.enumerate():
+            if "AcceptorThread" in thread.name:
+                thread.join(20)
+        self.intake.settle()
+        return [row["state"] for row in self.state.rows("SELECT state FROM study")]
+
+    def count(self, what: str) -> int:
+        return int(self.state.rows(f"SELECT count(*) FROM instance WHERE {what}")[0][0])
+
+
+@pytest.fixture
+def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
+    made: list[Reception] = []
+
+    def make(**sections: Any) -> Reception:
+        made.append(Reception(tmp_path, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.receiver.stop(0.0)
+        one.state.close()
+
+
+def test_a_released_study_is_queued_and_its_files_bear_no_uid(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    files = sorted(study.iterdir())
+    assert send_study(node.port, study) == [0] * len(files)
+    assert node.settle() == ["queued"]
+    assert node.count("confirmed") == len(files)
+    kept = sorted((node.spool.root / "images").rglob("*.dcm"))
+    assert {dcmread(path).SOPInstanceUID for path in kept} == {
+        dcmread(path).SOPInstanceUID for path in files
+    }
+    assert not any("." in path.stem for path in kept)
+
+
+def test_an_echo_is_answered(receive: Callable[..., Reception]) -> None:
+    association = associate(receive().port)
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+def test_an_aborted_association_makes_no_study_complete(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    count = len(list(study.iterdir()))
+    send_study(node.port, study, abort_after=count)
+    assert node.settle() == ["held"]
+    (row,) = node.state.rows("SELECT reason FROM study")
+    assert row["reason"].startswith(f"{count} of its images came over associations")
+    # A part of it again is not enough; all of it is.
+    association = associate(node.port)
+    assert store(association, sorted(study.iterdir())[:2]) == [0, 0]
+    association.release()
+    assert node.settle() == ["held"]
+    assert set(send_study(node.port, study)) == {0}
+    assert node.settle() == ["queued"]
+
+
+def test_a_study_waits_for_the_associations_that_bring_it(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    first, *rest = sorted(study.iterdir())
+    done, running = associate(node.port), associate(node.port)
+    store(done, rest)
+    store(running, [first])
+    done.release()
+    node.intake.settle()
+    assert [row["state"] for row in node.state.rows("SELECT state FROM study")] == ["receiving"]
+    running.release()
+    assert node.settle() == ["queued"]
+
+
+def test_an_image_that_comes_twice_is_one_image(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    for _ in range(2):
+        send_study(node.port, study)
+    assert node.settle() == ["queued"]
+    assert node.count("present") == len(list(study.iterdir()))
+
+
+def test_the_same_uid_with_other_bytes_is_a_conflict_and_the_first_stays(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path
+) -> None:
+    node = receive()
+    send_study(node.port, study)
+    other = dcmread(sorted(study.iterdir())[0])
+    other.ImageComments = "another"
+    other.save_as(tmp_path / "other.dcm")
+    association = associate(node.port)
+    assert store(association, [tmp_path / "other.dcm"]) == [0x0111]
+    association.release()
+    assert node.settle() == ["queued"]
+    assert [row["conflicts"] for row in node.state.rows("SELECT conflicts FROM study")] == [1]
+    kept = (node.spool.root / "images").rglob("*.dcm")
+    assert not any("ImageComments" in dcmread(path) for path in kept)
+
+
+def test_what_was_received_outlives_the_process(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    send_study(node.port, study)
+    node.receiver.stop(0.0)
+    again = Intake(node.state, node.spool, quiet_seconds=0.0)
+    again.settle()
+    assert [row["state"] for row in node.state.rows("SELECT state FROM study")] == ["queued"]

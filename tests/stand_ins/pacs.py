@@ -1,0 +1,93 @@
+"""A node's surroundings: its settings, small studies, and a modality that sends them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
+
+from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom_files import write_scans
+from lgg_train.phantom_scan import ScanSettings
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+CALLED = "LGG-NODE"
+# What no log may hold of a phantom.
+PATIENT = ("Drawn", "By Code", "LGGPH", "ACC0000", "19010203", "20010203", "2.25.")
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def write_config(folder: Path, destination: str = "", **sections: dict[str, Any]) -> Path:
+    """A file of settings for tests: free ports, a short quiet time, no floor of free disk.
+
+    destination: the lines of [[destination]]; sections: settings that replace these.
+    """
+    values: dict[str, dict[str, Any]] = {
+        "node": {"spool": str(folder / "spool")},
+        "listen": {"port": 0},
+        "limits": {"free_disk_mib": 0, "network_seconds": 5.0},
+        "study": {"quiet_seconds": 0.3},
+        "model": {"threads": 1},
+        "http": {"port": 0},
+    }
+    lines = []
+    for name, section in values.items():
+        merged = section | sections.get(name, {})
+        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in merged.items())]
+    nowhere = 'name = "nowhere"\nkind = "c-store"\naddress = "127.0.0.1"\nport = 1\nae_title = "NO"'
+    lines += ["[[destination]]", destination or nowhere]
+    path = folder / "node.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    return f'"{value}"' if isinstance(value, (str, Path)) else str(value)
+
+
+def draw_studies(root: Path, patients: int = 1, slices: int = 6, seed: int = 4) -> list[Path]:
+    """Phantom studies of 64 x 64: FLAIR, T1, T1 after contrast and a localizer, a folder each."""
+    phantoms = PhantomSettings(patients=patients, slices=slices, size=64, seed=seed)
+    return write_scans(root, "dicom", phantoms, ScanSettings())
+
+
+def associate(port: int, calling: str = "SENDER", called: str = CALLED, **more: Any) -> Any:
+    """An association that was asked for; look at is_established and is_rejected."""
+    entity = AE(calling)
+    entity.add_requested_context(MR_IMAGE, ExplicitVRLittleEndian)
+    entity.add_requested_context("1.2.840.10008.1.1")
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
+    return entity.associate("127.0.0.1", port, ae_title=called, **more)
+
+
+def store(association: Any, files: Iterable[Path]) -> list[int]:
+    """Send files; the status of each, -1 where there was no answer."""
+    return [association.send_c_store(dcmread(path)).get("Status", -1) for path in files]
+
+
+def send_study(port: int, folder: Path, abort_after: int | None = None) -> list[int]:
+    """Send a folder over one association; abort_after: images, before it is aborted."""
+    files: Sequence[Path] = sorted(folder.iterdir())
+    association = associate(port)
+    assert association.is_established
+    statuses = store(association, files[:abort_after])
+    if abort_after is None:
+        association.release()
+    else:
+        association.abort()
+    return statuses
