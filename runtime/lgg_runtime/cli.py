@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 @click.option("--save-heatmap", is_flag=True, help="Write a heatmap a slice.")
 @click.option("--save-probabilities", is_flag=True, help="Write float32 TIFF a slice.")
 @click.option("--evaluate", is_flag=True, help="Score against the *_mask files beside the slices.")
+@click.option("--resume", is_flag=True, help="Go on with an earlier run into the same folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -70,6 +72,7 @@ def command(source: Path, output: Path, quiet: bool, as_json: bool, **options: A
 def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) -> Journal:
     from lgg_runtime.errors import LggError, UsageError
     from lgg_runtime.journal import Journal
+    from lgg_runtime.ledger import open_ledger
     from lgg_runtime.lock import lock_output
     from lgg_runtime.pipeline import Job, run_job
     from lgg_runtime.readers.dicom_series import SeriesChoice
@@ -95,9 +98,14 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
         click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
     make_folder(output)
     journal = Journal({"input": str(source), "model": options["model"], **_settings(options)})
-    with lock_output(output):
-        _describe(journal, segmenter, options)
-        job = Job(listing, output, outputs, options["evaluate"], choice)
+    _describe(journal, segmenter, options)
+    with (
+        lock_output(output) as died,
+        open_ledger(output, _decisive(journal, outputs, choice), options["resume"]) as ledger,
+    ):
+        if died and not silent:
+            click.echo("the lock of a run that died is taken over", err=True)
+        job = Job(listing, output, outputs, options["evaluate"], choice, ledger)
         total = sum(len(study.files) for study in listing.studies)
         journal.write(output, "running")  # a run that is killed leaves no older one's success
         state = "interrupted"
@@ -131,6 +139,21 @@ _FLAGS = {
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     kept = ("provider", "threads", "batch", "threshold", "flair_only", "evaluate")
     return {name: options[name] for name in kept}
+
+
+def _decisive(journal: Journal, outputs: tuple[str, ...], choice: Any) -> dict[str, Any]:
+    """What a resumed run must share with the one that it goes on with, besides the inputs."""
+    from lgg_runtime.journal import tool_versions
+
+    settings = {k: v for k, v in journal.settings.items() if k not in ("input", "model")}
+    return settings | {
+        "model": journal.model["sha256"],
+        "threshold": journal.model["threshold"],
+        "provider": journal.provider["ran"],
+        "outputs": outputs,
+        "series": asdict(choice),
+        "versions": tool_versions() | journal.versions,
+    }
 
 
 def _load_settings(options: dict[str, Any]) -> Any:

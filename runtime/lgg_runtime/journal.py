@@ -38,7 +38,8 @@ class Journal:
     """Collects what a run does, and writes it.
 
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
-    seconds: by stage; metrics: against the reference masks, where the run was evaluated.
+    seconds: by stage; metrics: against the reference masks, where the run was evaluated;
+    resumed: number of studies that an earlier run had finished.
     """
 
     settings: dict[str, Any]
@@ -50,6 +51,7 @@ class Journal:
     rows: list[SummaryRow] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] | None = None
+    resumed: int = 0
 
     def count(self, fate: str) -> int:
         return sum(record.fate == fate for record in self.inputs)
@@ -87,7 +89,7 @@ class Journal:
             "model": self.model,
             "provider": self.provider,
             "settings": self.settings,
-            "versions": _versions() | self.versions,
+            "versions": tool_versions() | self.versions,
             "machine": {"system": platform.platform(), "processor": platform.machine()},
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "counts": counts,
@@ -100,7 +102,8 @@ class Journal:
         }
 
 
-def _versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Of this package and of what its numbers depend on, without the provider's."""
     return {
         "lgg-edge": version("lgg-edge"),
         "python": platform.python_version(),

@@ -12,13 +12,16 @@ from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.writers.atomic import refused
 
 LOCK_FILE = ".lgg-infer.lock"
+# In the file while a run is at work, gone after any end but a sudden death.
+_MARK = b"at work\n"
 
 
 @contextlib.contextmanager
-def lock_output(folder: Path) -> Iterator[None]:
+def lock_output(folder: Path) -> Iterator[bool]:
     """Hold the output folder; the operating system frees the lock of a process that died.
 
-    Raises OutputConflictError where another run holds it, ResourceError where it is read-only.
+    Yields whether the run before died: the file then still holds its mark. Raises
+    OutputConflictError where another run holds the folder, ResourceError where it is read-only.
     """
     path = folder / LOCK_FILE
     try:
@@ -28,7 +31,15 @@ def lock_output(folder: Path) -> Iterator[None]:
     try:
         if not _try_lock(handle):
             raise OutputConflictError(f"{folder}: another run is writing there; wait for its end")
-        yield
+        died = os.fstat(handle).st_size > 0
+        try:
+            os.write(handle, _MARK)
+        except OSError as error:
+            raise refused(path, error) from error
+        try:
+            yield died
+        finally:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,28 +13,31 @@ from typing import Any
 
 from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
+from lgg_runtime.ledger import Ledger, digest_inputs, stamp_inputs
+from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.pending import PendingWrites, StudyRecord, Write
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import Listing, Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
 from lgg_runtime.scans import ScanWriter
 from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.summary import summarise_volume
+from lgg_runtime.summary import SummaryRow, summarise_volume
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers import OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_runtime.writers.images import SliceResult, stretch_flair
 
 STUDIES_AHEAD = 2
-SLICES_PENDING = 64
 
 
 @dataclass(frozen=True)
 class Job:
     """What to run: the listed input, the output folder, the outputs' names, whether to evaluate.
 
-    choice: of the series of DICOM studies.
+    choice: of the series of DICOM studies; ledger: where each finished study is put down, and
+    what proves that one was finished before.
     """
 
     listing: Listing
@@ -42,6 +45,7 @@ class Job:
     outputs: tuple[str, ...] = ("mask",)
     evaluate: bool = False
     choice: SeriesChoice = field(default_factory=SeriesChoice)
+    ledger: Ledger | None = None
 
 
 def run_job(
@@ -59,16 +63,14 @@ def run_job(
     run = _Run(job, segmenter, journal)
     studies = prefetch(run.load_all(), STUDIES_AHEAD)
     with ThreadPoolExecutor(1, "write") as pool:
-        writes = _Writes(pool, journal)
+        writes = PendingWrites(pool, journal, job.ledger)
         try:
-            for loaded in studies:
-                for path, reason in loaded.failures:
-                    run.record_failure(path, reason)
-                for volume in loaded.volumes:
-                    run.segment(loaded.study, volume, writes)
-                if loaded.scan is not None:
-                    run.segment_scan(loaded.study, loaded.scan, writes)
-                advance(len(loaded.study.files))
+            for study, loaded in studies:
+                if isinstance(loaded, Finished):
+                    run.take_over(loaded)
+                else:
+                    run.segment_study(loaded, writes)
+                advance(len(study.files))
             writes.finish()
         finally:
             studies.close()
@@ -76,6 +78,14 @@ def run_job(
     if run.counts:
         journal.metrics = summarise(run.counts)
     journal.seconds["total"] = time.perf_counter() - begun
+
+
+@dataclass
+class _Loaded:
+    """A study that was read, and what is recorded of it from here on."""
+
+    loaded: LoadedStudy
+    record: StudyRecord
 
 
 class _Run:
@@ -86,38 +96,76 @@ class _Run:
         self.counts: dict[str, Counts] = {}
         journal.seconds |= {"read": 0.0, "run": 0.0}
 
-    def load_all(self) -> Iterator[LoadedStudy]:
+    def load_all(self) -> Iterator[tuple[Study, _Loaded | Finished]]:
         for study in self._job.listing.studies:
             begun = time.perf_counter()
-            loaded = load_study(study, self._job.listing, self._job.evaluate, self._job.choice)
+            loaded = self._load(study)
             self._journal.seconds["read"] += time.perf_counter() - begun
-            yield loaded
+            yield study, loaded
 
-    def record_failure(self, path: Path, reason: str) -> None:
-        name = self._job.listing.relative(path)
+    def _load(self, study: Study) -> _Loaded | Finished:
+        job, ledger = self._job, self._job.ledger
+        if ledger is None:
+            loaded = load_study(study, job.listing, job.evaluate, job.choice)
+            return _Loaded(loaded, StudyRecord(study.name, {}, proven=False))
+        paths = [*study.files]
+        if job.evaluate:
+            paths += filter(None, map(job.listing.mask_of, study.files))
+        before = stamp_inputs(paths)
+        inputs = digest_inputs(paths, job.listing.root)
+        if (finished := ledger.find(study.name, inputs)) is not None:
+            return finished
+        loaded = load_study(study, job.listing, job.evaluate, job.choice)
+        proven = bool(inputs) and before == stamp_inputs(paths)
+        return _Loaded(loaded, StudyRecord(study.name, inputs, proven))
+
+    def take_over(self, finished: Finished) -> None:
+        """Record a study as the earlier run did."""
+        self._journal.resumed += 1
+        self._journal.inputs += finished.records
+        self._add_rows(finished.study, finished.rows)
+
+    def segment_study(self, study: _Loaded, writes: PendingWrites) -> None:
+        loaded, record = study.loaded, study.record
+        for path, reason in loaded.failures:
+            self._fail(record, self._job.listing.relative(path), reason)
+        for volume in loaded.volumes:
+            self._segment(loaded.study, volume, record, writes)
+        if loaded.scan is not None:
+            self._segment_scan(loaded.study, loaded.scan, record, writes)
+        writes.end_study(record)
+
+    def _fail(self, record: StudyRecord, name: str, reason: str) -> None:
+        """A study with a failure is tried again by a resumed run: its cause may be gone."""
+        record.proven = False
         self._journal.inputs.append(InputRecord(name, FAILED, reason))
 
-    def segment(self, study: Study, loaded: LoadedVolume, writes: _Writes) -> None:
+    def _segment(
+        self, study: Study, loaded: LoadedVolume, record: StudyRecord, writes: PendingWrites
+    ) -> None:
         begun = time.perf_counter()
         try:
             result = self._segmenter.segment(loaded.volume())
         except (InputError, ModelError) as error:
             for path in loaded.files:
-                self.record_failure(path, f"{printable(path.name)}: {error}")
+                name = self._job.listing.relative(path)
+                self._fail(record, name, f"{printable(path.name)}: {error}")
             return
         finally:
             self._journal.seconds["run"] += time.perf_counter() - begun
-        self._write(study, loaded, result, writes)
         counts = [
             None if truth is None else Counts.of(mask, truth)
             for mask, truth in zip(result.mask, loaded.truth, strict=True)
         ]
-        for known in (c for c in counts if c is not None):
-            self.counts[study.name] = self.counts.get(study.name, Counts()) + known
         names = [path.stem for path in loaded.files]
-        self._journal.rows += summarise_volume(study.name, names, result, counts)
+        rows = summarise_volume(study.name, names, result, counts)
+        record.rows += rows
+        self._add_rows(study.name, rows)
+        self._write(study, loaded, result, partial(writes.submit, study=record))
 
-    def segment_scan(self, study: Study, scan: Volume | InputError, writes: _Writes) -> None:
+    def _segment_scan(
+        self, study: Study, scan: Volume | InputError, record: StudyRecord, writes: PendingWrites
+    ) -> None:
         begun = time.perf_counter()
         try:
             if isinstance(scan, InputError):
@@ -126,21 +174,31 @@ class _Run:
             writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
             files = writer.encode(study, scan, result)
         except (InputError, ModelError) as error:
-            reason = f"{study.name}: {error}"
-            self._journal.inputs.append(InputRecord(study.name, FAILED, reason))
+            self._fail(record, study.name, f"{study.name}: {error}")
             return
         finally:
             self._journal.seconds["run"] += time.perf_counter() - begun
+        rows = summarise_volume(study.name, scan.names, result, [None] * len(scan))
+        record.rows += rows
+        self._add_rows(study.name, rows)
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
-        record = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
+        done = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
         writes.finish()  # one scan's files in memory, not as many as slices may wait
-        writes.submit(partial(_write_files, files), record)
-        counts = [None] * len(scan)
-        self._journal.rows += summarise_volume(study.name, scan.names, result, counts)
+        writes.submit(partial(_write_files, files), done, record)
+
+    def _add_rows(self, study: str, rows: Sequence[SummaryRow]) -> None:
+        self._journal.rows += rows
+        for row in rows:
+            if row.level == "patient" and row.counts is not None:
+                self.counts[study] = self.counts.get(study, Counts()) + row.counts
 
     def _write(
-        self, study: Study, loaded: LoadedVolume, result: Segmentation, writes: _Writes
+        self,
+        study: Study,
+        loaded: LoadedVolume,
+        result: Segmentation,
+        submit: Callable[[Write, InputRecord], None],
     ) -> None:
         pictures = stretch_flair(loaded.volume().pixels[..., FLAIR])
         folder = self._job.output / study.folder
@@ -153,49 +211,20 @@ class _Run:
             written = (t.relative_to(self._job.output).as_posix() for t in targets.values())
             name = self._job.listing.relative(path)
             record = InputRecord(name, DONE, "", loaded.notes[index], tuple(written))
-            writes.submit(partial(_write_outputs, shown, targets), record)
+            submit(partial(_write_outputs, shown, targets), record)
 
 
-class _Writes:
-    """Writes handed to a pool, a bounded number open; the first failure is raised here.
-
-    An input is recorded as done once its outputs are on disk.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor, journal: Journal):
-        self._pool, self._journal = pool, journal
-        self._open: deque[tuple[Future[None], InputRecord]] = deque()
-
-    def submit(self, task: Callable[[], None], record: InputRecord) -> None:
-        while len(self._open) >= SLICES_PENDING:
-            self._settle()
-        self._open.append((self._pool.submit(task), record))
-
-    def finish(self) -> None:
-        while self._open:
-            self._settle()
-
-    def cancel(self) -> None:
-        """Drop what has not begun; what is on disk is recorded."""
-        for future, _ in self._open:
-            future.cancel()
-        for future, record in self._open:
-            if not future.cancelled() and future.exception() is None:
-                self._journal.inputs.append(record)
-
-    def _settle(self) -> None:
-        future, record = self._open[0]
-        future.result()
-        self._journal.inputs.append(record)
-        self._open.popleft()
+def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:
+    return [_write_file(target, OUTPUTS[output][1](shown)) for output, target in targets.items()]
 
 
-def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> None:
-    for output, target in targets.items():
-        write_atomically(target, OUTPUTS[output][1](shown))
-
-
-def _write_files(files: dict[Path, bytes]) -> None:
-    for target, data in files.items():
+def _write_files(files: dict[Path, bytes]) -> list[str]:
+    for target in files:
         make_folder(target.parent)
-        write_atomically(target, data)
+    return [_write_file(target, data) for target, data in files.items()]
+
+
+def _write_file(target: Path, data: bytes) -> str:
+    """Returns the SHA-256 of what is on disk now."""
+    write_atomically(target, data)
+    return hashlib.sha256(data).hexdigest()

@@ -26,6 +26,8 @@ def describe_run(journal: Journal, output: Path) -> str:
         f"{len(journal.failures)} failed; model {journal.model['name']}, "
         f"threshold {journal.model['threshold']:g}"
     )
+    if journal.resumed:
+        lines.append(f"{journal.resumed} studies of these were done before and are unchanged.")
     lines.append(f"Results: {output}  (summary.csv, run.json)")
     lines.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from lgg_runtime import pipeline
 from lgg_runtime.errors import ResourceError
+from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE, lock_output
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_runtime.volume import Volume
@@ -61,9 +62,9 @@ def out(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> list[str]:
-    """Results below a folder, without the lock."""
+    """Results below a folder, without the lock and the journal of lines."""
     found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return sorted(name for name in found if name != LOCK_FILE)
+    return sorted(name for name in found if name not in (LOCK_FILE, JOURNAL_FILE))
 
 
 def read_run(folder: Path) -> Any:

@@ -13,7 +13,8 @@ import tifffile
 from lgg_runtime import pipeline
 from lgg_runtime.errors import InputError, LggError, ModelError, ResourceError
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, Journal
-from lgg_runtime.pipeline import SLICES_PENDING, Job, run_job
+from lgg_runtime.pending import SLICES_PENDING
+from lgg_runtime.pipeline import Job, run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES
 from lgg_runtime.segmenter import LoadSettings, Segmenter

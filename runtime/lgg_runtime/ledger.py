@@ -1,0 +1,142 @@
+"""The append-only journal of finished studies, `journal.jsonl`, and what it proves to a later run.
+
+A line is added once the last output of a study is on disk. A resumed run believes it only where
+every input and every output still has the digest that stands in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
+from lgg_runtime.writers.atomic import refused, write_atomically
+
+JOURNAL_FILE = "journal.jsonl"
+SCHEMA = 1
+# A killed process loses no line; a power failure loses this much, and it is done again.
+SYNC_EVERY_S = 1.0
+_BLOCK_BYTES = 1 << 20
+
+Stamps = tuple[tuple[int, int, int], ...]
+
+
+class Ledger:
+    """An open journal: the studies that an earlier run finished, and those added now."""
+
+    def __init__(self, folder: Path, handle: int, known: dict[str, Finished]):
+        self._folder, self._handle, self._known = folder, handle, known
+        self._synced = time.monotonic()
+
+    def find(self, study: str, inputs: dict[str, str]) -> Finished | None:
+        """The study as it was finished, if its inputs and its outputs are what they were then.
+
+        inputs: SHA-256 by name; empty, they prove nothing.
+        """
+        finished = self._known.get(study)
+        if finished is None or not inputs or finished.inputs != inputs:
+            return None
+        outputs = finished.outputs.items()
+        return finished if all(digest_file(self._folder / n) == d for n, d in outputs) else None
+
+    def append(self, finished: Finished) -> None:
+        """Raises ResourceError where the disk refuses the line."""
+        data = encode_line(finished.to_json())
+        try:
+            while data:
+                data = data[os.write(self._handle, data) :]
+            if time.monotonic() - self._synced >= SYNC_EVERY_S:
+                os.fsync(self._handle)
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise refused(self._folder / JOURNAL_FILE, error) from error
+
+    def close(self) -> None:
+        """Raises ResourceError where the disk refuses what was added last."""
+        try:
+            os.fsync(self._handle)
+        except OSError as error:
+            raise refused(self._folder / JOURNAL_FILE, error) from error
+        finally:
+            os.close(self._handle)
+
+
+@contextlib.contextmanager
+def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Ledger]:
+    """The journal of an output folder: begun anew or, with resume, gone on with.
+
+    run: what decides the results besides the inputs, JSON values by name. What follows a torn
+    or damaged line is cut off. Raises OutputConflictError where resume finds another run's
+    journal, ResourceError where the disk refuses.
+    """
+    path = folder / JOURNAL_FILE
+    header = {"schema": SCHEMA, "run": json.loads(json.dumps(run))}
+    try:
+        found = parse_lines(path.read_bytes() if resume and path.is_file() else b"")
+        if found.header is None:
+            write_atomically(path, encode_line(header))
+        else:
+            _require_same(found.header, header)
+            os.truncate(path, found.whole_bytes)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    except OSError as error:
+        raise refused(path, error) from error
+    ledger = Ledger(folder, handle, {entry.study: entry for entry in found.finished})
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def digest_file(path: Path) -> str | None:
+    """SHA-256 of a regular file, None for one that is missing or cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def digest_inputs(paths: Sequence[Path], root: Path) -> dict[str, str]:
+    """SHA-256 by name relative to the root; empty where one of the files cannot be read."""
+    found = {path.relative_to(root).as_posix(): digest_file(path) for path in paths}
+    known = {name: digest for name, digest in found.items() if digest is not None}
+    return known if len(known) == len(found) else {}
+
+
+def stamp_inputs(paths: Sequence[Path]) -> Stamps:
+    """Number, size and time of change of each file: equal before and after it is read means that
+    the digest is of the bytes that were read. Empty where a file is missing.
+    """
+    try:
+        found = [path.stat() for path in paths]
+    except OSError:
+        return ()
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+
+
+def _require_same(held: dict[str, Any], header: dict[str, Any]) -> None:
+    then, now = held["run"], header["run"]
+    if held["schema"] != SCHEMA or not isinstance(then, dict):
+        raise OutputConflictError(
+            f"--resume: {JOURNAL_FILE}: expected schema {SCHEMA}, found {held['schema']}; "
+            "choose another output folder"
+        )
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            raise OutputConflictError(
+                f"--resume: {JOURNAL_FILE}: {name} was {then.get(name)}, now it is "
+                f"{now.get(name)}; repeat that run's options or choose another output folder"
+            )

@@ -1,0 +1,214 @@
+"""The journal of finished studies: what it proves, and what a damaged one still does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.journal import DONE, InputRecord
+from lgg_runtime.ledger import JOURNAL_FILE, digest_file, digest_inputs, open_ledger, stamp_inputs
+from lgg_runtime.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
+from lgg_runtime.metrics import Counts
+from lgg_runtime.summary import summarise_volume
+from lgg_runtime.volume import Segmentation
+
+RUN = {"model": "a" * 64, "outputs": ("mask",), "threshold": 0.5}
+MASK = b"the mask"
+
+
+def finished(name: str = "a", inputs: dict[str, str] | None = None) -> Finished:
+    mask = np.ones((1, 2, 3), bool)
+    result = Segmentation(mask, np.full(mask.shape, 1 / 3, np.float32), 0.3, (1.1, 1.2, 1.3))
+    return Finished(
+        name,
+        inputs or {f"{name}_1.png": "1" * 64},
+        {f"{name}_1_mask.png": hashlib.sha256(MASK).hexdigest()},
+        (InputRecord(f"{name}_1.png", DONE, "", ("a note",), (f"{name}_1_mask.png",)),),
+        tuple(summarise_volume(name, [f"{name}_1"], result, [Counts(1, 2, 3, 4)])),
+    )
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An output folder whose journal holds studies a and b."""
+    with open_ledger(tmp_path, RUN, resume=False) as ledger:
+        for name in "ab":
+            (tmp_path / f"{name}_1_mask.png").write_bytes(MASK)
+            ledger.append(finished(name))
+    return tmp_path
+
+
+def held(folder: Path) -> list[str]:
+    """Names of the studies that a resumed run finds proven."""
+    with open_ledger(folder, RUN, resume=True) as ledger:
+        return [n for n in "abc" if ledger.find(n, finished(n).inputs) == finished(n)]
+
+
+def test_a_finished_study_is_found_again_with_the_same_numbers(out: Path) -> None:
+    assert held(out) == ["a", "b"]
+
+
+def test_a_resumed_run_adds_its_lines(out: Path) -> None:
+    with open_ledger(out, RUN, resume=True) as ledger:
+        (out / "c_1_mask.png").write_bytes(MASK)
+        ledger.append(finished("c"))
+    assert held(out) == ["a", "b", "c"]
+
+
+def test_a_new_run_begins_the_journal_anew(out: Path) -> None:
+    with open_ledger(out, RUN, resume=False) as ledger:
+        assert ledger.find("a", finished("a").inputs) is None
+    assert held(out) == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "a folder"])
+def test_an_output_that_is_not_the_one_written_proves_nothing(out: Path, damage: str) -> None:
+    mask = out / "a_1_mask.png"
+    mask.unlink()
+    if damage == "changed":
+        mask.write_bytes(b"The mask")
+    elif damage == "a folder":
+        mask.mkdir()
+    assert held(out) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "inputs", [{}, {"a_1.png": "2" * 64}, {"a_1.png": "1" * 64, "a_2.png": "1" * 64}]
+)
+def test_other_inputs_are_not_those_of_the_journal(out: Path, inputs: dict[str, str]) -> None:
+    with open_ledger(out, RUN, resume=True) as ledger:
+        assert ledger.find("a", inputs) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": "b" * 64}, f"model was {'a' * 64}, now it is {'b' * 64}"),
+        ({"threshold": 0.25}, "threshold was 0.5, now it is 0.25"),
+        ({"batch": 4}, "batch was None, now it is 4"),
+    ],
+)
+def test_another_run_is_refused_and_its_journal_kept(
+    out: Path, change: dict[str, object], named: str
+) -> None:
+    before = (out / JOURNAL_FILE).read_bytes()
+    with (
+        pytest.raises(OutputConflictError, match=named),
+        open_ledger(out, RUN | change, resume=True),
+    ):
+        pytest.fail("went on with another run")
+    assert (out / JOURNAL_FILE).read_bytes() == before
+
+
+def test_a_journal_of_another_schema_is_refused(out: Path) -> None:
+    (out / JOURNAL_FILE).write_bytes(encode_line({"schema": 2, "run": RUN}))
+    with (
+        pytest.raises(OutputConflictError, match="expected schema 1, found 2"),
+        open_ledger(out, RUN, resume=True),
+    ):
+        pytest.fail("read another schema")
+
+
+def test_a_journal_cut_anywhere_proves_its_whole_lines(out: Path) -> None:
+    whole = (out / JOURNAL_FILE).read_bytes()
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(len(whole) + 1):
+        parsed = parse_lines(whole[:length])
+        lines = sum(end <= length for end in ends)
+        assert parsed.whole_bytes == max([0, *(end for end in ends if end <= length)])
+        assert (parsed.header is not None) == (lines > 0)
+        assert parsed.finished == tuple(map(finished, "ab"))[: max(lines - 1, 0)]
+
+
+def test_what_follows_a_torn_line_is_cut_off_and_the_next_lines_count(out: Path) -> None:
+    path = out / JOURNAL_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    with open_ledger(out, RUN, resume=True) as ledger:
+        assert ledger.find("b", finished("b").inputs) is None
+        ledger.append(finished("b"))
+    assert path.read_bytes() == whole
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(out: Path) -> None:
+    whole = (out / JOURNAL_FILE).read_bytes()
+    expected = parse_lines(whole)
+    for index in range(0, len(whole), 3):
+        changed = bytearray(whole)
+        changed[index] ^= 1
+        parsed = parse_lines(bytes(changed))
+        assert parsed.whole_bytes <= index
+        assert parsed.finished == expected.finished[: len(parsed.finished)]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_prove_nothing(data: bytes) -> None:
+    assert parse_lines(data) == ParsedLines(None, (), 0)
+
+
+VALUE = finished().to_json()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        VALUE | {"more": 1},
+        VALUE | {"study": 1},
+        VALUE | {"inputs": {"a": 1}},
+        VALUE | {"inputs": []},
+        VALUE | {"outputs": {"../a": "1"}},
+        VALUE | {"outputs": {"/etc/passwd": "1"}},
+        VALUE | {"records": None},
+        VALUE | {"records": [{"name": "a"}]},
+        VALUE | {"rows": [VALUE["rows"][0] | {"area_px": True}]},
+        VALUE | {"rows": [VALUE["rows"][0] | {"volume_ml": "1"}]},
+        VALUE | {"rows": [VALUE["rows"][0] | {"counts": {"tp": 1}}]},
+    ],
+)
+def test_a_line_of_another_form_proves_nothing(value: dict[str, object]) -> None:
+    header = encode_line({"schema": 1, "run": {}})
+    good = encode_line(VALUE)
+    assert parse_lines(header + good).finished == (finished(),)
+    assert parse_lines(header + encode_line(value) + good).finished == ()
+
+
+@given(st.text(), st.floats(allow_nan=False))
+def test_any_name_and_number_come_back(name: str, number: float) -> None:
+    value = VALUE | {"study": name, "rows": [VALUE["rows"][0] | {"max_probability": number}]}
+    header = encode_line({"schema": 1, "run": {}})
+    (entry,) = parse_lines(header + encode_line(value)).finished
+    assert (entry.study, entry.rows[0].max_probability) == (name, number)
+
+
+def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert digest_inputs([path], tmp_path) == {"deep/a.png": known}
+    assert digest_inputs([path, tmp_path / "gone.png"], tmp_path) == {}
+    assert digest_inputs([], tmp_path) == {}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert digest_file(tmp_path / "pipe") is None
+
+
+def test_a_file_that_is_written_again_has_another_stamp(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    before = stamp_inputs([path])
+    assert stamp_inputs([path]) == before
+    os.utime(path, ns=(0, 12345))
+    assert stamp_inputs([path]) != before
+    path.unlink()
+    assert stamp_inputs([path]) == ()

@@ -1,0 +1,240 @@
+"""lgg-infer --resume: what is done is kept, the rest is done, and nothing shows that it broke."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lgg_runtime import pipeline
+from lgg_runtime.ledger import JOURNAL_FILE
+from lgg_runtime.lock import LOCK_FILE
+
+Draw = Callable[..., np.ndarray]
+Write = Callable[[Path, np.ndarray], Path]
+Infer = Callable[..., SimpleNamespace]
+LESION = (slice(10, 16), slice(20, 28))
+
+
+@pytest.fixture
+def source(tmp_path: Path, draw_slice: Draw, write_picture: Write) -> Path:
+    """Patients a to d of two slices, with tumour and a reference mask in the first of each."""
+    root = tmp_path / "in"
+    truth = np.zeros((40, 48), np.uint8)
+    truth[10:16, 24:32] = 255
+    for name in "abcd":
+        write_picture(root / name / f"{name}_1.png", draw_slice(LESION))
+        write_picture(root / name / f"{name}_2.png", draw_slice())
+        write_picture(root / name / f"{name}_1_mask.png", truth)
+    return root
+
+
+@pytest.fixture
+def infer(call_infer: Infer, source: Path, artifact: Path) -> Infer:
+    """Calls lgg-infer on the source with the tiny artifact: output folder, more options."""
+
+    def call(output: Path, *more: str | Path) -> SimpleNamespace:
+        return call_infer(source, "-o", output, "-m", artifact, "--threads", "1", *more)
+
+    return call
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]]:
+    """Interrupts the run before the named output; lists the outputs that were written."""
+    real = pipeline.write_atomically
+
+    def arrange(name: str | None) -> list[str]:
+        written: list[str] = []
+
+        def watch(path: Path, data: bytes) -> None:
+            if path.name == name:
+                raise KeyboardInterrupt
+            real(path, data)
+            written.append(path.name)
+
+        monkeypatch.setattr(pipeline, "write_atomically", watch)
+        return written
+
+    return arrange
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Every result by name: its bytes, and of run.json all but the times."""
+    found: dict[str, Any] = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (JOURNAL_FILE, LOCK_FILE)
+    }
+    found["run.json"] = json.loads(found["run.json"]) | {"seconds": None}
+    return found
+
+
+@pytest.mark.parametrize("evaluate", [(), ("--evaluate", "-p")])
+def test_a_resumed_run_gives_what_an_undisturbed_one_gives(
+    tmp_path: Path, infer: Infer, stop_at: Callable[..., list[str]], evaluate: tuple[str, ...]
+) -> None:
+    assert infer(tmp_path / "whole", *evaluate).code == 0
+    stop_at("c_2_mask.png")
+    assert infer(tmp_path / "out", *evaluate).code == 130
+    written = stop_at(None)
+    assert infer(tmp_path / "out", "--resume", *evaluate).code == 0
+    assert {"c"} <= {name[0] for name in written} <= {"c", "d"}  # d may have been on its way
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_a_complete_run_is_resumed_without_work(
+    tmp_path: Path, infer: Infer, stop_at: Callable[..., list[str]]
+) -> None:
+    infer(tmp_path / "out")
+    before, journal = results(tmp_path / "out"), (tmp_path / "out" / JOURNAL_FILE).read_bytes()
+    written = stop_at(None)
+    done = infer(tmp_path / "out", "--resume")
+    assert (done.code, written) == (0, [])
+    assert "4 studies of these were done before and are unchanged." in done.out
+    assert results(tmp_path / "out") == before
+    assert (tmp_path / "out" / JOURNAL_FILE).read_bytes() == journal
+
+
+def test_only_what_changed_is_done_again(
+    tmp_path: Path, source: Path, infer: Infer, stop_at: Callable[..., list[str]], draw_slice: Draw,
+    write_picture: Write,
+) -> None:  # fmt: skip
+    infer(tmp_path / "out")
+    write_picture(source / "b" / "b_2.png", draw_slice(LESION))
+    (tmp_path / "out" / "d" / "d_1_mask.png").write_bytes(b"torn")
+    written = stop_at(None)
+    infer(tmp_path / "out", "--resume")
+    assert written == [f"{name}_{n}_mask.png" for name in "bd" for n in (1, 2)]
+    infer(tmp_path / "whole")
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_a_study_with_a_failure_is_tried_again(
+    tmp_path: Path, source: Path, infer: Infer, stop_at: Callable[..., list[str]]
+) -> None:
+    whole = (source / "b" / "b_2.png").read_bytes()
+    (source / "b" / "b_2.png").write_bytes(whole[:50])
+    for more in ((), ("--resume",)):
+        done = infer(tmp_path / "out", *more)
+        assert (done.code, done.err.split(":")[0]) == (3, "b_2.png")
+    written = stop_at(None)
+    (source / "b" / "b_2.png").write_bytes(whole)
+    assert infer(tmp_path / "out", "--resume").code == 0
+    assert written == ["b_1_mask.png", "b_2_mask.png"]
+
+
+def test_a_study_that_is_gone_leaves_the_results(
+    tmp_path: Path, source: Path, infer: Infer
+) -> None:
+    infer(tmp_path / "out")
+    shutil.rmtree(source / "a")
+    assert infer(tmp_path / "out", "--resume").code == 0
+    names = [entry["name"] for entry in results(tmp_path / "out")["run.json"]["patients"]]
+    assert names == ["b", "c", "d"]
+
+
+def test_an_input_that_changes_while_it_is_read_is_not_proven(
+    tmp_path: Path,
+    source: Path,
+    infer: Infer,
+    stop_at: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = pipeline.load_study
+
+    def load_late(study: Any, *rest: Any) -> Any:
+        if study.name == "b":
+            shutil.copyfile(source / "b" / "b_1.png", source / "b" / "b_2.png")
+        return real(study, *rest)
+
+    monkeypatch.setattr(pipeline, "load_study", load_late)
+    infer(tmp_path / "out")
+    monkeypatch.setattr(pipeline, "load_study", real)
+    written = stop_at(None)
+    infer(tmp_path / "out", "--resume")
+    assert {name[0] for name in written} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--threshold", "0.25"), "threshold was 0.5, now it is 0.25"),
+        (("--flair-only",), "flair_only was False, now it is True"),
+        (("-p",), "outputs was ['mask'], now it is ['mask', 'overlay']"),
+    ],
+)
+def test_other_options_are_refused_and_nothing_is_touched(
+    tmp_path: Path, infer: Infer, more: tuple[str, ...], named: str
+) -> None:
+    infer(tmp_path / "out")
+    before = results(tmp_path / "out")
+    done = infer(tmp_path / "out", "--resume", *more)
+    assert done.code == 8
+    assert named in done.err and done.err.count("\n") == 1
+    assert results(tmp_path / "out") == before
+
+
+@pytest.fixture
+def other_model(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Any],
+) -> Path:
+    """The same graph, another contract."""
+    text = make_contract(how_decided="otherwise").dumps()
+    return save_artifact(build_model(), tmp_path / "other.onnx", text)
+
+
+def test_another_model_is_refused(tmp_path: Path, infer: Infer, other_model: Path) -> None:
+    infer(tmp_path / "out")
+    done = infer(tmp_path / "out", "--resume", "-m", other_model)
+    assert done.code == 8
+    assert "model was" in done.err
+
+
+def test_nothing_to_resume_is_a_new_run(tmp_path: Path, infer: Infer) -> None:
+    assert infer(tmp_path / "out", "--resume").code == 0
+    infer(tmp_path / "whole")
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_the_lock_of_a_run_that_died_is_taken_over_with_a_notice(
+    tmp_path: Path, infer: Infer
+) -> None:
+    infer(tmp_path / "out")
+    (tmp_path / "out" / LOCK_FILE).write_text("at work\n")
+    assert infer(tmp_path / "out").err == "the lock of a run that died is taken over\n"
+    assert infer(tmp_path / "out").err == ""
+
+
+def test_scans_are_resumed_too(
+    tmp_path: Path, artifact: Path, call_infer: Infer, stop_at: Callable[..., list[str]]
+) -> None:
+    for package in ("highdicom", "nibabel", "SimpleITK"):
+        pytest.importorskip(package)
+    from lgg_train.phantom import PhantomSettings
+    from lgg_train.phantom_files import write_scans
+    from lgg_train.phantom_scan import ScanSettings
+
+    phantoms = PhantomSettings(patients=2, slices=6, size=48, seed=4)
+    write_scans(tmp_path, "dicom", phantoms, ScanSettings())
+
+    def call(output: Path, *more: str) -> SimpleNamespace:
+        kinds = ("-ot", "dicom-seg", "-ot", "nifti")
+        return call_infer(tmp_path / "dicom", "-o", output, "-m", artifact, *kinds, *more)
+
+    assert call(tmp_path / "whole").code == 0
+    stop_at("study_0002_mask.nii.gz")
+    assert call(tmp_path / "out").code == 130
+    written = stop_at(None)
+    assert call(tmp_path / "out", "--resume").code == 0
+    assert written == ["study_0002_seg.dcm", "study_0002_mask.nii.gz"]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
