@@ -26,10 +26,12 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
 @click.option("--provider", "--device", default="cpu",
-              type=click.Choice(("cpu", "cuda", "tensorrt", "auto")),
+              type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Slices a run of the model.")
+@click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
+              help="Arithmetic of --provider openvino.")  # fmt: skip
 @click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")
 @click.option("--gpu-memory", type=click.IntRange(1), metavar="MIB",
               help="Limit of the GPU memory that onnxruntime takes.  [default: none]")  # fmt: skip
@@ -137,7 +139,7 @@ _FLAGS = {
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    kept = ("provider", "threads", "batch", "threshold", "flair_only", "evaluate")
+    kept = ("provider", "threads", "batch", "threshold", "flair_only", "evaluate", "cpu_precision")
     return {name: options[name] for name in kept}
 
 
@@ -160,7 +162,7 @@ def _load_settings(options: dict[str, Any]) -> Any:
     from lgg_runtime.backends import GpuSettings
     from lgg_runtime.segmenter import LoadSettings
 
-    kept = ("provider", "threads", "batch", "threshold", "flair_only")
+    kept = ("provider", "threads", "batch", "threshold", "flair_only", "cpu_precision")
     gpu = GpuSettings(
         device=options["gpu_index"],
         memory_limit_mib=options["gpu_memory"],

@@ -34,9 +34,9 @@ SHIPPED = ("standard",)
 class LoadSettings:
     """How to run a model.
 
-    provider: cpu, cuda, tensorrt or auto; threads: None for all cores that this process may use;
-    batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of the
-    other sequences; gpu: what only a GPU needs.
+    provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
+    may use; batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of
+    the other sequences; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with openvino.
     """
 
     provider: str = "cpu"
@@ -45,6 +45,7 @@ class LoadSettings:
     threshold: float | None = None
     flair_only: bool = False
     gpu: GpuSettings = field(default_factory=GpuSettings)
+    cpu_precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
@@ -96,7 +97,7 @@ class Segmenter:
         settings = settings or LoadSettings()
         path = find_model(model)
         threads = settings.threads or available_cores()
-        chosen = BackendSettings(settings.provider, threads, settings.gpu)
+        chosen = BackendSettings(settings.provider, threads, settings.gpu, settings.cpu_precision)
         backend, why = open_backend(path, chosen)
         return cls(backend, settings, hashlib.sha256(path.read_bytes()).hexdigest(), why)
 

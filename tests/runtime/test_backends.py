@@ -43,4 +43,4 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_every_provider_can_be_asked_for() -> None:
     names = [LoadSettings(provider=name).provider for name in PROVIDERS]
-    assert names == ["cpu", "cuda", "tensorrt", "auto"]
+    assert names == ["cpu", "openvino", "cuda", "tensorrt", "auto"]

@@ -10,6 +10,7 @@ from typing import Protocol
 from lgg_runtime.backends.engine import EngineBackend
 from lgg_runtime.backends.gpu_session import GpuSession
 from lgg_runtime.backends.onnx_session import OnnxSession
+from lgg_runtime.backends.openvino_session import OpenVinoSession
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.contract import Contract
@@ -25,7 +26,9 @@ __all__ = [
     "open_backend",
 ]
 
-PROVIDERS = ("cpu", "cuda", "tensorrt", "auto")
+PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "auto")
+# What computes in the host's memory, where smaller batches save nothing.
+_ON_HOST = ("cpu", "openvino")
 
 
 class Backend(Protocol):
@@ -50,11 +53,16 @@ class Backend(Protocol):
         """
 
 
-# By suffix: what runs it with each provider, in the order in which `auto` tries them. TensorRT is
-# not tried for ONNX: it compiles for minutes, which nobody asked for.
+# By suffix: what runs it with each provider, and what `auto` tries in turn. TensorRT is not tried
+# for ONNX: it compiles for minutes, which nobody asked for.
 _Open = Callable[[Path, BackendSettings], Backend]
 _BACKENDS: dict[str, dict[str, _Open]] = {
-    ".onnx": {"cuda": GpuSession, "cpu": OnnxSession, "tensorrt": GpuSession},
+    ".onnx": {
+        "cpu": OnnxSession,
+        "openvino": OpenVinoSession,
+        "cuda": GpuSession,
+        "tensorrt": GpuSession,
+    },
     ".engine": {"tensorrt": EngineBackend},
 }
 _AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
@@ -97,4 +105,4 @@ def _open(path: Path, settings: BackendSettings) -> Backend:
             f"provider {settings.provider}: {path.name} runs with {' or '.join(table)}"
         )
     backend = table[settings.provider](path, settings)
-    return backend if settings.provider == "cpu" else WithinMemory(backend)
+    return backend if settings.provider in _ON_HOST else WithinMemory(backend)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.backends.cuda_driver import CudaDevice, DeviceBuffer, PinnedBuffer, find_driver
-from lgg_runtime.backends.onnx_session import require_probability
 from lgg_runtime.backends.settings import BackendSettings
+from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError, ProviderError
 from lgg_runtime.golden import check_golden

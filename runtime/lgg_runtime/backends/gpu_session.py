@@ -14,14 +14,13 @@ from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
 from lgg_runtime.backends.missing import NAMES, require_provider
 from lgg_runtime.backends.onnx_session import (
-    first_line,
     import_onnxruntime,
     make_options,
     open_session,
     read_contract,
-    require_probability,
 )
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
+from lgg_runtime.backends.signature import first_line, require_probability
 from lgg_runtime.contract import INPUT, Contract
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
 from lgg_runtime.golden import check_golden

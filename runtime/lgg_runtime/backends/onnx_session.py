@@ -7,6 +7,7 @@ from typing import Any
 
 from lgg_runtime.backends.missing import NAMES
 from lgg_runtime.backends.settings import BackendSettings
+from lgg_runtime.backends.signature import accept_artifact, first_line, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import MissingExtraError, ModelError
 from lgg_runtime.volume import Pixels, Probability
@@ -75,29 +76,7 @@ def read_contract(session: Any, path: Path) -> Contract:
     is not as it must be.
     """
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise ModelError(f"{path.name}: no contract in its metadata; export it with lgg-export")
-    try:
-        contract = Contract.loads(text)
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
     found = [
         (v.name, v.type, len(v.shape)) for v in (*session.get_inputs(), *session.get_outputs())
     ]
-    expected = [(INPUT, "tensor(uint8)", 4), (OUTPUT, "tensor(float)", 3)]
-    if found != expected:
-        raise ModelError(f"{path.name}: expected inputs and outputs {expected}, found {found}")
-    return contract
-
-
-def require_probability(probability: Probability, slices: Pixels) -> None:
-    """Raises ModelError where the output is not a number in 0..1 for each pixel."""
-    if probability.shape != slices.shape[:3]:
-        raise ModelError(f"the model gives {probability.shape} for slices {slices.shape}")
-    if not (probability.min() >= 0 and probability.max() <= 1):  # false for NaN as well
-        raise ModelError("the model's output is no number in 0..1 for this input")
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line of at most 200 characters."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return accept_artifact(path, text, found, ("tensor(uint8)", "tensor(float)"))

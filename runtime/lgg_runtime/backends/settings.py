@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lgg_runtime.errors import UsageError
 
+CPU_PRECISIONS = ("fp32", "bf16")
+
 
 def _say_nothing(_line: str) -> None:
     pass
@@ -39,8 +41,22 @@ class GpuSettings:
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """provider: cpu, cuda, tensorrt or auto; threads: of the computation on a CPU."""
+    """provider: cpu, openvino, cuda, tensorrt or auto; threads: of the computation on a CPU;
+    cpu_precision: of its arithmetic, where the artifact itself says no lower one.
+    """
 
     provider: str
     threads: int
     gpu: GpuSettings = field(default_factory=GpuSettings)
+    cpu_precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.cpu_precision not in CPU_PRECISIONS:
+            raise UsageError(
+                f"CPU precision {self.cpu_precision!r}: expected {' or '.join(CPU_PRECISIONS)}"
+            )
+        if self.cpu_precision != "fp32" and self.provider != "openvino":
+            raise UsageError(
+                f"CPU precision {self.cpu_precision}: provider {self.provider} computes as the "
+                "artifact says; --provider openvino computes in it"
+            )

@@ -1,0 +1,205 @@
+"""ONNX artifacts through OpenVINO: what it answers, refuses, holds and keeps to itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino
+from lgg_runtime.contract import Contract
+from lgg_runtime.errors import MissingExtraError, ModelError, ProviderError, UsageError
+from lgg_runtime.volume import FLAIR
+
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
+SETTINGS = BackendSettings("openvino", 1)
+Saved = Callable[[Any, str | None], Path]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, save_artifact: Callable[..., Path]) -> Saved:
+    """Writes a model as m.onnx."""
+    return lambda model, contract: save_artifact(model, tmp_path / "m.onnx", contract)
+
+
+@pytest.fixture(scope="module")
+def text(make_contract: Callable[..., Contract]) -> str:
+    return make_contract().dumps()
+
+
+def make_slices(count: int, height: int = 16, width: int = 32) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.integers(96, 160, (count, height, width, 3), dtype=np.uint8)
+
+
+def expected(slices: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-(slices[..., FLAIR].astype(float) - 128) / 8))
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, 1), (7, 2), (11, 6)])
+def test_every_slice_of_a_batch_gets_its_own_answer_in_order(
+    artifact: Path, count: int, threads: int
+) -> None:
+    slices = make_slices(count)
+    probability = OpenVinoSession(artifact, BackendSettings("openvino", threads)).run(slices)
+    assert (probability.shape, probability.dtype) == ((count, 16, 32), np.float32)
+    np.testing.assert_allclose(probability, expected(slices), atol=1e-6)
+
+
+def test_memory_is_held_for_the_last_four_shapes_and_every_shape_is_answered(
+    artifact: Path,
+) -> None:
+    session = OpenVinoSession(artifact, SETTINGS)
+    for height in (16, 32, 48, 64, 16, 80):
+        slices = make_slices(2, height)
+        np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
+    assert session.compiled_shapes == ((48, 32), (64, 32), (16, 32), (80, 32))
+
+
+def test_the_session_tells_what_runs(
+    artifact: Path, make_contract: Callable[..., Contract]
+) -> None:
+    session = load_backend(artifact, SETTINGS)
+    assert session.provider == "openvino"
+    assert session.device.startswith("CPU (")
+    assert session.device.endswith(", fp32)")
+    assert session.versions == {"openvino": import_openvino().__version__}
+    assert session.contract == make_contract()
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 64, bytes(range(256)) * 8, b"PK\3\4 not a model"])
+def test_a_file_that_is_no_onnx_is_refused_in_one_line(
+    tmp_path: Path, data: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"^m\.onnx: \S.*") as refused:
+        OpenVinoSession(path, SETTINGS)
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("contract", "reason"),
+    [(None, "no contract in its metadata; export it with"), ("{}", "contract: field")],
+)
+def test_an_artifact_without_a_contract_or_with_a_bad_one_is_refused(
+    saved: Saved, build_model: Callable[..., Any], contract: str | None, reason: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"m\.onnx: {reason}"):
+        OpenVinoSession(saved(build_model(), contract), SETTINGS)
+
+
+def test_other_inputs_than_the_contracts_are_refused(
+    saved: Saved, build_model: Callable[..., Any], text: str
+) -> None:
+    model = build_model()
+    model.graph.input[0].name = model.graph.node[0].input[0] = "images"
+    with pytest.raises(ModelError, match=r"expected inputs .*slices.*, found .*images"):
+        OpenVinoSession(saved(model, text), SETTINGS)
+
+
+def test_an_output_that_is_no_probability_is_an_error(
+    saved: Saved, build_model: Callable[..., Any], text: str
+) -> None:
+    session = OpenVinoSession(saved(build_model("logit"), text), SETTINGS)
+    with pytest.raises(ModelError, match=r"no number in 0\.\.1"):
+        session.run(np.zeros((1, 16, 16, 3), np.uint8))
+
+
+def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
+    saved: Saved, build_model: Callable[..., Any], text: str
+) -> None:
+    model = build_model()
+    fixed = np.full((1, 16, 16), 128, np.float32)  # what FLAIR is reduced by
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(fixed, "constant0"))
+    session = OpenVinoSession(saved(model, text), SETTINGS)
+    assert session.run(np.zeros((1, 16, 16, 3), np.uint8)).shape == (1, 16, 16)
+    with pytest.raises(ModelError, match="the model cannot be run: ") as refused:
+        session.run(np.zeros((1, 32, 16, 3), np.uint8))
+    assert "\n" not in str(refused.value)
+
+
+def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
+    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor does not compute in bf16")
+    session = OpenVinoSession(artifact, BackendSettings("openvino", 1, cpu_precision="bf16"))
+    slices = make_slices(2)
+    assert session.device.endswith(", bf16)")
+    np.testing.assert_allclose(session.run(slices), expected(slices), atol=2e-2)
+
+
+def test_bf16_is_refused_where_the_processor_has_none(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = import_openvino()
+
+    class OlderProcessor:
+        @staticmethod
+        def get_property(_device: str, _name: str) -> list[str]:
+            return ["FP32", "INT8"]
+
+    older = SimpleNamespace(Core=OlderProcessor, frontend=library.frontend)
+    monkeypatch.setitem(sys.modules, "openvino", older)
+    with pytest.raises(ProviderError, match="--cpu-precision bf16: this processor does not"):
+        OpenVinoSession(artifact, BackendSettings("openvino", 1, cpu_precision="bf16"))
+
+
+def test_bf16_needs_openvino() -> None:
+    with pytest.raises(UsageError, match="--provider openvino computes in it"):
+        BackendSettings("cpu", 1, cpu_precision="bf16")
+    with pytest.raises(UsageError, match="expected fp32 or bf16"):
+        BackendSettings("openvino", 1, cpu_precision="fp16")
+
+
+def test_loading_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lgg_runtime.backends.openvino_session import import_openvino;"
+        "import_openvino(); print('openvino_telemetry' in sys.modules, "
+        "'openvino.tools.ovc' in sys.modules)"
+    )
+    home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=home, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_openvino_the_install_command_is_told(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'lgg-edge\[openvino\]'") as refused:
+        OpenVinoSession(artifact, SETTINGS)
+    assert refused.value.exit_code == 6
+
+
+def test_the_command_runs_on_openvino_and_the_record_says_so(
+    tmp_path: Path,
+    artifact: Path,
+    call_infer: Callable[..., SimpleNamespace],
+    draw_slice: Callable[..., np.ndarray],
+    write_picture: Callable[[Path, np.ndarray], Path],
+) -> None:
+    write_picture(tmp_path / "in" / "p_1.png", draw_slice((slice(10, 16), slice(20, 28))))
+    out = tmp_path / "out"
+    done = call_infer(tmp_path / "in", "-o", out, "-m", artifact, "--provider", "openvino")
+    assert done.code == 0, done.err
+    record = json.loads((out / "run.json").read_text())
+    assert (record["provider"]["requested"], record["provider"]["ran"]) == ("openvino",) * 2
+    assert record["provider"]["device"].endswith(", fp32)")
+    assert record["versions"]["openvino"] == import_openvino().__version__
+    assert record["settings"]["cpu_precision"] == "fp32"
