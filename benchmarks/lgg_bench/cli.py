@@ -11,8 +11,11 @@ from lgg_runtime.terminal import run_command
 _PATH = click.Path(path_type=Path)
 _ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 _OUTPUT = click.option("-o", "--output", type=_PATH, help="Write the measurement, NAME.json.")
-_PROVIDER = click.option("--provider", "--device", type=click.Choice(("cpu", "cuda")),
-                         default="cpu", help="Where the artifacts run.")  # fmt: skip
+_PROVIDER = click.option("--provider", "--device", default="cpu",
+                         type=click.Choice(("cpu", "openvino", "cuda")),
+                         help="Where the artifacts run.")  # fmt: skip
+_CPU_PRECISION = click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")),
+                              default="fp32", help="Of --provider openvino.")  # fmt: skip
 _NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 
 
@@ -31,6 +34,7 @@ def command() -> None:
               default="test")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="The first patients only.")
 @_PROVIDER
+@_CPU_PRECISION
 @_OUTPUT
 @_NO_PROGRESS
 def parity(
@@ -40,6 +44,7 @@ def parity(
     part: str,
     limit: int | None,
     provider: str,
+    cpu_precision: str,
     output: Path | None,
     no_progress: bool,
 ) -> None:
@@ -52,7 +57,7 @@ def parity(
     from lgg_bench.tables import describe_record
 
     check_output(output)
-    settings = ParitySettings(part, data, limit, provider)
+    settings = ParitySettings(part, data, limit, provider, cpu_precision=cpu_precision)
     record = measure_parity(run, artifacts, settings, not no_progress)
     if output is not None:
         record.write(output)
@@ -70,6 +75,7 @@ def parity(
 @click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")
 @_PROVIDER
+@_CPU_PRECISION
 @_OUTPUT
 @_NO_PROGRESS
 def latency(
@@ -80,6 +86,7 @@ def latency(
     size: int,
     rounds: int,
     provider: str,
+    cpu_precision: str,
     output: Path | None,
     no_progress: bool,
 ) -> None:
@@ -90,7 +97,9 @@ def latency(
     from lgg_bench.timing import TimingSettings
 
     check_output(output)
-    settings = LatencySettings(batches, threads, size, provider, TimingSettings(rounds))
+    settings = LatencySettings(
+        batches, threads, size, provider, TimingSettings(rounds), cpu_precision
+    )
     record = measure_latency(artifacts, run, settings, not no_progress)
     if output is not None:
         record.write(output)

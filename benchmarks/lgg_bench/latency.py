@@ -44,7 +44,8 @@ Run = Callable[[Pixels], Probability]
 @dataclass(frozen=True)
 class LatencySettings:
     """batches: slices of a call; threads: of the computation, empty for all cores; size: height
-    and width of a slice, a multiple of 16; provider: cpu or cuda.
+    and width of a slice, a multiple of 16; provider: cpu, openvino or cuda; cpu_precision: as for
+    BackendSettings.
     """
 
     batches: tuple[int, ...] = (1, 8)
@@ -52,6 +53,7 @@ class LatencySettings:
     size: int = 256
     provider: str = "cpu"
     timing: TimingSettings = field(default_factory=TimingSettings)
+    cpu_precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if not self.batches or min(self.batches) < 1 or min(self.threads, default=1) < 1:
@@ -61,6 +63,9 @@ class LatencySettings:
         if self.size % 16:
             raise UsageError(f"size {self.size}: expected a multiple of 16")
 
+    def backend(self, threads: int) -> BackendSettings:
+        return BackendSettings(self.provider, threads, cpu_precision=self.cpu_precision)
+
     def to_json(self) -> dict[str, Any]:
         timing = self.timing
         return {
@@ -68,6 +73,7 @@ class LatencySettings:
             "threads": list(self.threads or (available_cores(),)),
             "size": self.size,
             "provider": self.provider,
+            "cpu_precision": self.cpu_precision,
             "rounds": timing.rounds,
             "calls": timing.calls,
             "rest_s": timing.rest_s,
@@ -89,7 +95,7 @@ def measure_latency(
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    described = {label: _describe(path, settings.provider) for label, path in files.items()}
+    described = {label: _describe(path, settings.backend(1)) for label, path in files.items()}
     plain = settings.to_json()
     slices = phantom_slices(max(settings.batches), settings.size)
     configurations = [(t, b) for t in plain["threads"] for b in settings.batches]
@@ -98,7 +104,7 @@ def measure_latency(
     rows: list[dict[str, Any]] = []
     with tqdm(total=turns, unit="turn", disable=None if progress else True, leave=False) as bar:
         for threads, batch in configurations:
-            loads = _loads(files, run, threads, settings.provider)
+            loads = _loads(files, run, settings.backend(threads))
             with _threads(run, threads):
                 found = _measure(
                     loads, slices[:batch], settings.timing, clock or Clock(), bar.update
@@ -149,21 +155,22 @@ def _bind(load: Callable[[], Run], slices: Pixels) -> Callable[[], Probability]:
 
 
 def _loads(
-    files: Mapping[str, Path], run: Path | None, threads: int, provider: str
+    files: Mapping[str, Path], run: Path | None, backend: BackendSettings
 ) -> dict[str, Callable[[], Run]]:
     loads: dict[str, Callable[[], Run]] = {}
+    device = "cuda" if backend.provider == "cuda" else "cpu"
     if run is not None:
         with needs_extra("train"):
             from lgg_bench.eager import load_eager
         for name, layout in EAGER.items():
-            loads[name] = partial(load_eager, run, layout, provider)
+            loads[name] = partial(load_eager, run, layout, device)
     for label, path in files.items():
-        loads[label] = partial(_load_artifact, path, threads, provider)
+        loads[label] = partial(_load_artifact, path, backend)
     return loads
 
 
-def _load_artifact(path: Path, threads: int, provider: str) -> Run:
-    return load_backend(path, BackendSettings(provider, threads)).run
+def _load_artifact(path: Path, backend: BackendSettings) -> Run:
+    return load_backend(path, backend).run
 
 
 def _threads(run: Path | None, threads: int) -> AbstractContextManager[None]:
@@ -174,8 +181,8 @@ def _threads(run: Path | None, threads: int) -> AbstractContextManager[None]:
     return torch_threads(threads)
 
 
-def _describe(path: Path, provider: str) -> dict[str, str]:
-    contract = load_backend(path, BackendSettings(provider, 1)).contract
+def _describe(path: Path, backend: BackendSettings) -> dict[str, str]:
+    contract = load_backend(path, backend).contract
     return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
 
 

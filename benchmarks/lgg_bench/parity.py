@@ -43,7 +43,8 @@ _KEPT = (
 @dataclass(frozen=True)
 class ParitySettings:
     """part: of the run's split; data: None for the dataset that the run was trained on; limit:
-    the first patients only; provider: where the artifacts run; batch: slices of a call.
+    the first patients only; provider: where the artifacts run; batch: slices of a call;
+    cpu_precision: as for BackendSettings.
     """
 
     part: str = "test"
@@ -51,6 +52,7 @@ class ParitySettings:
     limit: int | None = None
     provider: str = "cpu"
     batch: int = 8
+    cpu_precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.limit is not None and self.limit < 1):
@@ -61,6 +63,7 @@ class ParitySettings:
             "split": self.part,
             "limit": self.limit,
             "provider": self.provider,
+            "cpu_precision": self.cpu_precision,
             "batch": self.batch,
         }
 
@@ -81,7 +84,9 @@ def measure_parity(
 
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    chosen = BackendSettings(settings.provider, available_cores())
+    chosen = BackendSettings(
+        settings.provider, available_cores(), cpu_precision=settings.cpu_precision
+    )
     backends = {label: load_backend(path, chosen) for label, path in files.items()}
     model = load_model(run)
     subject, stream = open_references(run, model, settings.data, settings.part)

@@ -77,7 +77,7 @@ def test_the_record_says_how_and_with_what(record, artifact, tmp_path):
     assert Record.read(tmp_path / "a.json") == record
     assert record.settings == {
         "batches": [1, 3], "threads": [1, 2], "size": 48, "provider": "cpu",
-        "rounds": 2, "calls": 2, "rest_s": 0,
+        "cpu_precision": "fp32", "rounds": 2, "calls": 2, "rest_s": 0,
     }  # fmt: skip
     assert record.results["artifacts"]["tiny.onnx"]["precision"] == "fp32"
     assert record.machine["versions"].keys() >= {"onnxruntime", "torch"}
