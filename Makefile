@@ -40,7 +40,7 @@ $(VENV)/.train: $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e '.[cpu,openvino,dicom,nifti,node,train,export,tensorboard,tensorrt-rtx,dev]'
+	$(PIP) -e '.[cpu,openvino,node,nifti,train,export,tensorboard,tensorrt-rtx,dev]'
 	@touch $@
 
 demo: $(VENV)/.runtime ## Segment phantom patients with the shipped model

@@ -4,11 +4,13 @@ LggError                     1
 ├── UsageError               2   an option or a combination of options is impossible
 ├── InputError               3   one input cannot be used; the others go on
 │   └── NoInputError         4   nothing usable was found
+│       └── FetchError       4   a server does not give the study
 ├── ModelError               5   the model is refused
 ├── ProviderError            6   the provider asked for cannot run here
 │   └── MissingExtraError    6   an optional package is not installed
 ├── ResourceError            7   disk or memory is exhausted
-│   └── OutOfMemoryError     7   the memory does not suffice for this batch
+│   ├── OutOfMemoryError     7   the memory does not suffice for this batch
+│   └── StoreError           7   a server does not take a result
 ├── OutputConflictError      8   the output is in use or belongs to another run
 └── ParityError              9   an artifact differs from its PyTorch model
 """
@@ -45,6 +47,14 @@ class NoInputError(InputError):
     exit_code = 4
 
 
+class FetchError(NoInputError):
+    """A server does not give a study; `is_passing` where it may at another time."""
+
+    def __init__(self, message: str, is_passing: bool = False):
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
 class ModelError(LggError):
     """A model that is missing, damaged, or has no valid contract."""
 
@@ -69,6 +79,14 @@ class ResourceError(LggError):
 
 class OutOfMemoryError(ResourceError):
     """The memory does not suffice for a run; a smaller batch may still fit."""
+
+
+class StoreError(ResourceError):
+    """A server does not take a result; `is_passing` where it may at another time."""
+
+    def __init__(self, message: str, is_passing: bool = False):
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class OutputConflictError(LggError):

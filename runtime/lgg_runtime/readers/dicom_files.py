@@ -55,12 +55,9 @@ def load_pydicom() -> Any:
 
 
 def keep_silent(package: str) -> None:
-    """Ignore a package's warnings and log lines."""
+    """Ignore a package's warnings and log lines, whoever else listens to them."""
     warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
-    logger = logging.getLogger(package)
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
 def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:

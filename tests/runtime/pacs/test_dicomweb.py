@@ -1,0 +1,302 @@
+"""Find, fetch and store against a real Orthanc, and every refusal in one line."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgg_runtime.errors import FetchError, LggError, StoreError, UsageError
+from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom_files import write_scans
+from lgg_train.phantom_scan import ScanSettings
+from stand_ins.orthanc import Orthanc, why_missing
+
+pytest.importorskip("dicomweb_client")
+pytest.importorskip("highdicom")
+
+import pydicom
+
+from lgg_runtime.pacs.dicomweb import (
+    RemoteSeries,
+    WebServer,
+    fetch_series,
+    find_series,
+    holds_result,
+    store_result,
+)
+
+STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
+MANY = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The files of a phantom study by their SOPInstanceUID."""
+    phantoms = PhantomSettings(patients=1, slices=4, size=48, seed=5)
+    (folder,) = write_scans(tmp_path_factory.mktemp("web"), "dicom", phantoms, ScanSettings())
+    return {
+        str(pydicom.dcmread(path).SOPInstanceUID): path
+        for path in folder.iterdir()
+        if path.name.startswith("IM")
+    }
+
+
+@pytest.fixture(scope="module")
+def study(images: dict[str, Path], orthanc: Orthanc) -> str:
+    """The phantom study, stored in Orthanc."""
+    for path in images.values():
+        orthanc.call("/instances", path.read_bytes())
+    return str(pydicom.dcmread(next(iter(images.values()))).StudyInstanceUID)
+
+
+def test_a_study_is_found_and_comes_back_byte_for_byte(
+    tmp_path: Path, images: dict[str, Path], study: str, orthanc: Orthanc
+) -> None:
+    server = WebServer(orthanc.dicomweb)
+    found = find_series(server, study)
+    assert {series.modality for series in found} == {"MR"}
+    assert sum(series.instances or 0 for series in found) == len(images)
+    received = sum(fetch_series(server, study, series, tmp_path, MANY) for series in found)
+    fetched = {str(pydicom.dcmread(path).SOPInstanceUID): path for path in tmp_path.iterdir()}
+    assert {uid: path.read_bytes() for uid, path in fetched.items()} == {
+        uid: path.read_bytes() for uid, path in images.items()
+    }
+    assert received == sum(path.stat().st_size for path in images.values())
+    assert not any(uid in path.name for uid, path in fetched.items())
+
+
+def test_what_the_server_does_not_know_is_no_series_and_no_images(
+    tmp_path: Path, orthanc: Orthanc
+) -> None:
+    server = WebServer(orthanc.dicomweb)
+    assert find_series(server, STUDY) == []
+    with pytest.raises(FetchError, match=r"knows no such study.*\(404\)"):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 3), tmp_path, MANY)
+
+
+def test_an_object_stored_twice_is_there_once(
+    tmp_path: Path, images: dict[str, Path], orthanc: Orthanc
+) -> None:
+    made = pydicom.dcmread(next(iter(images.values())))
+    made.StudyInstanceUID = pydicom.uid.generate_uid()
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    made.save_as(tmp_path / "made.dcm")
+    server = WebServer(orthanc.dicomweb)
+    assert not holds_result(server, tmp_path / "made.dcm")
+    for _ in range(2):
+        store_result(server, tmp_path / "made.dcm")
+        assert holds_result(server, tmp_path / "made.dcm")
+    (series,) = find_series(server, made.StudyInstanceUID)
+    assert series.instances == 1
+
+
+def test_more_than_the_cap_is_not_read(tmp_path: Path, study: str, orthanc: Orthanc) -> None:
+    server = WebServer(orthanc.dicomweb)
+    series = find_series(server, study)[0]
+    with pytest.raises(FetchError, match=r"sends more than the 0\.000977 MiB allowed"):
+        fetch_series(server, study, series, tmp_path, 1024)
+
+
+def test_a_series_of_which_images_are_missing_is_refused(
+    tmp_path: Path, study: str, orthanc: Orthanc
+) -> None:
+    server = WebServer(orthanc.dicomweb)
+    listed = max(find_series(server, study), key=lambda series: series.instances or 0)
+    more = RemoteSeries(listed.uid, "MR", 5)
+    with pytest.raises(FetchError, match="sent 4 images of 5"):
+        fetch_series(server, study, more, tmp_path, MANY)
+
+
+def test_a_user_is_asked_for_and_taken(tmp_path: Path, images: dict[str, Path]) -> None:
+    if reason := why_missing():
+        pytest.skip(reason)
+    guarded = Orthanc(tmp_path, users={"reader": "drawn-by-code"})
+    guarded.start()
+    try:
+        with pytest.raises(FetchError, match=r"refuses the user \(401\); set LGG_DICOMWEB_USER"):
+            find_series(WebServer(guarded.dicomweb), STUDY)
+        with pytest.raises(StoreError, match=r"refuses the user \(401\)"):
+            store_result(WebServer(guarded.dicomweb), next(iter(images.values())))
+        known = WebServer(guarded.dicomweb, user="reader", password="drawn-by-code")
+        assert find_series(known, STUDY) == []
+    finally:
+        guarded.stop()
+
+
+Answer = Callable[[int, str, bytes], WebServer]
+
+
+@pytest.fixture
+def answering() -> Iterator[Answer]:
+    """A server that gives one answer to all: status, content type and body."""
+    running: list[HTTPServer] = []
+
+    def start(status: int, kind: str, body: bytes) -> WebServer:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        running.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return WebServer(f"http://127.0.0.1:{server.server_port}/web", timeout_s=20)
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def part(data: bytes) -> bytes:
+    return b"--x\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n--x--"
+
+
+MULTIPART = 'multipart/related; type="application/dicom"; boundary=x'
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "message", "is_passing"),
+    [
+        (503, "text/plain", b"busy", "HTTP status 503", True),
+        (429, "text/plain", b"", "HTTP status 429", True),
+        (400, "text/plain", b"1.2.3", "HTTP status 400", False),
+        (403, "text/plain", b"", r"refuses the user \(403\)", False),
+        (200, "text/html", b"<html>log in</html>", "no DICOMweb", False),
+        (200, "application/dicom+json", b'[{"0020000E": 5}]', "no DICOMweb", False),
+        (200, "application/dicom+json", b"[7]", "no DICOMweb", False),
+        (200, "application/dicom+json", b"[{}]", "no DICOMweb", False),
+    ],
+)
+def test_an_answer_that_lists_nothing_usable_is_told(
+    answering: Answer, status: int, kind: str, body: bytes, message: str, is_passing: bool
+) -> None:
+    server = answering(status, kind, body)
+    with pytest.raises(FetchError, match=message) as refused:
+        find_series(server, STUDY)
+    assert refused.value.is_passing is is_passing
+    assert_tells_no_uid(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html></html>"),
+        (MULTIPART, b"--x\r\nno end of a header"),
+        (MULTIPART, part(b"not DICOM at all")),
+        (MULTIPART, part(bytes(128) + b"DICM" + b"\xff" * 40)),
+        ("multipart/related", b""),
+    ],
+)
+def test_images_that_are_none_are_refused(
+    tmp_path: Path, answering: Answer, kind: str, body: bytes
+) -> None:
+    with pytest.raises(FetchError) as refused:
+        fetch_series(
+            answering(200, kind, body), STUDY, RemoteSeries(SERIES, "MR", None), tmp_path, MANY
+        )
+    assert_tells_no_uid(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_of_another_study_is_refused(
+    tmp_path: Path, answering: Answer, images: dict[str, Path]
+) -> None:
+    server = answering(200, MULTIPART, part(next(iter(images.values())).read_bytes()))
+    with pytest.raises(FetchError, match="sent an image that was not asked for"):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 1), tmp_path, MANY)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [272]}}]}}',
+         "refuses the object, reason 0x0110"),
+        (b'{"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["1.2"]}}]}}',
+         "does not confirm the object"),
+        (b"[]", "no DICOMweb"),
+    ],
+)  # fmt: skip
+def test_a_result_that_is_not_taken_is_told(
+    answering: Answer, images: dict[str, Path], body: bytes, message: str
+) -> None:
+    with pytest.raises(StoreError, match=message):
+        store_result(answering(200, "application/dicom+json", body), next(iter(images.values())))
+
+
+def test_a_server_that_is_down_or_silent_is_told_as_passing(images: dict[str, Path]) -> None:
+    image = next(iter(images.values()))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        server = WebServer(f"http://127.0.0.1:{port}/web", timeout_s=0.1)
+        with pytest.raises(FetchError, match=r"no answer within 0.1 s") as late:
+            find_series(server, STUDY)
+    with pytest.raises(FetchError, match="cannot be reached") as down:
+        find_series(server, STUDY)
+    with pytest.raises(StoreError, match="cannot be reached") as unstored:
+        store_result(server, image)
+    for refused in (late, down, unstored):
+        assert refused.value.is_passing
+        assert_tells_no_uid(refused.value)
+
+
+def assert_tells_no_uid(error: LggError) -> None:
+    assert "\n" not in str(error) and STUDY not in str(error) and SERIES not in str(error)
+    # The cause's text holds the address that was asked.
+    assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None)
+
+
+def test_nothing_is_logged(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, study: str, orthanc: Orthanc
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = WebServer(orthanc.dicomweb)
+    fetch_series(server, study, find_series(server, study)[0], tmp_path, MANY)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("host:8042/dicom-web", "not a URL of http or https"),
+        ("ftp://host/", "not a URL of http or https"),
+        ("http:///dicom-web", "not a URL of http or https"),
+        ("http://user:secret@host/", "holds a user or a password"),
+        ("http://host/?token=secret", "ends with a query"),
+        ("http://[::1]:8042/", "IPv6 address is not supported"),
+        ("http://[::1", "not a URL"),
+        ("http://host:port/", "not a URL"),
+        ("http://host/\n", "holds characters that no URL has"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_without_repeating_it(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        WebServer(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uid", ["", "1.2/../3", "1..2", "1.2 ", "1." * 33 + "1", "abc"])
+def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
+    with pytest.raises(UsageError, match="expected digits and dots"):
+        find_series(WebServer("http://127.0.0.1:1/web"), uid)
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = repr(WebServer("http://host/", user="reader", password="secret", token="secret"))
+    assert "secret" not in shown
