@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from lgg_runtime.terminal import run_command
 
 if TYPE_CHECKING:
     from lgg_runtime.journal import Journal
+    from lgg_runtime.pacs.pull import Pull
     from lgg_runtime.segmenter import Segmenter
 
 EXIT_CODES = """\b
@@ -20,8 +22,11 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 6 provider unavailable, 7 disk or memory exhausted, 8 output conflict, 130 and 143 signals."""
 
 
+_OUTPUT_TYPES = ("mask", "dicom-seg", "nifti", "dicom-sc", "dicom-sr")
+
+
 @click.command("lgg-infer", epilog=EXIT_CODES, context_settings={"show_default": True})
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
@@ -42,12 +47,15 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
 @click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
-              type=click.Choice(("mask", "dicom-seg", "nifti", "dicom-sc", "dicom-sr")),
-              help="What to write; several at once.")  # fmt: skip
+              type=click.Choice(_OUTPUT_TYPES), help="What to write; several at once.")  # fmt: skip
 @click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")
 @click.option("--flair", help="DICOM: number or UID of the FLAIR series.  [default: recognised]")
 @click.option("--t1", help="DICOM: of T1 before contrast.  [default: recognised]")
 @click.option("--t1c", help="DICOM: of T1 after contrast.  [default: recognised]")
+@click.option("--from", "origin", nargs=2, type=(click.Choice(("dicomweb",)), str),
+              metavar="dicomweb URL", help="Server to fetch --study from.")  # fmt: skip
+@click.option("--study", metavar="UID", help="StudyInstanceUID of the study to fetch.")
+@click.option("--store-back", is_flag=True, help="Store the DICOM results on that server.")
 @click.option("-p", "--preview", is_flag=True, help="Write an overlay a slice.")
 @click.option("--save-heatmap", is_flag=True, help="Write a heatmap a slice.")
 @click.option("--save-probabilities", is_flag=True, help="Write float32 TIFF a slice.")
@@ -57,21 +65,53 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(package_name="lgg-edge", prog_name="lgg-infer")
-def command(source: Path, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
+def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
     """Find tumour in MRI slices. Research use only, not for diagnosis.
 
     INPUT is a slice, a folder or a tree of TIFF, PNG or JPEG slices whose channels are
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
     patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
-    journal = _infer(source, output, quiet or as_json, options)
+    pull = _read_pull(source, options)
+    with _open_input(source, pull) as given:
+        journal = _infer(given, output, quiet or as_json, options, pull)
     _print(journal, output, quiet, as_json)
     if not journal.failures:
         return 0
     return 3 if journal.patients else 4
 
 
-def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) -> Journal:
+def _read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
+    """The study to fetch, None where INPUT is given. Raises UsageError for both or neither."""
+    from lgg_runtime.errors import UsageError
+
+    origin, study, back = (options[name] for name in ("origin", "study", "store_back"))
+    if origin is None:
+        if source is None:
+            raise UsageError("no INPUT; give one, or --from dicomweb URL --study UID")
+        if study or back:
+            raise UsageError("--study and --store-back: with --from alone")
+        return None
+    if source is not None or not study or options["evaluate"]:
+        raise UsageError("--from: takes --study UID, no INPUT and no --evaluate")
+    if back and not any(name.startswith("dicom-") for name in options["output_types"]):
+        raise UsageError("--store-back: stores DICOM; add e.g. --output-type dicom-seg")
+    from lgg_runtime.pacs.pull import Pull, server_of
+
+    return Pull(server_of(origin[1]), study, options["series_uids"])
+
+
+def _open_input(source: Path | None, pull: Pull | None) -> AbstractContextManager[Path]:
+    if pull is None:
+        return nullcontext(source or Path())
+    from lgg_runtime.pacs.pull import fetched
+
+    return fetched(pull)
+
+
+def _infer(
+    source: Path, output: Path, silent: bool, options: dict[str, Any], pull: Pull | None
+) -> Journal:
     from lgg_runtime.errors import LggError, UsageError
     from lgg_runtime.journal import Journal
     from lgg_runtime.ledger import open_ledger
@@ -99,7 +139,8 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
     if not silent and options["provider"] == "auto":
         click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
     make_folder(output)
-    journal = Journal({"input": str(source), "model": options["model"], **_settings(options)})
+    recorded = str(source) if pull is None else pull.described
+    journal = Journal({"input": recorded, "model": options["model"], **_settings(options)})
     _describe(journal, segmenter, options)
     with (
         lock_output(output) as died,
@@ -114,6 +155,8 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
         try:
             with _bar(total, silent or options["no_progress"]) as bar:
                 run_job(job, segmenter, journal, bar.update)
+            if pull is not None and options["store_back"]:
+                _store_back(pull, output, journal, silent)
             state = "complete"
         except LggError as error:
             state = f"stopped: {error}"
@@ -123,6 +166,14 @@ def _infer(source: Path, output: Path, silent: bool, options: dict[str, Any]) ->
                 journal.provider["largest_batch"] = segmenter.largest_batch
             journal.write(output, state)
     return journal
+
+
+def _store_back(pull: Pull, output: Path, journal: Journal, silent: bool) -> None:
+    from lgg_runtime.pacs.pull import store_back
+
+    stored = store_back(pull.server, output, journal)
+    if not silent:
+        click.echo(f"{stored} objects stored on {pull.server.name}", err=True)
 
 
 def _is_inside(output: Path, source: Path) -> bool:
