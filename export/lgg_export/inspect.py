@@ -24,6 +24,8 @@ def describe_contract(contract: Contract) -> str:
         ("decided by", c.how_decided),
         ("intensity", f"over the head, each channel: {c.intensity.centre:g} + "
                       f"{c.intensity.scale:g} z, cut to 8 bits"),
+        ("crop", f"the head's box with {c.crop.margin} pixels around it, sides in steps of "
+                 f"{c.crop.step}"),
         ("trained on", f"{c.training.patients} by {c.training.split_by}, "
                        f"data {c.training.data[:16]}"),
     ]  # fmt: skip

@@ -46,6 +46,8 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "nifti", "dicom-sc", "dicom-sr")
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
+@click.option("--crop/--no-crop", default=True,
+              help="Run the part of each slice that holds the head.")  # fmt: skip
 @click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
               type=click.Choice(_OUTPUT_TYPES), help="What to write; several at once.")  # fmt: skip
 @click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")
@@ -190,7 +192,10 @@ _FLAGS = {
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    kept = ("provider", "threads", "batch", "threshold", "flair_only", "evaluate", "cpu_precision")
+    kept = (
+        *("provider", "threads", "batch", "threshold", "flair_only", "crop"),
+        *("evaluate", "cpu_precision"),
+    )
     return {name: options[name] for name in kept}
 
 
@@ -213,7 +218,7 @@ def _load_settings(options: dict[str, Any]) -> Any:
     from lgg_runtime.backends import GpuSettings
     from lgg_runtime.segmenter import LoadSettings
 
-    kept = ("provider", "threads", "batch", "threshold", "flair_only", "cpu_precision")
+    kept = ("provider", "threads", "batch", "threshold", "flair_only", "crop", "cpu_precision")
     gpu = GpuSettings(
         device=options["gpu_index"],
         memory_limit_mib=options["gpu_memory"],
@@ -233,6 +238,7 @@ def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -
         "threshold": segmenter.threshold,
         "cleanup": contract.cleanup.to_json(),
         "intensity": contract.intensity.to_json(),
+        "crop": contract.crop.to_json(),
         "trained_on": contract.training.data,
     }
     journal.provider = {

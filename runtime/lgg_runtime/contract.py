@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import CHANNELS
@@ -65,9 +66,10 @@ class Contract:
     """The contract of one artifact.
 
     precision: arithmetic of the graph; threshold: probability at and above which a pixel is
-    tumour; how_decided: how threshold and clean-up were chosen; metrics: of the PyTorch model,
-    by part of the split; parity: the report of the export's gate; pixel_mm: side of a pixel that
-    the model was trained on, to which slices of another scale are brought.
+    tumour; crop: its defaults where the artifact does not state it; how_decided: how threshold
+    and clean-up were chosen; metrics: of the PyTorch model, by part of the split; parity: the
+    report of the export's gate; pixel_mm: side of a pixel that the model was trained on, to which
+    slices of another scale are brought.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Contract:
     golden: Golden
     how_decided: str
     tool_version: str
+    crop: CropSettings = field(default_factory=CropSettings)
     metrics: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = CHANNELS
@@ -118,7 +121,7 @@ class Contract:
 
 def _check_constants(contract: Contract) -> None:
     """Raises ModelError for a constant that gives no picture, or another than was meant."""
-    intensity, cleanup = contract.intensity, contract.cleanup
+    intensity, cleanup, crop = contract.intensity, contract.cleanup, contract.crop
     within = (
         ("pixel_mm", contract.pixel_mm, 0.05, 20),  # a head is thousands of pixels, or ten
         ("intensity.centre", intensity.centre, 0, 255),
@@ -128,6 +131,9 @@ def _check_constants(contract: Contract) -> None:
         ("intensity.smallest_spread", intensity.smallest_spread, 1e-6, 1),
         ("cleanup.smallest_fraction", cleanup.smallest_fraction, 0, 1),
         ("cleanup.smallest_voxels", cleanup.smallest_voxels, 0, math.inf),
+        ("crop.line_fraction", crop.line_fraction, 0, 0.5),
+        ("crop.margin", crop.margin, 0, math.inf),
+        ("crop.step", crop.step, 1, math.inf),
     )
     for name, value, low, high in within:
         if not low <= value <= high:
@@ -137,6 +143,7 @@ def _check_constants(contract: Contract) -> None:
 _NESTED: dict[str, Any] = {
     "intensity": IntensitySettings,
     "cleanup": CleanupSettings,
+    "crop": CropSettings,
     "training": Training,
     "golden": Golden,
 }

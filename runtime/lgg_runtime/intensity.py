@@ -7,6 +7,8 @@ function serves 8-bit slices and raw scanner values of any range.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from lgg_runtime.volume import Mask, Pixels
 
 # Distance between the 10th and the 90th percentile of a standard normal distribution.
 NORMAL_P10_P90 = 2.5631031310892007
+# OpenCV counts in float32, which is exact up to 2**24.
+_COUNTED_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)
@@ -47,46 +51,119 @@ def head_mask(pixels: npt.NDArray[Any], settings: IntensitySettings) -> Mask:
     True where any channel exceeds `head_fraction` of its bright level. All False for a volume
     without signal.
     """
+    bright = _bright_levels(pixels, settings)
+    if pixels.dtype == np.uint8:
+        tops = [_largest_not_above(settings.head_fraction * b) if b > 0 else 255 for b in bright]
+        # One pass over the interleaved channels; as boolean operations it takes ten times as long.
+        dark = cv2.inRange(_as_picture(pixels), (0, 0, 0), tuple(tops))
+        return np.asarray(dark == 0).reshape(pixels.shape[:3])
     head: Mask = np.zeros(pixels.shape[:3], bool)
-    for channel in range(pixels.shape[3]):
-        bright = _bright_level(pixels[..., channel], settings)
-        if bright > 0:
-            head |= pixels[..., channel] > settings.head_fraction * bright
+    for channel, level in enumerate(bright):
+        if level > 0:
+            head |= pixels[..., channel] > settings.head_fraction * level
     return head
 
 
-def normalise(pixels: npt.NDArray[Any], settings: IntensitySettings) -> Pixels:
+def normalise(
+    pixels: npt.NDArray[Any], settings: IntensitySettings, head: Mask | None = None
+) -> Pixels:
     """Bring a volume to the scale that the network was trained on.
 
-    pixels: (S, H, W, 3) of any real type. Returns (S, H, W, 3) uint8:
-    `round(centre + scale * (v - median) / spread)` cut to 0..255, where median and spread
-    (distance of the 10th and 90th percentile over 2.563) are the channel's over the head.
-    A channel without signal becomes 0.
+    pixels: (S, H, W, 3) of any real type; head: its `head_mask`, where that is known already.
+    Returns (S, H, W, 3) uint8: `round(centre + scale * (v - median) / spread)` cut to 0..255,
+    where median and spread (distance of the 10th and 90th percentile over 2.563) are the
+    channel's over the head. A channel without signal becomes 0.
     """
-    head = head_mask(pixels, settings)
+    head = head_mask(pixels, settings) if head is None else head
+    bright = _bright_levels(pixels, settings)
+    lit = [c for c, level in enumerate(bright) if level > 0 and head.any()]
+    of_head = dict(zip(lit, _percentiles(pixels, lit, (10, 50, 90), head), strict=True))
+    lines = {c: _line(of_head[c], bright[c], settings) for c in lit}
+    if pixels.dtype == np.uint8:
+        tables = np.zeros((1, 256, pixels.shape[3]), np.uint8)
+        for c, (gain, offset) in lines.items():
+            tables[0, :, c] = _to_8bit(np.arange(256), gain, offset)
+        return np.asarray(cv2.LUT(_as_picture(pixels), tables), np.uint8).reshape(pixels.shape)
     out: Pixels = np.zeros(pixels.shape, np.uint8)
-    for channel in range(pixels.shape[3]):
-        values = pixels[..., channel]
-        bright = _bright_level(values, settings)
-        if bright <= 0 or not head.any():
-            continue
-        low, median, high = np.percentile(values[head], (10, 50, 90))
-        spread = max((high - low) / NORMAL_P10_P90, settings.smallest_spread * bright)
-        gain = settings.scale / spread
-        offset = settings.centre - gain * median
-        if pixels.dtype == np.uint8:
-            table = _to_8bit(np.arange(256), gain, offset)
-            flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
-            out[..., channel] = cv2.LUT(flat, table).reshape(values.shape)
-        else:
-            out[..., channel] = _to_8bit(values, gain, offset)
+    for c, (gain, offset) in lines.items():
+        out[..., c] = _to_8bit(pixels[..., c], gain, offset)
     return out
+
+
+def _line(
+    percentiles: tuple[float, ...], bright: float, settings: IntensitySettings
+) -> tuple[float, float]:
+    """Gain and offset of a channel, from its 10th, 50th and 90th percentile over the head."""
+    low, median, high = percentiles
+    spread = max((high - low) / NORMAL_P10_P90, settings.smallest_spread * bright)
+    gain = settings.scale / spread
+    return gain, settings.centre - gain * median
 
 
 def _to_8bit(values: npt.NDArray[Any], gain: float, offset: float) -> Pixels:
     return np.clip(np.rint(values * gain + offset), 0, 255).astype(np.uint8)
 
 
-def _bright_level(values: npt.NDArray[Any], settings: IntensitySettings) -> float:
-    level = float(np.percentile(values, settings.bright_percentile))
-    return level if level > 0 else float(values.max())
+def _bright_levels(pixels: npt.NDArray[Any], settings: IntensitySettings) -> list[float]:
+    channels = range(pixels.shape[3])
+    levels = _percentiles(pixels, channels, (settings.bright_percentile,))
+    return [
+        level if level > 0 else float(pixels[..., c].max())
+        for c, (level,) in zip(channels, levels, strict=True)
+    ]
+
+
+def _percentiles(
+    pixels: npt.NDArray[Any],
+    channels: Sequence[int],
+    percents: Sequence[float],
+    where: Mask | None = None,
+) -> list[tuple[float, ...]]:
+    """Percentiles of each of the channels, over `where`, interpolated linearly."""
+    if pixels.dtype == np.uint8:
+        counts = _count_levels(pixels, channels, where)
+        return [tuple(_percentile_of_counts(c, p) for p in percents) for c in counts]
+    found = []
+    for c in channels:
+        values = pixels[..., c] if where is None else pixels[..., c][where]
+        found.append(tuple(float(v) for v in np.percentile(values, percents)))
+    return found
+
+
+def _count_levels(
+    pixels: Pixels, channels: Sequence[int], where: Mask | None
+) -> list[npt.NDArray[np.int64]]:
+    """How often each of the 256 levels stands in each channel."""
+    picture = _as_picture(pixels)
+    chosen = None if where is None else _as_picture(where).view(np.uint8)
+    counts = np.zeros((len(channels), 256), np.int64)
+    rows = max(1, _COUNTED_AT_ONCE // picture.shape[1])
+    for start in range(0, len(picture), rows):
+        part = picture[start : start + rows]
+        mask = None if chosen is None else chosen[start : start + rows]
+        for index, channel in enumerate(channels):
+            found = cv2.calcHist([part], [channel], mask, [256], [0, 256])
+            counts[index] += found.ravel().astype(np.int64)
+    return list(counts)
+
+
+def _percentile_of_counts(counts: npt.NDArray[np.int64], percent: float) -> float:
+    """What np.percentile gives for the counted values, to the last bit."""
+    place = (int(counts.sum()) - 1) * (percent / 100)
+    below = int(place)
+    ends = np.cumsum(counts)
+    low, high = (int(np.searchsorted(ends, n, side="right")) for n in (below, below + 1))
+    fraction = place - below
+    high = low if fraction == 0 else high
+    if fraction >= 0.5:
+        return high - (high - low) * (1 - fraction)
+    return low + (high - low) * fraction
+
+
+def _as_picture(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """All slices below each other, (S * H, W) or (S * H, W, C), as OpenCV takes them."""
+    return np.ascontiguousarray(values).reshape(-1, *values.shape[2:])
+
+
+def _largest_not_above(level: float) -> int:
+    return min(255, math.floor(level))

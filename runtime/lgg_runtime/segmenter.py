@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
+from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.grid import ModelGrid
-from lgg_runtime.intensity import normalise
+from lgg_runtime.intensity import head_mask, normalise
 from lgg_runtime.volume import FLAIR, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -36,7 +39,8 @@ class LoadSettings:
 
     provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
     may use; batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of
-    the other sequences; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with openvino.
+    the other sequences; crop: run the box of each slice's head alone; gpu: what only a GPU needs;
+    cpu_precision: fp32, or bf16 with openvino.
     """
 
     provider: str = "cpu"
@@ -44,6 +48,7 @@ class LoadSettings:
     batch: int = 8
     threshold: float | None = None
     flair_only: bool = False
+    crop: bool = True
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
 
@@ -68,6 +73,20 @@ def find_model(model: str | Path) -> Path:
     if not Path(model).is_file():
         raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
     return Path(model)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A volume that is ready to run.
+
+    slices: normalised, on the model's grid, (S', H', W', 3) uint8; boxes: what to run of each,
+    None for a slice without head; spacing_mm: as in the volume.
+    """
+
+    grid: ModelGrid
+    slices: Pixels
+    boxes: tuple[Box | None, ...]
+    spacing_mm: tuple[float, float, float] | None
 
 
 class Segmenter:
@@ -129,17 +148,36 @@ class Segmenter:
 
         A volume that knows its spacing and place is brought to the model's scale and view, and
         the result is on the volume's own voxels.
-        The same volume always gives the same result on one provider. Raises InputError for
-        another shape, ModelError if the model's output is no number.
+        The three steps are `prepare`, `run` and `finish`. The same volume always gives the same
+        result on one provider. Raises InputError for another shape, ModelError if the model's
+        output is no number.
         """
+        prepared = self.prepare(study)
+        return self.finish(prepared, self.run(prepared))
+
+    def prepare(self, study: Volume | npt.NDArray[Any]) -> Prepared:
+        """The first of the three steps of `segment`: bring to the model's grid and scale."""
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
-        slices = normalise(pixels, self.contract.intensity)
-        probability = run_in_batches(self._backend, slices, self.settings.batch)
+        head = head_mask(pixels, self.contract.intensity)
+        slices = normalise(pixels, self.contract.intensity, head)
+        boxes = (
+            find_boxes(head, self.contract.crop)
+            if self.settings.crop
+            else whole_frames(*head.shape)
+        )
+        return Prepared(grid, slices, boxes, volume.spacing_mm)
+
+    def run(self, prepared: Prepared) -> Probability:
+        """The second step: the model alone. Probabilities (S', H', W'), 0 outside of the boxes."""
+        return run_boxes(self._backend, prepared.slices, prepared.boxes, self.settings.batch)
+
+    def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:
+        """The last step: decide, clean up, and bring back to the volume's own voxels."""
         mask = clean_up(probability >= self.threshold, self.contract.cleanup)
-        mask, probability = grid.bring_back(mask, probability, self.threshold)
-        return Segmentation(mask, probability, self.threshold, volume.spacing_mm)
+        mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
+        return Segmentation(mask, probability, self.threshold, prepared.spacing_mm)
 
     def _sequences(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if not self.settings.flair_only:
@@ -148,18 +186,39 @@ class Segmenter:
 
 
 def run_in_batches(backend: Backend, slices: Pixels, batch: int) -> Probability:
-    """Normalised slices (S, H, W, 3) of any size to probabilities (S, H, W).
+    """Whole normalised slices (S, H, W, 3) of any size to probabilities (S, H, W)."""
+    return run_boxes(backend, slices, whole_frames(*slices.shape[:3]), batch)
 
-    Borders are padded with zeros to the contract's size multiple, and the result is cut back.
+
+def run_boxes(
+    backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int
+) -> Probability:
+    """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them.
+
+    A run takes up to `batch` boxes of one size. Borders are padded with zeros to the contract's
+    size multiple, and the result is cut back.
     """
-    count, height, width = slices.shape[:3]
     multiple = backend.contract.size_multiple
-    border = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
-    out: Probability = np.empty((count, height, width), np.float32)
-    for start in range(0, count, batch):
-        part = np.ascontiguousarray(np.pad(slices[start : start + batch], border))
-        out[start : start + len(part)] = backend.run(part)[:, :height, :width]
+    out: Probability = np.zeros(slices.shape[:3], np.float32)
+    for chosen in _batches(boxes, batch):
+        height, width = chosen[0][1].size
+        padded = (height + -height % multiple, width + -width % multiple)
+        part: Pixels = np.zeros((len(chosen), *padded, slices.shape[3]), np.uint8)
+        for target, (index, box) in zip(part, chosen, strict=True):
+            target[:height, :width] = box.cut(slices[index])
+        for found, (index, box) in zip(backend.run(part), chosen, strict=True):
+            box.restore(found[:height, :width], out[index])
     return out
+
+
+def _batches(boxes: Sequence[Box | None], batch: int) -> Iterator[list[tuple[int, Box]]]:
+    """Slices' numbers and boxes, at most `batch` of one size together."""
+    by_size: dict[tuple[int, int], list[tuple[int, Box]]] = defaultdict(list)
+    for index, box in enumerate(boxes):
+        if box is not None:
+            by_size[box.size].append((index, box))
+    for same in by_size.values():
+        yield from (same[start : start + batch] for start in range(0, len(same), batch))
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:

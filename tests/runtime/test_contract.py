@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract, Golden, Training
+from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
 
 OPTIONAL = {"metrics", "parity", "channels", "size_multiple", "licence", "intended_use", "schema"}
 OPTIONAL |= {"pixel_mm"}
+OPTIONAL |= {"crop", *(f"crop.{name}" for name in CropSettings.__dataclass_fields__)}
 OPTIONAL |= {f"intensity.{name}" for name in IntensitySettings.__dataclass_fields__}
 OPTIONAL |= {f"cleanup.{name}" for name in CleanupSettings.__dataclass_fields__}
 NESTED = {
     "intensity": IntensitySettings,
     "cleanup": CleanupSettings,
+    "crop": CropSettings,
     "training": Training,
     "golden": Golden,
 }
@@ -124,6 +127,9 @@ def test_a_field_of_another_type_is_named(valid: Contract, field: str, value: An
         ("intensity.head_fraction", -0.1),
         ("cleanup.smallest_fraction", 1.1),
         ("cleanup.smallest_voxels", -1),
+        ("crop.line_fraction", 0.6),
+        ("crop.margin", -1),
+        ("crop.step", 0),
     ],
 )
 def test_a_value_that_cannot_be_is_named(valid: Contract, field: str, value: Any) -> None:

@@ -15,9 +15,10 @@ from scipy import ndimage
 from lgg_runtime import segmenter as module
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
+from lgg_runtime.crop import Box
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
-from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model, run_in_batches
+from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model, run_boxes, run_in_batches
 from lgg_runtime.volume import FLAIR, Volume
 
 
@@ -76,7 +77,7 @@ def test_a_volume_of_any_size_is_what_its_steps_give(
     cleaning: Path, shape: tuple[int, int, int]
 ) -> None:
     pixels = texture(shape)
-    segmenter = load(cleaning)
+    segmenter = load(cleaning, crop=False)
     found = segmenter.segment(Volume(pixels))
     probability = run_graph(cleaning, normalise(pixels, segmenter.contract.intensity))
     np.testing.assert_allclose(found.probability, probability, atol=1e-6)
@@ -107,6 +108,32 @@ def test_a_batch_holds_no_more_slices_than_asked_for() -> None:
     backend = Recorder()
     run_in_batches(backend, texture((7, 20, 33)), 3)
     assert backend.shapes == [(3, 32, 48, 3), (3, 32, 48, 3), (1, 32, 48, 3)]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_head_of_each_slice_is_all_that_runs(artifact: Path, batch: int) -> None:
+    pixels = np.zeros((5, 96, 100, 3), np.uint8)
+    pixels[0, 30:60, 40:70] = texture((1, 30, 30))[0]
+    pixels[2, 10:80, 10:90] = texture((1, 70, 80))[0]
+    pixels[3, 33:63, 2:32] = texture((1, 30, 30))[0]
+    pixels[4, 50, 50] = 255  # a spot is no head
+    segmenter = load(artifact, batch=batch)
+    found = segmenter.segment(Volume(pixels)).probability
+    whole = run_graph(artifact, normalise(pixels, segmenter.contract.intensity))
+    inside = np.zeros(found.shape, bool)
+    inside[0, 21:69, 31:79] = True
+    inside[2] = True
+    inside[3, 24:72, 0:48] = True
+    np.testing.assert_allclose(found[inside], whole[inside], atol=1e-6)
+    assert not found[~inside].any()
+    assert (whole[~inside] > 0).any()
+
+
+def test_boxes_of_one_size_share_a_run_and_a_slice_without_head_has_none() -> None:
+    boxes = [Box(0, 0, 20, 33), None, Box(4, 0, 16, 16), Box(0, 0, 20, 33)]
+    backend = Recorder()
+    run_boxes(backend, texture((4, 20, 33)), boxes, 8)
+    assert backend.shapes == [(2, 32, 48, 3), (1, 16, 16, 3)]
 
 
 class Recorder:
@@ -220,7 +247,7 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"provider": "tpu"}, "provider 'tpu': expected cpu, cuda, tensorrt, auto"),
+        ({"provider": "tpu"}, "provider 'tpu': expected cpu, openvino, cuda, tensorrt, auto"),
         ({"threads": 0}, "threads 0: expected at least 1"),
         ({"batch": 0}, "batch 0: expected at least 1"),
         ({"threshold": 0.0}, "threshold 0.0: expected between 0 and 1"),
