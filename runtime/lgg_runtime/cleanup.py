@@ -36,6 +36,52 @@ def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
     and 1..n, and n.
     """
     labels = np.zeros(mask.shape, np.int32)
+    where = _extent(mask)
+    if where is None:
+        return labels, 0
+    labels[where], count = _label(mask[where])
+    return labels, count
+
+
+def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
+    """Voxels of each component of `label_components`."""
+    where = _extent(mask)
+    if where is None:
+        return np.zeros(0, np.int64)
+    labels, count = _label(mask[where])
+    return np.bincount(labels.ravel(), minlength=count + 1)[1:]
+
+
+def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
+    """Drop the small components of a volume, (S, H, W) bool; the input is not changed."""
+    where = _extent(mask)
+    if where is None:
+        return mask.copy()
+    labels, count = _label(mask[where])
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
+    stays: Mask = np.zeros(mask.shape, bool)
+    stays[where] = (sizes >= enough)[labels]
+    return stays
+
+
+def _extent(mask: Mask) -> tuple[slice, slice, slice] | None:
+    """The part of a volume that holds every True, mostly a small one; None without any."""
+    flat: npt.NDArray[np.bool_] = mask.any(axis=0)
+    sides = (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))
+    if not sides[0].any():
+        return None
+    first, second, third = (np.flatnonzero(side) for side in sides)
+    return (
+        slice(int(first[0]), int(first[-1]) + 1),
+        slice(int(second[0]), int(second[-1]) + 1),
+        slice(int(third[0]), int(third[-1]) + 1),
+    )
+
+
+def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
+    labels = np.zeros(mask.shape, np.int32)
     total = 0
     pairs: list[npt.NDArray[np.int32]] = []
     for index, plane in enumerate(mask):
@@ -55,18 +101,6 @@ def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
     roots = np.array([_root(parent, label) for label in range(total + 1)], np.int32)
     _, numbered = np.unique(roots, return_inverse=True)
     return np.asarray(numbered[labels], np.int32), int(numbered.max(initial=0))
-
-
-def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
-    """Drop the small components of a volume, (S, H, W) bool; the input is not changed."""
-    labels, count = label_components(mask)
-    if count == 0:
-        return mask.copy()
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
-    stays: Mask = (sizes >= enough)[labels]
-    return stays
 
 
 def _root(parent: npt.NDArray[np.int32], label: int) -> int:

@@ -90,6 +90,12 @@ def normalise(
     return out
 
 
+def level_percentile(levels: Pixels, percent: float) -> float:
+    """np.percentile of 8-bit values (S, H, W), by counting them."""
+    (counts,) = _count_levels(np.ascontiguousarray(levels)[..., None], (0,), None)
+    return _percentile_of_counts(counts, percent)
+
+
 def _line(
     percentiles: tuple[float, ...], bright: float, settings: IntensitySettings
 ) -> tuple[float, float]:

@@ -19,7 +19,7 @@ RUN_FILE, SUMMARY_FILE = "run.json", "summary.csv"
 DONE, FAILED, SKIPPED_MASK = "done", "failed", "skipped: reference mask"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InputRecord:
     """The fate of one input: done, failed with a reason, or skipped as a reference mask.
 

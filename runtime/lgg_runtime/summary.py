@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lgg_runtime.cleanup import label_components
+from lgg_runtime.cleanup import component_sizes
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.metrics import Counts
 from lgg_runtime.volume import Segmentation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SummaryRow:
     """One slice or one patient in `summary.csv`.
 
@@ -95,7 +95,6 @@ def _row(
     level: str, names: tuple[str, str], result: Segmentation, counts: Counts | None
 ) -> SummaryRow:
     area = int(np.count_nonzero(result.mask))
-    labels, _ = label_components(result.mask)
     per_pixel = result.pixel_area_mm2
     return SummaryRow(
         level=level,
@@ -104,7 +103,7 @@ def _row(
         tumour_present=area > 0,
         area_px=area,
         area_mm2=None if per_pixel is None else area * per_pixel,
-        largest_component_px=int(np.bincount(labels.ravel())[1:].max(initial=0)),
+        largest_component_px=int(component_sizes(result.mask).max(initial=0)),
         mean_probability=float(result.probability[result.mask].mean()) if area else None,
         max_probability=float(result.probability.max()),
         volume_ml=result.volume_ml,

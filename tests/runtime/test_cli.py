@@ -21,7 +21,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from lgg_runtime import pipeline
+from lgg_runtime import results
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE, lock_output
@@ -216,14 +216,14 @@ def test_a_run_that_is_killed_does_not_leave_the_success_of_an_earlier_one(
     source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     infer(source)
-    real = pipeline.write_atomically
+    real = results.write_atomically
     states = []
 
     def watch(path: Path, data: bytes) -> None:
         states.append(read_run(out)["state"])
         real(path, data)
 
-    monkeypatch.setattr(pipeline, "write_atomically", watch)
+    monkeypatch.setattr(results, "write_atomically", watch)
     infer(source)
     assert states == ["running"] * 4
     assert read_run(out)["state"] == "complete"
@@ -391,14 +391,14 @@ def test_an_output_that_cannot_be_made_is_told_before_the_model_is_loaded(
 def test_a_disk_that_fills_up_ends_the_run_and_what_was_done_is_recorded(
     source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.write_atomically
+    real = results.write_atomically
 
     def fill_up(path: Path, data: bytes) -> None:
         if path.name == "b_1_mask.png":
             raise ResourceError(f"{path.name}: the disk is full; free some space")
         real(path, data)
 
-    monkeypatch.setattr(pipeline, "write_atomically", fill_up)
+    monkeypatch.setattr(results, "write_atomically", fill_up)
     result = infer(source)
     assert (result.code, result.out) == (7, "")
     assert result.err == "lgg-infer: b_1_mask.png: the disk is full; free some space\n"

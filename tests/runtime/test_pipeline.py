@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 
-from lgg_runtime import pipeline
+from lgg_runtime import results
 from lgg_runtime.errors import InputError, LggError, ModelError, ResourceError
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, Journal
 from lgg_runtime.pending import SLICES_PENDING
 from lgg_runtime.pipeline import Job, run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES
-from lgg_runtime.segmenter import LoadSettings, Segmenter
-from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.results import STUDIES_PENDING
+from lgg_runtime.segmenter import LoadSettings, Prepared, Segmenter
+from lgg_runtime.volume import Volume
 from lgg_runtime.writers import OUTPUTS
 
 Draw = Callable[..., np.ndarray]
@@ -68,7 +70,7 @@ def test_every_output_of_every_slice_is_written_where_its_input_was(
     assert set(recorded) == {f"{stem}.png" for stem in stems}
     assert {record.fate for record in journal.inputs} == {DONE}
     assert sorted(recorded["a/a_2.png"].outputs) == [f"a/a_2{end}" for end in ends]
-    assert set(journal.seconds) == {"read", "run", "total"}
+    assert set(journal.seconds) == {"read", "run", "finish", "total"}
     assert journal.metrics is None
 
 
@@ -115,22 +117,30 @@ def test_a_bad_file_is_recorded_and_the_others_are_done(
 
 
 class Refusing:
-    """Stands in for a segmenter that cannot handle patient a."""
+    """A segmenter of which one step cannot handle patient a, whose volume has three slices."""
 
-    def __init__(self, segmenter: Segmenter, error: LggError):
-        self._segmenter, self._error = segmenter, error
+    def __init__(self, segmenter: Segmenter, step: str, error: LggError):
+        self._segmenter, self._step, self._error = segmenter, step, error
 
-    def segment(self, study: Volume) -> Segmentation:
-        if study.names[0].startswith("a_"):
-            raise self._error
-        return self._segmenter.segment(study)
+    def __getattr__(self, name: str) -> Any:
+        step = getattr(self._segmenter, name)
+
+        def refuse(given: Volume | Prepared, *more: Any) -> Any:
+            slices = given.pixels if isinstance(given, Volume) else given.slices
+            if len(slices) == 3:
+                raise self._error
+            return step(given, *more)
+
+        return refuse if name == self._step else step
 
 
+@pytest.mark.parametrize("step", ["prepare", "run", "finish"])
 @pytest.mark.parametrize("error", [ModelError("no number"), InputError("no volume")])
-def test_a_volume_that_the_model_refuses_fails_with_all_its_slices(
-    tmp_path: Path, source: Path, segmenter: Segmenter, error: LggError
+def test_a_volume_that_is_refused_fails_with_all_its_slices(
+    tmp_path: Path, source: Path, segmenter: Segmenter, error: LggError, step: str
 ) -> None:
-    journal, _ = run(source, tmp_path / "out", Refusing(segmenter, error))  # type: ignore[arg-type]
+    refusing: Any = Refusing(segmenter, step, error)
+    journal, _ = run(source, tmp_path / "out", refusing)
     reasons = {record.name: record.reason for record in journal.failures}
     assert reasons == {f"a/a_{n}.png": f"a_{n}.png: {error}" for n in (1, 2, 3)}
     assert [r.name for r in journal.inputs if r.fate == DONE] == ["deep/b/b_1.png"]
@@ -186,14 +196,14 @@ def test_slices_of_other_sizes_are_volumes_of_their_own(
 def test_a_failed_write_ends_the_run_and_nothing_is_recorded_that_is_not_there(
     tmp_path: Path, source: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.write_atomically
+    real = results.write_atomically
 
     def fill_up(path: Path, data: bytes) -> None:
         if path.name == "a_2_overlay.png":
             raise ResourceError(f"{path.name}: the disk is full")
         real(path, data)
 
-    monkeypatch.setattr(pipeline, "write_atomically", fill_up)
+    monkeypatch.setattr(results, "write_atomically", fill_up)
     journal = Journal({})
     job = Job(list_studies(source), tmp_path / "out", tuple(OUTPUTS))
     with pytest.raises(ResourceError, match="a_2_overlay"):
@@ -214,7 +224,7 @@ def test_an_interruption_records_exactly_what_is_on_disk(
 
     def interrupt(slices: int) -> None:
         finished.append(slices)
-        if len(finished) == 2 * SLICES_PENDING:
+        if len(finished) == 2 * SLICES_PENDING + STUDIES_PENDING:
             raise KeyboardInterrupt
 
     journal = Journal({})

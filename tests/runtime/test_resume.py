@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgg_runtime import pipeline
+from lgg_runtime import reading
+from lgg_runtime import results as results_module
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
 
@@ -48,7 +49,7 @@ def infer(call_infer: Infer, source: Path, artifact: Path) -> Infer:
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]]:
     """Interrupts the run before the named output; lists the outputs that were written."""
-    real = pipeline.write_atomically
+    real = results_module.write_atomically
 
     def arrange(name: str | None) -> list[str]:
         written: list[str] = []
@@ -59,7 +60,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]
             real(path, data)
             written.append(path.name)
 
-        monkeypatch.setattr(pipeline, "write_atomically", watch)
+        monkeypatch.setattr(results_module, "write_atomically", watch)
         return written
 
     return arrange
@@ -147,16 +148,16 @@ def test_an_input_that_changes_while_it_is_read_is_not_proven(
     stop_at: Callable[..., list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = pipeline.load_study
+    real = reading.load_study
 
     def load_late(study: Any, *rest: Any) -> Any:
         if study.name == "b":
             shutil.copyfile(source / "b" / "b_1.png", source / "b" / "b_2.png")
         return real(study, *rest)
 
-    monkeypatch.setattr(pipeline, "load_study", load_late)
+    monkeypatch.setattr(reading, "load_study", load_late)
     infer(tmp_path / "out")
-    monkeypatch.setattr(pipeline, "load_study", real)
+    monkeypatch.setattr(reading, "load_study", real)
     written = stop_at(None)
     infer(tmp_path / "out", "--resume")
     assert {name[0] for name in written} == {"b"}

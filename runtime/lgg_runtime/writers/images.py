@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import ResourceError
+from lgg_runtime.intensity import level_percentile
 from lgg_runtime.volume import Mask, Pixels, Probability
 
 _FOUND, _TRUTH = (40, 40, 255), (80, 220, 80)  # BGR: red for the model, green for the reference
@@ -72,8 +73,16 @@ def encode_probability(result: SliceResult) -> bytes:
 
 def stretch_flair(flair: npt.NDArray[Any]) -> Pixels:
     """Bring a volume's FLAIR (S, H, W) to 8 bits for the eye: 0 to its 99.5th percentile."""
-    top = float(np.percentile(flair, 99.5)) or float(flair.max()) or 1.0
-    return np.asarray(np.clip(np.rint(flair * (255.0 / top)), 0, 255), np.uint8)
+    is_8bit = flair.dtype == np.uint8
+    top = level_percentile(flair, 99.5) if is_8bit else float(np.percentile(flair, 99.5))
+    scale = 255.0 / (top or float(flair.max()) or 1.0)
+    if is_8bit:
+        return np.asarray(_scale(np.arange(256), scale)[flair])
+    return _scale(flair, scale)
+
+
+def _scale(values: npt.NDArray[Any], scale: float) -> Pixels:
+    return np.asarray(np.clip(np.rint(values * scale), 0, 255), np.uint8)
 
 
 def _outline(picture: npt.NDArray[Any], mask: Mask, colour: tuple[int, int, int]) -> None:

@@ -1,0 +1,136 @@
+"""The studies of a job, read and prepared ahead of the model, in threads of their own."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lgg_runtime.cores import available_cores
+from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.job import Job
+from lgg_runtime.ledger import digest_inputs, stamp_inputs
+from lgg_runtime.ledger_lines import Finished
+from lgg_runtime.pending import StudyRecord
+from lgg_runtime.readers.folder import Study
+from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
+from lgg_runtime.segmenter import Prepared, Segmenter
+from lgg_runtime.volume import Volume
+
+# On a CPU the model takes nearly all of the time: one core in four is enough to feed it.
+_CORES_A_READER = 4
+
+
+@dataclass(frozen=True)
+class ReadyVolume:
+    """A volume with what the model needs of it, or why it cannot be used.
+
+    slices: the files that it came from, None for a scan.
+    """
+
+    slices: LoadedVolume | None
+    volume: Volume | None
+    prepared: Prepared | InputError | ModelError
+
+
+@dataclass(frozen=True)
+class ReadyStudy:
+    """A study that was read; record: what is recorded of it from here on; failures: files that
+    cannot be used, with the reason.
+    """
+
+    study: Study
+    record: StudyRecord
+    volumes: tuple[ReadyVolume, ...]
+    failures: tuple[tuple[Path, str], ...]
+
+
+class Reading:
+    """Gives the studies in order, once, or what an earlier run finished of them.
+
+    Reading begins at once, while the model is loaded: preparing waits for `use`.
+    seconds: that the studies given so far took.
+    """
+
+    def __init__(self, job: Job):
+        self._job = job
+        self.seconds = 0.0
+        self._segmenter: Future[Segmenter] = Future()
+        workers = max(1, available_cores() // _CORES_A_READER)
+        self._ahead = workers + 1
+        self._pool = ThreadPoolExecutor(workers, "read")
+        self._left = iter(job.listing.studies)
+        self._open: deque[Future[tuple[ReadyStudy | Finished, float]]] = deque()
+        self._fill()
+
+    def use(self, segmenter: Segmenter) -> None:
+        self._segmenter.set_result(segmenter)
+
+    def __iter__(self) -> Iterator[ReadyStudy | Finished]:
+        while self._open:
+            study, seconds = self._open.popleft().result()
+            self.seconds += seconds
+            self._fill()
+            yield study
+
+    def close(self) -> None:
+        """End the threads after the studies at hand."""
+        self._segmenter.cancel()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _fill(self) -> None:
+        while len(self._open) < self._ahead and (study := next(self._left, None)) is not None:
+            self._open.append(self._pool.submit(self._read, study))
+
+    def _read(self, study: Study) -> tuple[ReadyStudy | Finished, float]:
+        begun = time.perf_counter()
+        loaded, record = self._load(study)
+        seconds = time.perf_counter() - begun
+        if isinstance(loaded, Finished):
+            return loaded, seconds
+        segmenter = self._segmenter.result()
+        begun = time.perf_counter()
+        volumes = [_prepare_slices(slices, segmenter) for slices in loaded.volumes]
+        if loaded.scan is not None:
+            volumes.append(_prepare(None, loaded.scan, segmenter))
+        ready = ReadyStudy(study, record, tuple(volumes), tuple(loaded.failures))
+        return ready, seconds + time.perf_counter() - begun
+
+    def _load(self, study: Study) -> tuple[LoadedStudy | Finished, StudyRecord]:
+        job, ledger = self._job, self._job.ledger
+        if ledger is None:
+            loaded = load_study(study, job.listing, job.evaluate, job.choice)
+            return loaded, StudyRecord(study.name, {}, proven=False)
+        paths = [*study.files]
+        if job.evaluate:
+            paths += filter(None, map(job.listing.mask_of, study.files))
+        before = stamp_inputs(paths)
+        inputs = digest_inputs(paths, job.listing.root)
+        record = StudyRecord(study.name, inputs, proven=False)
+        if (finished := ledger.find(study.name, inputs)) is not None:
+            return finished, record
+        loaded = load_study(study, job.listing, job.evaluate, job.choice)
+        record.proven = bool(inputs) and before == stamp_inputs(paths)
+        return loaded, record
+
+
+def _prepare_slices(slices: LoadedVolume, segmenter: Segmenter) -> ReadyVolume:
+    try:
+        volume = slices.volume()
+    except InputError as error:
+        return ReadyVolume(slices, None, error)
+    return _prepare(slices, volume, segmenter)
+
+
+def _prepare(
+    slices: LoadedVolume | None, volume: Volume | InputError, segmenter: Segmenter
+) -> ReadyVolume:
+    if isinstance(volume, InputError):
+        return ReadyVolume(slices, None, volume)
+    try:
+        return ReadyVolume(slices, volume, segmenter.prepare(volume))
+    except (InputError, ModelError) as error:
+        return ReadyVolume(slices, volume, error)

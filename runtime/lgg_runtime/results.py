@@ -1,0 +1,163 @@
+"""From probabilities to files: decide, summarise and write, beside the model's next run."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, ModelError, printable
+from lgg_runtime.job import Job
+from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
+from lgg_runtime.ledger_lines import Finished
+from lgg_runtime.metrics import Counts
+from lgg_runtime.pending import PendingWrites
+from lgg_runtime.readers.study import LoadedVolume
+from lgg_runtime.reading import ReadyStudy, ReadyVolume
+from lgg_runtime.scans import ScanWriter
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.summary import SummaryRow, summarise_volume
+from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
+from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_runtime.writers.images import SliceResult, stretch_flair
+
+STUDIES_PENDING = 2
+Found = Probability | InputError | ModelError
+
+
+class Results:
+    """Takes what the model found, study by study: one thread finishes them in order, another one
+    writes. The first failure is raised by the next call.
+
+    counts: against the reference masks, by study.
+    """
+
+    def __init__(self, job: Job, segmenter: Segmenter, journal: Journal):
+        self._job, self._segmenter, self._journal = job, segmenter, journal
+        self.counts: dict[str, Counts] = {}
+        journal.seconds["finish"] = 0.0
+        self._finisher = ThreadPoolExecutor(1, "finish")
+        self._writer = ThreadPoolExecutor(1, "write")
+        self._writes = PendingWrites(self._writer, journal, job.ledger)
+        self._open: deque[Future[None]] = deque()
+
+    def add(self, ready: ReadyStudy | Finished, found: Sequence[Found] = ()) -> None:
+        """found: for each of its volumes, or why there is nothing."""
+        while len(self._open) >= STUDIES_PENDING:
+            self._open[0].result()
+            self._open.popleft()
+        self._open.append(self._finisher.submit(self._finish_study, ready, found))
+
+    def finish(self) -> None:
+        """Wait until everything is on disk."""
+        for future in self._open:
+            future.result()
+        self._writes.finish()
+
+    def close(self) -> None:
+        """Drop what has not begun; what is on disk is recorded."""
+        self._finisher.shutdown(cancel_futures=True)
+        self._writes.cancel()
+        self._writer.shutdown()
+
+    def _finish_study(self, ready: ReadyStudy | Finished, found: Sequence[Found]) -> None:
+        if isinstance(ready, Finished):  # recorded as the earlier run did
+            self._journal.resumed += 1
+            self._journal.inputs += ready.records
+            self._add_rows(ready.study, ready.rows)
+            return
+        begun = time.perf_counter()
+        for path, reason in ready.failures:
+            self._fail(ready, self._job.listing.relative(path), reason)
+        for volume, values in zip(ready.volumes, found, strict=True):
+            self._finish_volume(ready, volume, values)
+        self._writes.end_study(ready.record)
+        self._journal.seconds["finish"] += time.perf_counter() - begun
+
+    def _finish_volume(self, ready: ReadyStudy, volume: ReadyVolume, found: Found) -> None:
+        try:
+            if isinstance(found, Exception):
+                raise found
+            assert volume.volume is not None and not isinstance(volume.prepared, Exception)
+            result = self._segmenter.finish(volume.prepared, found)
+            if volume.slices is None:
+                self._finish_scan(ready, volume.volume, result)
+            else:
+                self._finish_slices(ready, volume.slices, volume.volume, result)
+        except (InputError, ModelError) as error:
+            if volume.slices is None:
+                self._fail(ready, ready.study.name, f"{ready.study.name}: {error}")
+                return
+            for path in volume.slices.files:
+                name = self._job.listing.relative(path)
+                self._fail(ready, name, f"{printable(path.name)}: {error}")
+
+    def _fail(self, ready: ReadyStudy, name: str, reason: str) -> None:
+        """A study with a failure is tried again by a resumed run: its cause may be gone."""
+        ready.record.proven = False
+        self._journal.inputs.append(InputRecord(name, FAILED, reason))
+
+    def _finish_slices(
+        self, ready: ReadyStudy, slices: LoadedVolume, volume: Volume, result: Segmentation
+    ) -> None:
+        counts = [
+            None if truth is None else Counts.of(mask, truth)
+            for mask, truth in zip(result.mask, slices.truth, strict=True)
+        ]
+        names = [path.stem for path in slices.files]
+        self._record_rows(ready, summarise_volume(ready.study.name, names, result, counts))
+        pictures = stretch_flair(volume.pixels[..., FLAIR])
+        folder = self._job.output / ready.study.folder
+        make_folder(folder)
+        for index, path in enumerate(slices.files):
+            shown = SliceResult(
+                pictures[index], result.mask[index], result.probability[index], slices.truth[index]
+            )
+            targets = {name: folder / (path.stem + OUTPUTS[name][0]) for name in self._job.outputs}
+            written = (t.relative_to(self._job.output).as_posix() for t in targets.values())
+            name = self._job.listing.relative(path)
+            record = InputRecord(name, DONE, "", slices.notes[index], tuple(written))
+            self._writes.submit(partial(_write_outputs, shown, targets), record, ready.record)
+
+    def _finish_scan(self, ready: ReadyStudy, scan: Volume, result: Segmentation) -> None:
+        study = ready.study
+        writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
+        files = writer.encode(study, scan, result)
+        rows = summarise_volume(study.name, scan.names, result, [None] * len(scan))
+        self._record_rows(ready, rows)
+        written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
+        found = () if result.tumour_present else ("no tumour found",)
+        done = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
+        self._writes.finish()  # one scan's files in memory, not as many as slices may wait
+        self._writes.submit(partial(_write_files, files), done, ready.record)
+
+    def _record_rows(self, ready: ReadyStudy, rows: Sequence[SummaryRow]) -> None:
+        ready.record.rows += rows
+        self._add_rows(ready.study.name, rows)
+
+    def _add_rows(self, study: str, rows: Sequence[SummaryRow]) -> None:
+        self._journal.rows += rows
+        for row in rows:
+            if row.level == "patient" and row.counts is not None:
+                self.counts[study] = self.counts.get(study, Counts()) + row.counts
+
+
+def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:
+    return [_write_file(target, OUTPUTS[output][1](shown)) for output, target in targets.items()]
+
+
+def _write_files(files: dict[Path, bytes]) -> list[str]:
+    for target in files:
+        make_folder(target.parent)
+    return [_write_file(target, data) for target, data in files.items()]
+
+
+def _write_file(target: Path, data: bytes) -> str:
+    """Returns the SHA-256 of what is on disk now."""
+    write_atomically(target, data)
+    return hashlib.sha256(data).hexdigest()
