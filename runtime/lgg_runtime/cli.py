@@ -22,7 +22,7 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 6 provider unavailable, 7 disk or memory exhausted, 8 output conflict, 130 and 143 signals."""
 
 
-_OUTPUT_TYPES = ("mask", "dicom-seg", "nifti", "dicom-sc", "dicom-sr")
+_OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
 
 
 @click.command("lgg-infer", epilog=EXIT_CODES, context_settings={"show_default": True})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lgg_runtime.writers.dicom_sc import encode_dicom_sc
-from lgg_runtime.writers.dicom_seg import encode_dicom_seg
+from lgg_runtime.writers.dicom_seg import encode_dicom_seg, encode_dicom_seg_fractional
 from lgg_runtime.writers.dicom_sr import encode_dicom_sr
 from lgg_runtime.writers.images import (
     SliceResult,
@@ -29,6 +29,7 @@ OUTPUTS: dict[str, tuple[str, Callable[[SliceResult], bytes]]] = {
 # its files, by the ends of their names.
 SCAN_OUTPUTS: dict[str, tuple[frozenset[str], Callable[[ScanResult], dict[str, bytes]]]] = {
     "dicom-seg": (frozenset({"dicom"}), encode_dicom_seg),
+    "dicom-seg-fractional": (frozenset({"dicom"}), encode_dicom_seg_fractional),
     "nifti": (frozenset({"dicom", "nifti"}), encode_nifti),
     "dicom-sc": (frozenset({"dicom"}), encode_dicom_sc),
     "dicom-sr": (frozenset({"dicom"}), encode_dicom_sr),

@@ -16,7 +16,7 @@ from lgg_runtime.readers.dicom import DicomSource
 from lgg_runtime.readers.dicom_files import keep_silent, load_pydicom
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
-SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "sc": 9003}
+SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "sc": 9003, "seg fractional": 9004}
 # Attributes of type 2 in the patient and study modules: there, if empty (PS3.3, C.7.1.1, C.7.2.1).
 _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",

@@ -1,15 +1,17 @@
-"""The mask as a DICOM Segmentation that refers to the FLAIR images frame by frame."""
+"""The mask, or the probability, as a DICOM Segmentation that refers to FLAIR frame by frame."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom import DicomSource
 from lgg_runtime.readers.dicom_files import DAMAGE
-from lgg_runtime.volume import Mask
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
@@ -30,11 +32,48 @@ def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
     return {"seg.dcm": finish(build_seg(result), source_of(result))}
 
 
+def encode_dicom_seg_fractional(result: ScanResult) -> dict[str, bytes]:
+    """`seg_fractional.dcm`: FRACTIONAL, the model's probability before threshold and clean-up.
+
+    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as the other does.
+    """
+    probability = result.segmentation.probability
+    digest = hashlib.sha256(probability.tobytes()).hexdigest()
+    form = _Form(
+        f"seg fractional {digest}",
+        SERIES_NUMBERS["seg fractional"],
+        "FLAIR abnormality: probability - research use only",
+        {
+            "segmentation_type": "FRACTIONAL",
+            "fractional_type": "PROBABILITY",
+            "max_fractional_value": 255,
+        },
+    )
+    return {"seg_fractional.dcm": finish(_build(result, probability, form), source_of(result))}
+
+
 def build_seg(result: ScanResult) -> Any:
-    """The Segmentation as a data set."""
+    """The BINARY Segmentation as a data set."""
+    number = SERIES_NUMBERS["seg"]
+    form = _Form("seg", number, result.verdict, {"segmentation_type": "BINARY"})
+    return _build(result, result.segmentation.mask.astype(np.uint8), form)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the two kinds of SEG differ in. name: what their UIDs are made from; kind: arguments."""
+
+    name: str
+    series_number: int
+    description: str
+    kind: dict[str, Any]
+
+
+def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
+    """values: (S, H, W) on the volume's grid."""
     load_highdicom()
     from highdicom.content import PixelMeasuresSequence
-    from highdicom.seg import Segmentation, SegmentationTypeValues
+    from highdicom.seg import Segmentation
 
     source, volume = source_of(result), result.volume
     assert volume.spacing_mm is not None
@@ -45,17 +84,17 @@ def build_seg(result: ScanResult) -> Any:
     try:
         data = Segmentation(
             source_images=headers_to_copy(source),
-            pixel_array=in_frame_order(result.segmentation.mask, source).astype(np.uint8),
-            segmentation_type=SegmentationTypeValues.BINARY,
+            pixel_array=in_frame_order(values, source),
             segment_descriptions=[_describe(result)],
-            series_instance_uid=make_uid(result, "seg series"),
-            series_number=SERIES_NUMBERS["seg"],
-            sop_instance_uid=make_uid(result, "seg"),
+            series_instance_uid=make_uid(result, f"{form.name} series"),
+            series_number=form.series_number,
+            sop_instance_uid=make_uid(result, form.name),
             instance_number=1,
             pixel_measures=measures,
             content_label="FLAIR_LESION",
-            content_description=result.verdict,
-            series_description=result.verdict,
+            content_description=form.description,
+            series_description=form.description,
+            **form.kind,
             **equipment(result),
         )
     except DAMAGE as error:
@@ -64,12 +103,12 @@ def build_seg(result: ScanResult) -> Any:
     return data
 
 
-def in_frame_order(mask: Mask, source: DicomSource) -> Mask:
-    """The mask's slices in the order of the source's files and frames."""
+def in_frame_order(values: npt.NDArray[Any], source: DicomSource) -> npt.NDArray[Any]:
+    """(S, H, W) with its slices in the order of the source's files and frames."""
     files = list({frame.path: None for frame in source.frames})
     keys = [(files.index(frame.path), frame.index) for frame in source.frames]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    return mask[order]
+    return values[order]
 
 
 def _describe(result: ScanResult) -> Any:
