@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,41 +73,15 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
     patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
-    pull = _read_pull(source, options)
-    with _open_input(source, pull) as given:
+    from lgg_runtime.pacs.pull import fetched, read_pull
+
+    pull = read_pull(source, options)
+    with fetched(pull) if pull else nullcontext(source or Path()) as given:
         journal = _infer(given, output, quiet or as_json, options, pull)
     _print(journal, output, quiet, as_json)
     if not journal.failures:
         return 0
     return 3 if journal.patients else 4
-
-
-def _read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
-    """The study to fetch, None where INPUT is given. Raises UsageError for both or neither."""
-    from lgg_runtime.errors import UsageError
-
-    origin, study, back = (options[name] for name in ("origin", "study", "store_back"))
-    if origin is None:
-        if source is None:
-            raise UsageError("no INPUT; give one, or --from dicomweb URL --study UID")
-        if study or back:
-            raise UsageError("--study and --store-back: with --from alone")
-        return None
-    if source is not None or not study or options["evaluate"]:
-        raise UsageError("--from: takes --study UID, no INPUT and no --evaluate")
-    if back and not any(name.startswith("dicom-") for name in options["output_types"]):
-        raise UsageError("--store-back: stores DICOM; add e.g. --output-type dicom-seg")
-    from lgg_runtime.pacs.pull import Pull, server_of
-
-    return Pull(server_of(origin[1]), study, options["series_uids"])
-
-
-def _open_input(source: Path | None, pull: Pull | None) -> AbstractContextManager[Path]:
-    if pull is None:
-        return nullcontext(source or Path())
-    from lgg_runtime.pacs.pull import fetched
-
-    return fetched(pull)
 
 
 def _infer(
@@ -202,6 +175,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
 def _decisive(journal: Journal, outputs: tuple[str, ...], choice: Any) -> dict[str, Any]:
     """What a resumed run must share with the one that it goes on with, besides the inputs."""
     from lgg_runtime.journal import tool_versions
+    from lgg_runtime.redact import without_uids
 
     settings = {k: v for k, v in journal.settings.items() if k not in ("input", "model")}
     return settings | {
@@ -209,7 +183,7 @@ def _decisive(journal: Journal, outputs: tuple[str, ...], choice: Any) -> dict[s
         "threshold": journal.model["threshold"],
         "provider": journal.provider["ran"],
         "outputs": outputs,
-        "series": asdict(choice),
+        "series": without_uids(str(choice)),
         "versions": tool_versions() | journal.versions,
     }
 

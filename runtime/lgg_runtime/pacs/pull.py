@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lgg_runtime.errors import FetchError
+from lgg_runtime.errors import FetchError, UsageError
 from lgg_runtime.journal import DONE, Journal
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
@@ -41,6 +42,25 @@ class Pull:
     def described(self) -> str:
         """What run.json records as the input."""
         return f"{self.name} from {without_uids(self.server.url)}"
+
+
+def read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
+    """The study that lgg-infer's options ask for, None where INPUT is given.
+
+    Raises UsageError for both or neither, and for options that do not go with it.
+    """
+    origin, study, back = (options[name] for name in ("origin", "study", "store_back"))
+    if origin is None:
+        if source is None:
+            raise UsageError("no INPUT; give one, or --from dicomweb URL --study UID")
+        if study or back:
+            raise UsageError("--study and --store-back: with --from alone")
+        return None
+    if source is not None or not study or options["evaluate"]:
+        raise UsageError("--from: takes --study UID, no INPUT and no --evaluate")
+    if back and not any(name.startswith("dicom-") for name in options["output_types"]):
+        raise UsageError("--store-back: stores DICOM; add e.g. --output-type dicom-seg")
+    return Pull(server_of(origin[1]), study, options["series_uids"])
 
 
 def server_of(url: str) -> WebServer:
