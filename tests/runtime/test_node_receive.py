@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,42 +13,14 @@ pytest.importorskip("highdicom")
 
 from pydicom import dcmread
 
-from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
-from lgg_runtime.pacs.receive import Receiver
-from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import State
-from lgg_runtime.pacs.tally import Tally
-from stand_ins.pacs import associate, draw_studies, send_study, store, write_config
+from stand_ins.pacs import associate, draw_studies, send_study, store
+from stand_ins.reception import Reception
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_studies(tmp_path_factory.mktemp("drawn"), slices=4)[0]
-
-
-class Reception:
-    """A receiver with its intake; the quiet time is over as soon as a test asks."""
-
-    def __init__(self, folder: Path, **sections: Any):
-        config = load_config(write_config(folder, **sections))
-        self.state = State(folder / "state.sqlite")
-        self.spool = Spool(folder, self.state.key)
-        self.intake = Intake(self.state, self.spool, quiet_seconds=0.0)
-        self.receiver = Receiver(config, self.intake, self.spool, Tally())
-        self.receiver.start()
-        self.port = self.receiver.port
-
-    def settle(self) -> list[str]:
-        """The studies' states, once every association has ended."""
-        for thread in threading.enumerate():
-            if "AcceptorThread" in thread.name:
-                thread.join(20)
-        self.intake.settle()
-        return [row["state"] for row in self.state.rows("SELECT state FROM study")]
-
-    def count(self, what: str) -> int:
-        return int(self.state.rows(f"SELECT count(*) FROM instance WHERE {what}")[0][0])
 
 
 @pytest.fixture
@@ -62,8 +33,7 @@ def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
 
     yield make
     for one in made:
-        one.receiver.stop(0.0)
-        one.state.close()
+        one.stop()
 
 
 def test_a_released_study_is_queued_and_its_files_bear_no_uid(

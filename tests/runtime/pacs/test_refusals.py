@@ -1,0 +1,253 @@
+"""What a hostile, broken or foreign peer is told; the node says why, and goes on serving."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+import pydicom
+from pydicom.filebase import DicomBytesIO
+from pynetdicom import _config
+
+from lgg_runtime.pacs.log import LOG, set_up_log
+from stand_ins.pacs import CALLED, PATIENT, associate, draw_studies, send_study
+from stand_ins.reception import Reception
+
+ABORT = 0x07
+FOUR_GIGABYTES = b"\xff\xff\xff\xff"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_studies(tmp_path_factory.mktemp("drawn"), slices=2)[0]
+
+
+class Scene:
+    """A node that logs as a real one does, and the study that it must take whatever came before."""
+
+    def __init__(self, folder: Path, study: Path, caplog: pytest.LogCaptureFixture):
+        self._folder, self._study, self._log = folder, study, caplog
+        self._started: list[Reception] = []
+
+    def start(self, **limits: Any) -> Reception:
+        listen = {"port": 0, "calling_ae_titles": ["SENDER"]}
+        limits = {"free_disk_mib": 0} | limits
+        self._started.append(Reception(self._folder, listen=listen, limits=limits))
+        return self._started[-1]
+
+    def image(self) -> Any:
+        return pydicom.dcmread(min(self._study.iterdir()))
+
+    def assert_says(self, why: str) -> None:
+        """A line of the log has these words, and none has a word of a patient."""
+        lines = [record.getMessage() for record in self._log.records]
+        assert [line for line in lines if why in line and "\n" not in line], lines
+        assert not [word for word in PATIENT if word in self._log.text]
+
+    def assert_serves(self, node: Reception) -> None:
+        assert set(send_study(node.port, self._study)) == {0}
+        assert node.settle() == ["queued"]
+
+    def stop(self) -> None:
+        for node in self._started:
+            node.stop()
+
+
+@pytest.fixture
+def scene(
+    tmp_path: Path,
+    study: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Scene]:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    set_up_log("debug")
+    LOG.propagate = True  # so that caplog hears it
+    caplog.set_level(logging.DEBUG)
+    made = Scene(tmp_path, study, caplog)
+    yield made
+    made.stop()
+    LOG.handlers.clear()
+
+
+def connect(node: Reception) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", node.port), timeout=20)
+
+
+def read_to_end(peer: socket.socket) -> bytes:
+    """Everything until the node closes the connection."""
+    data = b""
+    try:
+        while block := peer.recv(4096):
+            data += block
+    except ConnectionResetError:
+        pass  # closed with bytes of ours unread
+    return data
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "diagnostic", "why"),
+    [
+        ("OTHER", CALLED, 3, "unknown calling AE title"),
+        ("SENDER", "OTHER", 7, "wrong called AE title"),
+    ],
+)
+def test_a_foreign_title_is_rejected_for_good(
+    scene: Scene, calling: str, called: str, diagnostic: int, why: str
+) -> None:
+    node = scene.start()
+    association = associate(node.port, calling, called)
+    assert association.is_rejected
+    answer = association.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, diagnostic)
+    scene.assert_says(f"association from 127.0.0.1 rejected: {why}")
+    scene.assert_serves(node)
+
+
+def test_one_association_too_many_is_rejected_for_now(scene: Scene) -> None:
+    node = scene.start(associations=1)
+    first = associate(node.port)
+    second = associate(node.port)
+    assert first.is_established and second.is_rejected
+    answer = second.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+    scene.assert_says("association rejected: more than 1")
+    first.release()
+    first.join(20)
+    node.settle()
+    scene.assert_serves(node)
+
+
+def store(node: Reception, image: Any) -> tuple[int, Any]:
+    association = associate(node.port)
+    return association.send_c_store(image).Status, association
+
+
+def test_an_object_is_out_of_resources_where_the_disk_is_full(scene: Scene) -> None:
+    node = scene.start(free_disk_mib=1 << 40)
+    status, association = store(node, scene.image())
+    assert status == 0xA700
+    assert association.send_c_echo().Status == 0
+    association.release()
+    scene.assert_says("refused with 0xA700: less than 1099511627776 MiB of disk is free")
+    assert node.settle() == []
+    node.receiver.stop(0.0)
+    scene.assert_serves(scene.start())
+
+
+def test_an_object_above_the_limit_is_out_of_resources_and_the_next_is_taken(scene: Scene) -> None:
+    node = scene.start(object_mib=1)
+    small, image = scene.image(), scene.image()
+    image.PixelData = bytes(3 << 20)
+    status, association = store(node, image)
+    assert status == 0xA700
+    assert association.send_c_store(small).Status == 0
+    association.release()
+    scene.assert_says("refused with 0xA700: it is larger than 1 MiB")
+    scene.assert_serves(node)
+
+
+@pytest.mark.parametrize("kind", [b"\x01", b"\x04"])
+def test_a_pdu_of_four_gigabytes_is_answered_with_an_abort(scene: Scene, kind: bytes) -> None:
+    node = scene.start()
+    with connect(node) as peer:
+        peer.sendall(kind + b"\x00" + FOUR_GIGABYTES)
+        assert read_to_end(peer)[:1] == bytes([ABORT])
+    scene.assert_says("a peer announced a PDU of 4294967295 bytes")
+    scene.assert_serves(node)
+
+
+def test_a_pdu_of_four_gigabytes_within_an_association_ends_it(scene: Scene) -> None:
+    node = scene.start()
+    association = associate(node.port)
+    association.dul.socket.socket.sendall(b"\x04\x00" + FOUR_GIGABYTES)
+    association.join(20)
+    assert association.is_aborted
+    scene.assert_says("a peer announced a PDU of 4294967295 bytes")
+    scene.assert_serves(node)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x01\x00\x00", b"\x01\x00\x00\x00\x01\x00only this"])
+def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
+    node = scene.start(network_seconds=0.3)
+    with connect(node) as peer:
+        peer.sendall(sent)
+        read_to_end(peer)
+    if sent:
+        scene.assert_says("a peer stalled in the middle of a PDU; cut off")
+    scene.assert_serves(node)
+
+
+def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> None:
+    node = scene.start(network_seconds=0.3)
+    association = associate(node.port)
+    association.join(20)  # it sends nothing more
+    assert association.is_aborted
+    node.settle()
+    scene.assert_serves(node)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "status"), [("SOPInstanceUID", 0x0117), ("StudyInstanceUID", 0xA900)]
+)
+@pytest.mark.parametrize("uid", ["../../../../tmp/1.2", "1.2/../../3", "/etc/1", "..", "1.2\\3"])
+def test_a_uid_with_parts_of_a_path_is_refused_and_written_nowhere(
+    scene: Scene, keyword: str, status: int, uid: str
+) -> None:
+    node, image = scene.start(), scene.image()
+    setattr(image, keyword, uid)
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    found, association = store(node, image)
+    association.release()
+    assert found == status
+    scene.assert_says(f"refused with 0x{status:04X}: its")
+    assert node.settle() == []
+    assert not list(node.spool.root.rglob("*.dcm"))
+    scene.assert_serves(node)
+
+
+def nest(depth: int, length_is_known: bool) -> bytes:
+    """WaveformSequence in itself, explicit VR little endian."""
+    inner = b""
+    for _ in range(depth):
+        length = len(inner) if length_is_known else 0xFFFFFFFF
+        item = b"\xfe\xff\x00\xe0" + length.to_bytes(4, "little") + inner
+        ends = b"" if length_is_known else b"\xfe\xff\x0d\xe0" + bytes(4)
+        value = item + ends
+        length = len(value) if length_is_known else 0xFFFFFFFF
+        ends = b"" if length_is_known else b"\xfe\xff\xdd\xe0" + bytes(4)
+        inner = b"\x00\x54\x00\x01SQ\x00\x00" + length.to_bytes(4, "little") + value + ends
+    return inner
+
+
+@pytest.mark.parametrize("length_is_known", [True, False])
+def test_300_nested_sequences_cannot_be_understood(
+    scene: Scene,
+    length_is_known: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, image = scene.start(), scene.image()
+    del image.PixelData
+    stream = DicomBytesIO()
+    image.save_as(stream, enforce_file_format=True)
+    path = tmp_path / "nested.dcm"
+    path.write_bytes(stream.getvalue() + nest(300, length_is_known))
+    # The file's own bytes: the sender would not be able to parse them either.
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    status, association = store(node, path)
+    association.release()
+    assert status == 0xC000
+    scene.assert_says("refused with 0xC000: its sequences are nested")
+    assert node.settle() == []
+    monkeypatch.undo()
+    scene.assert_serves(node)
