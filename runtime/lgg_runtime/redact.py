@@ -7,8 +7,9 @@ import re
 
 from lgg_runtime.errors import printable
 
-# Five components at least (PS3.5, 9.1, with the shortest roots in use); an IP address has four.
-_UID = re.compile(r"\d+(?:\.\d+){4,}")
+# Five components at least (PS3.5, 9.1, with the shortest roots in use), since an IP address has
+# four; or a UUID below 2.25 (B.2).
+_UID = re.compile(r"\d+(?:\.\d+){4,}|2\.25\.\d{9,}")
 
 
 def short_digest(text: str) -> str:

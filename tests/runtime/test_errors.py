@@ -13,11 +13,13 @@ CODES = {
     "UsageError": 2,
     "InputError": 3,
     "NoInputError": 4,
+    "FetchError": 4,
     "ModelError": 5,
     "ProviderError": 6,
     "MissingExtraError": 6,
     "ResourceError": 7,
     "OutOfMemoryError": 7,
+    "StoreError": 7,
     "OutputConflictError": 8,
     "ParityError": 9,
 }
