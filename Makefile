@@ -16,10 +16,10 @@ PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test lint clean
+.PHONY: help setup demo data train export bench accuracy test test-pacs lint clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
 	@echo
 	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
 	@echo "Research use only, not for diagnosis."
@@ -77,6 +77,9 @@ accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest
+
+test-pacs: $(VENV)/.dev ## Storm the DICOM node: 200 studies, kills, a real Orthanc
+	LGG_PACS_STUDIES=200 $(BIN)/python -m pytest -s tests/runtime/test_node_storm.py
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

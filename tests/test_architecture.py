@@ -65,6 +65,14 @@ def test_the_runtime_names_no_library_of_training() -> None:
     assert not imports_of("lgg_runtime") & {"torch", "torchvision", "albumentations", "onnx"}
 
 
+def test_the_network_stays_in_its_room() -> None:
+    """Whoever reads files needs no DICOM network, and loads none."""
+    network = {"pynetdicom", "prometheus_client", "sqlite3", "socket", "http"}
+    for path in PACKAGES["lgg_runtime"].rglob("*.py"):
+        if path.parent.name != "pacs":
+            assert not network & set(imported(path.read_text(encoding="utf-8"))), path
+
+
 def test_the_runtime_loads_no_torch() -> None:
     names = ", ".join(f"lgg_runtime{n}" for n in ("", ".segmenter", ".pipeline", ".cli", ".report"))
     code = f"import sys, {names}; print('torch' in sys.modules, 'cv2' in sys.modules)"

@@ -142,6 +142,28 @@ def gpu(
     click.echo(describe_record(record))
 
 
+@command.command(context_settings={"show_default": True})
+@click.option("--slices", type=click.IntRange(4), default=30, help="Of each sequence.")
+@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@click.option("--rounds", type=click.IntRange(1), default=5, help="Studies, one after the other.")
+@click.option("--waiting", type=click.IntRange(1), default=100, help="Studies at once.")
+@_OUTPUT
+def node(slices: int, size: int, rounds: int, waiting: int, output: Path | None) -> None:
+    """The DICOM node: seconds from a study's last image to the result, memory of a queue."""
+    from functools import partial
+
+    from lgg_bench.node import NodeBenchSettings, measure_node
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    settings = NodeBenchSettings(slices, size, rounds, waiting)
+    record = measure_node(settings, partial(click.echo, err=True))
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+
+
 @command.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
 def table(files: tuple[Path, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lgg_bench import gpu_tables, latency, parity
+from lgg_bench import gpu_tables, latency, node, parity
 from lgg_bench.machine import summarise_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -14,6 +14,7 @@ from lgg_runtime.errors import InputError
 _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
     "gpu": gpu_tables.tabulate,
     "latency": latency.tabulate,
+    "node": node.tabulate,
     "parity": parity.tabulate,
 }
 

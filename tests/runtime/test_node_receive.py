@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +59,29 @@ def test_an_echo_is_answered(receive: Callable[..., Reception]) -> None:
     association = associate(receive().port)
     assert association.send_c_echo().Status == 0
     association.release()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_tls_wants_a_certificate_of_the_authority_and_stalls_nobody_else(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    words = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject)
+    files = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(certificate)}
+    node = receive(listen=tls, limits={"network_seconds": 2.0})
+    context = ssl.create_default_context(cafile=str(certificate))
+    with socket.create_connection(("127.0.0.1", node.port)):  # asks for nothing
+        stranger = associate(node.port, tls_args=(context, "127.0.0.1"))
+        assert not stranger.is_established
+        context.load_cert_chain(certificate, key)
+        known = associate(node.port, tls_args=(context, "127.0.0.1"))
+        assert known.is_established
+        assert set(store(known, sorted(study.iterdir()))) == {0}
+        known.release()
+    assert node.settle() == ["queued"]
 
 
 def test_an_aborted_association_makes_no_study_complete(

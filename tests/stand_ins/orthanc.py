@@ -37,7 +37,8 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Orthanc:
-    """folder: its database and log; users: names and passwords, none for everybody.
+    """folder: its database and log; users: names and passwords, none for everybody; more: further
+    settings.
 
     `start` returns once it answers; it may be stopped and started again with what it holds.
     """
@@ -46,6 +47,7 @@ class Orthanc:
     users: dict[str, str] = field(default_factory=dict)
     aet: str = "ORTHANC"
     host: str = "127.0.0.1"
+    more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.http_port, self.dicom_port = free_ports(2)
@@ -54,6 +56,32 @@ class Orthanc:
     @property
     def dicomweb(self) -> str:
         return f"http://{self.host}:{self.http_port}/dicom-web"
+
+    @property
+    def destination(self) -> str:
+        """Its lines in a node's settings, by C-STORE; waits between attempts are short."""
+        return (
+            f'name = "orthanc"\nkind = "c-store"\naddress = "{self.host}"\n'
+            f'port = {self.dicom_port}\nae_title = "{self.aet}"\n'
+            "first_wait_seconds = 0.2\nlongest_wait_seconds = 2.0\nattempts = 1000"
+        )
+
+    def find_segmentations(self) -> list[tuple[str, str, str]]:
+        """By QIDO: UIDs of study, series and instance of each."""
+        found = self._client().search_for_instances(search_filters={"Modality": "SEG"}, limit=10000)
+        study, series, instance = "0020000D", "0020000E", "00080018"
+        values = [{tag: one[tag]["Value"][0] for tag in (study, series, instance)} for one in found]
+        return [(one[study], one[series], one[instance]) for one in values]
+
+    def fetch(self, uids: tuple[str, str, str]) -> Any:
+        """By WADO, as it is held."""
+        as_held = (("application/dicom", "*"),)
+        return self._client().retrieve_instance(*uids, media_types=as_held)
+
+    def _client(self) -> Any:
+        from dicomweb_client.api import DICOMwebClient
+
+        return DICOMwebClient(self.dicomweb)
 
     def start(self) -> None:
         config = self.folder / "orthanc.json"
@@ -122,4 +150,4 @@ class Orthanc:
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "StableAge": 1,
-        }
+        } | self.more

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
+from lgg_runtime.pacs.bounds import close_for_good
+from lgg_runtime.pacs.send import SEGMENTATION, STUDY_ROOT_FIND
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
@@ -72,7 +76,13 @@ def associate(port: int, calling: str = "SENDER", called: str = CALLED, **more: 
     entity.add_requested_context(MR_IMAGE, ExplicitVRLittleEndian)
     entity.add_requested_context("1.2.840.10008.1.1")
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
-    return entity.associate("127.0.0.1", port, ae_title=called, **more)
+    handlers = [(evt.EVT_CONN_OPEN, _close_well)]
+    return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **more)
+
+
+def _close_well(event: Any) -> None:
+    connection = event.assoc.dul.socket
+    connection._shutdown_socket = partial(close_for_good, connection)
 
 
 def store(association: Any, files: Iterable[Path]) -> list[int]:
@@ -91,3 +101,53 @@ def send_study(port: int, folder: Path, abort_after: int | None = None) -> list[
     else:
         association.abort()
     return statuses
+
+
+class Archive:
+    """A destination that keeps what it is sent, and answers what it holds."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.port = free_port()
+        self.status = status  # of its answer to an object
+        self.received: list[Any] = []
+        self._arrived = threading.Event()
+        self._server: Any = None
+
+    def start(self) -> None:
+        entity = AE("ARCHIVE")
+        for uid in (SEGMENTATION, STUDY_ROOT_FIND):
+            entity.add_supported_context(uid, ExplicitVRLittleEndian)
+        self._server = entity.start_server(
+            ("127.0.0.1", self.port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._keep), (evt.EVT_C_FIND, self._find)],
+        )
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
+
+    @property
+    def destination(self) -> str:
+        """Its lines in the settings; waits between attempts are short."""
+        return (
+            f'name = "archive"\nkind = "c-store"\naddress = "127.0.0.1"\nport = {self.port}\n'
+            'ae_title = "ARCHIVE"\nfirst_wait_seconds = 0.01\nlongest_wait_seconds = 0.01\n'
+            "attempts = 3\ntimeout_seconds = 10.0"
+        )
+
+    def _keep(self, event: Any) -> int:
+        if self.status == 0:
+            self.received.append(event.dataset)
+            self._arrived.set()
+        return self.status
+
+    def _find(self, event: Any) -> Iterator[tuple[int, Any]]:
+        for held in self.received:
+            if held.SOPInstanceUID == event.identifier.SOPInstanceUID:
+                yield 0xFF00, event.identifier
+
+    def wait(self, most_seconds: float) -> None:
+        """Wait for an object. Fails after a long time."""
+        assert self._arrived.wait(most_seconds), "nothing arrived"

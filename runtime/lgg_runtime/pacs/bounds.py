@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
+from collections import deque
 from typing import Any
 
 from pynetdicom.transport import ThreadedAssociationServer
@@ -17,6 +20,18 @@ _P_DATA, _KNOWN_TYPES = 0x04, range(0x01, 0x08)
 MOST_NEGOTIATION_BYTES = 1 << 20
 _UNKNOWN_PDU = bytearray(b"\xff\x00\x00\x00\x00\x00")
 _BLOCK_BYTES = 65536
+_COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
+
+
+def close_for_good(connection: Any) -> None:
+    """Close an AssociationSocket's own socket. pynetdicom leaves it open where the peer has gone,
+    because shutdown fails then.
+    """
+    open_socket: socket.socket | None = connection.socket
+    if open_socket is not None:
+        with contextlib.suppress(OSError):
+            open_socket.shutdown(socket.SHUT_RDWR)
+        open_socket.close()
 
 
 class PduReader:
@@ -74,31 +89,38 @@ class PduReader:
 
 
 class ObjectMeter:
-    """Counts the bytes of the object that an association is sending, and drops those too many.
+    """Counts the bytes of the objects that an association sent and that were not handled yet.
 
-    The peer is let finish, so that it hears a status; the memory for it stays bounded.
+    What is too much is dropped, and the peer let finish, so that it hears a status; the memory
+    stays bounded even where a peer sends on without waiting for answers.
     """
 
     def __init__(self, most_bytes: int):
-        self._most, self._bytes = most_bytes, 0
-        self.was_exceeded = False
+        self._most, self._lock = most_bytes, threading.Lock()
+        self._bytes, self._exceeded = 0, False  # of the object that is arriving
+        self._arrived: deque[tuple[int, bool]] = deque()
 
     def take(self, pdu: Any) -> None:
         """Look at a PDU before pynetdicom adds it to the object."""
-        for item in getattr(pdu, "presentation_data_value_items", ()):
-            data = item.presentation_data_value
-            is_command = bool(data) and data[0] & 1
-            if is_command or not data:
-                continue
-            self._bytes += len(data) - 1
-            if self._bytes > self._most:
-                self.was_exceeded = True
-                item.presentation_data_value = data[:1]
+        with self._lock:
+            for item in getattr(pdu, "presentation_data_value_items", ()):
+                data = item.presentation_data_value
+                if not data or data[0] & _COMMAND:
+                    continue
+                waiting = sum(size for size, _ in self._arrived)
+                if self._exceeded or waiting + self._bytes + len(data) - 1 > self._most:
+                    self._exceeded = True
+                    item.presentation_data_value = data[:1]
+                else:
+                    self._bytes += len(data) - 1
+                if data[0] & _LAST:
+                    self._arrived.append((self._bytes, self._exceeded))
+                    self._bytes, self._exceeded = 0, False
 
     def end_object(self) -> bool:
-        """Whether the object that just ended was too large; the next begins at 0."""
-        exceeded, self._bytes, self.was_exceeded = self.was_exceeded, 0, False
-        return exceeded
+        """The oldest object is being handled: whether it was too large."""
+        with self._lock:
+            return self._arrived.popleft()[1] if self._arrived else False
 
 
 class BoundedServer(ThreadedAssociationServer):

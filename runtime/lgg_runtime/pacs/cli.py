@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lgg_runtime.terminal import run_command
+
+if TYPE_CHECKING:
+    from lgg_runtime.pacs.config import NodeConfig
+    from lgg_runtime.pacs.state import State
 
 _CONFIG = click.option(
     "--config", "path", required=True, type=click.Path(path_type=Path), help="The settings' file."
@@ -36,6 +44,50 @@ def run(path: Path) -> None:
         signal.signal(number, lambda *_: stop.set())
     with run_node(config):
         stop.wait()
+
+
+@command.command()
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(path: Path, as_json: bool) -> None:
+    """Show the queue, failures, deliveries and throughput, of a node that runs or not."""
+    from lgg_runtime.pacs.status import describe_status, read_status
+
+    with _open_state(path) as (state, config):
+        found = read_status(state, config)
+    click.echo(json.dumps(found, indent=1) if as_json else describe_status(found))
+
+
+@command.command()
+@_CONFIG
+@click.argument("studies", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All failed studies and deliveries.")
+def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
+    """Try again: STUDIES by the names that status shows, or everything that failed.
+
+    A study that was held is taken as it is.
+    """
+    from lgg_runtime.pacs import status as records
+
+    if bool(studies) == everything:
+        raise click.UsageError("name STUDIES or give --all")
+    with _open_state(path) as (state, _):
+        click.echo(f"{records.retry(state, studies, everything)} queued again")
+
+
+@contextlib.contextmanager
+def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
+    from lgg_runtime.errors import NoInputError
+    from lgg_runtime.pacs.config import load_config
+    from lgg_runtime.pacs.spool import DATABASE
+    from lgg_runtime.pacs.state import State
+
+    config = load_config(path)
+    database = config.node.spool / DATABASE
+    if not database.is_file():
+        raise NoInputError(f"{config.node.spool}: no node has run there yet")
+    with contextlib.closing(State(database)) as state:
+        yield state, config
 
 
 @command.command()

@@ -187,6 +187,10 @@ def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination
         if one.first_wait_seconds > one.longest_wait_seconds:
             mistakes.append(f"{where}.first_wait_seconds: above longest_wait_seconds")
         _check_pair(one.certificate, one.key, where, mistakes)
+        if one.kind == "stow" and (one.ca or one.certificate):
+            mistakes.append(f"{where}.ca: for c-store; REQUESTS_CA_BUNDLE names a stow server's")
+        if one.certificate and not one.ca:
+            mistakes.append(f"{where}.ca: missing; certificate and key need it")
         if one.name in {other.name for other in found[:-1]}:
             mistakes.append(f"{where}.name: {one.name} is taken")
     return tuple(found)

@@ -13,6 +13,7 @@ from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 
+_SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT = "stored", "duplicate", "conflict"
 
 UNCONFIRMED = (
@@ -81,6 +82,10 @@ class Intake:
                     self._spool.keep_image(study, instance, arrival.file)
                     with self._state.change() as run:
                         run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
+                        run(
+                            "UPDATE study SET purged = 0, last_at = ? WHERE id = ?",
+                            (time.time(), study),
+                        )
                 outcome = DUPLICATE
         with self._lock:
             session.instances[instance] = study
@@ -127,7 +132,7 @@ class Intake:
                     if self._last.get(study, now) <= now - self._quiet:
                         del self._last[study]
         rest = [wait for study, wait in waits.items() if study not in quiet]
-        return max(min(rest), 0.0) if rest else None
+        return max(min(rest), _SHORTEST_LOOK_SECONDS) if rest else None
 
     def _settle_one(self, study: str) -> bool:
         """Whether the study needs no further look."""
@@ -166,8 +171,8 @@ class Intake:
                 (instance, study, digest, size),
             )
             run(
-                "UPDATE study SET generation = generation + 1, last_at = ?, reason = '', "
-                "state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
+                "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
+                "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
                 (now, WORKING, RECEIVING, study),
             )
 

@@ -21,7 +21,7 @@ class Loop:
     def __init__(self, name: str, step: Callable[[], float | None]):
         self.name = name
         self.failure = ""  # of the last step; empty where it went well
-        self._step = step
+        self.step = step
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -50,7 +50,7 @@ class Loop:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                wait = self._step()
+                wait = self.step()
                 self.failure = ""
             except LggError as error:
                 wait = self._tell(str(error))

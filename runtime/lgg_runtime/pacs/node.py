@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import time
 from collections.abc import Iterator
 
 from lgg_runtime.extras import import_extra
 from lgg_runtime.lock import lock_output
-from lgg_runtime.pacs.config import NodeConfig
+from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import Intake
+from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
+from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.retention import Sweeper
+from lgg_runtime.pacs.send import make_sender
+from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.worker import Worker
+from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_runtime.writers.atomic import make_folder
 
 GRACE_SECONDS = 10.0
 
 
 class Node:
-    """A running node. port: where it listens; tally: what happened since the start."""
+    """A node's parts. The worker and each destination have a thread; associations theirs."""
 
-    def __init__(self, config: NodeConfig, state: State):
+    def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
+        """Raises UsageError for TLS or password files of no use."""
+        from lgg_runtime.pacs.metrics import NodeCollector
         from lgg_runtime.pacs.receive import Receiver
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
-        self.loops = [Loop("completeness", self.intake.settle)]
-
-    @property
-    def port(self) -> int:
-        return self.receiver.port
+        status = functools.partial(read_status, state, config)
+        self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
+        self._jobs = Jobs(state, self.spool, config.study.attempts)
+        names = [one.name for one in config.destinations]
+        self._make = Worker(self._jobs, self.spool, segmenter, names, self.tally)
+        self._senders = self._make_senders()
+        self._worker = Loop("worker", self._work)
+        settle = Loop("completeness", self._settle)
+        sweeper = Loop("retention", Sweeper(state, self.spool, config.retention).step)
+        self.loops = [settle, self._worker, *self._senders, sweeper]
 
     def start(self) -> None:
         self._sweep()
+        self._jobs.recover()
         self.receiver.start()
         for loop in self.loops:
             loop.start()
-        LOG.info("listening on port %d", self.port)
+        LOG.info("listening on port %d; research use only, not for diagnosis", self.receiver.port)
 
     def stop(self) -> None:
         """Take no more, let what is at hand end, and leave the rest to the next start."""
@@ -48,8 +66,39 @@ class Node:
         self.receiver.stop(GRACE_SECONDS)
         for loop in self.loops:
             loop.tell_to_stop()
+        until = time.monotonic() + GRACE_SECONDS
         for loop in self.loops:
-            loop.join(GRACE_SECONDS)
+            if not loop.join(max(until - time.monotonic(), 0.0)):
+                LOG.warning("%s did not end in time; its work is done again", loop.name)
+
+    def why_ill(self) -> list[str]:
+        """What keeps the node from its work, empty where nothing does."""
+        reasons = [
+            f"{loop.name}: {loop.failure or 'ended'}" for loop in self.loops if not loop.is_well
+        ]
+        if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
+            reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
+        return reasons
+
+    def _make_senders(self) -> list[Loop]:
+        loops = []
+        for one in self.config.destinations:
+            outbox = Outbox(self.state, self.spool, one)
+            outbox.recover()
+            send = make_sender(one, self.config.node.ae_title)
+            loops.append(Loop(f"sender {one.name}", Sender(one, outbox, send, self.tally).step))
+        return loops
+
+    def _settle(self) -> float | None:
+        wait = self.intake.settle()
+        self._worker.wake()
+        return wait
+
+    def _work(self) -> float | None:
+        wait = self._make.step()
+        for sender in self._senders if wait is not None else ():
+            sender.wake()
+        return wait
 
     def _sweep(self) -> None:
         """What was written and not recorded was not acknowledged either: it is sent again."""
@@ -69,17 +118,28 @@ class Node:
 def run_node(config: NodeConfig) -> Iterator[Node]:
     """Hold the spool, start a node, and stop it at the end of the context.
 
-    Raises OutputConflictError where another node holds the spool, ResourceError where it cannot
-    be written, UsageError for an address that cannot be used, MissingExtraError.
+    Raises ModelError and ProviderError for the model, OutputConflictError where another node
+    holds the spool, ResourceError where it cannot be written, UsageError for an address that
+    cannot be used, MissingExtraError.
     """
-    for module in ("pydicom", "pynetdicom"):
+    for module in ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client"):
         import_extra(module, "node")
+    from lgg_runtime.pacs.metrics import HealthServer
+
+    model = config.model
+    settings = LoadSettings(
+        provider=model.provider, threads=model.threads or None, batch=model.batch
+    )
     make_folder(config.node.spool)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_output(config.node.spool))
+        segmenter = Segmenter.load(model.name, settings)
+        LOG.info("model %s on %s", segmenter.contract.name, segmenter.provider)
         state = State(config.node.spool / DATABASE)
         stack.callback(state.close)
-        node = Node(config, state)
+        node = Node(config, state, segmenter)
+        if config.http.port:
+            stack.callback(HealthServer(config.http, node.collector, node.why_ill).stop)
         stack.callback(node.stop)
         node.start()
         yield node

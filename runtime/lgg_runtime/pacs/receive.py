@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import threading
 import time
@@ -19,7 +20,7 @@ from lgg_runtime.pacs.arrival import (
     Refusal,
     check_arrival,
 )
-from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader
+from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader, close_for_good
 from lgg_runtime.pacs.config import MIB, Listen, NodeConfig, is_loopback
 from lgg_runtime.pacs.intake import CONFLICT, Intake, Session
 from lgg_runtime.pacs.log import LOG
@@ -74,7 +75,7 @@ class Receiver:
                 (listen.address, listen.port),
                 evt_handlers=self._handlers(),
                 ssl_context=make_server_tls(listen),
-                server_class=BoundedServer,  # type: ignore[arg-type]
+                server_class=BoundedServer,
             )
         except OSError as error:
             raise UsageError(
@@ -122,6 +123,7 @@ class Receiver:
         limits, connection = self._config.limits, event.assoc.dul.socket
         reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
         connection.recv = reader.read
+        connection._shutdown_socket = functools.partial(close_for_good, connection)
 
     def _on_request(self, event: Any) -> None:
         association = event.assoc

@@ -48,8 +48,10 @@ class Spool:
         """Write a result; on return it is on the disk. Raises ResourceError."""
         self._keep(self.result(result), data)
 
-    def remove_images(self, study: str) -> None:
-        shutil.rmtree(self._images / study, ignore_errors=True)
+    def remove_images(self, study: str, instances: Iterable[str]) -> None:
+        """Remove these images alone: another may be arriving in the same folder."""
+        for instance in instances:
+            self.image(study, instance).unlink(missing_ok=True)
 
     def remove_result(self, result: str) -> None:
         self.result(result).unlink(missing_ok=True)

@@ -62,6 +62,7 @@ CREATE TABLE delivery (
     destination TEXT NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    unsure INTEGER NOT NULL DEFAULT 0,           -- an attempt may have arrived without our knowing
     next_at REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     sent_at REAL,

@@ -1,0 +1,225 @@
+"""The DICOM node from outside: how soon a result is acknowledged, and what memory a queue takes."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lgg_bench.machine import describe_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_runtime.errors import LggError
+from lgg_runtime.extras import import_extra
+from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom_files import write_scans
+from lgg_train.phantom_scan import ScanSettings
+
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+_MOST_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class NodeBenchSettings:
+    """slices, size: of each sequence of a study; rounds: studies one after the other;
+    waiting: studies that are all in the queue before the first is worked on.
+    """
+
+    slices: int = 30
+    size: int = 256
+    rounds: int = 5
+    waiting: int = 100
+
+
+def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> Record:
+    """Run lgg-node with the shipped model beside an archive in this process.
+
+    results.seconds: as `lgg-node status` has them; after_quiet: from the last image's arrival to
+    the archive's acknowledgement, less the quiet time. results.rss_mib: of the node's process,
+    idle, with all studies waiting, and after each result. Raises LggError where the node ends.
+    """
+    import_extra("pynetdicom", "node")
+    machine = describe_machine()
+    with tempfile.TemporaryDirectory() as name, _archive() as (archive, arrived):
+        root = Path(name)
+        phantoms = PhantomSettings(settings.rounds, settings.slices, settings.size, seed=3)
+        folders = write_scans(root, "dicom", phantoms, ScanSettings())
+        with _node(root / "one", archive, quiet_seconds=1.0) as node:
+            for number, folder in enumerate(folders):
+                tell(f"study {number + 1} of {len(folders)}")
+                _send(node.port, [sorted(folder.iterdir())])
+                arrived.get(timeout=_MOST_SECONDS)
+            seconds = node.read_seconds(len(folders))
+        rss = _measure_queue(root, folders[0], settings, (archive, arrived), tell)
+    return Record("node", asdict(settings), machine, {"seconds": seconds, "rss_mib": rss})
+
+
+def tabulate(record: Record) -> list[Table]:
+    settings, results = record.settings, record.results
+    rows = [
+        [name.replace("_", " "), f"{span['median']:.2f}", f"{span['slowest']:.2f}"]
+        for name, span in results["seconds"].items()
+    ]
+    title = f"A study of {settings['slices']} slices, {settings['rounds']} times"
+    times = Table(
+        title,
+        ("seconds", "median", "slowest"),
+        rows,
+        ("After quiet: last image's arrival to the SEG's acknowledgement, less the quiet time.",),
+    )
+    rss = results["rss_mib"]
+    after = rss["after_each"]
+    cells = [
+        rss["idle"],
+        rss["all_waiting"],
+        after[0],
+        after[len(after) // 2],
+        after[-1],
+        max(after),
+    ]
+    memory = Table(
+        f"Memory of the process, {settings['waiting']} studies waiting",
+        ("", "idle", "all waiting", "after the first", "after half", "after the last", "most"),
+        [["MiB", *(f"{value:.0f}" for value in cells)]],
+    )
+    return [times, memory]
+
+
+def _measure_queue(
+    root: Path,
+    folder: Path,
+    settings: NodeBenchSettings,
+    archive: tuple[int, queue.Queue[None]],
+    tell: Callable[[str], object],
+) -> dict[str, Any]:
+    port, arrived = archive
+    copies = [_copy(folder, root / "many" / str(n), n) for n in range(settings.waiting)]
+    # Long enough for all of them to come before the first is complete.
+    with _node(root / "two", port, quiet_seconds=30.0) as node:
+        idle = node.rss_mib()
+        _send(node.port, copies)
+        waiting = node.rss_mib()
+        after = []
+        for number in range(settings.waiting):
+            arrived.get(timeout=_MOST_SECONDS)
+            after.append(round(node.rss_mib(), 1))
+            tell(f"result {number + 1} of {settings.waiting}")
+    return {"idle": round(idle, 1), "all_waiting": round(waiting, 1), "after_each": after}
+
+
+def _copy(folder: Path, to: Path, number: int) -> list[Path]:
+    """The study's FLAIR again as another study."""
+    from pydicom import dcmread
+
+    to.mkdir(parents=True)
+    for path in sorted(folder.iterdir()):
+        data = dcmread(path)
+        if data.SeriesDescription != "FLAIR":
+            continue
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(data, keyword, f"{data[keyword].value[:50]}.{number + 1}")
+        data.save_as(to / path.name, enforce_file_format=True)
+    return sorted(to.iterdir())
+
+
+def _send(port: int, studies: list[list[Path]]) -> None:
+    from pynetdicom import AE, _config
+
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    for files in studies:
+        entity = AE("BENCH")
+        entity.add_requested_context(_MR_IMAGE, "1.2.840.10008.1.2.1")
+        association = entity.associate("127.0.0.1", port, ae_title="LGG-NODE")
+        statuses = {association.send_c_store(path).get("Status") for path in files}
+        association.release()
+        if statuses != {0}:
+            raise LggError(f"the node refused an image: {statuses}")
+
+
+@contextmanager
+def _archive() -> Iterator[tuple[int, queue.Queue[None]]]:
+    """A port where results are acknowledged, and an item in the queue for each."""
+    from pynetdicom import AE, _config, evt
+
+    _config.LOG_HANDLER_LEVEL = "none"
+    arrived: queue.Queue[None] = queue.Queue()
+
+    def keep(event: Any) -> int:
+        arrived.put(None)
+        return 0
+
+    entity = AE("ARCHIVE")
+    entity.add_supported_context(_SEGMENTATION, "1.2.840.10008.1.2.1")
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)]
+    )
+    assert server is not None
+    try:
+        yield server.server_address[1], arrived
+    finally:
+        server.shutdown()
+
+
+@dataclass(frozen=True)
+class _Node:
+    config: Path
+    port: int
+    pid: int
+
+    def rss_mib(self) -> float:
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        (line,) = (line for line in text.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def read_seconds(self, least: int) -> dict[str, Any]:
+        """Once so many deliveries are recorded: that follows their acknowledgement."""
+        from lgg_runtime.pacs.config import load_config
+        from lgg_runtime.pacs.spool import DATABASE
+        from lgg_runtime.pacs.state import State
+        from lgg_runtime.pacs.status import read_status
+
+        config = load_config(self.config)
+        with closing(State(config.node.spool / DATABASE)) as state:
+            while True:
+                status = read_status(state, config)
+                if status["destinations"]["archive"]["sent"] >= least:
+                    seconds: dict[str, Any] = status["seconds"]
+                    return seconds
+                threading.Event().wait(0.1)
+
+
+@contextmanager
+def _node(folder: Path, archive_port: int, quiet_seconds: float) -> Iterator[_Node]:
+    folder.mkdir(parents=True)
+    config = folder / "node.toml"
+    config.write_text(
+        f'[node]\nspool = "{folder / "spool"}"\n[listen]\nport = 0\n[http]\nport = 0\n'
+        f"[limits]\nfree_disk_mib = 0\n[study]\nquiet_seconds = {quiet_seconds}\n"
+        '[[destination]]\nname = "archive"\nkind = "c-store"\naddress = "127.0.0.1"\n'
+        f'port = {archive_port}\nae_title = "ARCHIVE"\n',
+        encoding="utf-8",
+    )
+    words = [sys.executable, "-m", "lgg_runtime.pacs.cli", "run", "--config", str(config)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "listening on port" in line:
+                break
+        else:
+            raise LggError(f"the node did not start: {' '.join(lines)}")
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        try:
+            port = int(lines[-1].split("listening on port")[1].split(";")[0])
+            yield _Node(config, port, process.pid)
+        finally:
+            process.terminate()

@@ -1,0 +1,115 @@
+"""Complete studies, one at a time, from the queue to a recorded result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import DONE, FAILED, QUEUED, RECEIVING, WAITING, WORKING, State
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study to segment: its images as they were when work on it began."""
+
+    study: str
+    generation: int
+    files: tuple[Path, ...]
+    last_at: float
+    ready_at: float
+    started_at: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A result whose file is on the disk. result: its name in the spool."""
+
+    result: str
+    slices: int
+    made_at: float
+
+
+class Jobs:
+    """The queue. A job that a kill interrupted comes again, `attempts` times at most."""
+
+    def __init__(self, state: State, spool: Spool, attempts: int):
+        self._state, self._spool, self._attempts = state, spool, attempts
+
+    def recover(self) -> None:
+        """At the start: what an earlier process was working on is queued again."""
+        with self._state.change() as run:
+            run("UPDATE study SET state = ? WHERE state = ?", (QUEUED, WORKING))
+
+    def claim(self) -> Job | None:
+        """The study that has waited longest, now being worked on; None where none waits."""
+        now = time.time()
+        with self._state.change() as run:
+            row = run(
+                "SELECT * FROM study WHERE state = ? ORDER BY ready_at LIMIT 1", (QUEUED,)
+            ).fetchone()
+            if row is None:
+                return None
+            if row["attempts"] >= self._attempts:
+                reason = f"the node ended {row['attempts']} times while it worked on it"
+                run(
+                    "UPDATE study SET state = ?, reason = ?, done_generation = generation, "
+                    "ended_at = ? WHERE id = ?",
+                    (FAILED, reason, now, row["id"]),
+                )
+                return None
+            run(
+                "UPDATE study SET state = ?, attempts = attempts + 1, started_at = ? WHERE id = ?",
+                (WORKING, now, row["id"]),
+            )
+            found = run(
+                "SELECT id FROM instance WHERE study = ? AND confirmed AND present ORDER BY id",
+                (row["id"],),
+            ).fetchall()
+        files = tuple(self._spool.image(row["id"], one["id"]) for one in found)
+        return Job(row["id"], row["generation"], files, row["last_at"], row["ready_at"], now)
+
+    def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
+        """Record a result and what has to be sent; whether it is one that was not known."""
+        with self._state.change() as run:
+            is_new: bool = (
+                run(
+                    "INSERT INTO result (id, study, slices, last_at, ready_at, started_at, made_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (made.result, job.study, made.slices, job.last_at, job.ready_at,
+                     job.started_at, made.made_at),
+                ).rowcount
+                == 1
+            )  # fmt: skip
+            for destination in destinations if is_new else ():
+                run(
+                    "INSERT INTO delivery (result, destination, state, next_at) "
+                    "VALUES (?, ?, ?, ?)",
+                    (made.result, destination, WAITING, made.made_at),
+                )
+            self._end(run, job, DONE, "")
+        return is_new
+
+    def end(self, job: Job, state: str, reason: str) -> None:
+        """No result: refused or failed, until more of the study comes or a person asks."""
+        with self._state.change() as run:
+            self._end(run, job, state, reason)
+
+    def put_back(self, job: Job) -> None:
+        """Not the study's fault: it is queued as it was."""
+        with self._state.change() as run:
+            run(
+                "UPDATE study SET state = ?, attempts = attempts - 1 WHERE id = ?",
+                (QUEUED, job.study),
+            )
+
+    def _end(self, run: Callable[..., Any], job: Job, state: str, reason: str) -> None:
+        """A study that grew meanwhile is awaited anew."""
+        run(
+            "UPDATE study SET state = CASE WHEN generation > ? THEN ? ELSE ? END, reason = ?, "
+            "done_generation = ?, ended_at = ? WHERE id = ?",
+            (job.generation, RECEIVING, state, reason, job.generation, time.time(), job.study),
+        )

@@ -1,0 +1,122 @@
+"""Health and Prometheus metrics over HTTP, on this machine alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.pacs.config import Http
+from lgg_runtime.pacs.tally import Tally
+
+Status = Callable[[], dict[str, Any]]
+# Counters of the tally: name, what it counts, its label.
+_COUNTERS = {
+    "objects": ("Objects received, by outcome.", "outcome"),
+    "rejected_associations": ("Associations rejected, by reason.", "reason"),
+    "cut_off": ("Connections cut off, by reason.", "reason"),
+    "studies": ("Studies worked on, by outcome.", "outcome"),
+    "deliveries": ("Attempts to deliver, by destination and outcome.", "outcome"),
+}
+
+
+class NodeCollector:
+    """Gauges out of the database and counters since the start; no label names a study."""
+
+    def __init__(self, status: Status, tally: Tally, free_bytes: Callable[[], int]):
+        self._status, self._tally, self._free_bytes = status, tally, free_bytes
+
+    def collect(self) -> Iterator[Any]:
+        status = self._status()
+        studies = GaugeMetricFamily("lgg_node_studies", "Studies by state.", labels=["state"])
+        for state, count in status["studies"].items():
+            studies.add_metric([state], count)
+        yield studies
+        deliveries = GaugeMetricFamily(
+            "lgg_node_deliveries", "Deliveries by state.", labels=["destination", "state"]
+        )
+        for name, found in status["destinations"].items():
+            for state, count in found.items():
+                if isinstance(count, int):
+                    deliveries.add_metric([name, state], count)
+        yield deliveries
+        seconds = GaugeMetricFamily(
+            "lgg_node_seconds", "Median times of the last results.", labels=["span"]
+        )
+        for span, values in status["seconds"].items():
+            seconds.add_metric([span], values["median"])
+        yield seconds
+        yield GaugeMetricFamily(
+            "lgg_node_results", "Results on record.", value=status["results"]["total"]
+        )
+        yield GaugeMetricFamily(
+            "lgg_node_spool_bytes", "Images on the disk.", value=status["images"]["bytes"]
+        )
+        yield GaugeMetricFamily(
+            "lgg_node_free_bytes", "Free disk under the spool.", value=self._free_bytes()
+        )
+        counts = self._tally.read()
+        for name, (said, label) in _COUNTERS.items():
+            family = CounterMetricFamily(f"lgg_node_{name}", said, labels=[label])
+            for (counted, value), count in counts.items():
+                if counted == name:
+                    family.add_metric([value], count)
+            yield family
+
+
+class HealthServer:
+    """Answers GET /health with 200 or 503 and the reasons, and /metrics; anything else is 404."""
+
+    def __init__(self, http: Http, collector: NodeCollector, why_ill: Callable[[], list[str]]):
+        """Raises UsageError for a port that is taken."""
+        registry = CollectorRegistry()
+        registry.register(collector)
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                status, kind, body = 404, "text/plain", b"not found\n"
+                try:
+                    if self.path == "/health":
+                        reasons = why_ill()
+                        status, kind = (503 if reasons else 200), "application/json"
+                        said = {"healthy": not reasons, "reasons": reasons}
+                        body = json.dumps(said).encode() + b"\n"
+                    elif self.path == "/metrics":
+                        status, kind, body = 200, CONTENT_TYPE_LATEST, generate_latest(registry)
+                except LggError:
+                    status, body = 503, b"the database cannot be read\n"
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """No line a request."""
+
+        try:
+            self._server = ThreadingHTTPServer((http.address, http.port), Handler)
+        except OSError as error:
+            raise UsageError(f"http: port {http.port} cannot be used ({error.strerror})") from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="health", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

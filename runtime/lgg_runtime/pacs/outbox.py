@@ -1,0 +1,86 @@
+"""Results on their way to each destination, through failures and kills."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import GIVEN_UP, SENDING, SENT, WAITING, State
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One result on its way. attempts: this one counted; is_unsure: an earlier one may have
+    arrived without our knowing.
+    """
+
+    result: str
+    path: Path
+    attempts: int
+    is_unsure: bool
+
+
+class Outbox:
+    """What has to be sent to one destination.
+
+    A delivery is recorded as begun before its first byte leaves, and as sent after the peer said
+    so. What was begun and has no known end is asked for before it is sent again.
+    """
+
+    def __init__(self, state: State, spool: Spool, destination: Destination):
+        self._state, self._spool, self._to = state, spool, destination
+
+    def recover(self) -> None:
+        """At the start: what an earlier process was sending waits again."""
+        with self._state.change() as run:
+            run(
+                "UPDATE delivery SET state = ?, next_at = 0 WHERE state = ? AND destination = ?",
+                (WAITING, SENDING, self._to.name),
+            )
+
+    def claim(self) -> Delivery | None:
+        """The delivery that is due longest, recorded as begun; None where none is due."""
+        with self._state.change() as run:
+            row = run(
+                "SELECT * FROM delivery WHERE state = ? AND destination = ? AND next_at <= ? "
+                "ORDER BY next_at LIMIT 1",
+                (WAITING, self._to.name, time.time()),
+            ).fetchone()
+            if row is None:
+                return None
+            run(
+                "UPDATE delivery SET state = ?, attempts = attempts + 1, unsure = 1 "
+                "WHERE result = ? AND destination = ?",
+                (SENDING, row["result"], self._to.name),
+            )
+        path = self._spool.result(row["result"])
+        return Delivery(row["result"], path, row["attempts"] + 1, bool(row["unsure"]))
+
+    def record_sent(self, delivery: Delivery) -> None:
+        self._record(delivery, {"state": SENT, "reason": "", "sent_at": time.time()})
+
+    def record_failure(self, delivery: Delivery, reason: str, is_unsure: bool) -> float | None:
+        """Wait and try again; returns the seconds, or None where it was given up.
+
+        is_unsure: whether the peer may have taken it all the same.
+        """
+        unsure = is_unsure or delivery.is_unsure
+        if delivery.attempts >= self._to.attempts:
+            self._record(delivery, {"state": GIVEN_UP, "reason": reason, "unsure": unsure})
+            return None
+        doublings = min(delivery.attempts - 1, 60)
+        wait = min(self._to.first_wait_seconds * 2.0**doublings, self._to.longest_wait_seconds)
+        changes = {"state": WAITING, "reason": reason, "unsure": unsure}
+        self._record(delivery, changes | {"next_at": time.time() + wait})
+        return wait
+
+    def _record(self, delivery: Delivery, changes: dict[str, object]) -> None:
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        with self._state.change() as run:
+            run(
+                f"UPDATE delivery SET {columns} WHERE result = ? AND destination = ?",
+                (*changes.values(), delivery.result, self._to.name),
+            )

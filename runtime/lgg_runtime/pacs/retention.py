@@ -1,0 +1,80 @@
+"""What the node forgets, and when: images, results, and at last the record of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lgg_runtime.pacs.config import Retention
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import DONE, FAILED, HELD, REFUSED, SENT, State
+
+EVERY_SECONDS = 60.0
+_SETTLED = (DONE, REFUSED)
+_ENDED = (*_SETTLED, HELD, FAILED)
+
+
+class Sweeper:
+    """Removes what the settings no longer keep. Nothing that still has to be sent is removed.
+
+    Files go inside the transaction: whoever keeps an image meanwhile waits, and sees it gone.
+    """
+
+    def __init__(self, state: State, spool: Spool, keep: Retention):
+        self._state, self._spool, self._keep = state, spool, keep
+
+    def step(self) -> float:
+        now = time.time()
+        self._forget_studies(now - self._keep.records_days * 86400)
+        self._remove_images(now - self._keep.images_hours * 3600)
+        self._remove_results(now - self._keep.results_hours * 3600)
+        return EVERY_SECONDS
+
+    def _remove_images(self, before: float) -> None:
+        """Of studies that are done with. Held and failed ones keep theirs until a retry."""
+        rows = self._state.rows(
+            "SELECT id FROM study WHERE NOT purged AND state IN (?, ?) AND last_at < ?",
+            (*_SETTLED, before),
+        )
+        for row in rows:
+            with self._state.change() as run:
+                # Again, inside the transaction: an image may have come.
+                gone = run(
+                    "UPDATE study SET purged = 1 WHERE id = ? AND state IN (?, ?) AND last_at < ?",
+                    (row["id"], *_SETTLED, before),
+                ).rowcount
+                if gone:
+                    self._spool.remove_images(row["id"], _images_of(run, row["id"]))
+                    run("UPDATE instance SET present = 0 WHERE study = ?", (row["id"],))
+
+    def _remove_results(self, before: float) -> None:
+        rows = self._state.rows(
+            "SELECT id FROM result WHERE present AND made_at < ? AND NOT EXISTS (SELECT 1 FROM "
+            "delivery WHERE result = result.id AND (state != ? OR sent_at >= ?))",
+            (before, SENT, before),
+        )
+        for row in rows:
+            with self._state.change() as run:
+                run("UPDATE result SET present = 0 WHERE id = ?", (row["id"],))
+            self._spool.remove_result(row["id"])
+
+    def _forget_studies(self, before: float) -> None:
+        rows = self._state.rows(
+            "SELECT id FROM study WHERE state IN (?, ?, ?, ?) AND last_at < ? AND NOT EXISTS "
+            "(SELECT 1 FROM result JOIN delivery ON delivery.result = result.id "
+            "WHERE result.study = study.id AND delivery.state != ?)",
+            (*_ENDED, before, SENT),
+        )
+        for row in rows:
+            results = self._state.rows("SELECT id FROM result WHERE study = ?", (row["id"],))
+            with self._state.change() as run:
+                self._spool.remove_images(row["id"], _images_of(run, row["id"]))
+                run("DELETE FROM study WHERE id = ?", (row["id"],))
+            for result in results:
+                self._spool.remove_result(result["id"])
+
+
+def _images_of(run: Callable[..., Any], study: str) -> list[str]:
+    found = run("SELECT id FROM instance WHERE study = ? AND present", (study,)).fetchall()
+    return [row["id"] for row in found]

@@ -1,0 +1,168 @@
+"""Bring a result to a destination: by C-STORE, or by STOW-RS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.pacs.config import Destination
+from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_PENDING = (0xFF00, 0xFF01)
+_LONGEST_QUESTION_SECONDS = 10.0
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+class DeliveryError(LggError):
+    """A destination did not take a result; the message says why, without patient data.
+
+    is_passing: the destination, not the result, is why; the next would fare the same.
+    is_unsure: it may have been taken all the same.
+    """
+
+    def __init__(self, message: str, is_passing: bool = False, is_unsure: bool = False):
+        super().__init__(message)
+        self.is_passing, self.is_unsure = is_passing, is_unsure
+
+
+# Sends the file at a path; with True, only if the destination does not hold it yet.
+Send = Callable[[Path, bool], None]
+
+
+def make_sender(destination: Destination, calling_ae_title: str) -> Send:
+    """A function that brings files to a destination, or raises DeliveryError.
+
+    Raises UsageError for TLS files or a password file of no use.
+    """
+    if destination.kind == "stow":
+        return _make_stow(destination)
+    tls = _make_tls(destination)
+
+    def send(path: Path, ask_first: bool) -> None:
+        _send_c_store(destination, calling_ae_title, tls, path, ask_first)
+
+    return send
+
+
+def _make_stow(destination: Destination) -> Send:
+    from lgg_runtime.errors import FetchError, StoreError
+    from lgg_runtime.pacs.dicomweb import WebServer, holds_result, store_result
+
+    password = ""
+    if destination.password_file:
+        try:
+            password = destination.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"destination {destination.name}: password_file: {error}") from error
+    server = WebServer(
+        destination.url, destination.user, password, timeout_s=destination.timeout_seconds
+    )
+
+    def send(path: Path, ask_first: bool) -> None:
+        try:
+            if not (ask_first and holds_result(server, path)):
+                store_result(server, path)
+        except (FetchError, StoreError) as error:
+            raise DeliveryError(str(error), error.is_passing, error.is_passing) from None
+
+    return send
+
+
+def _make_tls(destination: Destination) -> ssl.SSLContext | None:
+    if destination.ca is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(destination.ca))
+        if destination.certificate:
+            context.load_cert_chain(destination.certificate, destination.key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"destination {destination.name}: ca, certificate or key is of no use ({error})"
+        ) from error
+    return context
+
+
+def _send_c_store(
+    to: Destination, calling: str, tls: ssl.SSLContext | None, path: Path, ask_first: bool
+) -> None:
+    from pynetdicom import _config
+
+    # The file's own bytes, in pieces, in place of a data set that is parsed and written anew.
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    if ask_first:
+        # Over an association of its own: some peers never answer whom they do not know.
+        with _associate(to, calling, tls, STUDY_ROOT_FIND) as association:
+            if _holds(association, path):
+                return
+    with _associate(to, calling, tls, SEGMENTATION) as association:
+        _store(association, path)
+
+
+@contextmanager
+def _associate(
+    to: Destination, calling: str, tls: ssl.SSLContext | None, what: str
+) -> Iterator[Any]:
+    from pynetdicom import AE
+
+    entity = AE(calling)
+    entity.add_requested_context(what, EXPLICIT_LITTLE_ENDIAN)
+    for name in ("acse_timeout", "network_timeout", "connection_timeout"):
+        setattr(entity, name, to.timeout_seconds)
+    entity.dimse_timeout = to.timeout_seconds
+    if what == STUDY_ROOT_FIND:
+        entity.dimse_timeout = min(to.timeout_seconds, _LONGEST_QUESTION_SECONDS)
+    association = entity.associate(
+        to.address,
+        to.port,
+        ae_title=to.ae_title,
+        tls_args=(tls, to.address) if tls else None,
+    )
+    try:
+        if association.is_established:
+            yield association
+        elif association.is_rejected:
+            raise DeliveryError("rejects the association", is_passing=True)
+        elif what == STUDY_ROOT_FIND and association.rejected_contexts:
+            yield association
+        else:
+            raise DeliveryError("cannot be reached", is_passing=True)
+    finally:
+        association.release()
+
+
+def _store(association: Any, path: Path) -> None:
+    try:
+        answer = association.send_c_store(path)
+    except ValueError as error:
+        raise DeliveryError("takes no Segmentation in explicit VR little endian") from error
+    except (RuntimeError, *DAMAGE) as error:
+        raise DeliveryError(type(error).__name__, is_unsure=True) from error
+    if "Status" not in answer:
+        raise DeliveryError("no answer to the object", is_passing=True, is_unsure=True)
+    if answer.Status != 0 and answer.Status >> 12 != 0xB:  # a warning: stored all the same
+        raise DeliveryError(f"refuses the object with 0x{answer.Status:04X}")
+
+
+def _holds(association: Any, path: Path) -> bool:
+    """Whether the peer lists the object. A peer that cannot be asked is sent the same again."""
+    if not association.accepted_contexts:
+        return False
+    from pydicom import Dataset
+
+    header = load_pydicom().dcmread(path, specific_tags=list(_UIDS))
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    for keyword in _UIDS:
+        setattr(query, keyword, header[keyword].value)
+    found = False
+    for status, item in association.send_c_find(query, STUDY_ROOT_FIND):
+        if status.get("Status") in _PENDING and item is not None:
+            found = found or item.get("SOPInstanceUID") == header.SOPInstanceUID
+    return found

@@ -1,0 +1,39 @@
+"""The step of a destination's own thread: send what is due, and wait after a failure."""
+
+from __future__ import annotations
+
+from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.send import DeliveryError, Send
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.worker import NAME_DIGITS
+
+
+class Sender:
+    """Sends the deliveries of one outbox in their order, each until it is taken or given up."""
+
+    def __init__(self, destination: Destination, outbox: Outbox, send: Send, tally: Tally):
+        self._to, self._outbox, self._send, self._tally = destination, outbox, send, tally
+
+    def step(self) -> float | None:
+        delivery = self._outbox.claim()
+        if delivery is None:
+            return None
+        name, to = delivery.result[:NAME_DIGITS], self._to.name
+        try:
+            self._send(delivery.path, delivery.is_unsure)
+        except DeliveryError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  recorded with the delivery, which waits
+            failure = DeliveryError(type(error).__name__, is_unsure=True)
+        else:
+            self._outbox.record_sent(delivery)
+            self._tally.add("deliveries", f"{to} sent")
+            LOG.info("result %s sent to %s", name, to)
+            return 0.0
+        wait = self._outbox.record_failure(delivery, str(failure), failure.is_unsure)
+        self._tally.add("deliveries", f"{to} failed")
+        after = "given up until a retry" if wait is None else f"again in {wait:g} s"
+        LOG.warning("result %s to %s: %s; %s", name, to, failure, after)
+        return wait if failure.is_passing else 0.0

@@ -1,0 +1,194 @@
+"""What the node has done and has to do, out of its database: for people, as JSON, to be mended."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs.config import NodeConfig
+from lgg_runtime.pacs.state import (
+    FAILED,
+    GIVEN_UP,
+    HELD,
+    QUEUED,
+    REFUSED,
+    SENDING,
+    SENT,
+    STATES,
+    WAITING,
+    State,
+)
+from lgg_runtime.pacs.worker import NAME_DIGITS
+
+_RECENT = 200
+_TROUBLES = (HELD, REFUSED, FAILED)
+
+
+def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
+    """Studies by state and those in trouble, deliveries by destination, throughput, times in s.
+
+    Times are medians of the last 200 results and that of the slowest. `after_quiet`: from the
+    arrival of a study's last image to the acknowledgement by the destination, less the quiet time.
+    """
+    counts = dict.fromkeys(STATES, 0)
+    for row in state.rows("SELECT state, count(*) AS n FROM study GROUP BY state"):
+        counts[row["state"]] = row["n"]
+    (totals,) = state.rows(
+        "SELECT (SELECT count(*) FROM instance) AS images, "
+        "(SELECT coalesce(sum(bytes), 0) FROM instance WHERE present) AS bytes, "
+        "(SELECT coalesce(sum(conflicts), 0) FROM study) AS conflicts"
+    )
+    return {
+        "studies": counts,
+        "images": dict(totals),
+        "troubles": _troubles(state),
+        "destinations": {name: _destination(state, name) for name in _names(state, config)},
+        "results": _throughput(state),
+        "seconds": _seconds(state, config.study.quiet_seconds),
+        "research_use_only": True,
+    }
+
+
+def _names(state: State, config: NodeConfig) -> list[str]:
+    """Destinations of the settings, then those that are no longer there and have deliveries."""
+    known = [one.name for one in config.destinations]
+    rows = state.rows("SELECT DISTINCT destination FROM delivery ORDER BY destination")
+    return [*known, *(row[0] for row in rows if row[0] not in known)]
+
+
+def _troubles(state: State) -> list[dict[str, Any]]:
+    rows = state.rows(
+        "SELECT id, state, reason FROM study WHERE state IN (?, ?, ?) ORDER BY last_at DESC "
+        "LIMIT ?",
+        (*_TROUBLES, _RECENT),
+    )
+    return [
+        {"study": r["id"][:NAME_DIGITS], "state": r["state"], "reason": r["reason"]} for r in rows
+    ]
+
+
+def _destination(state: State, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {WAITING: 0, SENDING: 0, SENT: 0, GIVEN_UP: 0}
+    query = "SELECT state, count(*) AS n FROM delivery WHERE destination = ? GROUP BY state"
+    for row in state.rows(query, (name,)):
+        found[row["state"]] = row["n"]
+    reasons = state.rows(
+        "SELECT reason FROM delivery WHERE destination = ? AND reason != '' "
+        "ORDER BY next_at DESC LIMIT 1",
+        (name,),
+    )
+    return found | {"last_failure": reasons[0]["reason"] if reasons else ""}
+
+
+def _throughput(state: State) -> dict[str, int]:
+    now = time.time()
+    found = {}
+    for name, since in (("total", 0.0), ("last_hour", now - 3600), ("last_day", now - 86400)):
+        rows = state.rows("SELECT count(*) AS n FROM result WHERE made_at >= ?", (since,))
+        found[name] = int(rows[0]["n"])
+    return found
+
+
+def _seconds(state: State, quiet: float) -> dict[str, dict[str, float]]:
+    rows = state.rows(
+        "SELECT result.*, sent_at FROM result LEFT JOIN delivery ON result = result.id "
+        "ORDER BY made_at DESC LIMIT ?",
+        (_RECENT,),
+    )
+    spans = {
+        "queued": [r["started_at"] - r["ready_at"] for r in rows],
+        "made": [r["made_at"] - r["started_at"] for r in rows],
+        "sent": [r["sent_at"] - r["made_at"] for r in rows if r["sent_at"]],
+        "after_quiet": [r["sent_at"] - r["last_at"] - quiet for r in rows if r["sent_at"]],
+    }
+    return {
+        name: {"median": round(statistics.median(values), 3), "slowest": round(max(values), 3)}
+        for name, values in spans.items()
+        if values
+    }
+
+
+def describe_status(status: dict[str, Any]) -> str:
+    """The lines of `lgg-node status`."""
+    lines = ["studies     " + ", ".join(f"{n} {name}" for name, n in status["studies"].items())]
+    images, results = status["images"], status["results"]
+    lines.append(
+        f"images      {images['images']}, {images['bytes'] / 2**20:.1f} MiB on the disk, "
+        f"{images['conflicts']} conflicts"
+    )
+    lines.append(
+        f"results     {results['total']}, {results['last_hour']} in the last hour, "
+        f"{results['last_day']} in the last day"
+    )
+    for name, found in status["destinations"].items():
+        counts = ", ".join(
+            f"{found[state]} {state}" for state in (WAITING, SENDING, SENT, GIVEN_UP)
+        )
+        failure = f"; last failure: {found['last_failure']}" if found["last_failure"] else ""
+        lines.append(f"to {name:<9}{counts}{failure}")
+    for name, span in status["seconds"].items():
+        lines.append(
+            f"{name.replace('_', ' '):<12}{span['median']:.2f} s, slowest {span['slowest']:.2f} s"
+        )
+    for one in status["troubles"]:
+        lines.append(f"{one['state']:<12}{one['study']}  {one['reason']}")
+    lines.append("Research use only, not for diagnosis.")
+    return "\n".join(lines)
+
+
+def retry(state: State, names: Sequence[str], everything: bool) -> int:
+    """Queue studies again by the names that `status` shows; returns how many there were.
+
+    A held study is then taken as it is. everything: all failed studies and given-up deliveries.
+    Deliveries that were given up go with their study. Raises UsageError for a name of none.
+    """
+    count = 0
+    for name in names:
+        rows = state.rows("SELECT id, state FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
+        if len(rows) != 1:
+            raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
+        count += _queue(state, rows[0]["id"]) + _resend(state, rows[0]["id"])
+    if everything:
+        for row in state.rows("SELECT id FROM study WHERE state = ?", (FAILED,)):
+            count += _queue(state, row["id"])
+        count += _resend(state, None)
+    return count
+
+
+def _safe(name: str) -> str:
+    if not name or set(name) - set("0123456789abcdef"):
+        raise UsageError(f"{name!r}: expected the name of a study, as status shows it")
+    return name
+
+
+def _queue(state: State, study: str) -> int:
+    with state.change() as run:
+        row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
+        if row["state"] not in _TROUBLES:
+            return 0
+        lost = run(
+            "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
+        ).fetchone()[0]
+        if lost:
+            raise UsageError(
+                f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again"
+            )
+        run("UPDATE instance SET confirmed = 1 WHERE study = ?", (study,))
+        run(
+            "UPDATE study SET state = ?, reason = '', attempts = 0, ready_at = ? WHERE id = ?",
+            (QUEUED, time.time(), study),
+        )
+    return 1
+
+
+def _resend(state: State, study: str | None) -> int:
+    where = "" if study is None else " AND result IN (SELECT id FROM result WHERE study = ?)"
+    with state.change() as run:
+        changed: int = run(
+            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ?{where}",
+            (WAITING, GIVEN_UP, *(() if study is None else (study,))),
+        ).rowcount
+    return changed

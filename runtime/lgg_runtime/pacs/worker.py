@@ -1,0 +1,78 @@
+"""From a complete study to a DICOM SEG in the outbox: read, segment, encode, record."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from lgg_runtime.errors import InputError, ModelError, ResourceError
+from lgg_runtime.pacs.jobs import Job, Jobs, Made
+from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import FAILED, REFUSED
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.redact import without_uids
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.writers.dicom_seg import encode_dicom_seg
+from lgg_runtime.writers.scan import Algorithm, ScanResult
+
+NAME_DIGITS = 12  # of a study's name in lines for people
+
+
+class Worker:
+    """Holds one model for the life of the process, and one study at a time in memory."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        spool: Spool,
+        segmenter: Segmenter,
+        destinations: Sequence[str],
+        tally: Tally,
+    ):
+        self._jobs, self._spool, self._segmenter = jobs, spool, segmenter
+        self._destinations, self._tally = tuple(destinations), tally
+        self._algorithm = Algorithm(segmenter.contract.name, version("lgg-edge"), segmenter.digest)
+
+    def step(self) -> float | None:
+        """Do the next study, if one waits. Raises ResourceError where the disk is full."""
+        job = self._jobs.claim()
+        if job is None:
+            return None
+        name = job.study[:NAME_DIGITS]
+        try:
+            made = self._make(job)
+        except InputError as error:
+            self._give_up(job, REFUSED, without_uids(str(error)))
+        except ModelError as error:
+            self._give_up(job, FAILED, without_uids(str(error)))
+        except ResourceError:
+            self._jobs.put_back(job)
+            raise
+        except Exception as error:  # noqa: BLE001  a bad study must not keep the others waiting
+            self._give_up(job, FAILED, type(error).__name__)
+        else:
+            is_new = self._jobs.complete(job, made, self._destinations)
+            self._tally.add("studies", "done")
+            told = "" if is_new else "; the result is the one that was known"
+            spent = made.made_at - job.started_at
+            LOG.info("study %s: %d slices in %.2f s%s", name, made.slices, spent, told)
+        return 0.0
+
+    def _make(self, job: Job) -> Made:
+        volume = read_dicom(job.files)
+        found = self._segmenter.segment(volume)
+        data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
+        header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
+        result = self._spool.name_of(str(header.SOPInstanceUID))
+        self._spool.keep_result(result, data)
+        return Made(result, len(volume), time.time())
+
+    def _give_up(self, job: Job, state: str, reason: str) -> None:
+        self._jobs.end(job, state, reason)
+        self._tally.add("studies", state)
+        LOG.warning("study %s %s: %s", job.study[:NAME_DIGITS], state, reason)

@@ -1,0 +1,112 @@
+"""The way that docs/node.md describes: a study in Orthanc, the node, the SEG in Orthanc."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+pytest.importorskip("dicomweb_client")
+
+from pydicom import dcmread
+
+from lgg_runtime.pacs.cli import command
+from stand_ins.node_process import NodeProcess, wait_until
+from stand_ins.orthanc import Orthanc, why_missing
+from stand_ins.pacs import PATIENT, draw_studies, free_port, write_config
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+needs_orthanc = pytest.mark.skipif(bool(why_missing()), reason=why_missing())
+
+
+@pytest.fixture
+def node_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, node_port: int) -> Iterator[Orthanc]:
+    """With the example's route and settings, but for the port and a shorter wait."""
+    text = (EXAMPLES / "orthanc.json").read_text()
+    settings = json.loads(re.sub(r"(?m)^\s*//.*$", "", text))
+    assert settings["LuaScripts"] == ["/etc/orthanc/orthanc-route.lua"]
+    settings["LuaScripts"] = [str(EXAMPLES / "orthanc-route.lua")]
+    settings["DicomModalities"]["lgg-node"][2] = node_port
+    (tmp_path / "orthanc").mkdir()
+    one = Orthanc(tmp_path / "orthanc", more=settings | {"StableAge": 1})
+    one.start()
+    yield one
+    one.stop()
+
+
+@needs_orthanc
+@pytest.mark.parametrize("kind", ["c-store", "stow"])
+def test_a_study_in_orthanc_gets_its_segmentation(
+    orthanc: Orthanc,
+    node_port: int,
+    artifact: Path,
+    tmp_path: Path,
+    call_infer: Callable[..., SimpleNamespace],
+    kind: str,
+) -> None:
+    stow = f'name = "orthanc"\nkind = "stow"\nurl = "{orthanc.dicomweb}"'
+    config = write_config(
+        tmp_path,
+        orthanc.destination if kind == "c-store" else stow,
+        listen={"port": node_port, "calling_ae_titles": ["ORTHANC"]},
+        study={"quiet_seconds": 2.0},
+        model={"name": str(artifact)},
+    )
+    study = draw_studies(tmp_path / "drawn")[0]
+    node = NodeProcess(config, tmp_path / "node.log")
+    node.start()
+    try:
+        orthanc.upload(study)
+        wait_until(lambda: bool(orthanc.find_segmentations()), 120, "a SEG in Orthanc")
+        done = call_infer(study, "-o", tmp_path / "out", "-m", artifact, "-ot", "dicom-seg", "-q")
+        assert done.code == 0
+        (expected,) = (tmp_path / "out").rglob("*_seg.dcm")
+        (uids,) = orthanc.find_segmentations()
+        assert orthanc.fetch(uids) == dcmread(expected)
+        assert node.status()["results"]["total"] == 1
+        assert node.stop() == 0
+    finally:
+        node.end()
+    log = node.log.read_text()
+    assert "sent to orthanc" in log
+    assert not any(word in log for word in PATIENT), log
+
+
+def test_the_unit_calls_the_command_as_it_is() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(EXAMPLES / "lgg-node.service")
+    service = unit["Service"]
+    for line in (service["ExecStart"], service["ExecStartPre"]):
+        program, name, *options = line.split()
+        assert Path(program).name == "lgg-node"
+        assert name in command.commands
+        assert options == ["--config", "/etc/lgg-node/node.toml"]
+    assert service["KillSignal"] == "SIGTERM"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (EXAMPLES / "lgg-node.service").read_text()
+    unit = tmp_path / "lgg-node.service"
+    # systemd-analyze wants the programs to be there.
+    unit.write_text(text.replace("/opt/lgg-edge/bin/lgg-node", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,124 @@
+"""The command as a process: health and metrics, status, a clean end, silence about patients."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+pytest.importorskip("prometheus_client")
+
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+
+from lgg_runtime.pacs.cli import command
+from lgg_runtime.pacs.config import EXAMPLE, Http
+from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
+from lgg_runtime.pacs.tally import Tally
+from stand_ins.node_process import NodeProcess
+from stand_ins.pacs import PATIENT, Archive, draw_studies, free_port, send_study, write_config
+
+STATUS = {
+    "studies": {"done": 3, "held": 1},
+    "images": {"images": 9, "bytes": 1000, "conflicts": 0},
+    "destinations": {"pacs": {"waiting": 2, "sent": 1, "last_failure": "no answer"}},
+    "results": {"total": 3},
+    "seconds": {"made": {"median": 1.5, "slowest": 2.0}},
+}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[list[str]], str]]:
+    servers: list[HealthServer] = []
+
+    def start(reasons: list[str]) -> str:
+        tally = Tally()
+        tally.add("objects", "stored")
+        collector = NodeCollector(lambda: STATUS, tally, lambda: 5)
+        servers.append(HealthServer(Http(port=free_port()), collector, lambda: reasons))
+        return f"http://127.0.0.1:{servers[-1].port}"
+
+    yield start
+    for one in servers:
+        one.stop()
+
+
+def fetch(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as done:
+            return done.status, done.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_metrics_are_read_by_prometheus(serve: Callable[[list[str]], str]) -> None:
+    status, text = fetch(serve([]) + "/metrics")
+    assert status == 200
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert values["lgg_node_studies", "held"] == 1
+    assert values["lgg_node_deliveries", "pacs", "waiting"] == 2
+    assert values["lgg_node_objects_total", "stored"] == 1
+    assert values["lgg_node_seconds", "made"] == 1.5
+    assert values["lgg_node_free_bytes",] == 5
+
+
+def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]) -> None:
+    status, text = fetch(serve([]) + "/health")
+    assert (status, json.loads(text)) == (200, {"healthy": True, "reasons": []})
+    status, text = fetch(serve(["worker: ended"]) + "/health")
+    assert (status, json.loads(text)["reasons"]) == (503, ["worker: ended"])
+    assert fetch(serve([]) + "/other")[0] == 404
+
+
+def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact: Path) -> None:
+    archive = Archive()
+    archive.start()
+    port, http = free_port(), free_port()
+    config = write_config(
+        tmp_path,
+        archive.destination,
+        listen={"port": port},
+        http={"port": http},
+        model={"name": str(artifact)},
+        node={"log_level": "debug"},
+    )
+    node = NodeProcess(config, tmp_path / "node.log")
+    node.start()
+    try:
+        study = draw_studies(tmp_path / "drawn")[0]
+        send_study(port, study, abort_after=3)
+        assert set(send_study(port, study)) == {0}
+        archive.wait(60)
+        assert fetch(f"http://127.0.0.1:{http}/health")[0] == 200
+        assert "lgg_node_objects_total" in fetch(f"http://127.0.0.1:{http}/metrics")[1]
+        assert node.stop() == 0
+        told = node.call("status").stdout
+    finally:
+        node.end()
+        archive.stop()
+    log = node.log.read_text()
+    assert re.search(r"(?m)^results     1, 1 in the last hour", told)
+    for word in (*PATIENT, "Traceback"):
+        assert word not in log
+        assert word not in told
+    # Without the process, the database still tells.
+    assert json.loads(node.call("status", "--json").stdout)["studies"]["done"] == 1
+    assert node.call("retry", "--all").stdout == "0 queued again\n"
+
+
+def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    assert run(command, ["check", "--config", str(write_config(tmp_path))]).exit_code == 0
+    assert run(command, ["example"]).output == EXAMPLE.read_text()
+    assert "Research use only" in run(command, ["--help"]).output
