@@ -30,13 +30,15 @@ _MOST_SECONDS = 900.0
 @dataclass(frozen=True)
 class NodeBenchSettings:
     """slices, size: of each sequence of a study; rounds: studies one after the other;
-    waiting: studies that are all in the queue before the first is worked on.
+    waiting: studies that are all in the queue before the first is worked on; quiet_seconds: long
+    enough for all of them to come in it.
     """
 
     slices: int = 30
     size: int = 256
     rounds: int = 5
     waiting: int = 100
+    quiet_seconds: float = 40.0
 
 
 def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> Record:
@@ -102,8 +104,7 @@ def _measure_queue(
 ) -> dict[str, Any]:
     port, arrived = archive
     copies = [_copy(folder, root / "many" / str(n), n) for n in range(settings.waiting)]
-    # Long enough for all of them to come before the first is complete.
-    with _node(root / "two", port, quiet_seconds=30.0) as node:
+    with _node(root / "two", port, settings.quiet_seconds) as node:
         idle = node.rss_mib()
         _send(node.port, copies)
         waiting = node.rss_mib()

@@ -21,11 +21,11 @@ def test_markdown_keeps_a_cell_with_a_bar_in_it_whole():
 
 
 def test_refuses_a_record_of_an_unknown_benchmark():
-    with pytest.raises(InputError, match="'other': expected gpu or latency or parity"):
+    with pytest.raises(InputError, match="'other': expected gpu or latency or node or parity"):
         describe_record(Record("other", {}, {}, {}))
 
 
-@pytest.mark.parametrize("benchmark", ["latency", "parity"])
+@pytest.mark.parametrize("benchmark", ["latency", "node", "parity"])
 def test_refuses_a_record_without_its_results(benchmark):
     with pytest.raises(InputError, match=f"record of {benchmark}: incomplete"):
         describe_record(Record(benchmark, {}, {}, {}))
