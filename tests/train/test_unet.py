@@ -96,3 +96,13 @@ def test_scaled_slices_are_channels_first_in_0_to_1():
 def test_impossible_networks_are_usage_errors(options):
     with pytest.raises(UsageError, match=r"features >= 1 and a depth of 1 to 4"):
         UNetSettings(**options)
+
+
+def test_a_mirroring_network_averages_the_logits_of_both_sides():
+    torch.manual_seed(3)
+    plain = UNet(UNetSettings(features=2, depth=2)).eval()
+    mirroring = UNet(UNetSettings(features=2, depth=2, mirror=True)).eval()
+    mirroring.load_state_dict(plain.state_dict())
+    x = torch.rand(3, 3, 8, 12)
+    expected = torch.stack([(plain(s[None]) + plain(s[None].flip(3)).flip(3))[0] / 2 for s in x])
+    torch.testing.assert_close(mirroring(x), expected)

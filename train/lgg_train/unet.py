@@ -78,7 +78,11 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training or not self.settings.mirror:
             return self._logits(x)
-        return (self._logits(x) + self._logits(x.flip(3)).flip(3)) / 2
+        # One pass over both, so that a graph made of it holds each convolution once.
+        both = self._logits(torch.cat((x, x.flip(3))))
+        straight, mirrored = both.unflatten(0, (2, -1))  # type: ignore[no-untyped-call]
+        logits: torch.Tensor = (straight + mirrored.flip(3)) / 2
+        return logits
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         skips = []
