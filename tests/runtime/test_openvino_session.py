@@ -119,6 +119,14 @@ def test_an_output_that_is_no_probability_is_an_error(
         session.run(np.zeros((1, 16, 16, 3), np.uint8))
 
 
+def test_an_artifact_for_tensorrt_is_refused(
+    saved: Saved, build_model: Callable[..., Any], make_contract: Callable[..., Contract]
+) -> None:
+    contract = make_contract(precision="int8 symmetric").dumps()
+    with pytest.raises(ModelError, match=r"made for TensorRT; .*an int8 artifact for CPUs"):
+        OpenVinoSession(saved(build_model(), contract), SETTINGS)
+
+
 def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     saved: Saved, build_model: Callable[..., Any], text: str
 ) -> None:
