@@ -36,7 +36,21 @@ _KEPT = (
     "flipped_pixels",
     "largest_metric_difference",
     "largest_dice_difference",
+    "mean_dice_loss",
+    "largest_dice_loss",
+    "recall_loss",
     "artifact",
+)
+
+# Column, what was found, its limit, and how much of it is one.
+_COMPARED = (
+    ("probability", "largest_probability_difference", "probability", 1.0),
+    ("flipped in 100,000", "flipped_pixels", "flipped", 1e5),
+    ("metrics", "largest_metric_difference", "metric", 1.0),
+    ("a patient's Dice", "largest_dice_difference", "metric", 1.0),
+    ("mean Dice lost", "mean_dice_loss", "mean_dice_loss", 1.0),
+    ("a patient's Dice lost", "largest_dice_loss", "patient_dice_loss", 1.0),
+    ("recall lost", "recall_loss", "recall_loss", 1.0),
 )
 
 
@@ -79,7 +93,7 @@ def measure_parity(
     ModelError or ProviderError for an artifact that cannot be loaded.
     """
     with needs_extra("export"):
-        from lgg_export.artifact import open_references
+        from lgg_export.references import open_references
         from lgg_train.run import load_model
 
     machine = describe_machine()
@@ -98,7 +112,7 @@ def measure_parity(
     rows = []
     for label, backend in backends.items():
         watched = tqdm(references, label, unit="patient", disable=hidden, leave=False)
-        row = judge_artifact(backend, model, (subject, watched), settings.batch)
+        row = judge_artifact(backend, model, (subject, watched), settings)
         rows.append({"artifact": label, "sha256": digest_file(files[label]), **row})
     results = {
         "subject": subject,
@@ -115,19 +129,19 @@ def judge_artifact(
     backend: Backend,
     model: TrainedModel,
     references: tuple[str, Iterable[Reference]],
-    batch: int,
+    settings: ParitySettings,
 ) -> dict[str, Any]:
     """One artifact's row: what it is, its limits, its failures, and the comparison."""
     from lgg_export.artifact import in_batches
     from lgg_export.parity import compare
-    from lgg_export.precision import limits_of
+    from lgg_export.precision import LOSSY, limits_of
 
     contract = backend.contract
-    limits = limits_of(contract.precision)
+    limits = LOSSY if settings.cpu_precision == "bf16" else limits_of(contract.precision)
     failures = contract_differences(contract, model)
     parity = None
     try:
-        found = compare(*references, in_batches(backend, batch), model.decision)
+        found = compare(*references, in_batches(backend, settings.batch), model.decision)
         failures += found.failures(limits)
         summary = found.summary()
         parity = {key: summary[key] for key in _KEPT}
@@ -191,27 +205,26 @@ def _scores(scores: dict[str, Any] | None) -> list[str]:
 
 
 def _differences(results: dict[str, Any]) -> Table:
-    header = ["", "probability", "flipped in 100,000", "metrics", "a patient's Dice", "verdict"]
+    header = ["", *(title for title, *_ in _COMPARED), "verdict"]
     rows, notes = [], []
     for row in results["artifacts"]:
-        parity, limits = row["parity"], row["limits"]
-        cells = ["-"] * 4
-        if parity is not None:
-            cells = [
-                _cell(parity["largest_probability_difference"], limits["probability"]),
-                _cell(1e5 * parity["flipped_pixels"], 1e5 * limits["flipped"]),
-                _cell(parity["largest_metric_difference"], limits["metric"]),
-                _cell(parity["largest_dice_difference"], limits["metric"]),
-            ]
+        parity, limits = row["parity"] or {}, row["limits"]
+        cells = [
+            _cell(parity.get(found), limits.get(allowed), unit)
+            for _, found, allowed, unit in _COMPARED
+        ]
         rows.append([_label(row), *cells, "FAILED" if row["failures"] else "passed"])
         if row["failures"]:
             notes.append(f"{row['artifact']} FAILED: {'; '.join(row['failures'])}")
-    first = "Found / allowed at that precision; flipped: pixels on the threshold's other side."
+    first = "Found / allowed at that precision; flipped: pixels on the threshold's other side; "
+    first += "lost: by how much lower, where below zero is a gain."
     return Table(f"Difference from {PYTORCH}", header, rows, [first, *notes])
 
 
-def _cell(found: float, allowed: float) -> str:
-    return f"{found:.2g} / {allowed:g}"
+def _cell(found: float | None, allowed: float | None, unit: float) -> str:
+    if found is None:
+        return "-"
+    return f"{unit * found:.2g}" + ("" if allowed is None else f" / {unit * allowed:g}")
 
 
 def _label(row: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,44 +12,51 @@ from typing import Any
 import onnx
 
 from lgg_export.golden import make_golden
+from lgg_export.int8 import CALIBRATED_ON, quantise_run
 from lgg_export.parity import Limits, Parity, Reference, compare, without_patients
-from lgg_export.precision import PRECISIONS, limits_of, store_weights_as_fp16
+from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_weights_as_fp16
+from lgg_export.quantise import TARGETS
+from lgg_export.references import TRAINED_ON, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
-from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
+from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.segmenter import run_in_batches
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import write_atomically
-from lgg_train.cases import CaseFiles, find_cases, load_cases
-from lgg_train.evaluation import predict_cases
-from lgg_train.phantom import PhantomSettings, write_phantoms
-from lgg_train.run import CONFIG_FILE, SPLIT_FILE, TrainedModel, load_model, read_json
-from lgg_train.splits import Split
-
-PHANTOMS = PhantomSettings(patients=6, slices=24, seed=1000)
+from lgg_train.run import TrainedModel, load_model, read_json
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """precision: fp32 or fp16 arithmetic; weights: how they are stored; name: in the contract;
-    data: the dataset for the gate, None for the one that the run was trained on.
+    """precision: fp32, fp16 or int8 arithmetic; weights: how they are stored; name: in the
+    contract; data: the dataset for the gate and for int8's ranges, None for the one that the run
+    was trained on; target: what an int8 artifact is for, cpu or tensorrt.
     """
 
     precision: str = "fp32"
     weights: str = "fp32"
     name: str = "standard"
     data: Path | None = None
+    target: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS or self.weights not in ("fp32", "fp16"):
             raise UsageError(f"precision {self.precision!r} or weights {self.weights!r} unknown")
-        if self.precision == "fp16" and self.weights == "fp16":
-            raise UsageError("fp16 arithmetic stores fp16 weights already; leave --weights out")
+        if self.precision != "fp32" and self.weights == "fp16":
+            raise UsageError(
+                f"{self.precision} stores its own kind of weights; leave --weights out"
+            )
+        if self.target not in TARGETS:
+            raise UsageError(f"target {self.target!r}: expected {' or '.join(TARGETS)}")
+        if self.target != "cpu" and self.precision != "int8":
+            raise UsageError(f"--target {self.target} is for --precision int8; leave it out")
 
     @property
     def described(self) -> str:
         """The precision as the contract states it."""
+        if self.precision == "int8":
+            return TARGETS[self.target].precision
         return self.precision + (" with fp16 weights" if self.weights == "fp16" else "")
 
     @property
@@ -65,25 +72,47 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
     model = load_model(run)
-    graph = PRECISIONS[settings.precision].build(model.network)
-    if settings.weights == "fp16":
-        graph = store_weights_as_fp16(graph)
     contract = _contract(run, model, settings)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
-        trial.write_bytes(_with_contract(graph, contract))
-        backend = load_backend(trial, BackendSettings("cpu", available_cores()))
-        subject, references = open_references(run, model, settings.data)
+
+        def load(graph: onnx.ModelProto) -> Backend:
+            trial.write_bytes(_with_contract(graph, contract))
+            return load_backend(trial, BackendSettings("cpu", available_cores()))
+
         try:
+            graph, made = _build(run, model, settings, load)
+            backend = load(graph)
+            subject, references = open_references(run, model, settings.data)
             parity = compare(subject, references, in_batches(backend), model.decision)
-            golden = make_golden(backend.run, settings.limits.probability)
-        except ModelError as error:
-            raise ParityError(f"{output.name} is not written: {error} ({subject})") from error
+            golden = make_golden(backend.run, golden_tolerance(settings.described))
+        except (ModelError, ParityError) as error:
+            raise ParityError(f"{output.name} is not written: {error}") from error
     if failures := parity.failures(settings.limits):
         raise ParityError(f"{output.name} is not written: {'; '.join(failures)} ({subject})")
-    contract = replace(contract, parity=parity.summary(), golden=golden)
+    contract = replace(contract, parity=parity.summary() | made, golden=golden)
     write_atomically(output, _with_contract(graph, contract))
     return contract, parity
+
+
+def _build(
+    run: Path,
+    model: TrainedModel,
+    settings: ExportSettings,
+    load: Callable[[onnx.ModelProto], Backend],
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The graph, and what the contract's parity says of how an int8 one was made."""
+    graph = PRECISIONS[settings.precision].build(model.network)
+    if settings.weights == "fp16":
+        graph = store_weights_as_fp16(graph)
+    if settings.precision != "int8":
+        return graph, {}
+    subject, references = open_references(run, model, settings.data, TRAINED_ON, CALIBRATED_ON)
+
+    def judge(subject: str, chosen: Sequence[Reference], graph: onnx.ModelProto) -> Parity:
+        return compare(subject, chosen, in_batches(load(graph)), model.decision)
+
+    return quantise_run(graph, TARGETS[settings.target], (subject, list(references)), judge)
 
 
 def in_batches(backend: Backend, batch: int = 8) -> Any:
@@ -93,26 +122,6 @@ def in_batches(backend: Backend, batch: int = 8) -> Any:
         return run_in_batches(backend, slices, batch)
 
     return run
-
-
-def open_references(
-    run: Path, model: TrainedModel, data: Path | None, part: str = "validation"
-) -> tuple[str, Iterator[Reference]]:
-    """What to compare on, in words, and PyTorch's predictions for it, one patient at a time.
-
-    The patients of that part of the run's split, from `data` or else from where the run was
-    trained; phantoms, and the words say so, where that folder is not there any more.
-    """
-    folder = data or Path(read_json(run / CONFIG_FILE)["data"])
-    if data is None and not folder.is_dir():
-        return f"{PHANTOMS.patients} phantom patients, the dataset is not there", _phantoms(model)
-    split = Split.read(run / SPLIT_FILE)
-    known = {case.patient: case for case in find_cases(folder)}
-    missing = [name for name in split.patients(part) if name not in known]
-    if missing:
-        raise InputError(f"{folder}: patients of the split are missing: {', '.join(missing)}")
-    chosen = [known[name] for name in split.patients(part)]
-    return f"{len(chosen)} {part} patients", _references(model, chosen)
 
 
 def read_contract(path: Path) -> Contract:
@@ -131,20 +140,6 @@ def read_contract(path: Path) -> Contract:
         return Contract.loads(held[METADATA_KEY])
     except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
-
-
-def _references(model: TrainedModel, chosen: list[CaseFiles]) -> Iterator[Reference]:
-    for files in chosen:
-        case = load_cases([files])
-        used = {files.patient: tuple(range(len(files.slices)))}
-        for p in predict_cases(model.network, case, used, model.intensity):
-            yield Reference(p.patient, p.slices, p.probability, p.truth)
-
-
-def _phantoms(model: TrainedModel) -> Iterator[Reference]:
-    with tempfile.TemporaryDirectory() as folder:
-        write_phantoms(Path(folder), PHANTOMS)
-        yield from _references(model, find_cases(Path(folder)))
 
 
 def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contract:

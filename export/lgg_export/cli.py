@@ -43,11 +43,14 @@ def command() -> None:
 @command.command(context_settings={"show_default": True})
 @click.argument("run", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, help="The artifact, NAME.onnx.")
-@click.option("--precision", type=click.Choice(("fp32", "fp16")), default="fp32")
+@click.option("--precision", type=click.Choice(("fp32", "fp16", "int8")), default="fp32")
+@click.option("--target", type=click.Choice(("cpu", "tensorrt")), default="cpu",
+              help="What an int8 artifact is for; each takes another kind.")  # fmt: skip
 @click.option("--weights", type=click.Choice(("fp32", "fp16")), default="fp32",
               help="How weights are stored; fp16 halves the file, fp32 computes.")  # fmt: skip
 @click.option("--name", default="standard", help="The model's name in its contract.")
-@click.option("--data", type=_PATH, help="Dataset for the gate.  [default: the run's own]")
+@click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
+              "[default: the run's own]")  # fmt: skip
 def run(run: Path, output: Path, **options: Any) -> None:
     """Export a training run's folder, the default command."""
     with needs_extra("export"):

@@ -15,6 +15,7 @@ import onnx
 
 from lgg_export.artifact import read_contract
 from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles, put_cast_first
+from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
@@ -187,8 +188,11 @@ class _Build:
         parser = self._module.OnnxParser(network, self._log)
         graph = put_cast_first(onnx.load(str(model)))
         if not parser.parse(graph.SerializeToString()):
+            remedy = ""
+            if read_contract(model).precision == TARGETS["cpu"].precision:
+                remedy = "; it is int8 for CPUs: export it with --target tensorrt"
             raise ModelError(
-                f"{model.name}: {self._settings.library} does not take it: {self._reason()}"
+                f"{model.name}: {self._settings.library} does not take it: {self._reason()}{remedy}"
             )
         return network
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,24 @@ from lgg_train.decision import Decision
 
 @dataclass(frozen=True)
 class Limits:
-    """What a precision may differ by: the largest probability difference, the fraction of pixels
-    that fall on the other side of the threshold, and any pooled metric or patient's Dice.
+    """What a precision may differ by, None where it may by any amount.
+
+    probability: the largest difference; flipped: the fraction of pixels that fall on the other side
+    of the threshold; metric: of any pooled metric or patient's Dice, up or down. Then what may be
+    lost, where a gain is none: of the mean over patients' Dice, of any patient's Dice, of the
+    pooled recall.
     """
 
-    probability: float
-    flipped: float
-    metric: float
+    probability: float | None = None
+    flipped: float | None = None
+    metric: float | None = None
+    mean_dice_loss: float | None = None
+    patient_dice_loss: float | None = None
+    recall_loss: float | None = None
+
+    def share(self, part: float) -> Limits:
+        """Each limit times `part`."""
+        return Limits(*(None if v is None else part * v for v in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison: differences as in `Limits`, and both sides' scores."""
+    """The comparison: differences and losses as in `Limits`, and both sides' scores."""
 
     subject: str
     patients: int
@@ -49,6 +60,9 @@ class Parity:
     flipped_pixels: float
     largest_metric_difference: float
     largest_dice_difference: float
+    mean_dice_loss: float
+    largest_dice_loss: float
+    recall_loss: float
     pytorch: dict[str, Any]
     artifact: dict[str, Any]
 
@@ -69,8 +83,15 @@ class Parity:
             "flipped pixels": (self.flipped_pixels, limits.flipped),
             "metric difference": (self.largest_metric_difference, limits.metric),
             "Dice difference of a patient": (self.largest_dice_difference, limits.metric),
+            "loss of mean Dice": (self.mean_dice_loss, limits.mean_dice_loss),
+            "loss of a patient's Dice": (self.largest_dice_loss, limits.patient_dice_loss),
+            "loss of recall": (self.recall_loss, limits.recall_loss),
         }
-        return [f"{name} {a:.3g} over {b:.3g}" for name, (a, b) in found.items() if not a <= b]
+        return [
+            f"{name} {a:.3g} over {b:.3g}"
+            for name, (a, b) in found.items()
+            if b is not None and not a <= b
+        ]
 
 
 def compare(
@@ -102,16 +123,22 @@ def compare(
     if not ours:
         raise ParityError(f"{subject}: no patient to compare on")
     a, b = summarise(theirs), summarise(ours)
+    losses = [theirs[name].dice - ours[name].dice for name in ours]
     return Parity(
-        subject,
-        len(ours),
-        slices,
-        largest,
-        flipped / pixels,
-        max(abs(a["pooled"][k] - b["pooled"][k]) for k in ("iou", "precision", "recall", "f1")),
-        max(abs(theirs[name].dice - ours[name].dice) for name in ours),
-        a,
-        b,
+        subject=subject,
+        patients=len(ours),
+        slices=slices,
+        largest_probability_difference=largest,
+        flipped_pixels=flipped / pixels,
+        largest_metric_difference=max(
+            abs(a["pooled"][k] - b["pooled"][k]) for k in ("iou", "precision", "recall", "f1")
+        ),
+        largest_dice_difference=max(map(abs, losses)),
+        mean_dice_loss=a["per_patient_dice"]["mean"] - b["per_patient_dice"]["mean"],
+        largest_dice_loss=max(losses),
+        recall_loss=a["pooled"]["recall"] - b["pooled"]["recall"],
+        pytorch=a,
+        artifact=b,
     )
 
 

@@ -111,8 +111,8 @@ def _infer(
     require_folder(output)
     # Before anything is written: a model or provider that is refused leaves no trace.
     segmenter = Segmenter.load(options["model"], _load_settings(options))
-    if not silent and options["provider"] == "auto":
-        click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
+    if not silent:
+        _tell_what_runs(segmenter, options["provider"])
     make_folder(output)
     recorded = str(source) if pull is None else pull.described
     journal = Journal({"input": recorded, "model": options["model"], **_settings(options)})
@@ -149,6 +149,20 @@ def _store_back(pull: Pull, output: Path, journal: Journal, silent: bool) -> Non
     stored = store_back(pull.server, output, journal)
     if not silent:
         click.echo(f"{stored} objects stored on {pull.server.name}", err=True)
+
+
+def _tell_what_runs(segmenter: Segmenter, requested: str) -> None:
+    from lgg_runtime.processor import multiplies_int8
+
+    if requested == "auto":
+        click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
+    on_cpu = segmenter.device.startswith("CPU")
+    if on_cpu and segmenter.contract.precision.startswith("int8") and multiplies_int8() is False:
+        click.echo(
+            "warning: this processor has no instructions for int8 (VNNI); int8 may be slower than "
+            "fp32 here",
+            err=True,
+        )
 
 
 def _is_inside(output: Path, source: Path) -> bool:

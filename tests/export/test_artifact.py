@@ -11,11 +11,12 @@ import onnx
 import pytest
 import torch
 
-from lgg_export import artifact
-from lgg_export.artifact import ExportSettings, export_run, open_references, read_contract
+from lgg_export import artifact, references
+from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.golden import golden_input
 from lgg_export.parity import Limits
 from lgg_export.precision import PRECISIONS, Precision
+from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
 from lgg_runtime.errors import InputError, ModelError, NoInputError, ParityError, UsageError
@@ -261,7 +262,7 @@ def test_without_the_run_s_data_phantoms_stand_in_and_the_contract_says_so(
     config["data"] = str(tmp_path / "gone")
     (run_copy / "config.json").write_text(json.dumps(config))
     small = PhantomSettings(patients=2, slices=3, size=64, seed=1000)
-    monkeypatch.setattr(artifact, "PHANTOMS", small)
+    monkeypatch.setattr(references, "PHANTOMS", small)
     contract, parity = export_run(run_copy, tmp_path / "model.onnx", FP32)
     assert contract.parity["subject"] == "2 phantom patients, the dataset is not there"
     assert (parity.patients, parity.slices) == (2, 6)
@@ -302,7 +303,10 @@ def test_given_data_that_are_not_there_are_no_input(finished_run, tmp_path, read
     ("options", "named"),
     [
         ({"precision": "fp16", "weights": "fp16"}, "leave --weights out"),
-        ({"precision": "int8"}, "'int8'"),
+        ({"precision": "int4"}, "'int4'"),
+        ({"precision": "int8", "weights": "fp16"}, "leave --weights out"),
+        ({"precision": "int8", "target": "npu"}, "'npu': expected cpu or tensorrt"),
+        ({"target": "tensorrt"}, "is for --precision int8"),
         ({"weights": "int8"}, "'int8'"),
     ],
 )

@@ -68,7 +68,8 @@ def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
     ("options", "named"),
     [
         (("--precision", "fp16", "--weights", "fp16"), "leave --weights out"),
-        (("--precision", "int8"), "--precision"),
+        (("--precision", "int4"), "--precision"),
+        (("--target", "tensorrt"), "is for --precision int8"),
     ],
 )
 def test_impossible_options_exit_2(call_main, finished_run, tmp_path, options, named):

@@ -13,13 +13,18 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
+from lgg_bench.slices import phantom_slices
 from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles, put_cast_first
+from lgg_export.precision import PRECISIONS
+from lgg_export.quantise import TARGETS, Quantiser
 from lgg_runtime import weights
+from lgg_runtime.contract import METADATA_KEY
 from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
 from lgg_runtime.golden import golden_input
 from lgg_runtime.sidecar import Profile, read_engine, sidecar_path
+from lgg_train.run import load_model
 from stand_ins.artifacts import expected_probability, write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
@@ -30,6 +35,7 @@ needs_rtx = pytest.mark.skipif(
 )
 RTX = EngineSettings("tensorrt-rtx")
 DATA_CENTRE = EngineSettings("tensorrt")
+SHIPPED_RUN = Path(__file__).parents[2] / "train" / "shipped" / "standard"
 SHIPPED = sorted(Path(weights.__path__[0]).glob("*.onnx"))
 
 
@@ -68,6 +74,31 @@ def test_rtx_compiles_every_shipped_model(tmp_path: Path, model: Path | None) ->
     sidecar = build_engine(model, tmp_path / "m.engine", RTX)
     assert [t.dtype for t in sidecar.tensors] == ["UINT8", "FLOAT"]
     assert len(sidecar.key.profiles) == 3
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_rtx_compiles_the_shipped_network_in_lower_precisions(
+    tmp_path: Path, precision: str
+) -> None:
+    if not (SHIPPED_RUN / "model.pt").is_file():
+        pytest.skip("no run is shipped in this tree")
+    graph = PRECISIONS[precision].build(load_model(SHIPPED_RUN).network)
+    if precision == "int8":
+        slices = [phantom_slices(2, 64)]
+        graph = Quantiser(graph, slices, TARGETS["tensorrt"], tmp_path).build()
+    contract = write_artifact(tmp_path / "other.onnx", precision)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: contract.dumps()})
+    onnx.save(graph, str(tmp_path / "m.onnx"))
+    sidecar = build_engine(tmp_path / "m.onnx", tmp_path / "m.engine", RTX)
+    assert sidecar.key.precision == precision
+    assert [(t.name, t.dtype) for t in sidecar.tensors] == [
+        ("slices", "UINT8"),
+        ("probability", "FLOAT"),
+    ]
+    assert sidecar.key.profiles == make_profiles(contract, 32, 512)
+    sizes = [(tmp_path / name).stat().st_size for name in ("m.engine", "m.onnx")]
+    assert sizes[0] > sizes[1] / 2  # the weights are in it
 
 
 @needs_rtx

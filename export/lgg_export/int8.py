@@ -1,0 +1,51 @@
+"""A run's network in int8: calibrated, and as much of it in float as its Dice needs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lgg_export.parity import Parity, Reference
+from lgg_export.precision import limits_of
+from lgg_export.quantise import Quantiser, Target, float_layers
+from lgg_export.references import choose_slices
+from lgg_export.sensitivity import keep_sensitive
+
+CALIBRATED_ON = 12  # patients
+SLICES = 4  # of each of them
+
+Judge = Callable[[str, Sequence[Reference], onnx.ModelProto], Parity]
+
+
+def quantise_run(
+    graph: onnx.ModelProto,
+    target: Target,
+    references: tuple[str, Sequence[Reference]],
+    judge: Judge,
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The int8 graph of a float one, and how it was made, for its contract.
+
+    references: patients of the training part, in words and with PyTorch's predictions, whose
+    slices give the ranges, and on whom layers are found that have to stay in float; judge:
+    compares a graph on references. Raises ParityError where no int8 graph loses little enough.
+    """
+    subject, patients = references
+    few = [choose_slices(patient, SLICES) for patient in patients]
+    with tempfile.TemporaryDirectory() as folder:
+        quantiser = Quantiser(graph, [part.slices for part in few], target, Path(folder))
+        made = keep_sensitive(
+            quantiser,
+            partial(judge, subject, patients),
+            partial(judge, f"slices of {subject}", few),
+            limits_of(target.precision),
+        )
+    slices = sum(len(part.slices) for part in few)
+    return made, {
+        "calibrated_on": f"{slices} slices of {subject}",
+        "float_layers": float_layers(made),
+    }

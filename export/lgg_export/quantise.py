@@ -1,0 +1,119 @@
+"""A float graph in int8: QuantizeLinear and DequantizeLinear around what computes in 8 bits.
+
+Scales of weights are by channel, those of activations by tensor, from their ranges on given slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lgg_runtime.contract import INPUT
+from lgg_runtime.volume import Pixels
+
+LAYERS = ("Conv", "ConvTranspose")
+# What hands 8 bits on without computing, so that no float lies between two layers.
+_BETWEEN = ("MaxPool", "Concat")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a library takes.
+
+    precision: the contract's word; unsigned: activations are uint8 with a zero point, which the
+    dot-product instructions of CPUs take as they are, else symmetric int8; whole_biases: biases
+    are int32, else float.
+    """
+
+    precision: str
+    unsigned: bool
+    whole_biases: bool
+
+
+# TensorRT parses symmetric activations and float biases alone; onnxruntime has no fast kernel for
+# signed activations on most x86 processors.
+TARGETS = {
+    "cpu": Target("int8", unsigned=True, whole_biases=True),
+    "tensorrt": Target("int8 symmetric", unsigned=False, whole_biases=False),
+}
+
+
+class Quantiser:
+    """Makes int8 graphs of one float graph; its ranges are measured once.
+
+    slices: normalised, each array (S, H, W, 3) uint8, one at a time through the graph; folder:
+    for what is kept between two calls of `build`.
+    """
+
+    def __init__(
+        self, graph: onnx.ModelProto, slices: Sequence[Pixels], target: Target, folder: Path
+    ):
+        self._graph, self._slices = graph, slices
+        self._target, self._folder = target, folder
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the nodes that compute, in the graph's order."""
+        return tuple(node.name for node in self._graph.graph.node if node.op_type in LAYERS)
+
+    def build(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
+        """The graph in int8, the layers of these names as they were."""
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+        model = onnx.ModelProto.FromString(self._graph.SerializeToString())
+        # It asks for optimisations first, which the exported graph has had.
+        add_pre_process_metadata(model)
+        output = self._folder / "int8.onnx"
+        target = self._target
+        quantize_static(
+            model,
+            output,
+            _Reader(self._slices),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=[*LAYERS, *_BETWEEN],
+            per_channel=True,
+            activation_type=QuantType.QUInt8 if target.unsigned else QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(kept),
+            calibration_cache_path=self._folder / "ranges.json",
+            extra_options={
+                "ActivationSymmetric": not target.unsigned,
+                "WeightSymmetric": True,
+                "QuantizeBias": target.whole_biases,
+            },
+        )
+        made = onnx.load(str(output))
+        del made.metadata_props[:]
+        onnx.checker.check_model(made, full_check=True)
+        return made
+
+
+def float_layers(graph: onnx.ModelProto) -> list[str]:
+    """Weights' names of the layers that compute in float, without the suffix of the tensor."""
+    made_by = {name: node.op_type for node in graph.graph.node for name in node.output}
+    return [
+        node.input[1].removeprefix("network.").removesuffix(".weight")
+        for node in graph.graph.node
+        if node.op_type in LAYERS and made_by.get(node.input[1]) != "DequantizeLinear"
+    ]
+
+
+class _Reader:
+    """The slices as the library asks for them."""
+
+    def __init__(self, slices: Sequence[Pixels]):
+        self._feeds = self._each(slices)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._feeds, None)
+
+    @staticmethod
+    def _each(slices: Sequence[Pixels]) -> Iterator[dict[str, Any]]:
+        for volume in slices:
+            for index in range(len(volume)):
+                yield {INPUT: volume[index : index + 1]}

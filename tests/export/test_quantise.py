@@ -1,0 +1,112 @@
+"""int8 graphs: what is stored in which type, what stays in float, and who runs them."""
+
+import importlib.util
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from lgg_bench.slices import phantom_slices
+from lgg_export.quantise import TARGETS, Quantiser, float_layers
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.contract import METADATA_KEY
+from stand_ins.artifacts import write_artifact
+
+
+def run_onnx(model, slices):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"slices": slices})[0]
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return phantom_slices(4, 64)
+
+
+@pytest.fixture(scope="module")
+def float_graph(built):
+    return onnx.load_from_string(built["fp32"])
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def made(request, float_graph, slices, tmp_path_factory):
+    """Target, quantiser, and its graph with every layer in int8."""
+    target = TARGETS[request.param]
+    folder = tmp_path_factory.mktemp("quantise")
+    quantiser = Quantiser(float_graph, [slices[:3], slices[3:]], target, folder)
+    return target, quantiser, quantiser.build()
+
+
+def constants(graph):
+    return {tensor.name: tensor for tensor in graph.graph.initializer}
+
+
+def test_every_weight_is_int8_by_channel_and_the_nearest_step(made, float_graph):
+    _, quantiser, graph = made
+    exact, held = constants(float_graph), constants(graph)
+    weights = [node.input[1] for node in float_graph.graph.node if node.op_type == "Conv"]
+    upwards = [node for node in float_graph.graph.node if node.op_type == "ConvTranspose"]
+    assert len(set(weights)) + len(upwards) == len(quantiser.layers)
+    for name in weights:
+        expected = numpy_helper.to_array(exact[name])
+        scale = numpy_helper.to_array(held[name + "_scale"])
+        assert scale.shape == (len(expected),)
+        steps = numpy_helper.to_array(held[name + "_quantized"])
+        assert steps.dtype == np.int8
+        error = np.abs(steps * scale[:, None, None, None] - expected).max((1, 2, 3))
+        assert (error <= 0.501 * scale).all()
+    assert float_layers(graph) == []
+
+
+def test_activations_and_biases_are_of_the_target_s_types(made):
+    target, _, graph = made
+    held = constants(graph)
+    zeros = [held[n.input[2]] for n in graph.graph.node if n.op_type == "QuantizeLinear"]
+    wanted = TensorProto.UINT8 if target.unsigned else TensorProto.INT8
+    assert {tensor.data_type for tensor in zeros} == {wanted}
+    if not target.unsigned:
+        assert not any(numpy_helper.to_array(tensor).any() for tensor in zeros)
+    biases = [t for t in held.values() if t.data_type == TensorProto.INT32]
+    assert bool(biases) == target.whole_biases
+
+
+def test_int8_answers_nearly_as_float_does(made, float_graph, slices):
+    difference = np.abs(run_onnx(made[2], slices) - run_onnx(float_graph, slices))
+    assert 0 < difference.mean() < 0.03
+
+
+def test_layers_that_are_kept_stay_in_float_to_the_bit(made, float_graph):
+    _, quantiser, _ = made
+    first, *_, last = quantiser.layers
+    graph = quantiser.build((first, last))
+    assert float_layers(graph) == ["down.0.0", "head"]
+    exact, held = constants(float_graph), constants(graph)
+    for name in ("network.down.0.0.weight", "network.head.weight"):
+        assert held[name].raw_data == exact[name].raw_data
+
+
+def test_the_same_slices_give_the_same_graph(made, float_graph, slices, tmp_path):
+    target, _, graph = made
+    again = Quantiser(float_graph, [slices], target, tmp_path).build()
+    assert again.SerializeToString() == graph.SerializeToString()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="pip install 'lgg-edge[openvino]'"
+)
+def test_openvino_runs_the_graph_for_cpus(made, slices, tmp_path):
+    target, _, graph = made
+    if not target.unsigned:
+        pytest.skip("OpenVINO computes signed activations wrongly; the backend refuses them")
+    path = tmp_path / "m.onnx"
+    contract = write_artifact(path)
+    copy = onnx.ModelProto.FromString(graph.SerializeToString())
+    onnx.helper.set_model_props(copy, {METADATA_KEY: contract.dumps()})
+    path.write_bytes(copy.SerializeToString())
+    found = load_backend(path, BackendSettings("openvino", 1)).run(slices)
+    np.testing.assert_allclose(found, run_onnx(graph, slices), atol=0.15)
+    assert np.abs(found - run_onnx(graph, slices)).mean() < 5e-3

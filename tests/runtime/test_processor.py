@@ -1,0 +1,74 @@
+"""What a processor tells about itself, and the warning where int8 gains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from lgg_runtime import processor
+from lgg_runtime.contract import Contract
+from lgg_runtime.processor import multiplies_int8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx_vnni_int16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", True),
+        ("Processor\t: of another kind\n", None),
+    ],
+)
+def test_the_flags_of_the_first_processor_decide(
+    tmp_path: Path, text: str, expected: bool | None
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert multiplies_int8(path) is expected
+
+
+def test_a_system_that_does_not_tell_is_not_judged(tmp_path: Path) -> None:
+    assert multiplies_int8(tmp_path / "no such file") is None
+
+
+@pytest.fixture
+def run_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    artifact: Path,
+    call_infer: Callable[..., SimpleNamespace],
+) -> Callable[[str, str], str]:
+    """Runs a model of that precision on a processor with those flags; what is said."""
+
+    def run(precision: str, flags: str) -> str:
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+        monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+        model = onnx.load(str(artifact))
+        held = model.metadata_props[0]
+        contract = Contract.loads(held.value)
+        held.value = replace(contract, precision=precision).dumps()
+        onnx.save(model, str(tmp_path / "m.onnx"))
+        cv2.imwrite(str(tmp_path / "p_1.png"), np.full((16, 16, 3), 90, np.uint8))
+        out = tmp_path / "out" / precision
+        done = call_infer(tmp_path / "p_1.png", "-o", out, "-m", tmp_path / "m.onnx")
+        assert done.code == 0, done.err
+        return str(done.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "warned"),
+    [("int8", "avx2", True), ("int8", "avx2 avx_vnni", False), ("fp32", "avx2", False)],
+)
+def test_an_int8_model_is_warned_about_where_it_gains_nothing(
+    run_on: Callable[[str, str], str], precision: str, flags: str, warned: bool
+) -> None:
+    assert ("int8 may be slower than fp32" in run_on(precision, flags)) == warned
