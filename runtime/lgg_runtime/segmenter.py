@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import head_mask, normalise
-from lgg_runtime.volume import FLAIR, Pixels, Probability, Segmentation, Volume
+from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("standard",)
+# Engines that plan or compile anew for each shape meet few of them: least steps of boxes' sides.
+_STEPS = {"openvino": 64, "cuda": 256, "tensorrt": 256}
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,7 @@ class Segmenter:
         pixels = self._sequences(grid.to_model(volume.pixels))
         head = head_mask(pixels, self.contract.intensity)
         slices = normalise(pixels, self.contract.intensity, head)
-        boxes = (
-            find_boxes(head, self.contract.crop)
-            if self.settings.crop
-            else whole_frames(*head.shape)
-        )
-        return Prepared(grid, slices, boxes, volume.spacing_mm)
+        return Prepared(grid, slices, self._boxes(head), volume.spacing_mm)
 
     def run(self, prepared: Prepared) -> Probability:
         """The second step: the model alone. Probabilities (S', H', W'), 0 outside of the boxes."""
@@ -178,6 +175,12 @@ class Segmenter:
         mask = clean_up(probability >= self.threshold, self.contract.cleanup)
         mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
         return Segmentation(mask, probability, self.threshold, prepared.spacing_mm)
+
+    def _boxes(self, head: Mask) -> tuple[Box | None, ...]:
+        if not self.settings.crop:
+            return whole_frames(*head.shape)
+        crop = self.contract.crop
+        return find_boxes(head, replace(crop, step=max(crop.step, _STEPS.get(self.provider, 1))))
 
     def _sequences(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if not self.settings.flair_only:

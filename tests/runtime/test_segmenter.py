@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -127,6 +128,26 @@ def test_the_head_of_each_slice_is_all_that_runs(artifact: Path, batch: int) -> 
     np.testing.assert_allclose(found[inside], whole[inside], atol=1e-6)
     assert not found[~inside].any()
     assert (whole[~inside] > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("provider", "sizes"),
+    [
+        ("cpu", [(80, 96), (48, 64)]),
+        ("openvino", [(128, 128), (64, 64)]),
+        ("cuda", [(200, 256)] * 2),
+    ],
+)
+def test_an_engine_that_plans_for_each_shape_meets_few_of_them(
+    make_contract: Callable[..., Contract], provider: str, sizes: list[tuple[int, int]]
+) -> None:
+    backend: Any = SimpleNamespace(provider=provider, contract=make_contract())
+    pixels = np.zeros((3, 200, 300, 3), np.uint8)
+    pixels[0, 20:84, 10:90] = 100
+    pixels[2, 60:92, 60:100] = 100
+    prepared = Segmenter(backend, LoadSettings()).prepare(Volume(pixels))
+    found = [None if box is None else box.size for box in prepared.boxes]
+    assert found == [sizes[0], None, sizes[1]]
 
 
 def test_boxes_of_one_size_share_a_run_and_a_slice_without_head_has_none() -> None:
