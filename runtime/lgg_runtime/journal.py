@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ class Journal:
         # A file name need not be text; both files are, with its foreign bytes escaped.
         table = write_csv(self.rows).encode("utf-8", "backslashreplace")
         write_atomically(folder / SUMMARY_FILE, table)
-        text = json.dumps(self.to_json(state), indent=1)
-        write_atomically(folder / RUN_FILE, text.encode("ascii") + b"\n")
+        # In pieces: of many thousand slices the text is as large as all else that is kept of them.
+        text = json.JSONEncoder(indent=1).iterencode(self.to_json(state))
+        write_atomically(folder / RUN_FILE, (piece.encode("ascii") for piece in chain(text, "\n")))
 
     def to_json(self, state: str) -> dict[str, Any]:
         counts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from lgg_runtime.errors import ResourceError, printable
@@ -11,15 +12,16 @@ from lgg_runtime.errors import ResourceError, printable
 PART_SUFFIX = ".part"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old one or the new one.
 
+    data: in one piece, or in several where the whole shall not be held in memory.
     Raises ResourceError where the disk is full or refuses the write.
     """
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         with part.open("wb") as stream:
-            stream.write(data)
+            stream.writelines((data,) if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
