@@ -1,0 +1,160 @@
+"""What of the runtime works on this machine, and one line of advice where something does not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends.missing import installed_packages, require_provider
+from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
+from lgg_runtime.cores import available_cores, cgroup_quota
+from lgg_runtime.errors import LggError, ProviderError
+from lgg_runtime.golden import check_golden
+from lgg_runtime.segmenter import find_model
+
+_LIBRARIES = ("openvino", "tensorrt", "pydicom", "nibabel")
+_PROBES = Path(__file__).parent / "probes"
+_PROBE_S = 1.0  # of each engine, both models together
+_HELPS = 1.2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, and what to do about it, if anything.
+
+    works: False for what the runtime cannot do here.
+    """
+
+    subject: str
+    found: str
+    advice: str = ""
+    works: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> Iterator[Finding]:
+    """Everything, the quick things first; it takes a few seconds."""
+    yield from _packages()
+    yield _cores()
+    for provider in ("cpu", "openvino", "cuda", "tensorrt"):
+        yield _provider(provider)
+    for name, load in _ENGINES.items():
+        yield _int8(name, load)
+
+
+def _packages() -> Iterator[Finding]:
+    found = installed_packages()
+    listed = ", ".join(f"{name} {number}" for name, number in found.items()) or "none"
+    advice = ""
+    if len(found) > 1:
+        extra = "gpu" if "onnxruntime-gpu" in found else "cpu"
+        advice = (
+            "they overwrite each other's files; mend it with two commands: "
+            f"pip uninstall -y {' '.join(found)}; pip install 'lgg-edge[{extra}]'"
+        )
+    elif not found:
+        advice = "pip install 'lgg-edge[cpu]'"
+    yield Finding("onnxruntime", listed, advice, len(found) == 1)
+    others = []
+    for name in _LIBRARIES:
+        try:
+            others.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            others.append(f"{name} not installed")
+    yield Finding("optional", ", ".join(others))
+
+
+def _cores() -> Finding:
+    quota, wish = cgroup_quota(), os.environ.get("OMP_NUM_THREADS")
+    used = available_cores()
+    parts = [f"{used} used of {os.cpu_count()}"]
+    parts += [] if quota is None else [f"a quota of {quota:g}"]
+    parts += [] if wish is None else [f"OMP_NUM_THREADS={wish}"]
+    advice = ""
+    if quota is not None and quota != int(quota):
+        advice = "give the container whole cores: a part of one makes every run wait for it"
+    elif wish is not None and wish.isdecimal() and int(wish) > used:
+        advice = "OMP_NUM_THREADS is above what the process may use; the lower number counts"
+    return Finding("cores", ", ".join(parts), advice)
+
+
+def _provider(provider: str) -> Finding:
+    """Whether it starts, shown by the shipped model's answer to its golden input."""
+    subject = f"provider {provider}"
+    try:
+        if provider == "tensorrt":  # starting it compiles for minutes
+            require_provider(provider, import_onnxruntime())
+            return Finding(subject, "its libraries are there; the first run compiles for minutes")
+        begun = time.perf_counter()
+        backend = load_backend(find_model("standard"), BackendSettings(provider, available_cores()))
+        difference = check_golden(backend.run, backend.contract.golden)
+        seconds = time.perf_counter() - begun
+    except ProviderError as error:
+        return Finding(subject, "does not start", str(error), works=False)
+    except LggError as error:
+        return Finding(subject, "starts and fails", str(error), works=False)
+    return Finding(
+        subject,
+        f"starts in {seconds:.1f} s on {backend.device}, golden input within {difference:.1g}",
+    )
+
+
+def _int8(engine: str, load: Callable[[Path], Callable[[], object]]) -> Finding:
+    """One second of the same convolutions in fp32 and in int8, in turn."""
+    subject = f"int8, {engine}"
+    try:
+        calls = [load(_PROBES / f"{precision}.onnx") for precision in ("fp32", "int8")]
+    except LggError as error:
+        return Finding(subject, "not measured", str(error), works=False)
+    fp32, int8 = _time_in_turn(calls)
+    ratio = fp32 / int8
+    found = f"{ratio:.1f} times as fast as fp32"
+    if ratio >= _HELPS:
+        return Finding(subject, found, "an int8 model is worth its while here")
+    return Finding(subject, found, "int8 gains nothing on this processor; use an fp32 model")
+
+
+def _time_in_turn(calls: list[Callable[[], object]]) -> list[float]:
+    """Median seconds of each call, alternating until the time is up."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    end = time.perf_counter() + _PROBE_S
+    while time.perf_counter() < end or not seconds[-1]:
+        for held, call in zip(seconds, calls, strict=True):
+            begun = time.perf_counter()
+            call()
+            held.append(time.perf_counter() - begun)
+    return [float(np.median(held)) for held in seconds]
+
+
+def _load_onnxruntime(path: Path) -> Callable[[], object]:
+    runtime = import_onnxruntime()
+    options = make_options(runtime, available_cores())
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    values = np.ones(given.shape, np.float32)
+    return lambda: session.run(None, {given.name: values})
+
+
+def _load_openvino(path: Path) -> Callable[[], object]:
+    from lgg_runtime.backends.openvino_session import import_openvino
+
+    options = {"INFERENCE_NUM_THREADS": available_cores(), "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = import_openvino().Core().compile_model(str(path), "CPU", options)
+    request = compiled.create_infer_request()
+    values = np.ones(tuple(compiled.input(0).shape), np.float32)
+    return lambda: request.infer([values])
+
+
+_ENGINES = {"onnxruntime": _load_onnxruntime, "OpenVINO": _load_openvino}
