@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime.terminal import run_command
 
 _PATH = click.Path(path_type=Path)
@@ -187,6 +188,10 @@ def accuracy(runs: tuple[Path, ...], page: Path) -> None:
 
     write_accuracy(runs, page)
     click.echo(f"{page} is filled from {len(runs)} runs")
+
+
+for _whole in COMMANDS:
+    command.add_command(_whole)
 
 
 def main() -> None:

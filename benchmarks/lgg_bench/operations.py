@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from lgg_runtime.contract import INPUT
 from lgg_train.extras import needs_extra
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution: its operator, operations of one slice, and rows of its output."""
+
+    operator: str
+    operations: int
+    rows: int
 
 
 def count_operations(path: Path, height: int, width: int) -> int:
@@ -15,6 +25,11 @@ def count_operations(path: Path, height: int, width: int) -> int:
     Convolutions and transposed convolutions only; what else the graph does is less than a
     hundredth of them. Raises MissingExtraError without the extra `export`.
     """
+    return sum(layer.operations for layer in list_operations(path, height, width).values())
+
+
+def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
+    """The convolutions by their names in the graph, or by number where they have none."""
     with needs_extra("export"):
         import onnx
     model = onnx.load(str(path))
@@ -29,11 +44,13 @@ def count_operations(path: Path, height: int, width: int) -> int:
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    total = 0
-    for node in graph.node:
+    layers: dict[str, Layer] = {}
+    for number, node in enumerate(graph.node):
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         # A convolution's weights meet every output position, a transposed one's every input's.
         positions = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]][2:]
-        total += 2 * prod(shapes[node.input[1]]) * prod(positions)
-    return total
+        operations = 2 * prod(shapes[node.input[1]]) * prod(positions)
+        rows = shapes[node.output[0]][2]
+        layers[node.name or str(number)] = Layer(node.op_type, operations, rows)
+    return layers

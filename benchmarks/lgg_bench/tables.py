@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lgg_bench import gpu_tables, latency, node, parity
+from lgg_bench import (
+    coldstart,
+    gpu_tables,
+    latency,
+    memory,
+    node,
+    parity,
+    quality,
+    roofline,
+    throughput,
+)
 from lgg_bench.machine import summarise_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -12,10 +22,15 @@ from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import InputError
 
 _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
+    "coldstart": coldstart.tabulate,
     "gpu": gpu_tables.tabulate,
     "latency": latency.tabulate,
+    "memory": memory.tabulate,
     "node": node.tabulate,
     "parity": parity.tabulate,
+    "quality": quality.tabulate,
+    "roofline": roofline.tabulate,
+    "throughput": throughput.tabulate,
 }
 
 

@@ -1,0 +1,142 @@
+"""Cold start: what the shortest commands take, and where the time of one slice goes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lgg_bench.artifacts import digest_file
+from lgg_bench.machine import count, describe_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_bench.whole import OUTPUT, infer_command, run_in_turn, run_whole, spread_of
+from lgg_runtime.errors import UsageError
+from lgg_train.phantom import PhantomSettings, write_phantoms
+
+CLICK, VERSION = "python -c 'import click'", "lgg-infer --version"
+_IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class ColdstartSettings:
+    """providers: of the run on one slice; threads; rounds: turns of each command."""
+
+    providers: tuple[str, ...] = ("cpu",)
+    threads: int = 2
+    rounds: int = 9
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.rounds < 1:
+            raise UsageError("expected threads and rounds of at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "providers": list(self.providers),
+            "threads": self.threads,
+            "rounds": self.rounds,
+        }
+
+
+def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
+    """Results: `rows`, seconds of each command; `breakdown`, by provider: milliseconds of
+    importing by package, of Python's own start, of the stages, and of the rest.
+    """
+    machine = describe_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        (patient,) = write_phantoms(Path(folder), PhantomSettings(1, 3, 256))
+        slice_ = patient / f"{patient.name}_2.tif"
+        plain = [sys.executable, "-c", "import click"]
+        commands = {
+            "python -c pass": partial(run_whole, [sys.executable, "-c", "pass"], None),
+            CLICK: partial(run_whole, plain, None),
+            VERSION: partial(run_whole, infer_command("--version"), None),
+            "lgg-infer --help": partial(run_whole, infer_command("--help"), None),
+        }
+        whole = {
+            provider: infer_command(
+                slice_, "-o", OUTPUT, "-m", artifact, "--provider", provider, "-q"
+            )
+            for provider in settings.providers
+        }
+        for provider, command in whole.items():
+            commands[f"lgg-infer, one slice on {provider}"] = partial(
+                run_whole, command, settings.threads, _read_seconds
+            )
+        ran = run_in_turn(commands, settings.rounds, lambda: None)
+        breakdown = {}
+        for provider, command in whole.items():
+            runs = ran[f"lgg-infer, one slice on {provider}"]
+            total = spread_of([run.seconds for run in runs]).median
+            start = spread_of([run.seconds for run in ran["python -c pass"]]).median
+            breakdown[provider] = _break_down(command, total, start, runs[-1].report)
+    rows = [
+        {"command": name, "seconds": spread_of([run.seconds for run in runs]).to_json()}
+        for name, runs in ran.items()
+    ]
+    results = {
+        "artifact": artifact.name,
+        "sha256": digest_file(artifact),
+        "rows": rows,
+        "breakdown": breakdown,
+    }
+    return Record("coldstart", settings.to_json(), machine, results)
+
+
+def _read_seconds(output: Path) -> dict[str, float]:
+    seconds: dict[str, float] = json.loads((output / "run.json").read_text())["seconds"]
+    return seconds
+
+
+def _break_down(
+    command: list[str], total: float, start: float, stages: dict[str, float]
+) -> dict[str, float]:
+    """Milliseconds of one run; importing is of a run that was watched, which slows it a little."""
+    with tempfile.TemporaryDirectory() as folder:
+        watched = [command[0], "-X", "importtime", *command[1:]]
+        filled = [str(Path(folder) / "out") if part == OUTPUT else part for part in watched]
+        done = subprocess.run(filled, capture_output=True, text=True, check=True)
+    by_package: dict[str, float] = defaultdict(float)
+    for micro, name in _IMPORT.findall(done.stderr):
+        package = name.split(".")[0]
+        by_package[package if package in _PACKAGES else "other modules"] += int(micro) / 1e3
+    parts = {"Python itself": 1e3 * start}
+    parts |= {f"import {name}": value for name, value in by_package.items() if value >= 1}
+    parts |= {f"{name} the slice": 1e3 * stages[name] for name in ("read", "run", "finish")}
+    parts["model, session and the rest"] = 1e3 * total - sum(parts.values())
+    return parts
+
+
+_PACKAGES = {"numpy", "cv2", "onnxruntime", "openvino", "lgg_runtime", "click"}
+
+
+def tabulate(record: Record) -> list[Table]:
+    results, settings = record.results, record.settings
+    by_name = {row["command"]: row["seconds"] for row in results["rows"]}
+    click = by_name[CLICK]["median"]
+    rows = [
+        [
+            name,
+            f"{1e3 * s['median']:.0f} ({1e3 * s['low']:.0f}-{1e3 * s['high']:.0f})",
+            f"{s['median'] / click:.1f}",
+        ]
+        for name, s in by_name.items()
+    ]
+    notes = [
+        f"Whole processes, median (quartiles) of {count(settings['rounds'], 'round')} in turn; "
+        "files in the system's cache."
+    ]
+    tables = [Table("Cold start", ["", "milliseconds", "x import click"], rows, notes)]
+    for provider, parts in results["breakdown"].items():
+        cells = [[name, f"{value:.0f}"] for name, value in parts.items()]
+        title = f"Where the time of one slice goes, {results['artifact']} on {provider}"
+        tables.append(Table(title, ["", "milliseconds"], cells))
+    return tables

@@ -1,0 +1,63 @@
+"""Where an engine's time goes, layer by layer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lgg_bench.operations import list_operations
+from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.contract import INPUT
+from lgg_runtime.volume import Pixels
+
+_REPEATS = 9
+_SMALL = 0.02
+
+
+def profile_layers(path: Path, slice_: Pixels, threads: int) -> list[dict[str, Any]]:
+    """Milliseconds of OpenVINO's layers on one slice (1, H, W, 3), as medians of a few runs.
+
+    Convolutions are grouped by the rows of their output, and have a rate; the others by kind.
+    Kinds of less than 2 % are added up.
+    """
+    library = import_openvino()
+    core = library.Core()
+    model = core.read_model(str(path))
+    model.reshape({INPUT: list(slice_.shape)})
+    options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    known = list_operations(path, *slice_.shape[1:3])
+    spent: dict[str, list[float]] = defaultdict(list)
+    computed: dict[str, int] = defaultdict(int)
+    for repeat in range(_REPEATS):
+        request.infer({INPUT: slice_})
+        milliseconds: dict[str, float] = defaultdict(float)
+        for info in request.profiling_info:
+            if (time := info.real_time.total_seconds() * 1e3) == 0:
+                continue
+            layer = known.get(info.node_name)
+            kind = info.node_type if layer is None else f"{layer.operator}, {layer.rows} rows"
+            milliseconds[kind] += time
+            if layer is not None and repeat == 0:
+                computed[kind] += layer.operations
+        for kind, value in milliseconds.items():
+            spent[kind].append(value)
+    medians = {kind: sorted(values)[len(values) // 2] for kind, values in spent.items()}
+    return _summarise(medians, computed)
+
+
+def _summarise(medians: dict[str, float], computed: dict[str, int]) -> list[dict[str, Any]]:
+    total = sum(medians.values())
+    rows = [
+        {
+            "kind": kind,
+            "milliseconds": value,
+            "share": value / total,
+            "gflops": computed[kind] / value / 1e6 if kind in computed else None,
+        }
+        for kind, value in sorted(medians.items(), key=lambda item: -item[1])
+        if value >= _SMALL * total
+    ]
+    rest = sum(value for value in medians.values() if value < _SMALL * total)
+    return [*rows, {"kind": "other", "milliseconds": rest, "share": rest / total, "gflops": None}]

@@ -1,0 +1,161 @@
+"""Quality of what lgg-infer runs: each artifact on each provider, with and without the head crop,
+against the run's network in float32 on full frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.machine import describe_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_train.extras import needs_extra
+
+if TYPE_CHECKING:
+    from lgg_train.cases import Case
+
+PYTORCH = "PyTorch fp32, full frames"
+# What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.
+LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """part: of the run's split; providers, threads: of lgg-infer; limit: the first patients."""
+
+    part: str = "test"
+    providers: tuple[str, ...] = ("cpu",)
+    threads: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.providers or (self.limit is not None and self.limit < 1):
+            raise UsageError("expected a provider, and a limit of at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"split": self.part, "providers": list(self.providers), "limit": self.limit}
+
+
+def measure_quality(
+    run: Path,
+    artifacts: Sequence[Path],
+    data: Path,
+    settings: QualitySettings,
+    progress: bool = False,
+) -> Record:
+    """Results: `patients`, `slices`; `rows`, the network's first: mean and median Dice by patient,
+    pooled recall, and `lost`, by how much the mean, the worst patient and the recall are lower
+    than the network's, None for itself. No patient's name enters the record.
+    """
+    machine = describe_machine()
+    files = label_artifacts(artifacts)
+    segmenters = {
+        (label, provider, crop): Segmenter.load(
+            path, LoadSettings(provider, settings.threads, crop=crop)
+        )
+        for label, path in files.items()
+        for provider in settings.providers
+        for crop in (False, True)
+    }
+    with needs_extra("train"):
+        from lgg_train.predict import predict_slices
+        from lgg_train.run import load_model
+    from lgg_runtime.intensity import normalise
+
+    model = load_model(run)
+    theirs: dict[str, Counts] = {}
+    ours: dict[Any, dict[str, Counts]] = {key: {} for key in segmenters}
+    slices = 0
+    cases = islice(_cases(run, data, settings.part), settings.limit)
+    for case in tqdm(cases, unit="patient", disable=None if progress else True, leave=False):
+        pixels = case.volume.pixels
+        slices += len(pixels)
+        probability = predict_slices(model.network, normalise(pixels, model.intensity))
+        theirs[case.patient] = Counts.of(model.decision.apply(probability), case.masks)
+        for key, segmenter in segmenters.items():
+            found = segmenter.segment(case.volume)
+            ours[key][case.patient] = Counts.of(found.mask, case.masks)
+    rows: list[dict[str, Any]] = [{"subject": PYTORCH, "crop": False, **_score(theirs, None)}]
+    for (label, provider, crop), counts in ours.items():
+        precision = segmenters[label, provider, crop].contract.precision
+        subject = f"{label} ({precision}) on {provider}"
+        rows.append({"subject": subject, "crop": crop, **_score(counts, theirs)})
+    results = {
+        "artifacts": {label: digest_file(path) for label, path in files.items()},
+        "patients": len(theirs),
+        "slices": slices,
+        "limits": LIMITS,
+        "rows": rows,
+    }
+    return Record("quality", settings.to_json(), machine, results)
+
+
+def _cases(run: Path, data: Path, part: str) -> Iterator[Case]:
+    from lgg_train.cases import find_cases, load_case
+    from lgg_train.run import SPLIT_FILE
+    from lgg_train.splits import Split
+
+    known = {case.patient: case for case in find_cases(data)}
+    for name in Split.read(run / SPLIT_FILE).patients(part):
+        if name not in known:
+            raise InputError(f"{data}: a patient of the split's part {part} is missing")
+        yield load_case(known[name])
+
+
+def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:
+    scores = summarise(counts)
+    dice = scores["per_patient_dice"]
+    lost = None
+    if reference is not None:
+        theirs = summarise(reference)
+        lost = {
+            "mean_dice": theirs["per_patient_dice"]["mean"] - dice["mean"],
+            "patient_dice": max(reference[name].dice - counts[name].dice for name in counts),
+            "recall": theirs["pooled"]["recall"] - scores["pooled"]["recall"],
+        }
+    return {
+        "mean_dice": dice["mean"],
+        "median_dice": dice["median"],
+        "recall": scores["pooled"]["recall"],
+        "precision": scores["pooled"]["precision"],
+        "lost": lost,
+    }
+
+
+def tabulate(record: Record) -> list[Table]:
+    """A row for each configuration, with what it lost and the verdict."""
+    results = record.results
+    limits = results["limits"]
+    rows = []
+    for row in results["rows"]:
+        lost = row["lost"]
+        cells = [f"{row[key]:.4f}" for key in ("mean_dice", "median_dice", "recall", "precision")]
+        if lost is None:
+            cells += ["", "", "", ""]
+        else:
+            cells += [f"{lost[key]:+.4f}" for key in limits]
+            kept = all(lost[key] <= limit for key, limit in limits.items())
+            cells.append("within" if kept else "beyond")
+        rows.append([f"{row['subject']}{', head crop' if row['crop'] else ''}", *cells])
+    header = ["", "mean Dice", "median", "recall", "precision", "mean lost", "a patient's lost",
+              "recall lost", "limits"]  # fmt: skip
+    title = (
+        f"Quality on {results['patients']} {record.settings['split']} patients "
+        f"({results['slices']} slices)"
+    )
+    allowed = ", ".join(f"{limit:g} ({name.replace('_', ' ')})" for name, limit in limits.items())
+    notes = [
+        "Dice by patient after threshold and clean-up; recall and precision over all pixels. Lost: "
+        f"by how much lower than PyTorch, at most {allowed}."
+    ]
+    return [Table(title, header, rows, notes)]

@@ -1,0 +1,93 @@
+"""What a notebook does with the same network: read with OpenCV, batches of 8, write PNG.
+
+    python -m lgg_bench.rival ENGINE MODEL FOLDER OUTPUT
+
+ENGINE is eager or compiled (PyTorch, MODEL a training run), onnxruntime or openvino with no option
+set (MODEL an artifact). Full frames, one thing after the other, nothing of the runtime.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+BATCH = 8
+Predict = Callable[[Any], Any]
+
+
+def load_eager(model: str) -> Predict:
+    import torch
+
+    from lgg_train.run import load_model
+    from lgg_train.unet import scale_slices
+
+    network = load_model(Path(model)).network.eval()
+    return _predict_with(torch, network, scale_slices)
+
+
+def load_compiled(model: str) -> Predict:
+    import torch
+
+    from lgg_train.run import load_model
+    from lgg_train.unet import scale_slices
+
+    network = torch.compile(load_model(Path(model)).network.eval())
+    return _predict_with(torch, network, scale_slices)
+
+
+def load_onnxruntime(model: str) -> Predict:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return lambda slices: session.run(None, {"slices": slices})[0]
+
+
+def load_openvino(model: str) -> Predict:
+    from lgg_runtime.backends.openvino_session import import_openvino
+
+    compiled = import_openvino().Core().compile_model(model, "CPU")
+    return lambda slices: compiled(slices)[0]
+
+
+ENGINES: dict[str, Callable[[str], Predict]] = {
+    "eager": load_eager,
+    "compiled": load_compiled,
+    "onnxruntime": load_onnxruntime,
+    "openvino": load_openvino,
+}
+
+
+def segment_folder(predict: Predict, folder: Path, output: Path) -> None:
+    paths = sorted(p for p in folder.rglob("*.tif") if not p.stem.endswith("_mask"))
+    output.mkdir(parents=True)
+    for start in range(0, len(paths), BATCH):
+        chosen = paths[start : start + BATCH]
+        slices = np.stack([_read(path) for path in chosen])
+        for path, probability in zip(chosen, predict(slices), strict=True):
+            mask = (probability >= 0.5).astype(np.uint8) * 255
+            cv2.imwrite(str(output / f"{path.stem}_mask.png"), mask)
+
+
+def _predict_with(torch: Any, network: Any, scale_slices: Any) -> Predict:
+    def predict(slices: Any) -> Any:
+        with torch.no_grad():
+            x = scale_slices(torch.from_numpy(slices)).contiguous()
+            return torch.sigmoid(network(x))[:, 0].numpy()
+
+    return predict
+
+
+def _read(path: Path) -> Any:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image[..., ::-1]
+
+
+if __name__ == "__main__":
+    engine, given, source, target = sys.argv[1:]
+    segment_folder(ENGINES[engine](given), Path(source), Path(target))

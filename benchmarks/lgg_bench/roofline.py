@@ -1,0 +1,204 @@
+"""Roofline: what this machine computes at best by precision, and what fraction engines reach.
+
+The ceiling of a precision is the fastest of a matrix product and of large convolutions, in any of
+the engines. What an engine computes of an artifact is set against it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.large_layers import INPUT, Layers, write_layers
+from lgg_bench.layers import profile_layers
+from lgg_bench.machine import count, describe_machine
+from lgg_bench.operations import count_operations
+from lgg_bench.record import Record
+from lgg_bench.slices import phantom_slices
+from lgg_bench.table import Table
+from lgg_bench.timing import Clock, TimingSettings, time_in_turn
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
+from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.errors import UsageError
+from lgg_train.extras import needs_extra
+
+_SIDE = 2048
+_LARGE = Layers()
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class RooflineSettings:
+    """threads: of the computation; batch, size: of the artifacts' slices; openvino: whether it
+    takes part.
+    """
+
+    threads: int = 2
+    batch: int = 8
+    size: int = 256
+    openvino: bool = True
+    timing: TimingSettings = field(default_factory=lambda: TimingSettings(rounds=7))
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.batch < 1 or self.size % 16:
+            raise UsageError("expected threads and a batch of at least 1, a size in steps of 16")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "threads": self.threads,
+            "batch": self.batch,
+            "size": self.size,
+            "rounds": self.timing.rounds,
+        }
+
+
+def measure_roofline(
+    artifacts: Sequence[Path], settings: RooflineSettings, clock: Clock | None = None
+) -> Record:
+    """Results: `ceilings`, rows of precision, engine and GFLOP/s of large layers; `rows`, of each
+    artifact and engine its GFLOP/s and its fraction of the ceiling; `layers`, by artifact: where
+    OpenVINO's time goes.
+    """
+    with needs_extra("train"):
+        from lgg_bench.eager import torch_threads
+
+    machine, clock = describe_machine(), clock or Clock()
+    files = label_artifacts(artifacts)
+    with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
+        large = _large(Path(folder), settings)
+        calls: dict[Any, tuple[Call, int]] = {(p, e): (call, ops) for p, e, call, ops in large}
+        found = _rates(calls, settings, clock)
+    ceilings = [
+        {"precision": precision, "engine": engine, "gflops": rate}
+        for (precision, engine), rate in found.items()
+    ]
+    best = {p: max(r for (q, _), r in found.items() if q == p) for p, _ in found}
+    slices = phantom_slices(settings.batch, settings.size)
+    subjects: dict[Any, tuple[Call, int]] = {}
+    for label, path in files.items():
+        each = count_operations(path, settings.size, settings.size) * settings.batch
+        for name, chosen in _engines(path, settings):
+            backend = load_backend(path, chosen)
+            precision = backend.contract.precision.split(" ")[0]
+            kind = chosen.cpu_precision if precision == "fp32" else precision.split("-")[0]
+            call = partial(backend.run, slices)
+            subjects[label, name, kind] = (call, each)
+    rates = _rates(subjects, settings, clock)
+    rows = [
+        {"artifact": label, "engine": engine, "precision": kind, "gflops": rate,
+         "fraction": rate / best[kind] if kind in best else None}
+        for (label, engine, kind), rate in rates.items()
+    ]  # fmt: skip
+    layers = {
+        label: profile_layers(path, slices[:1], settings.threads)
+        for label, path in files.items()
+        if settings.openvino
+    }
+    results = {
+        "artifacts": {label: digest_file(path) for label, path in files.items()},
+        "ceilings": ceilings,
+        "best": best,
+        "rows": rows,
+        "layers": layers,
+    }
+    return Record("roofline", settings.to_json(), machine, results)
+
+
+def _rates(calls: dict[Any, tuple[Call, int]], settings: RooflineSettings, clock: Clock) -> Any:
+    """GFLOP/s of each at the median of its calls; all take turns."""
+    for call, _ in calls.values():
+        call()
+    named = {str(index): call for index, (call, _) in enumerate(calls.values())}
+    seconds = time_in_turn(named, settings.timing, clock, lambda: None)
+    return {
+        key: operations / float(np.median(seconds[str(index)])) / 1e9
+        for index, (key, (_, operations)) in enumerate(calls.items())
+    }
+
+
+def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str, Call, int]]:
+    """Precision, engine, what computes once, and its operations."""
+    import torch
+
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a = torch.randn((_SIDE, _SIDE)).to(dtype)
+        yield name, "PyTorch, matrix product", partial(torch.matmul, a, a), 2 * _SIDE**3
+    x, operations = _LARGE.make_input(), _LARGE.operations
+    runtime = import_onnxruntime()
+    for precision in ("fp32", "int8"):
+        path = folder / f"{precision}.onnx"
+        write_layers(path, _LARGE, precision)
+        session = runtime.InferenceSession(
+            str(path), make_options(runtime, settings.threads), providers=["CPUExecutionProvider"]
+        )
+        call = partial(session.run, None, {INPUT: x})
+        yield precision, "onnxruntime, convolutions", call, operations
+    if not settings.openvino:
+        return
+    core = import_openvino().Core()
+    for precision in ("fp32", "bf16", "int8"):
+        path = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": settings.threads,
+        }
+        compiled = core.compile_model(str(path), "CPU", options)
+        request = compiled.create_infer_request()
+        call = partial(request.infer, {0: x}, share_inputs=True)
+        yield precision, "OpenVINO, convolutions", call, operations
+
+
+def _engines(path: Path, settings: RooflineSettings) -> Iterator[tuple[str, BackendSettings]]:
+    yield "onnxruntime", BackendSettings("cpu", settings.threads)
+    if not settings.openvino:
+        return
+    yield "OpenVINO", BackendSettings("openvino", settings.threads)
+    contract = load_backend(path, BackendSettings("cpu", 1)).contract
+    if contract.precision.startswith("fp32"):
+        chosen = BackendSettings("openvino", settings.threads, cpu_precision="bf16")
+        yield "OpenVINO, bf16", chosen
+
+
+def tabulate(record: Record) -> list[Table]:
+    results, settings = record.results, record.settings
+    ceilings = [
+        [f"{row['precision']}: {row['engine']}", f"{row['gflops']:.0f}"]
+        for row in results["ceilings"]
+    ]
+    rows = [
+        [f"{row['artifact']}: {row['engine']}", row["precision"], f"{row['gflops']:.0f}",
+         "" if row["fraction"] is None else f"{100 * row['fraction']:.0f} %"]
+        for row in results["rows"]
+    ]  # fmt: skip
+    threads = count(settings["threads"], "thread")
+    note = (
+        f"Large convolutions: {_LARGE.count} of 3 x 3, {_LARGE.channels} channels, "
+        f"{_LARGE.side} x {_LARGE.side}. The product: {_SIDE} x {_SIDE}."
+    )
+    tables = [
+        Table(f"What the machine reaches, {threads}", ["", "GFLOP/s"], ceilings, [note]),
+        Table(
+            f"What engines reach of it, {settings['size']} x {settings['size']}, "
+            f"batch {settings['batch']}",
+            ["", "precision", "GFLOP/s", "of the ceiling"],
+            rows,
+        ),
+    ]
+    for label, layers in results["layers"].items():
+        cells = [
+            [row["kind"], f"{row['milliseconds']:.2f}", f"{100 * row['share']:.0f} %",
+             "" if row["gflops"] is None else f"{row['gflops']:.0f}"]
+            for row in layers
+        ]  # fmt: skip
+        title = f"Where OpenVINO's time goes, {label}, one slice"
+        tables.append(Table(title, ["", "ms", "of the time", "GFLOP/s"], cells))
+    return tables

@@ -1,0 +1,206 @@
+"""Throughput: slices a second of whole commands on a folder, from command to last file.
+
+All subjects take turns in one run: lgg-infer with each artifact on each provider, and beside it,
+where a training run is given, what a notebook does with the same network.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.machine import count, describe_machine
+from lgg_bench.record import Record
+from lgg_bench.table import Table
+from lgg_bench.whole import (
+    OUTPUT,
+    Ran,
+    compare_runs,
+    infer_command,
+    run_in_turn,
+    run_whole,
+    spread_of,
+)
+from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.errors import UsageError
+from lgg_runtime.readers.folder import list_studies
+
+NOTEBOOK = "PyTorch eager, as a notebook"
+RIVALS = {
+    NOTEBOOK: "eager",
+    "PyTorch compiled": "compiled",
+    "onnxruntime, defaults": "onnxruntime",
+    "OpenVINO, defaults": "openvino",
+}
+
+
+@dataclass(frozen=True)
+class ThroughputSettings:
+    """providers: of lgg-infer; threads: of every subject; rounds: turns of each; options: more of
+    lgg-infer's; rivals: names of what else takes part, where a training run is given; patients:
+    the first of the folder only.
+    """
+
+    providers: tuple[str, ...] = ("cpu",)
+    threads: int = 2
+    rounds: int = 3
+    options: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = tuple(RIVALS)
+    patients: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.providers or self.threads < 1 or self.rounds < 1:
+            raise UsageError("expected a provider, and threads and rounds of at least 1")
+        if unknown := set(self.rivals) - RIVALS.keys():
+            raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "providers": list(self.providers),
+            "threads": self.threads,
+            "rounds": self.rounds,
+            "options": list(self.options),
+            "patients": self.patients,
+        }
+
+
+def measure_throughput(
+    folder: Path,
+    artifacts: Sequence[Path],
+    run: Path | None,
+    settings: ThroughputSettings,
+    progress: bool = False,
+) -> Record:
+    """Results: `slices` and `studies` of the folder; `artifacts`, label to precision and digest;
+    `rows`, one for each subject. A row's `engine_busy` is the share of the pipeline's time in
+    which the model ran, None for what is not lgg-infer.
+    """
+    machine = describe_machine()
+    files = label_artifacts(artifacts)
+    with tempfile.TemporaryDirectory() as taken:
+        source = _take(folder, Path(taken) / "in", settings.patients)
+        listing = list_studies(source)
+        commands = _commands(source, files, run, settings)
+        total = len(commands) * settings.rounds
+        with tqdm(total=total, unit="run", disable=None if progress else True, leave=False) as bar:
+            ran = run_in_turn(commands, settings.rounds, bar.update)
+    slices = sum(len(study.files) for study in listing.studies)
+    results = {
+        "slices": slices,
+        "studies": len(listing.studies),
+        "artifacts": {label: _describe(path) for label, path in files.items()},
+        "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],
+    }
+    return Record("throughput", settings.to_json(), machine, results)
+
+
+def _take(folder: Path, target: Path, patients: int | None) -> Path:
+    """A copy of the first patients' slices, without reference masks."""
+    listing = list_studies(folder)
+    for study in listing.studies[:patients]:
+        for path in study.files:
+            copy = target / path.relative_to(listing.root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    return target
+
+
+def _commands(
+    folder: Path, files: dict[str, Path], run: Path | None, settings: ThroughputSettings
+) -> dict[str, Callable[[], Ran]]:
+    commands: dict[str, Callable[[], Ran]] = {}
+    for name in settings.rivals if run is not None else ():
+        model = run if "PyTorch" in name else next(iter(files.values()))
+        script = [sys.executable, "-m", "lgg_bench.rival", RIVALS[name], str(model)]
+        commands[name] = partial(run_whole, [*script, str(folder), OUTPUT], settings.threads)
+    for label, path in files.items():
+        for provider in settings.providers:
+            args = infer_command(folder, "-o", OUTPUT, "-m", path, "--provider", provider, "-q")
+            commands[f"{label} on {provider}"] = partial(
+                run_whole, [*args, *settings.options], settings.threads, _read_report
+            )
+    return commands
+
+
+def _read_report(output: Path) -> dict[str, float]:
+    seconds: dict[str, float] = json.loads((output / "run.json").read_text())["seconds"]
+    return seconds
+
+
+def _describe(path: Path) -> dict[str, str]:
+    contract = load_backend(path, BackendSettings("cpu", 1)).contract
+    return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
+
+
+def _row(
+    name: str, runs: Sequence[Ran], reference: Sequence[Ran] | None, slices: int
+) -> dict[str, Any]:
+    reports = [run.report for run in runs if run.report]
+    busy = [report["run"] / report["total"] for report in reports]
+    of_process = [run.report["run"] / run.seconds for run in runs if run.report]
+    return {
+        "subject": name,
+        "seconds": spread_of([run.seconds for run in runs]).to_json(),
+        "slices_per_second": spread_of([slices / run.seconds for run in runs]).to_json(),
+        "peak_mib": max(run.peak_mib for run in runs),
+        "engine_busy": spread_of(busy).median if busy else None,
+        "engine_share_of_process": spread_of(of_process).median if of_process else None,
+        "times_notebook": (None if reference is None else compare_runs(reference, runs).to_json()),
+    }
+
+
+def tabulate(record: Record) -> list[Table]:
+    """One row for each subject, the fastest last."""
+    results, settings = record.results, record.settings
+    header = ["", "seconds", "slices/s", "x notebook", "engine busy", "of process", "peak MiB"]
+    rows = [
+        [
+            label_subject(row["subject"], results),
+            _spread(row["seconds"], ".2f"),
+            f"{row['slices_per_second']['median']:.1f}",
+            "" if row["times_notebook"] is None else _spread(row["times_notebook"], ".1f"),
+            _percent(row["engine_busy"]),
+            _percent(row["engine_share_of_process"]),
+            f"{row['peak_mib']:.0f}",
+        ]
+        for row in sorted(results["rows"], key=lambda row: -row["seconds"]["median"])
+    ]
+    title = (
+        f"{results['slices']} slices of {count(results['studies'], 'patient')}, whole commands, "
+        f"{count(settings['threads'], 'thread')}"
+    )
+    notes = [
+        f"Seconds from the start of the process to the last file on disk, median (quartiles) of "
+        f"{count(settings['rounds'], 'round')} in which all subjects take turns; the files had "
+        "been read before.",
+        "Notebook: OpenCV reads, PyTorch runs eager float32 in batches of 8, OpenCV writes PNG. "
+        "PyTorch compiled: with its compilation, found in the cache of an earlier run.",
+        "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
+        "whole command's time, with Python's start and the loading of the model.",
+    ]
+    return [Table(title, header, rows, notes)]
+
+
+def label_subject(subject: str, results: dict[str, Any]) -> str:
+    """The subject with its artifact's precision."""
+    artifact, _, provider = subject.rpartition(" on ")
+    known = results["artifacts"].get(artifact)
+    return subject if known is None else f"{artifact} ({known['precision']}) on {provider}"
+
+
+def _spread(spread: dict[str, float], form: str) -> str:
+    return f"{spread['median']:{form}} ({spread['low']:{form}}-{spread['high']:{form}})"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"

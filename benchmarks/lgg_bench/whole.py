@@ -1,0 +1,119 @@
+"""Whole commands, from the start of the process to its end: seconds and peak memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgg_bench.timing import Spread
+from lgg_runtime.errors import InputError
+
+_WATCH_S = 0.02
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+# Where a command's arguments name it, the folder for its results: a new one for each run.
+OUTPUT = "{output}"
+_INFER = "from lgg_runtime.cli import main; main()"  # what the installed script holds
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of a command. report: what `inspect` found in its output folder."""
+
+    seconds: float
+    peak_mib: float
+    report: Any = None
+
+
+def infer_command(*args: str | Path) -> list[str]:
+    """The command line of lgg-infer, in this interpreter."""
+    return [sys.executable, "-c", _INFER, *map(str, args)]
+
+
+def run_whole(
+    command: Sequence[str], threads: int | None, inspect: Callable[[Path], Any] = lambda _: None
+) -> Ran:
+    """Run a command to its end. threads: set as OMP_NUM_THREADS, which all engines obey.
+
+    Raises InputError, with the last line that it printed, where the command fails.
+    """
+    limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
+        output = Path(folder) / "out"
+        filled = [output.as_posix() if part == OUTPUT else part for part in command]
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            filled, stdout=subprocess.DEVNULL, stderr=said, env=os.environ | limit
+        )
+        with _Peak(process.pid) as peak:
+            code = process.wait()
+            seconds = time.perf_counter() - begun
+        if code:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").strip().splitlines() or ["no message"]
+            raise InputError(f"{' '.join(command[:4])}: exit {code}: {lines[-1]}")
+        return Ran(seconds, peak.mib, inspect(output))
+
+
+class _Peak:
+    """Watches a process's peak resident memory until the block ends.
+
+    What the system tells of a process that has ended counts its parent's memory too, from the
+    moment between fork and exec. Growth in the last _WATCH_S of the process may be missed.
+    """
+
+    def __init__(self, pid: int):
+        self.mib = 0.0
+        self._status = Path(f"/proc/{pid}/status")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="peak", daemon=True)
+
+    def __enter__(self) -> _Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_WATCH_S):
+            try:
+                found = _PEAK.search(self._status.read_text())
+            except OSError:  # it has ended, or the system has no such file
+                return
+            self.mib = int(found[1]) / 1024 if found else self.mib
+
+
+def run_in_turn(
+    commands: Mapping[str, Callable[[], Ran]], rounds: int, advance: Callable[[], object]
+) -> dict[str, list[Ran]]:
+    """Every command in every round, each round beginning with another one."""
+    names = list(commands)
+    found: dict[str, list[Ran]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(commands[name]())
+            advance()
+    return found
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    low, median, high = np.percentile(values, (25, 50, 75))
+    return Spread(float(low), float(median), float(high))
+
+
+def compare_runs(reference: Sequence[Ran], runs: Sequence[Ran]) -> Spread:
+    """How many times faster than the reference, round by round."""
+    return spread_of([a.seconds / b.seconds for a, b in zip(reference, runs, strict=True)])

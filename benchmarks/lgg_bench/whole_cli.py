@@ -1,0 +1,202 @@
+"""The commands of lgg-bench that measure whole processes on this machine's processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+_ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
+_ARTIFACT = click.argument("artifact", type=_PATH)
+_OUTPUT = click.option("-o", "--output", type=_PATH, help="Write the measurement, NAME.json.")
+_THREADS = click.option("--threads", type=click.IntRange(1), default=2)
+_ENGINE = click.Choice(("cpu", "openvino"))
+_PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
+                          help="Of lgg-infer; give it again for more.")  # fmt: skip
+_PATIENTS = click.option("--patients", type=click.IntRange(1),
+                         help="The first of the folder only.")  # fmt: skip
+_NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
+_DEFAULTS = {"show_default": True}
+
+
+@click.command(context_settings=_DEFAULTS)
+@click.argument("folder", type=_PATH)
+@_ARTIFACTS
+@_PROVIDERS
+@_THREADS
+@click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
+@click.option("--infer-option", "options", multiple=True, help="More of lgg-infer's options.")
+@_PATIENTS
+@_OUTPUT
+@_NO_PROGRESS
+def throughput(
+    folder: Path,
+    artifacts: tuple[Path, ...],
+    providers: tuple[str, ...],
+    threads: int,
+    rounds: int,
+    options: tuple[str, ...],
+    patients: int | None,
+    output: Path | None,
+    no_progress: bool,
+) -> None:
+    """Slices a second of lgg-infer on FOLDER, from command to last file."""
+    from lgg_bench.throughput import ThroughputSettings, measure_throughput
+
+    settings = ThroughputSettings(providers, threads, rounds, options, (), patients)
+    _check(output)
+    _keep(measure_throughput(folder, artifacts, None, settings, not no_progress), output)
+
+
+@click.command(context_settings=_DEFAULTS)
+@click.argument("folder", type=_PATH)
+@click.argument("run", type=_PATH)
+@_ARTIFACTS
+@_PROVIDERS
+@_THREADS
+@click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
+@click.option("--rival", "rivals", multiple=True,
+              help="Takes part; give it again for more.  [default: all]")  # fmt: skip
+@_PATIENTS
+@_OUTPUT
+@_NO_PROGRESS
+def peers(
+    folder: Path,
+    run: Path,
+    artifacts: tuple[Path, ...],
+    providers: tuple[str, ...],
+    threads: int,
+    rounds: int,
+    rivals: tuple[str, ...],
+    patients: int | None,
+    output: Path | None,
+    no_progress: bool,
+) -> None:
+    """The same beside what a notebook does with the network of RUN; all take turns.
+
+    Rivals on full frames: PyTorch eager and compiled; onnxruntime and OpenVINO with no option set,
+    on the first artifact.
+    """
+    from lgg_bench.throughput import RIVALS, ThroughputSettings, measure_throughput
+
+    chosen = rivals or tuple(RIVALS)
+    settings = ThroughputSettings(providers, threads, rounds, (), chosen, patients)
+    _check(output)
+    _keep(measure_throughput(folder, artifacts, run, settings, not no_progress), output)
+
+
+@click.command(context_settings=_DEFAULTS)
+@_ARTIFACT
+@click.option("--slices", type=click.IntRange(25), multiple=True, default=(500, 20_000),
+              help="Of a folder, in steps of 25; give it again for more.")  # fmt: skip
+@click.option("--provider", type=_ENGINE, default="cpu")
+@_THREADS
+@_OUTPUT
+def memory(
+    artifact: Path, slices: tuple[int, ...], provider: str, threads: int, output: Path | None
+) -> None:
+    """Peak memory of lgg-infer on few and on many phantom slices."""
+    from lgg_bench.memory import MemorySettings, measure_memory
+
+    settings = MemorySettings(slices, provider, threads)
+    _check(output)
+    _keep(measure_memory(artifact, settings), output)
+
+
+@click.command(context_settings=_DEFAULTS)
+@_ARTIFACT
+@_PROVIDERS
+@_THREADS
+@click.option("--rounds", type=click.IntRange(1), default=9, help="Turns of each command.")
+@_OUTPUT
+def coldstart(
+    artifact: Path, providers: tuple[str, ...], threads: int, rounds: int, output: Path | None
+) -> None:
+    """What the shortest commands take, and where the time of one slice goes."""
+    from lgg_bench.coldstart import ColdstartSettings, measure_coldstart
+
+    settings = ColdstartSettings(providers, threads, rounds)
+    _check(output)
+    _keep(measure_coldstart(artifact, settings), output)
+
+
+@click.command(context_settings=_DEFAULTS)
+@_ARTIFACTS
+@_THREADS
+@click.option("--openvino/--no-openvino", default=True, help="Whether OpenVINO takes part.")
+@_OUTPUT
+def roofline(
+    artifacts: tuple[Path, ...], threads: int, openvino: bool, output: Path | None
+) -> None:
+    """What this machine computes at best, and the fraction of it that engines reach."""
+    from lgg_train.extras import needs_extra
+
+    with needs_extra("train"):
+        from lgg_bench.roofline import RooflineSettings, measure_roofline
+
+    settings = RooflineSettings(threads, openvino=openvino)
+    _check(output)
+    _keep(measure_roofline(artifacts, settings), output)
+
+
+@click.command(context_settings=_DEFAULTS)
+@click.argument("results", type=_PATH, default="docs/results")
+@click.option("-o", "--output", "page", type=_PATH, default="docs/performance.md",
+              help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
+def performance(results: Path, page: Path) -> None:
+    """Fill the performance page from the measurements in the folder RESULTS."""
+    from lgg_train.extras import needs_extra
+
+    with needs_extra("train"):
+        from lgg_bench.performance import write_performance
+
+        write_performance(results, page)
+    click.echo(f"{page} is filled from {results}")
+
+
+@click.command(context_settings=_DEFAULTS)
+@click.argument("run", type=_PATH)
+@_ARTIFACTS
+@click.option("--data", type=_PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
+@click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
+              default="test")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+@_PROVIDERS
+@_OUTPUT
+@_NO_PROGRESS
+def quality(
+    run: Path,
+    artifacts: tuple[Path, ...],
+    data: Path,
+    part: str,
+    limit: int | None,
+    providers: tuple[str, ...],
+    output: Path | None,
+    no_progress: bool,
+) -> None:
+    """Dice and recall of what lgg-infer runs, with and without head crop, against RUN's network."""
+    from lgg_bench.quality import QualitySettings, measure_quality
+
+    settings = QualitySettings(part, providers, limit=limit)
+    _check(output)
+    _keep(measure_quality(run, artifacts, data, settings, not no_progress), output)
+
+
+COMMANDS = (throughput, peers, quality, memory, coldstart, roofline, performance)
+
+
+def _check(output: Path | None) -> None:
+    from lgg_bench.record import check_output
+
+    check_output(output)
+
+
+def _keep(record: object, output: Path | None) -> None:
+    from lgg_bench.record import Record
+    from lgg_bench.tables import describe_record
+
+    assert isinstance(record, Record)
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))

@@ -1,0 +1,54 @@
+"""Ceilings, fractions and layers, on models whose operations are counted by hand."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from lgg_bench.large_layers import INPUT, Layers, write_layers
+from lgg_bench.layers import profile_layers
+from lgg_bench.operations import count_operations, list_operations
+from lgg_bench.roofline import RooflineSettings, measure_roofline
+from lgg_bench.tables import describe_record
+from lgg_bench.timing import TimingSettings
+
+SMALL = Layers(channels=8, side=8, count=2)
+
+
+def test_operations_of_large_layers_by_hand():
+    assert SMALL.operations == 2 * (2 * 8 * 8 * 9 * 64)
+
+
+def test_both_precisions_compute_the_same(tmp_path):
+    found = {}
+    for precision in ("fp32", "int8"):
+        path = tmp_path / f"{precision}.onnx"
+        write_layers(path, SMALL, precision)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        (found[precision],) = session.run(None, {INPUT: SMALL.make_input()})
+    assert found["fp32"].std() > 1e-3
+    assert np.corrcoef(found["fp32"].ravel(), found["int8"].ravel())[0, 1] > 0.95
+
+
+def test_layers_add_up_to_the_operations(artifact):
+    layers = list_operations(artifact, 32, 48)
+    assert sum(layer.operations for layer in layers.values()) == count_operations(artifact, 32, 48)
+    assert {layer.operator for layer in layers.values()} == {"Conv", "ConvTranspose"}
+    assert max(layer.rows for layer in layers.values()) == 32
+
+
+def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):
+    pytest.importorskip("openvino")
+    rows = profile_layers(artifact, np.zeros((1, 32, 32, 3), np.uint8), 1)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert any(row["kind"].startswith("Conv, ") and row["gflops"] > 0 for row in rows)
+    assert rows[-1]["kind"] == "other"
+
+
+def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
+    settings = RooflineSettings(1, 1, 32, openvino=False, timing=TimingSettings(1, 1, 0))
+    record = measure_roofline([artifact], settings, None)
+    (row,) = record.results["rows"]
+    best = max(c["gflops"] for c in record.results["ceilings"] if c["precision"] == "fp32")
+    assert row["fraction"] == pytest.approx(row["gflops"] / best)
+    assert (row["engine"], row["precision"]) == ("onnxruntime", "fp32")
+    assert "of the ceiling" in describe_record(record)

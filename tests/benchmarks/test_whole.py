@@ -1,0 +1,62 @@
+"""Whole commands: how long they ran, what they held, and whose turn it was."""
+
+import sys
+
+import pytest
+
+from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole, spread_of
+from lgg_runtime.errors import InputError
+
+
+def test_a_command_gets_a_new_output_folder_and_its_threads():
+    script = (
+        "import os, pathlib, sys; pathlib.Path(sys.argv[1]).mkdir();"
+        "(pathlib.Path(sys.argv[1]) / 'a').write_text(os.environ['OMP_NUM_THREADS'])"
+    )
+    command = [sys.executable, "-c", script, OUTPUT]
+    for threads in (1, 3):
+        ran = run_whole(command, threads, lambda output: (output / "a").read_text())
+        assert ran.report == str(threads)
+        assert ran.seconds > 0
+
+
+def test_the_peak_is_of_the_command_alone():
+    held = bytearray(2**28)
+    # Waits until it was seen; a command that ends at once is not.
+    script = (
+        "import time\nx = bytearray({})\n"
+        "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+    )
+    small, large = (
+        run_whole([sys.executable, "-c", script.format(size)], None).peak_mib for size in (0, 2**26)
+    )
+    assert len(held) / 2**20 > large
+    assert large - small == pytest.approx(64, abs=4)
+
+
+def test_a_command_that_fails_is_an_error_with_its_last_line():
+    script = "import sys; print('why', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(InputError, match="exit 3: why"):
+        run_whole([sys.executable, "-c", script], None)
+
+
+def test_every_round_begins_with_another_command():
+    order = []
+
+    def command(name):
+        def call():
+            order.append(name)
+            return Ran(1.0, 1.0)
+
+        return call
+
+    found = run_in_turn({name: command(name) for name in "abc"}, 3, lambda: None)
+    assert "".join(order) == "abcbcacab"
+    assert {name: len(runs) for name, runs in found.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_how_many_times_faster_is_by_round():
+    reference = [Ran(s, 0) for s in (8.0, 6.0, 4.0)]
+    runs = [Ran(s, 0) for s in (2.0, 2.0, 2.0)]
+    assert compare_runs(reference, runs).to_json() == {"low": 2.5, "median": 3.0, "high": 3.5}
+    assert spread_of([1.0, 2.0, 3.0]).median == 2.0

@@ -1,0 +1,88 @@
+"""The benchmarks of whole processes, each once and small, and the page that they fill."""
+
+import pytest
+
+from lgg_bench.record import Record
+from lgg_bench.throughput import NOTEBOOK
+from lgg_runtime.errors import InputError
+
+
+def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
+    call_main, data, run, artifact, tmp_path
+):
+    out = tmp_path / "throughput.json"
+    ended = call_main(
+        "peers", data, run, artifact, "--threads", 1, "--rounds", 1,
+        "--rival", NOTEBOOK, "--rival", "onnxruntime, defaults", "--patients", 3, "-o", out,
+    )  # fmt: skip
+    assert (ended.code, ended.err) == (0, "")
+    results = Record.read(out).results
+    rows = {row["subject"]: row for row in results["rows"]}
+    assert list(rows) == [NOTEBOOK, "onnxruntime, defaults", "tiny.onnx on cpu"]
+    assert (results["slices"], results["studies"]) == (15, 3)
+    assert rows[NOTEBOOK]["times_notebook"]["median"] == 1.0
+    assert rows[NOTEBOOK]["engine_busy"] is None
+    ours = rows["tiny.onnx on cpu"]
+    assert 0 < ours["engine_share_of_process"] < ours["engine_busy"] <= 1
+    assert ours["slices_per_second"]["median"] == pytest.approx(15 / ours["seconds"]["median"])
+    assert "tiny.onnx (fp32) on cpu" in ended.out
+
+
+def test_memory_is_of_as_many_slices_as_asked_for(call_main, artifact, tmp_path):
+    out = tmp_path / "memory.json"
+    ended = call_main("memory", artifact, "--slices", 25, "--slices", 50, "--threads", 1, "-o", out)
+    assert (ended.code, ended.err) == (0, "")
+    rows = Record.read(out).results["rows"]
+    assert [row["slices"] for row in rows] == [25, 50]
+    assert all(row["peak_mib"] > 20 for row in rows)
+
+
+def test_coldstart_breaks_one_slice_down_to_its_whole_time(call_main, artifact, tmp_path):
+    out = tmp_path / "coldstart.json"
+    ended = call_main("coldstart", artifact, "--rounds", 1, "--threads", 1, "-o", out)
+    assert (ended.code, ended.err) == (0, "")
+    results = Record.read(out).results
+    seconds = {row["command"]: row["seconds"]["median"] for row in results["rows"]}
+    parts = results["breakdown"]["cpu"]
+    assert sum(parts.values()) == pytest.approx(1e3 * seconds["lgg-infer, one slice on cpu"])
+    assert {"import cv2", "import numpy", "import onnxruntime", "run the slice"} <= parts.keys()
+    assert "x import click" in ended.out
+
+
+def test_quality_without_crop_is_that_of_the_network(call_main, data, run, artifact, tmp_path):
+    out = tmp_path / "quality.json"
+    ended = call_main("quality", run, artifact, "--data", data, "-o", out)
+    assert (ended.code, ended.err) == (0, "")
+    results = Record.read(out).results
+    network, whole, cropped = results["rows"]
+    assert (results["patients"], results["slices"]) == (2, 10)
+    assert (network["lost"], whole["crop"], cropped["crop"]) == (None, False, True)
+    assert 0 < network["mean_dice"] < 1
+    assert whole["mean_dice"] == pytest.approx(network["mean_dice"], abs=1e-3)
+    for row in (whole, cropped):
+        lost = network["mean_dice"] - row["mean_dice"]
+        assert row["lost"]["mean_dice"] == pytest.approx(lost)
+        assert row["lost"]["patient_dice"] >= lost
+    assert "PHANTOM" not in out.read_text()
+
+
+def test_the_page_is_filled_from_records_and_from_nothing_else(call_main, tmp_path):
+    with_nothing = tmp_path / "performance.md"
+    with_nothing.write_text("<!-- begin throughput -->\n<!-- end throughput -->\n")
+    ended = call_main("performance", tmp_path, "-o", with_nothing)
+    assert ended.code == InputError.exit_code
+    assert "throughput.json: no such file" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["memory", "a.onnx", "--slices", "30"], "steps of 25"),
+        (["throughput", ".", "a.onnx", "--rounds", "0"], "rounds"),
+        (["peers", ".", "run", "a.onnx", "--rival", "abacus"], "no rival 'abacus'"),
+    ],
+)
+def test_impossible_settings_are_refused(call_main, args, said):
+    ended = call_main(*args)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
