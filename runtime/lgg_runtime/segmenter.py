@@ -31,8 +31,8 @@ from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, V
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("standard",)
-# Engines that plan or compile anew for each shape meet few of them: least steps of boxes' sides.
-_STEPS = {"openvino": 64, "cuda": 256, "tensorrt": 256}
+# Engines that plan anew for each shape shall meet few of them: least steps of boxes' sides.
+_STEPS = {"openvino": 32, "cuda": 256, "tensorrt": 256}
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,11 @@ def test_every_slice_of_a_batch_gets_its_own_answer_in_order(
     np.testing.assert_allclose(probability, expected(slices), atol=1e-6)
 
 
-def test_memory_is_held_for_the_last_four_shapes_and_every_shape_is_answered(
-    artifact: Path,
-) -> None:
+def test_slices_of_every_size_are_answered(artifact: Path) -> None:
     session = OpenVinoSession(artifact, SETTINGS)
     for height in (16, 32, 48, 64, 16, 80):
         slices = make_slices(2, height)
         np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
-    assert session.compiled_shapes == ((48, 32), (64, 32), (16, 32), (80, 32))
 
 
 def test_the_session_tells_what_runs(

@@ -134,7 +134,7 @@ def test_the_head_of_each_slice_is_all_that_runs(artifact: Path, batch: int) -> 
     ("provider", "sizes"),
     [
         ("cpu", [(80, 96), (48, 64)]),
-        ("openvino", [(128, 128), (64, 64)]),
+        ("openvino", [(96, 96), (64, 64)]),
         ("cuda", [(200, 256)] * 2),
     ],
 )

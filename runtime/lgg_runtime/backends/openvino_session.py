@@ -15,7 +15,6 @@ from lgg_runtime.errors import ModelError, ProviderError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.volume import Pixels, Probability
 
-SHAPES_KEPT = 4
 MOST_STREAMS = 4
 _CONVERTERS = "openvino.tools.ovc"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -27,10 +26,9 @@ _FOR_TENSORRT = "int8 symmetric"
 class OpenVinoSession:
     """A Backend over OpenVINO's CPU plugin.
 
-    The network is compiled for one slice of each height and width in use, and the slices of a run
-    go through it on several streams. Against one compilation for all shapes this took a tenth
-    less processor time, and a short last batch is no new shape. Memory is held for the last
-    SHAPES_KEPT shapes.
+    The network is compiled once, for one slice of any height and width, and the slices of a run go
+    through it on several streams. To compile it for each shape that the head crop gives took as
+    long as to run dozens of slices, and a slice took no less time.
 
     Raises ModelError for a file that is no valid artifact, ProviderError where this processor does
     not compute in the precision asked for, MissingExtraError where OpenVINO is not installed.
@@ -39,33 +37,34 @@ class OpenVinoSession:
     provider = "openvino"
 
     def __init__(self, path: Path, settings: BackendSettings):
-        self._library = import_openvino()
-        self._core = self._library.Core()
-        self._model = _read_model(self._library, path)
-        self.contract = _read_contract(self._model, path)
+        library = import_openvino()
+        core = library.Core()
+        model = _read_model(library, path)
+        self.contract = _read_contract(model, path)
         if self.contract.precision == _FOR_TENSORRT:
             raise ModelError(
                 f"{path.name}: it is {_FOR_TENSORRT}, made for TensorRT; OpenVINO finds nothing "
                 "with it; take an int8 artifact for CPUs (lgg-export --precision int8)"
             )
-        _require_precision(self._core, settings.cpu_precision)
-        name = self._core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        _require_precision(core, settings.cpu_precision)
+        name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         self.device = f"CPU ({name}, {settings.cpu_precision})"
-        self.versions = {"openvino": str(self._library.__version__)}
-        self._streams = min(settings.threads, MOST_STREAMS)
-        self._options = {
+        self.versions = {"openvino": str(library.__version__)}
+        streams = min(settings.threads, MOST_STREAMS)
+        options = {
             "INFERENCE_NUM_THREADS": settings.threads,
-            "NUM_STREAMS": self._streams,
+            "NUM_STREAMS": streams,
             "INFERENCE_PRECISION_HINT": _PRECISIONS[settings.cpu_precision],
             # Pinned, two processes would share one core and leave another idle.
             "ENABLE_CPU_PINNING": False,
         }
-        self._queues: dict[tuple[int, int], Any] = {}
-
-    @property
-    def compiled_shapes(self) -> tuple[tuple[int, int], ...]:
-        """Heights and widths that memory is held for, the one used longest ago first."""
-        return tuple(self._queues)
+        try:
+            model.reshape({INPUT: [1, -1, -1, len(self.contract.channels)]})
+            compiled = core.compile_model(model, "CPU", options)
+        except Exception as error:
+            # As for reading: what fails is the graph.
+            raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
+        self._queue = library.AsyncInferQueue(compiled, streams)
 
     def run(self, slices: Pixels) -> Probability:
         try:
@@ -77,32 +76,16 @@ class OpenVinoSession:
         return probability
 
     def _run(self, slices: Pixels) -> Probability:
-        queue = self._queue(slices.shape[1:3])
         found: list[Probability] = [np.empty(0, np.float32)] * len(slices)
 
         def keep(request: Any, index: int) -> None:
             found[index] = request.get_output_tensor(0).data.copy()
 
-        queue.set_callback(keep)
+        self._queue.set_callback(keep)
         for index in range(len(slices)):
-            queue.start_async({INPUT: slices[index : index + 1]}, index, share_inputs=True)
-        queue.wait_all()
+            self._queue.start_async({INPUT: slices[index : index + 1]}, index, share_inputs=True)
+        self._queue.wait_all()
         return np.concatenate(found)
-
-    def _queue(self, size: tuple[int, ...]) -> Any:
-        """Compiled for slices of this height and width; the shape used longest ago is dropped."""
-        height, width = size
-        queue = self._queues.pop((height, width), None) or self._compile(height, width)
-        self._queues[height, width] = queue
-        if len(self._queues) > SHAPES_KEPT:
-            del self._queues[next(iter(self._queues))]
-        return queue
-
-    def _compile(self, height: int, width: int) -> Any:
-        model = self._model.clone()
-        model.reshape({INPUT: [1, height, width, len(self.contract.channels)]})
-        compiled = self._core.compile_model(model, "CPU", self._options)
-        return self._library.AsyncInferQueue(compiled, self._streams)
 
 
 def import_openvino() -> Any:
