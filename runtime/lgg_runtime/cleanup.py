@@ -68,7 +68,7 @@ def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
 
 def _extent(mask: Mask) -> tuple[slice, slice, slice] | None:
     """The part of a volume that holds every True, mostly a small one; None without any."""
-    flat: npt.NDArray[np.bool_] = mask.any(axis=0)
+    flat = np.asarray(mask.any(axis=0))
     sides = (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))
     if not sides[0].any():
         return None
