@@ -73,7 +73,7 @@ bench: $(VENV)/.train ## Measure parity on test patients and latency of the ship
 	$(BIN)/lgg-bench latency runtime/lgg_runtime/weights/standard.onnx --run $(SHIPPED) -o runs/bench/latency.json
 
 accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
-	$(BIN)/lgg-bench accuracy $(addprefix train/shipped/,standard lite lite-by-slice)
+	$(BIN)/lgg-bench accuracy $(SHIPPED)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest

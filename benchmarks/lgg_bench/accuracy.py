@@ -29,10 +29,6 @@ class RunRecord:
     history: list[dict[str, float]]
 
     @property
-    def by_patient(self) -> bool:
-        return bool(self.config["training"]["split_by"] == "patient")
-
-    @property
     def label(self) -> str:
         unet = self.config["settings"]["unet"]
         return f"{self.name} ({unet['features']} features{', mirror' if unet['mirror'] else ''})"
@@ -65,9 +61,8 @@ def write_accuracy(runs: Sequence[Path], page: Path) -> None:
     filled = fill_blocks(text, {name: make(records) for name, make in BLOCKS.items()})
     pictures = page.with_suffix("")
     make_folder(pictures)
-    patients = [record for record in records if record.by_patient]
-    write_atomically(pictures / "patients.png", draw_patients(patients))
-    write_atomically(pictures / "calibration.png", draw_calibration(patients))
+    write_atomically(pictures / "patients.png", draw_patients(records))
+    write_atomically(pictures / "calibration.png", draw_calibration(records))
     write_atomically(pictures / "curves.png", draw_curves(records))
     write_atomically(page, filled.encode())
 
@@ -75,8 +70,6 @@ def write_accuracy(runs: Sequence[Path], page: Path) -> None:
 def _scores(records: Sequence[RunRecord]) -> str:
     rows = []
     for record in records:
-        if not record.by_patient:
-            continue
         for part in _PARTS:
             found = record.scores[part]
             dice, pooled = found["per_patient_dice"], found["pooled"]
@@ -95,8 +88,6 @@ def _scores(records: Sequence[RunRecord]) -> str:
 def _trust(records: Sequence[RunRecord]) -> str:
     rows = []
     for record in records:
-        if not record.by_patient:
-            continue
         for part in _PARTS:
             found = record.scores[part]["assessment"]
             lesions, empty = found["lesions"], found["empty_slices"]
@@ -117,7 +108,6 @@ def _institutions(records: Sequence[RunRecord]) -> str:
     rows = [
         [record.name, part, name, f"{group['patients']}", f"{group['mean']:.3f}"]
         for record in records
-        if record.by_patient
         for part in _PARTS
         for name, group in record.scores[part]["assessment"]["by_institution"].items()
     ]
@@ -144,25 +134,9 @@ def _flair(records: Sequence[RunRecord]) -> str:
     return Table("FLAIR in the place of the other sequences", header, rows).as_markdown()
 
 
-def _leak(records: Sequence[RunRecord]) -> str:
-    rows = []
-    for record in records:
-        pooled = record.scores["test"]["pooled"]
-        keys = ("f1", "iou", "recall", "precision", "mean_iou_tumour_slices")
-        split = record.config["training"]["split_by"]
-        steps = int(record.history[-1]["step"])
-        rows.append(
-            [record.label, split, str(steps), *(f"{pooled[key]:.3f}" for key in keys)]
-        )  # fmt: skip
-    header = ("model", "split by", "steps", "F1", "IoU", "recall", "precision",
-              "IoU, mean of tumour slices")  # fmt: skip
-    return Table("Pooled pixels of the test part", header, rows).as_markdown()
-
-
 BLOCKS = {
     "scores": _scores,
     "trust": _trust,
     "institutions": _institutions,
     "flair": _flair,
-    "leak": _leak,
 }

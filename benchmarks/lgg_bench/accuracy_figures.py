@@ -62,12 +62,13 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
     axes.set(
         xlabel="training time on two CPU cores [min]", ylabel="validation: mean Dice by patient"
     )
+    axes.set_ylim(0.6, 1)
     axes.legend(loc="lower right")
     return _png(figure)
 
 
 def _png(figure: Any) -> bytes:
-    figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
+    figure.axes[0].set_title(RESEARCH_ONLY, loc="right", fontsize=7, color="grey")
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
     plt.close(figure)

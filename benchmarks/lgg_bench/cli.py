@@ -187,7 +187,7 @@ def accuracy(runs: tuple[Path, ...], page: Path) -> None:
         from lgg_bench.accuracy import write_accuracy
 
     write_accuracy(runs, page)
-    click.echo(f"{page} is filled from {len(runs)} runs")
+    click.echo(f"{page} is filled from {', '.join(run.name for run in runs)}")
 
 
 for _whole in COMMANDS:

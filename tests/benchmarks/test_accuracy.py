@@ -13,7 +13,7 @@ from lgg_runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "train" / "shipped"
-RUNS = [SHIPPED / name for name in ("standard", "lite", "lite-by-slice")]
+RUNS = [SHIPPED / name for name in ("standard",)]
 PAGE = ROOT / "docs" / "accuracy.md"
 
 

@@ -8,5 +8,4 @@ from typing import Any
 RECIPES: dict[str, dict[str, Any]] = {
     "standard": {"features": 16, "mirror": True},
     "lite": {"features": 8},
-    "lite-by-slice": {"features": 8, "split_by": "slice"},
 }
