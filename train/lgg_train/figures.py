@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib import pyplot as plt
 
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
+from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision
 from lgg_train.evaluation import Prediction, choose_panels
 
@@ -79,5 +81,7 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
 
 def _save(figure: Any, path: Path) -> None:
     figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_atomically(path, picture.getvalue())
     plt.close(figure)

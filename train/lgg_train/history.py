@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.extras import needs_extra
 
 
@@ -33,10 +35,11 @@ class History:
             **scores,
         }
         self.rows.append(row)
-        with self._path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=list(row))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self._path, text.getvalue().encode("utf-8"))
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, step)

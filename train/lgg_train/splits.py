@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
@@ -57,7 +58,7 @@ class Split:
     def write(self, path: Path) -> None:
         parts = {p: {k: list(v) for k, v in s.items()} for p, s in self.parts.items()}
         record = {"schema": 1, "by": self.by, "seed": self.seed, "parts": parts}
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"))
 
     @classmethod
     def read(cls, path: Path) -> Split:
