@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from lgg_runtime.journal import InputRecord, Journal
 from lgg_runtime.ledger import Ledger
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.summary import SummaryRow
+from lgg_runtime.workers import Workers
 
 SLICES_PENDING = 64
 
@@ -54,7 +55,7 @@ class PendingWrites:
     those of all its inputs are.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, journal: Journal, ledger: Ledger | None):
+    def __init__(self, pool: Workers, journal: Journal, ledger: Ledger | None):
         self._pool, self._journal, self._ledger = pool, journal, ledger
         self._open: deque[_Pending] = deque()
 
@@ -93,7 +94,7 @@ class PendingWrites:
         """A signal may end this anywhere, and it is called again: each step bears repetition."""
         if pending.settled:
             return
-        digests = pending.written.result() if pending.written is not None else []
+        digests = self._pool.wait_for(pending.written) if pending.written is not None else []
         study, record = pending.study, pending.record
         if record is not None:
             study.outputs |= zip(record.outputs, digests, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from lgg_runtime.readers.folder import Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
+from lgg_runtime.workers import Workers
 
 # On a CPU the model takes nearly all of the time: one core in four is enough to feed it.
 _CORES_A_READER = 4
@@ -61,7 +62,7 @@ class Reading:
         self._segmenter: Future[Segmenter] = Future()
         workers = max(1, available_cores() // _CORES_A_READER)
         self._ahead = workers + 1
-        self._pool = ThreadPoolExecutor(workers, "read")
+        self._pool = Workers(workers, "read")
         self._left = iter(job.listing.studies)
         self._open: deque[Future[tuple[ReadyStudy | Finished, float]]] = deque()
         self._fill()
@@ -71,7 +72,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[ReadyStudy | Finished]:
         while self._open:
-            study, seconds = self._open.popleft().result()
+            study, seconds = self._pool.wait_for(self._open.popleft())
             self.seconds += seconds
             self._fill()
             yield study

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lgg_runtime.scans import ScanWriter
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import SummaryRow, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
+from lgg_runtime.workers import Workers
 from lgg_runtime.writers import OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_runtime.writers.images import SliceResult, stretch_flair
@@ -41,22 +42,22 @@ class Results:
         self._job, self._segmenter, self._journal = job, segmenter, journal
         self.counts: dict[str, Counts] = {}
         journal.seconds["finish"] = 0.0
-        self._finisher = ThreadPoolExecutor(1, "finish")
-        self._writer = ThreadPoolExecutor(1, "write")
+        self._finisher = Workers(1, "finish")
+        self._writer = Workers(1, "write")
         self._writes = PendingWrites(self._writer, journal, job.ledger)
         self._open: deque[Future[None]] = deque()
 
     def add(self, ready: ReadyStudy | Finished, found: Sequence[Found] = ()) -> None:
         """found: for each of its volumes, or why there is nothing."""
         while len(self._open) >= STUDIES_PENDING:
-            self._open[0].result()
+            self._finisher.wait_for(self._open[0])
             self._open.popleft()
         self._open.append(self._finisher.submit(self._finish_study, ready, found))
 
     def finish(self) -> None:
         """Wait until everything is on disk."""
         for future in self._open:
-            future.result()
+            self._finisher.wait_for(future)
         self._writes.finish()
 
     def close(self) -> None:

@@ -27,8 +27,6 @@ __all__ = [
 ]
 
 PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "auto")
-# What computes in the host's memory, where smaller batches save nothing.
-_ON_HOST = ("cpu", "openvino")
 
 
 class Backend(Protocol):
@@ -104,5 +102,4 @@ def _open(path: Path, settings: BackendSettings) -> Backend:
         raise ProviderError(
             f"provider {settings.provider}: {path.name} runs with {' or '.join(table)}"
         )
-    backend = table[settings.provider](path, settings)
-    return backend if settings.provider in _ON_HOST else WithinMemory(backend)
+    return WithinMemory(table[settings.provider](path, settings))

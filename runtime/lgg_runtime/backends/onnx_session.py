@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from lgg_runtime.backends.missing import NAMES
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, first_line, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
-from lgg_runtime.errors import MissingExtraError, ModelError
+from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import Pixels, Probability
+
+_EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate memory", "bfc_arena")
+_TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
 
 
 class OnnxSession:
@@ -25,15 +29,24 @@ class OnnxSession:
     def __init__(self, path: Path, settings: BackendSettings):
         runtime = import_onnxruntime()
         options = make_options(runtime, settings.threads)
-        self._session = open_session(runtime, path, options)
+        self._open = partial(open_session, runtime, path, options)
+        self._session = self._open()
         self.contract = read_contract(self._session, path)
         self.versions = {"onnxruntime": str(runtime.__version__)}
 
     def run(self, slices: Pixels) -> Probability:
+        """As Backend.run. Raises OutOfMemoryError where the memory does not suffice; what the
+        session held is freed then, so that fewer slices may fit.
+        """
+        if self._session is None:
+            self._session = self._open()
         try:
             probability: Probability = self._session.run([OUTPUT], {INPUT: slices})[0]
         except Exception as error:
             # As below; the shape of the input is ours, so what fails is the graph or its memory.
+            if is_exhausted(error):
+                self._session = None
+                raise OutOfMemoryError(_TOO_LITTLE) from error
             raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         require_probability(probability, slices)
         return probability
@@ -50,11 +63,28 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
+def is_exhausted(error: Exception) -> bool:
+    """Whether onnxruntime ran out of the host's memory; it has no exception of its own for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _EXHAUSTED)
+
+
+def is_memory_limited() -> bool:
+    """Whether the process may not take all of the machine's address space (`ulimit -v`)."""
+    try:
+        import resource
+    except ImportError:  # not on this operating system
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 def make_options(runtime: Any, threads: int) -> Any:
     """Session options that every provider shares."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Under a limit, an arena takes all of it, and a thread that finds none left ends the process.
+    options.enable_cpu_mem_arena = not is_memory_limited()
     options.log_severity_level = 4
     return options
 
@@ -67,7 +97,9 @@ def open_session(runtime: Any, path: Path, options: Any) -> Any:
             str(path), options, providers=[NAMES["cpu"]], enable_fallback=0
         )
     except Exception as error:
-        # onnxruntime's exception types share no base; all of them mean a refused file.
+        # onnxruntime's exception types share no base; all others of them mean a refused file.
+        if is_exhausted(error):
+            raise OutOfMemoryError(_TOO_LITTLE) from error
         raise ModelError(f"{path.name}: onnxruntime refuses it: {first_line(error)}") from error
 
 

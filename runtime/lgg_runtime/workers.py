@@ -1,0 +1,38 @@
+"""Threads whose end is noticed: where the memory is exhausted, a thread may die without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from lgg_runtime.errors import ResourceError
+
+CHECK_S = 2.0
+_NO_THREAD = "the memory does not suffice for a thread; give fewer or smaller slices"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workers(ThreadPoolExecutor):
+    """A pool that raises ResourceError where its threads cannot begin or have died."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            raise ResourceError(_NO_THREAD) from error
+
+    def wait_for(self, future: Future[T]) -> T:
+        """The future's result; of a task that no living thread can finish, ResourceError."""
+        while True:
+            try:
+                return future.result(CHECK_S)
+            except TimeoutError:
+                if future.done():
+                    raise  # the task's own
+                if not any(thread.is_alive() for thread in self._threads):
+                    raise ResourceError(_NO_THREAD) from None

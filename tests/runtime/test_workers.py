@@ -1,0 +1,47 @@
+"""A pool of threads that says where one cannot begin, or has died over its task."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lgg_runtime import workers
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.workers import Workers
+
+
+def test_results_and_errors_of_the_tasks_come_back() -> None:
+    def fail() -> None:
+        raise TimeoutError("the task's own")
+
+    with Workers(1) as pool:
+        assert pool.wait_for(pool.submit(divmod, 7, 2)) == (3, 1)
+        with pytest.raises(TimeoutError, match="the task's own"):
+            pool.wait_for(pool.submit(fail))
+
+
+def test_a_task_is_waited_for_as_long_as_its_thread_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "CHECK_S", 0.001)
+    go_on = threading.Event()
+    with Workers(1) as pool:
+        future = pool.submit(go_on.wait)
+        threading.Timer(0.05, go_on.set).start()
+        assert pool.wait_for(future) is True
+
+
+def test_a_task_whose_thread_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "CHECK_S", 0.001)
+    with Workers(1) as pool:
+        monkeypatch.setattr(pool, "_adjust_thread_count", lambda: None)  # no thread ever takes it
+        with pytest.raises(ResourceError, match="does not suffice for a thread"):
+            pool.wait_for(pool.submit(int))
+
+
+def test_a_thread_that_cannot_begin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Workers(1) as pool, pytest.raises(ResourceError, match="does not suffice for a thread"):
+        pool.submit(int)
