@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
+from lgg_runtime.errors import InputError, LggError
+from lgg_runtime.readers.dicom_files import load_pydicom
 
 # PS3.7, annex C, and PS3.4, table B.2-1.
 SUCCESS = 0x0000
@@ -73,7 +73,10 @@ def _read(file: bytes) -> Any:
             header.get(keyword)
     except RecursionError as error:
         raise Refusal(CANNOT_UNDERSTAND, "its sequences are nested too deeply") from error
-    except DAMAGE as error:
+    except LggError:
+        raise
+    except Exception as error:
+        # Damaged bytes lead pydicom to any error; its own share no base.
         raise Refusal(CANNOT_UNDERSTAND, "its header is cut short or damaged") from error
     return header
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.grid import plane_of
 from lgg_runtime.readers.dicom_choice import Chosen, choose
 from lgg_runtime.readers.dicom_files import read_header
@@ -52,7 +52,16 @@ def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Vol
     RescaleSlope: int16, uint16 or float32. Notes say what was used, replaced and dropped.
     Raises InputError for a damaged file, or a study with no usable FLAIR.
     """
-    choice = choice or SeriesChoice()
+    try:
+        return _read_study(files, choice or SeriesChoice())
+    except LggError:
+        raise
+    except Exception as error:
+        # pydicom converts a value, and fails in its own ways, where it is first asked for.
+        raise InputError("a DICOM header of it is damaged") from error
+
+
+def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     found = _read_frames(files, choice)
     notes = list(found.notes)
     stacks, dropped = stack_frames(found.frames)

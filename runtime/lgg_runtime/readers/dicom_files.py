@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.redact import without_uids
 
@@ -77,7 +77,10 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags and list(tags))
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
-    except DAMAGE as error:
+    except LggError:
+        raise
+    except Exception as error:
+        # Damaged bytes lead pydicom to any error; its own share no base.
         raise InputError(f"{name}: its DICOM header is cut short or damaged") from error
 
 
