@@ -165,6 +165,27 @@ def node(slices: int, size: int, rounds: int, waiting: int, output: Path | None)
     click.echo(describe_record(record))
 
 
+@command.command(context_settings={"show_default": True})
+@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@click.option("--slices", type=click.IntRange(2), default=100_000, help="In all.")
+@click.option("--warm-up", type=click.IntRange(1), default=5_000,
+              help="Slices after which the memory may hardly grow.")  # fmt: skip
+@_OUTPUT
+def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
+    """Slices of varied shapes for hours, with memory, descriptors and threads watched."""
+    from functools import partial
+
+    from lgg_bench.record import check_output
+    from lgg_bench.soak import SoakSettings, measure_soak
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    record = measure_soak(model, SoakSettings(slices, warm_up), partial(click.echo, err=True))
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+
+
 @command.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
 def table(files: tuple[Path, ...]) -> None:

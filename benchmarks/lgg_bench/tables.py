@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lgg_bench import (
+from lgg_bench import (, soak
     coldstart,
     gpu_tables,
     latency,
@@ -28,6 +28,7 @@ _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
     "memory": memory.tabulate,
     "node": node.tabulate,
     "parity": parity.tabulate,
+    "soak": soak.tabulate,
     "quality": quality.tabulate,
     "roofline": roofline.tabulate,
     "throughput": throughput.tabulate,
