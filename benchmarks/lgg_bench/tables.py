@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lgg_bench import (, soak
+from lgg_bench import (
     coldstart,
     gpu_tables,
     latency,
@@ -13,6 +13,7 @@ from lgg_bench import (, soak
     parity,
     quality,
     roofline,
+    soak,
     throughput,
 )
 from lgg_bench.machine import summarise_machine
