@@ -1,4 +1,8 @@
-"""Head crop: the box of each slice that its head lies in, so that air is not computed."""
+"""Head crop: the box of a volume that its head lies in, so that air is not computed.
+
+A box of each slice would hold a quarter less. It was measured too, and changed what the network
+finds: near the border of its picture, and with less around a small head, it decides otherwise.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class CropSettings:
     """
 
     line_fraction: float = 0.125
-    margin: int = 8
+    margin: int = 16
     step: int = 16
 
     def to_json(self) -> dict[str, Any]:
@@ -31,7 +35,7 @@ class CropSettings:
 
 @dataclass(frozen=True)
 class Box:
-    """Part of a slice: its first row and column, and how many of them it has."""
+    """Part of every slice: its first row and column, and how many of them it has."""
 
     top: int
     left: int
@@ -52,25 +56,23 @@ class Box:
 
 
 def find_boxes(head: Mask, settings: CropSettings) -> tuple[Box | None, ...]:
-    """The box of each slice's head, None for a slice without one.
+    """What to run of each slice: the volume's box, None for a slice without head.
 
-    head: (S, H, W) bool. A box reaches from the first to the last row and column that hold head,
-    with the margin, cut to the slice. Its sides grow, on both ends alike, to the next multiple of
-    the step or to the whole side.
+    head: (S, H, W) bool. The box reaches from the first to the last row and column that hold head
+    in any slice, with the margin, cut to the frame. Its sides grow, on both ends alike, to the next
+    multiple of the step or to the whole side.
     """
     height, width = head.shape[1:]
     levels = np.ascontiguousarray(head).view(np.uint8)
     rows = _hold_head(levels.sum(axis=2, dtype=np.int32), width, settings)
     columns = _hold_head(levels.sum(axis=1, dtype=np.int32), height, settings)
-    boxes: list[Box | None] = []
-    for in_rows, in_columns in zip(rows, columns, strict=True):
-        if not (in_rows.any() and in_columns.any()):
-            boxes.append(None)
-            continue
-        top, tall = _span(in_rows, settings)
-        left, wide = _span(in_columns, settings)
-        boxes.append(Box(top, left, tall, wide))
-    return tuple(boxes)
+    has_head = rows.any(axis=1) & columns.any(axis=1)
+    if not has_head.any():
+        return (None,) * len(head)
+    top, tall = _span(rows[has_head].any(axis=0), settings)
+    left, wide = _span(columns[has_head].any(axis=0), settings)
+    box = Box(top, left, tall, wide)
+    return tuple(box if holds else None for holds in has_head)
 
 
 def whole_frames(count: int, height: int, width: int) -> tuple[Box, ...]:

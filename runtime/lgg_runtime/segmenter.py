@@ -31,8 +31,8 @@ from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, V
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("standard",)
-# Engines that plan anew for each shape shall meet few of them: least steps of boxes' sides.
-_STEPS = {"openvino": 32, "cuda": 256, "tensorrt": 256}
+# Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
+_STEPS = {"cuda": 256, "tensorrt": 256}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LoadSettings:
 
     provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
     may use; batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of
-    the other sequences; crop: run the box of each slice's head alone; gpu: what only a GPU needs;
+    the other sequences; crop: run the box of the volume's head alone; gpu: what only a GPU needs;
     cpu_precision: fp32, or bf16 with openvino.
     """
 
