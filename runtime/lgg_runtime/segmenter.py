@@ -30,7 +30,7 @@ from lgg_runtime.intensity import head_mask, normalise
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("standard",)
+SHIPPED = ("standard", "standard-int8")
 # Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
 _STEPS = {"cuda": 256, "tensorrt": 256}
 

@@ -11,7 +11,7 @@ import numpy as np
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
-from lgg_runtime.errors import ModelError, ProviderError
+from lgg_runtime.errors import ModelError, OutOfMemoryError, ProviderError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.volume import Pixels, Probability
 
@@ -69,6 +69,9 @@ class OpenVinoSession:
     def run(self, slices: Pixels) -> Probability:
         try:
             probability = self._run(slices)
+        except MemoryError as error:
+            self._queues.clear()
+            raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:
             # As for reading; the input's shape is ours, so what fails is the graph or its memory.
             raise ModelError(f"the model cannot be run: {_last_line(error)}") from error
