@@ -29,9 +29,9 @@ _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
     "memory": memory.tabulate,
     "node": node.tabulate,
     "parity": parity.tabulate,
-    "soak": soak.tabulate,
     "quality": quality.tabulate,
     "roofline": roofline.tabulate,
+    "soak": soak.tabulate,
     "throughput": throughput.tabulate,
 }
 
