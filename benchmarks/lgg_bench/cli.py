@@ -187,6 +187,23 @@ def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
 
 
 @command.command()
+@click.option("--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it.")
+@click.option("--split", required=True, type=_PATH, help="The split file of the shipped run.")
+@_OUTPUT
+def plausibility(data: Path, split: Path, output: Path | None) -> None:
+    """How often the check of inputs warns: of other pictures, and of test patients."""
+    from lgg_bench.plausibility import PlausibilityBench, measure_plausibility
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    record = measure_plausibility(data, split, PlausibilityBench())
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+
+
+@command.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
 def table(files: tuple[Path, ...]) -> None:
     """Print recorded measurements as Markdown."""

@@ -16,6 +16,7 @@ from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.plausibility import PlausibilitySettings
 from lgg_runtime.volume import CHANNELS
 
 SCHEMA = 1
@@ -66,10 +67,10 @@ class Contract:
     """The contract of one artifact.
 
     precision: arithmetic of the graph; threshold: probability at and above which a pixel is
-    tumour; crop: its defaults where the artifact does not state it; how_decided: how threshold
-    and clean-up were chosen; metrics: of the PyTorch model, by part of the split; parity: the
-    report of the export's gate; pixel_mm: side of a pixel that the model was trained on, to which
-    slices of another scale are brought.
+    tumour; crop, plausibility: the defaults where the artifact does not state them;
+    how_decided: how threshold and clean-up were chosen; metrics: of the PyTorch model, by part of
+    the split; parity: the report of the export's gate; pixel_mm: side of a pixel that the model
+    was trained on, to which slices of another scale are brought.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Contract:
     how_decided: str
     tool_version: str
     crop: CropSettings = field(default_factory=CropSettings)
+    plausibility: PlausibilitySettings = field(default_factory=PlausibilitySettings)
     metrics: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = CHANNELS
@@ -135,6 +137,9 @@ def _check_constants(contract: Contract) -> None:
         ("crop.margin", crop.margin, 0, math.inf),
         ("crop.step", crop.step, 1, math.inf),
     )
+    for name, bounds in contract.plausibility.to_json().items():
+        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
+            raise ModelError(f"contract.plausibility.{name}: expected a lower and an upper bound")
     for name, value, low, high in within:
         if not low <= value <= high:
             raise ModelError(f"contract.{name}: expected {low} to {high}, found {value}")
@@ -144,10 +149,13 @@ _NESTED: dict[str, Any] = {
     "intensity": IntensitySettings,
     "cleanup": CleanupSettings,
     "crop": CropSettings,
+    "plausibility": PlausibilitySettings,
     "training": Training,
     "golden": Golden,
 }
-_TUPLES = {"shape": int, "samples": float, "channels": str}
+_TUPLES = {"shape": int, "samples": float, "channels": str} | {
+    statistic.name: float for statistic in dataclasses.fields(PlausibilitySettings)
+}
 _PLAIN: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "int": int,

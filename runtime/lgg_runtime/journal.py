@@ -40,7 +40,8 @@ class Journal:
 
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
     seconds: by stage; metrics: against the reference masks, where the run was evaluated;
-    resumed: number of studies that an earlier run had finished.
+    resumed: number of studies that an earlier run had finished; doubts: by study, why it does not
+    look like what the model was trained on.
     """
 
     settings: dict[str, Any]
@@ -53,6 +54,7 @@ class Journal:
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] | None = None
     resumed: int = 0
+    doubts: dict[str, str] = field(default_factory=dict)
 
     def count(self, fate: str) -> int:
         return sum(record.fate == fate for record in self.inputs)
@@ -96,6 +98,7 @@ class Journal:
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "counts": counts,
             "metrics": self.metrics,
+            "doubts": self.doubts,
             "patients": [
                 {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
                 for r in self.patients

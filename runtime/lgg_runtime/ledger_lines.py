@@ -24,7 +24,7 @@ class Finished:
     """One study that is done.
 
     inputs, outputs: SHA-256 by name, relative to the input's and to the output's root;
-    records, rows: what the run recorded of it.
+    records, rows, doubts: what the run recorded of it.
     """
 
     study: str
@@ -32,6 +32,7 @@ class Finished:
     outputs: dict[str, str]
     records: tuple[InputRecord, ...]
     rows: tuple[SummaryRow, ...]
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

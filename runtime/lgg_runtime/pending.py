@@ -32,10 +32,12 @@ class StudyRecord:
     outputs: dict[str, str] = field(default_factory=dict)
     records: dict[str, InputRecord] = field(default_factory=dict)
     rows: list[SummaryRow] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def finish(self) -> Finished:
         records = tuple(self.records.values())
-        return Finished(self.study, self.inputs, self.outputs, records, tuple(self.rows))
+        rows, doubts = tuple(self.rows), tuple(self.doubts)
+        return Finished(self.study, self.inputs, self.outputs, records, rows, doubts)
 
 
 @dataclass

@@ -26,6 +26,8 @@ def describe_run(journal: Journal, output: Path) -> str:
         f"{len(journal.failures)} failed; model {journal.model['name']}, "
         f"threshold {journal.model['threshold']:g}"
     )
+    if journal.doubts:
+        lines.append(_doubts(journal))
     if journal.resumed:
         lines.append(f"{journal.resumed} studies of these were done before and are unchanged.")
     lines.append(f"Results: {output}  (summary.csv, run.json)")
@@ -74,6 +76,16 @@ def _cells(journal: Journal, row: SummaryRow, optional: Sequence[str]) -> list[s
         "Dice": "" if row.counts is None else f"{row.counts.dice:.4f}",
     }
     return cells + [last[name] for name in optional]
+
+
+def _doubts(journal: Journal) -> str:
+    """The check that says so may err; the results are written all the same."""
+    names = [printable(name) for name in journal.doubts]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"Warning: {', '.join(names[:5])}{more}: does not look like brain MRI of the training "
+        "data; see doubts in run.json"
+    )
 
 
 def _metrics(journal: Journal) -> str:

@@ -71,6 +71,7 @@ class Results:
             self._journal.resumed += 1
             self._journal.inputs += ready.records
             self._add_rows(ready.study, ready.rows)
+            self._add_doubts(ready.study, ready.doubts)
             return
         begun = time.perf_counter()
         for path, reason in ready.failures:
@@ -86,6 +87,8 @@ class Results:
                 raise found
             assert volume.volume is not None and not isinstance(volume.prepared, Exception)
             result = self._segmenter.finish(volume.prepared, found)
+            ready.record.doubts += result.doubts
+            self._add_doubts(ready.study.name, result.doubts)
             if volume.slices is None:
                 self._finish_scan(ready, volume.volume, result)
             else:
@@ -140,6 +143,10 @@ class Results:
     def _record_rows(self, ready: ReadyStudy, rows: Sequence[SummaryRow]) -> None:
         ready.record.rows += rows
         self._add_rows(ready.study.name, rows)
+
+    def _add_doubts(self, study: str, doubts: Sequence[str]) -> None:
+        if doubts:
+            self._journal.doubts[study] = "; ".join(doubts)
 
     def _add_rows(self, study: str, rows: Sequence[SummaryRow]) -> None:
         self._journal.rows += rows

@@ -27,6 +27,7 @@ from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import head_mask, normalise
+from lgg_runtime.plausibility import find_doubts
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -82,13 +83,15 @@ class Prepared:
     """A volume that is ready to run.
 
     slices: normalised, on the model's grid, (S', H', W', 3) uint8; boxes: what to run of each,
-    None for a slice without head; spacing_mm: as in the volume.
+    None for a slice without head; spacing_mm: as in the volume; doubts: why it does not look like
+    what the model was trained on.
     """
 
     grid: ModelGrid
     slices: Pixels
     boxes: tuple[Box | None, ...]
     spacing_mm: tuple[float, float, float] | None
+    doubts: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -162,9 +165,11 @@ class Segmenter:
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
+        doubts = find_doubts(pixels, self.contract.plausibility)
         head = head_mask(pixels, self.contract.intensity)
         slices = normalise(pixels, self.contract.intensity, head)
-        return Prepared(grid, slices, self._boxes(head), volume.spacing_mm)
+        boxes = self._boxes(head)
+        return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 
     def run(self, prepared: Prepared) -> Probability:
         """The second step: the model alone. Probabilities (S', H', W'), 0 outside of the boxes."""
@@ -174,7 +179,8 @@ class Segmenter:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""
         mask = clean_up(probability >= self.threshold, self.contract.cleanup)
         mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
-        return Segmentation(mask, probability, self.threshold, prepared.spacing_mm)
+        spacing_mm = prepared.spacing_mm
+        return Segmentation(mask, probability, self.threshold, spacing_mm, prepared.doubts)
 
     def _boxes(self, head: Mask) -> tuple[Box | None, ...]:
         if not self.settings.crop:

@@ -60,13 +60,14 @@ class Segmentation:
     mask: (S, H, W) bool, after the decision threshold and the 3-D clean-up.
     probability: (S, H, W) float32 in 0..1, as the model gave it.
     threshold: the probability at and above which a pixel is tumour before the clean-up.
-    spacing_mm: as in the volume.
+    spacing_mm: as in the volume; doubts: why the volume does not look like the training data.
     """
 
     mask: Mask
     probability: Probability
     threshold: float
     spacing_mm: tuple[float, float, float] | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def tumour_present(self) -> bool:

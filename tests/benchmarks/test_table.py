@@ -21,7 +21,7 @@ def test_markdown_keeps_a_cell_with_a_bar_in_it_whole():
 
 
 def test_refuses_a_record_of_an_unknown_benchmark():
-    with pytest.raises(InputError, match="'other': expected coldstart or gpu .* or throughput"):
+    with pytest.raises(InputError, match=r"'other': expected coldstart or gpu .* or throughput"):
         describe_record(Record("other", {}, {}, {}))
 
 

@@ -15,16 +15,20 @@ from lgg_runtime.contract import Contract, Golden, Training
 from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.plausibility import PlausibilitySettings
 
 OPTIONAL = {"metrics", "parity", "channels", "size_multiple", "licence", "intended_use", "schema"}
 OPTIONAL |= {"pixel_mm"}
 OPTIONAL |= {"crop", *(f"crop.{name}" for name in CropSettings.__dataclass_fields__)}
+OPTIONAL |= {f"plausibility.{name}" for name in PlausibilitySettings.__dataclass_fields__}
+OPTIONAL |= {"plausibility"}
 OPTIONAL |= {f"intensity.{name}" for name in IntensitySettings.__dataclass_fields__}
 OPTIONAL |= {f"cleanup.{name}" for name in CleanupSettings.__dataclass_fields__}
 NESTED = {
     "intensity": IntensitySettings,
     "cleanup": CleanupSettings,
     "crop": CropSettings,
+    "plausibility": PlausibilitySettings,
     "training": Training,
     "golden": Golden,
 }

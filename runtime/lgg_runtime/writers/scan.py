@@ -30,4 +30,5 @@ class ScanResult:
     def verdict(self) -> str:
         """What a description says of the study; 64 characters at most, as LO allows."""
         found = self.segmentation.tumour_present
-        return f"FLAIR abnormality{'' if found else ': none found'} - research use only"
+        doubt = "No brain MRI? " if self.segmentation.doubts else ""
+        return f"{doubt}FLAIR abnormality{'' if found else ': none found'} - research use only"

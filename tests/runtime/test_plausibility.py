@@ -1,0 +1,85 @@
+"""The check of inputs: heads pass, other pictures are named, and nothing is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lgg_bench.non_brain import draw_non_brain
+from lgg_runtime.plausibility import (
+    PlausibilitySettings,
+    find_doubts,
+    judge_slice,
+    measure_slice,
+)
+from lgg_train.phantom import PhantomSettings, make_phantom, write_phantoms
+
+RANGES = PlausibilitySettings()
+
+
+@pytest.fixture(scope="module")
+def head() -> np.ndarray:
+    """A phantom's slices, (S, H, W, 3)."""
+    return make_phantom(1, PhantomSettings(patients=2, slices=5, size=128, seed=7))[0]
+
+
+def test_a_head_is_not_doubted_whatever_its_scale_and_size(head: np.ndarray) -> None:
+    assert find_doubts(head, RANGES) == ()
+    assert find_doubts(head.astype(np.float32) * 17.5, RANGES) == ()
+    assert find_doubts(head.astype(np.int16)[:, ::-1], RANGES) == ()
+    assert find_doubts(np.repeat(np.repeat(head, 2, 1), 2, 2), RANGES) == ()
+
+
+def test_a_mirrored_head_has_the_same_statistics(head: np.ndarray) -> None:
+    ours, mirrored = measure_slice(head[2]), measure_slice(head[2][:, ::-1])
+    assert ours is not None and mirrored is not None
+    assert mirrored == pytest.approx(ours, abs=0.02)
+
+
+def test_pictures_that_are_no_brain_are_doubted() -> None:
+    drawn = list(draw_non_brain(3, size=192, seed=11))
+    doubted = [bool(find_doubts(pixels[None], RANGES)) for _, pixels in drawn]
+    assert sum(doubted) >= 0.9 * len(drawn)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_constant_picture_has_no_contrast(value: int) -> None:
+    assert judge_slice(np.full((40, 30, 3), value, np.uint8), RANGES) == ("contrast",)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (2, 2, 3), (300, 1, 3)])
+def test_any_shape_is_measured(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    measured = measure_slice(pixels)
+    assert measured is None or all(np.isfinite(value) for value in measured.values())
+
+
+def test_a_volume_is_doubted_where_most_of_its_slices_are(head: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, head.shape, np.uint8)
+    assert find_doubts(np.concatenate([head, noise[:2]]), RANGES) == ()
+    (doubt,) = find_doubts(np.concatenate([head, noise, noise[:2]]), RANGES)
+    assert doubt.startswith("does not look like brain MRI of the training data (")
+
+
+def test_the_run_tells_its_doubts_and_writes_all_the_same(
+    tmp_path: Path,
+    artifact: Path,
+    call_infer: Callable[..., SimpleNamespace],
+    write_picture: Callable[[Path, np.ndarray], Path],
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    write_picture(tmp_path / "in" / "noise" / "noise_1.png", noise)
+    write_phantoms(tmp_path / "in", PhantomSettings(patients=1, slices=4, size=128, seed=7))
+    done = call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", artifact)
+    assert done.code == 0
+    assert "Warning: noise: does not look like brain MRI of the training data" in done.out
+    doubts = json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"]
+    assert set(doubts) == {"noise"}
+    assert (tmp_path / "out" / "noise" / "noise_1_mask.png").exists()
+    call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", artifact, "--resume")
+    assert json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"] == doubts
