@@ -148,6 +148,8 @@ class Receiver:
         LOG.warning("association rejected: more than %d", self._config.limits.associations)
 
     def _on_establishment(self, event: Any) -> None:
+        for ended in [peer for peer in list(self._peers) if not peer.is_alive()]:
+            self._peers.pop(ended, None)  # of a thread that died without an event
         meter = ObjectMeter(self._config.limits.object_mib * MIB)
         self._peers[event.assoc] = (self._intake.open_session(event.assoc.is_alive), meter)
 
