@@ -9,6 +9,7 @@ MINUTES ?= 70
 RUN ?= runs/$(if $(filter phantom,$(DATA)),phantom,default)
 MODEL ?= $(RUN)/model.onnx
 TRAIN_OPTIONS ?=
+EXECUTIONS ?= 1000000
 SHIPPED := train/shipped/standard
 
 # DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
@@ -16,10 +17,10 @@ PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test test-pacs lint clean
+.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 	@echo
 	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
 	@echo "Research use only, not for diagnosis."
@@ -80,6 +81,17 @@ test: $(VENV)/.dev ## Run the tests
 
 test-pacs: $(VENV)/.dev ## Storm the DICOM node: 200 studies, kills, a real Orthanc
 	LGG_PACS_STUDIES=200 $(BIN)/python -m pytest -s tests/runtime/test_node_storm.py
+
+test-faults: $(VENV)/.dev ## Kill 500 runs and 100 trainings, fill a disk, starve the memory
+	LGG_FAULT_KILLS=500 LGG_FAULT_CHECKPOINT_KILLS=100 LGG_FAULT_RECORD=docs/results/faults.json \
+	  $(BIN)/python -m pytest tests/faults --basetemp $(or $(TMPDIR),/dev/shm)/lgg-faults
+
+fuzz: $(VENV)/.dev ## Give EXECUTIONS changed inputs to the readers and parsers
+	$(PIP) -e '.[fuzz]'
+	PYTHONPATH=tests $(BIN)/python -m fuzz.campaign $(EXECUTIONS) docs/results/fuzzing.json
+
+soak: $(VENV)/.dev ## Run 100,000 slices in one process and watch its memory
+	$(BIN)/lgg-bench soak -o docs/results/soak.json
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .
