@@ -1,0 +1,65 @@
+"""What the runtime's tests share: two patients, lgg-infer on the tiny artifact, a DICOM study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from stand_ins.runs import LESION, Draw, Infer, Write
+
+
+@pytest.fixture
+def source(tmp_path: Path, draw_slice: Draw, write_picture: Write) -> Path:
+    """Patient a of three slices, tumour in the second; patient b of one slice without."""
+    root = tmp_path / "in"
+    for number in (1, 2, 3):
+        pixels = draw_slice(LESION if number == 2 else None)
+        write_picture(root / "a" / f"a_{number}.png", pixels)
+    write_picture(root / "deep" / "b" / "b_1.png", draw_slice())
+    return root
+
+
+@pytest.fixture
+def infer(call_infer: Infer, tmp_path: Path, artifact: Path) -> Infer:
+    """Calls lgg-infer with the tiny artifact and the folder `out`."""
+
+    def call(source: Path, *more: str | Path) -> SimpleNamespace:
+        return call_infer(source, "-o", tmp_path / "out", "-m", artifact, "--threads", "1", *more)
+
+    return call
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def with_bad_files(source: Path, draw_slice: Draw) -> Path:
+    """Three files that cannot be used beside the good ones."""
+    whole = (source / "a" / "a_1.png").read_bytes()
+    (source / "a" / "corrupt.png").write_bytes(whole[: len(whole) // 2])
+    (source / "a" / "empty.tif").write_bytes(b"")
+    tifffile.imwrite(source / "a" / "sixteen.tif", draw_slice().astype(np.uint16) * 256)
+    return source
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small DICOM study: FLAIR, T1 before and after contrast, a localizer."""
+    from stand_ins.dicom_study import write_phantom
+
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "study")
+
+
+@pytest.fixture
+def study(phantom: Path, tmp_path: Path) -> Any:
+    """A copy of it, to be spoilt."""
+    from stand_ins.dicom_study import Study
+
+    return Study(phantom, tmp_path / "study")

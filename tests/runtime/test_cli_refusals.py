@@ -1,0 +1,222 @@
+"""Inputs, models, outputs and options that lgg-infer cannot use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from lgg_runtime import results
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.lock import lock_output
+from stand_ins.runs import BAD, Infer, Write, files, read_run
+
+
+@pytest.mark.parametrize("option", ["--no-progress", "-q", "--json"])
+def test_bad_files_are_named_and_the_good_ones_done(
+    with_bad_files: Path, out: Path, infer: Infer, option: str
+) -> None:
+    result = infer(with_bad_files, option)
+    assert result.code == 3
+    assert [line.split(":")[0] for line in result.err.splitlines()] == list(BAD)
+    assert len([name for name in files(out) if name.endswith("_mask.png")]) == 4
+    run = read_run(out)
+    failed = {e["name"]: e["reason"] for e in run["inputs"] if e["fate"] == "failed"}
+    assert sorted(failed) == [f"a/{name}" for name in BAD]
+    assert sorted(failed.values()) == sorted(result.err.splitlines())
+    assert "16-bit" in failed["a/sixteen.tif"]
+    assert (run["state"], run["counts"]["failed"], run["counts"]["done"]) == ("complete", 3, 4)
+
+
+def test_bad_files_alone_are_no_usable_input(tmp_path: Path, out: Path, infer: Infer) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.png").write_bytes(b"no picture")
+    result = infer(tmp_path / "in")
+    assert result.code == 4
+    assert result.err.startswith("x.png: ")
+    assert read_run(out)["counts"]["failed"] == 1
+
+
+@pytest.mark.parametrize("name", ["gone", "empty", "masks"])
+def test_no_slice_is_no_input(tmp_path: Path, out: Path, infer: Infer, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a_mask.png").touch()
+    result = infer(tmp_path / name)
+    assert result.code == 4
+    assert result.err.startswith("lgg-infer: ") and name in result.err
+    assert not out.exists()
+
+
+def test_a_model_that_is_not_there_is_refused(source: Path, out: Path, infer: Infer) -> None:
+    result = infer(source, "-m", "missing.onnx")
+    assert result.code == 5
+    assert result.err.startswith("lgg-infer: missing.onnx: no such model")
+    assert files(out) == []
+
+
+def test_a_model_without_a_contract_is_refused(
+    tmp_path: Path,
+    source: Path,
+    out: Path,
+    infer: Infer,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+) -> None:
+    bare = save_artifact(build_model(), tmp_path / "bare.onnx", None)
+    result = infer(source, "-m", bare)
+    assert (result.code, files(out)) == (5, [])
+    assert result.err.startswith("lgg-infer: bare.onnx: no contract in its metadata")
+
+
+@pytest.fixture
+def broken(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Any],
+) -> Path:
+    """An artifact with a valid contract that answers NaN."""
+    return save_artifact(build_model("nan"), tmp_path / "nan.onnx", make_contract().dumps())
+
+
+def test_a_model_whose_output_is_no_number_fails_its_inputs(
+    source: Path, out: Path, infer: Infer, broken: Path
+) -> None:
+    result = infer(source, "-m", broken)
+    assert result.code == 4
+    assert result.err.count("no number in 0..1") == 4
+    assert files(out) == ["run.json", "summary.csv"]
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="onnxruntime-gpu is installed on this machine",
+)
+def test_cuda_that_cannot_run_is_an_error_and_leaves_nothing(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    result = infer(source, "--device", "cuda")
+    assert result.code == 6
+    assert result.err.startswith("lgg-infer: provider cuda: ")
+    assert files(out) == []
+
+
+@pytest.mark.parametrize("inside", [".", "results", "a/deeper", "../in/a", "new/../results"])
+def test_an_output_inside_the_input_is_refused(
+    source: Path, artifact: Path, call_infer: Infer, inside: str
+) -> None:
+    before = files(source)
+    result = call_infer(source, "-o", source / inside, "-m", artifact)
+    assert result.code == 2
+    assert "lies inside the input" in result.err
+    assert files(source) == before
+
+
+def test_an_output_inside_the_input_through_a_link_is_refused(
+    tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
+) -> None:
+    (tmp_path / "elsewhere").symlink_to(source, target_is_directory=True)
+    result = call_infer(source, "-o", tmp_path / "elsewhere" / "out", "-m", artifact)
+    assert result.code == 2
+
+
+def test_the_reference_mask_beside_a_single_slice_is_never_replaced(
+    source: Path, artifact: Path, call_infer: Infer
+) -> None:
+    (source / "a" / "a_2_mask.png").write_bytes(b"the reference")
+    result = call_infer(source / "a" / "a_2.png", "-o", source / "a", "-m", artifact)
+    assert result.code == 2
+    assert (source / "a" / "a_2_mask.png").read_bytes() == b"the reference"
+
+
+def test_slices_that_would_share_a_mask_are_refused(source: Path, out: Path, infer: Infer) -> None:
+    shutil.copy(source / "a" / "a_1.png", source / "a" / "a_1.tif")
+    result = infer(source)
+    assert result.code == 8
+    assert "a/a_1.png and a/a_1.tif" in result.err
+    assert not out.exists()
+
+
+def test_a_folder_that_another_run_writes_to_is_left_alone(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    out.mkdir()
+    with lock_output(out):
+        result = infer(source)
+        assert (result.code, files(out)) == (8, [])
+    assert "another run is writing there" in result.err
+    assert infer(source).code == 0
+
+
+def test_an_output_that_cannot_be_made_is_told_before_the_model_is_loaded(
+    tmp_path: Path, source: Path, call_infer: Infer
+) -> None:
+    (tmp_path / "file").touch()
+    result = call_infer(source, "-o", tmp_path / "file" / "out", "-m", "missing.onnx")
+    assert result.code == 7
+    assert "cannot be written" in result.err
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_what_was_done_is_recorded(
+    source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = results.write_atomically
+
+    def fill_up(path: Path, data: bytes) -> None:
+        if path.name == "b_1_mask.png":
+            raise ResourceError(f"{path.name}: the disk is full; free some space")
+        real(path, data)
+
+    monkeypatch.setattr(results, "write_atomically", fill_up)
+    result = infer(source)
+    assert (result.code, result.out) == (7, "")
+    assert result.err == "lgg-infer: b_1_mask.png: the disk is full; free some space\n"
+    run = read_run(out)
+    assert run["state"] == "stopped: b_1_mask.png: the disk is full; free some space"
+    assert sorted(n for e in run["inputs"] for n in e["outputs"]) == files(out)[:-2]
+
+
+@pytest.mark.parametrize("mask", [None, "a/other_mask.png"])
+def test_an_evaluation_without_reference_masks_is_a_usage_error(
+    source: Path, out: Path, infer: Infer, write_picture: Write, mask: str | None
+) -> None:
+    if mask is not None:
+        write_picture(source / mask, np.zeros((40, 48), np.uint8))
+    result = infer(source, "--evaluate")
+    assert result.code == 2
+    assert "--evaluate: no *_mask file beside the slices" in result.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--provider", "tpu"),
+        ("--threads", "0"),
+        ("--batch", "0"),
+        ("--threshold", "0"),
+        ("--threshold", "1"),
+        ("--threshold", "nan"),
+        ("--nonsense",),
+        ("extra",),
+    ],
+)
+def test_an_impossible_option_is_a_usage_error(
+    source: Path, out: Path, infer: Infer, options: tuple[str, ...]
+) -> None:
+    result = infer(source, *options)
+    assert (result.code, result.out) == (2, "")
+    assert options[0].strip("-") in result.err
+    assert not out.exists() or files(out) == []
+
+
+def test_the_output_is_to_be_given(source: Path, call_infer: Infer) -> None:
+    result = call_infer(source)
+    assert result.code == 2
+    assert "--output" in result.err

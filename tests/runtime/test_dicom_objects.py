@@ -1,0 +1,280 @@
+"""Bad and unusual DICOM objects: every row names what it is and gets its exact words."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lgg_runtime.errors import InputError
+
+pytest.importorskip("pydicom")
+pytest.importorskip("SimpleITK")
+
+import pydicom
+
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.dicom_files import list_dicomdir
+from stand_ins.dicom_study import Study, reason
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ImagePositionPatient": None}, "no usable ImagePositionPatient; without it there is no "
+         "volume"),
+        ({"ImageOrientationPatient": None}, "no usable ImageOrientationPatient; without it there "
+         "is no volume"),
+        ({"PixelSpacing": None}, "no usable PixelSpacing; without it there is no volume"),
+        ({"PixelSpacing": [0, 1]}, "PixelSpacing (0.0, 1.0) is not positive"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "ImageOrientationPatient is no pair of "
+         "perpendicular directions"),
+        ({"BitsStored": 17}, "17 bits stored of 16 allocated; refused"),
+        ({"Rows": 5000}, "claims 5000 x 32 pixels; at most 4096 a side"),
+        ({"Rows": None}, "its DICOM header is cut short or damaged"),
+        ({"Columns": None}, "no usable Columns"),
+        ({"SamplesPerPixel": 3}, "expected grey pixels, found 3 samples of another kind"),
+        ({"RescaleSlope": 0}, "RescaleSlope 0 makes all values equal"),
+        ({"PixelData": None}, "has no pixels"),
+        ({"PixelData": b"\0" * 64}, "its pixels are cut short, damaged or changed"),
+    ],
+)  # fmt: skip
+def test_a_header_that_gives_no_volume_is_refused(
+    study: Study, change: dict[str, Any], message: str
+) -> None:
+    study.change(study.flair[0], **change)
+    assert reason(study) == f"{study.flair[0].name}: {message}"
+
+
+def test_rows_as_a_32_bit_value_are_refused(study: Study) -> None:
+    data = study.flair[0].read_bytes()
+    short = b"\x28\x00\x10\x00US\x02\x00" + struct.pack("<H", 32)
+    long = b"\x28\x00\x10\x00UL\x04\x00" + struct.pack("<I", 32 << 20)
+    assert short in data
+    study.flair[0].write_bytes(data.replace(short, long))
+    assert reason(study) == (
+        f"{study.flair[0].name}: claims 33554432 x 32 pixels; at most 4096 a side"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (150, "its DICOM header is cut short or damaged"),
+        (300, "its DICOM header is cut short or damaged"),
+        (420, "its DICOM header is cut short or damaged"),
+        (-100, "its pixels are cut short, damaged or changed"),
+    ],
+)
+def test_a_cut_file_is_refused(study: Study, length: int, message: str) -> None:
+    study.flair[0].write_bytes(study.flair[0].read_bytes()[:length])
+    assert reason(study) == f"{study.flair[0].name}: {message}"
+
+
+def test_a_deflated_file_is_refused_before_it_is_inflated(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[0])
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    data.save_as(study.flair[0])
+    assert reason(study) == (
+        f"{study.flair[0].name}: its data set is deflated; convert it, e.g. with dcmconv"
+    )
+
+
+def test_three_hundred_nested_sequences_do_no_harm(study: Study) -> None:
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    opened = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + item
+    closed = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    data = study.flair[0].read_bytes()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    study.flair[0].write_bytes(data[:at] + opened * 300 + closed * 300 + data[at:])
+    try:
+        assert len(read_dicom(study.files)) == 6
+    except InputError as error:
+        assert str(error) == f"{study.flair[0].name}: sequences are nested too deeply; refused"
+
+
+def test_a_uid_with_path_parts_is_only_a_name(study: Study) -> None:
+    study.change_flair(SeriesInstanceUID="1.2.3/../../../4")
+    before = sorted(os.walk(study.folder.parent))
+    assert len(read_dicom(study.files)) == 6
+    assert sorted(os.walk(study.folder.parent)) == before
+
+
+def test_a_file_named_by_its_uid_is_named_by_a_digest(study: Study) -> None:
+    named = study.flair[0].rename(study.folder / "2.25.123456789.1.2.dcm")
+    study.change(named, PixelSpacing=None)
+    text = reason(study)
+    assert text.startswith("uid-")
+    assert text.endswith(".dcm: no usable PixelSpacing; without it there is no volume")
+
+
+def test_white_is_low_in_monochrome1(study: Study) -> None:
+    straight = read_dicom(study.files).pixels[..., 1]
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        stored = np.frombuffer(data.PixelData, "<u2")
+        study.change(
+            path, PhotometricInterpretation="MONOCHROME1", PixelData=(4095 - stored).tobytes()
+        )
+    np.testing.assert_array_equal(read_dicom(study.files).pixels[..., 1], straight)
+
+
+def test_bits_above_the_stored_ones_do_not_count(study: Study) -> None:
+    straight = read_dicom(study.files).pixels
+    for path in study.flair:
+        stored = np.frombuffer(pydicom.dcmread(path).PixelData, "<u2")
+        study.change(path, PixelData=(stored | 0xA000).tobytes())
+    np.testing.assert_array_equal(read_dicom(study.files).pixels, straight)
+
+
+def test_signed_values_keep_their_sign(study: Study) -> None:
+    for path in study.flair:
+        study.change(
+            path, PixelRepresentation=1, PixelData=np.full(32 * 32, 0x0FFF, "<u2").tobytes()
+        )
+    assert (read_dicom(study.files).pixels[..., 1] == -1 / 8).all()
+
+
+@pytest.mark.parametrize(
+    ("syntax", "package"),
+    [
+        ("JPEG2000Lossless", "openjpeg"),
+        ("RLELossless", "pydicom"),
+        ("JPEGLSLossless", "jpeg_ls"),
+    ],
+)
+def test_lossless_syntaxes_give_the_same_volume(study: Study, syntax: str, package: str) -> None:
+    pytest.importorskip(package)
+    straight = read_dicom(study.files).pixels
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        data.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+        data.save_as(path)
+    np.testing.assert_array_equal(read_dicom(study.files).pixels, straight)
+
+
+def test_a_missing_codec_is_named_with_its_package(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = pydicom.pixels.get_decoder(pydicom.uid.RLELossless)
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        data.save_as(path)
+    monkeypatch.setattr(decoder, "_available", {})
+    assert reason(study) == (
+        f"{study.flair[0].name}: RLE Lossless needs a codec; pip install 'lgg-edge[dicom]' "
+        "(pylibjpeg, pyjpegls, python-gdcm)"
+    )
+
+
+def test_a_corrupt_fragment_is_refused(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[0])
+    data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    data.PixelData = data.PixelData[:40] + b"\xff" * 20
+    data.save_as(study.flair[0])
+    assert reason(study).startswith(f"{study.flair[0].name}: its pixels are cut short, damaged")
+
+
+def test_a_localizer_inside_the_series_is_dropped(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[0])
+    data.SOPInstanceUID += ".1"
+    data.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    data.save_as(study.folder / "odd")
+    volume = read_dicom(study.files)
+    assert len(volume) == 6
+    assert volume.notes[0] == "4 localizer or derived frames dropped"
+
+
+def test_other_objects_of_the_study_are_passed_over(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[0])
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.11.1"
+    data.SOPInstanceUID += ".1"
+    data.save_as(study.folder / "state")
+    assert read_dicom(study.files).notes[0] == "1 objects that are no MR images passed over"
+
+
+def dicomdir(study: Study, *names: list[str]) -> Path:
+    directory = pydicom.Dataset()
+    directory.file_meta = pydicom.dataset.FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6"
+    records = []
+    for parts in names:
+        record = pydicom.Dataset()
+        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
+        records.append(record)
+    directory.DirectoryRecordSequence = records
+    path = study.folder / "DICOMDIR"
+    directory.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_a_dicomdir_lists_its_files(study: Study) -> None:
+    files = study.files
+    path = dicomdir(study, *([file.name] for file in files))
+    assert list_dicomdir(path) == files
+
+
+@pytest.mark.parametrize("parts", [["..", "secret"], ["/etc", "passwd"], ["a/../../b"]])
+def test_a_dicomdir_that_points_outside_is_refused(study: Study, parts: list[str]) -> None:
+    path = dicomdir(study, parts)
+    with pytest.raises(InputError, match=r"^DICOMDIR: points outside its folder; refused$"):
+        list_dicomdir(path)
+
+
+@pytest.fixture
+def enhanced(study: Study) -> Callable[..., Path]:
+    """The FLAIR series as one Enhanced MR object, its frames in the order given."""
+
+    def build(order: list[int], **changes: Any) -> Path:
+        data = pydicom.dcmread(study.flair[0])
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+        data.NumberOfFrames = len(order)
+        frames, pixels = [], b""
+        for place in order:
+            image = pydicom.dcmread(study.flair[place])
+            frame, position = pydicom.Dataset(), pydicom.Dataset()
+            position.ImagePositionPatient = image.ImagePositionPatient
+            frame.PlanePositionSequence = [position]
+            frames.append(frame)
+            pixels += image.PixelData
+        shared, orientation, measures = (pydicom.Dataset() for _ in range(3))
+        orientation.ImageOrientationPatient = data.ImageOrientationPatient
+        measures.PixelSpacing, measures.SliceThickness = data.PixelSpacing, data.SliceThickness
+        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+        data.SharedFunctionalGroupsSequence = [shared]
+        data.PerFrameFunctionalGroupsSequence, data.PixelData = frames, pixels
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(data, keyword)
+        for keyword, value in changes.items():
+            setattr(data, keyword, value)
+        for path in study.flair:
+            path.unlink()
+        data.save_as(study.folder / "enhanced")
+        return study.folder / "enhanced"
+
+    return build
+
+
+def test_an_enhanced_object_gives_the_same_volume(
+    study: Study, enhanced: Callable[..., Path]
+) -> None:
+    straight = read_dicom(study.files)
+    enhanced([3, 1, 5, 0, 2, 4])
+    volume = read_dicom(study.files)
+    np.testing.assert_array_equal(volume.pixels, straight.pixels)
+    np.testing.assert_allclose(volume.affine, straight.affine)
+
+
+def test_an_enhanced_object_that_claims_more_frames_is_refused(
+    study: Study, enhanced: Callable[..., Path]
+) -> None:
+    enhanced([0, 1, 2, 3, 4, 5], NumberOfFrames=2**31 - 1)
+    assert reason(study) == "enhanced: claims 2147483647 frames and describes 6; refused"

@@ -1,0 +1,45 @@
+"""A run's results on disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lgg_runtime.ledger import JOURNAL_FILE
+from lgg_runtime.lock import LOCK_FILE
+
+Draw = Callable[..., np.ndarray]
+Write = Callable[[Path, np.ndarray], Path]
+Infer = Callable[..., SimpleNamespace]
+LESION = (slice(10, 16), slice(20, 28))
+
+
+def files(folder: Path) -> list[str]:
+    """Results below a folder, without the lock and the journal of lines."""
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if name not in (LOCK_FILE, JOURNAL_FILE))
+
+
+def read_run(folder: Path) -> Any:
+    return json.loads((folder / "run.json").read_bytes())
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def read_png(path: Path) -> np.ndarray:
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None, path
+    return pixels
+
+
+BAD = ("corrupt.png", "empty.tif", "sixteen.tif")
