@@ -240,6 +240,16 @@ def test_a_result_that_is_not_taken_is_told(
         store_result(answering(200, "application/dicom+json", body), next(iter(images.values())))
 
 
+def test_a_result_of_a_series_that_the_server_does_not_know_is_not_held(
+    answering: Answer, images: dict[str, Path]
+) -> None:
+    image = next(iter(images.values()))
+    for status in (404, 204):
+        assert not holds_result(answering(status, "text/plain", b""), image)
+    with pytest.raises(StoreError, match="HTTP status 503"):
+        holds_result(answering(503, "text/plain", b""), image)
+
+
 def test_a_server_that_is_down_or_silent_is_told_as_passing(images: dict[str, Path]) -> None:
     image = next(iter(images.values()))
     with socket.create_server(("127.0.0.1", 0)) as silent:
