@@ -66,11 +66,11 @@ def find_boxes(head: Mask, settings: CropSettings) -> tuple[Box | None, ...]:
     levels = np.ascontiguousarray(head).view(np.uint8)
     rows = _hold_head(levels.sum(axis=2, dtype=np.int32), width, settings)
     columns = _hold_head(levels.sum(axis=1, dtype=np.int32), height, settings)
-    has_head = rows.any(axis=1) & columns.any(axis=1)
+    has_head = np.asarray(rows.any(axis=1) & columns.any(axis=1))
     if not has_head.any():
         return (None,) * len(head)
-    top, tall = _span(rows[has_head].any(axis=0), settings)
-    left, wide = _span(columns[has_head].any(axis=0), settings)
+    top, tall = _span(np.asarray(rows[has_head].any(axis=0)), settings)
+    left, wide = _span(np.asarray(columns[has_head].any(axis=0)), settings)
     box = Box(top, left, tall, wide)
     return tuple(box if holds else None for holds in has_head)
 

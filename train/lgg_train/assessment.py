@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.metrics import compute_hausdorff_distance
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
 from lgg_runtime.cleanup import label_components
 from lgg_runtime.metrics import Counts
@@ -133,11 +133,13 @@ def measure_hd95(found: Mask, truth: Mask) -> float | None:
     """
     if not found.any() or not truth.any():
         return None
-    pair = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (found, truth))
+    ours, theirs = (
+        torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (found, truth)
+    )
     with warnings.catch_warnings():
         # MONAI 1.6 passes an argument on to itself that it has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
-        distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95)
+        distance = compute_hausdorff_distance(ours, theirs, include_background=True, percentile=95)
     return float(distance)
 
 

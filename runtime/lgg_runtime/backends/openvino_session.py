@@ -70,7 +70,6 @@ class OpenVinoSession:
         try:
             probability = self._run(slices)
         except MemoryError as error:
-            self._queues.clear()
             raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:
             # As for reading; the input's shape is ours, so what fails is the graph or its memory.
