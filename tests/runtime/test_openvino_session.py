@@ -19,7 +19,13 @@ from onnx import numpy_helper
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino
 from lgg_runtime.contract import Contract
-from lgg_runtime.errors import MissingExtraError, ModelError, ProviderError, UsageError
+from lgg_runtime.errors import (
+    MissingExtraError,
+    ModelError,
+    OutOfMemoryError,
+    ProviderError,
+    UsageError,
+)
 from lgg_runtime.volume import FLAIR
 
 if importlib.util.find_spec("openvino") is None:
@@ -135,6 +141,17 @@ def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     with pytest.raises(ModelError, match="the model cannot be run: ") as refused:
         session.run(np.zeros((1, 32, 16, 3), np.uint8))
     assert "\n" not in str(refused.value)
+
+
+def test_exhausted_memory_is_an_error_of_its_own(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(_session: OpenVinoSession, _slices: np.ndarray) -> np.ndarray:
+        raise MemoryError
+
+    monkeypatch.setattr(OpenVinoSession, "_run", exhaust)
+    with pytest.raises(OutOfMemoryError, match="the memory does not suffice"):
+        OpenVinoSession(artifact, SETTINGS).run(np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
