@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import cv2
 
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.job import Job
-from lgg_runtime.journal import SKIPPED_MASK, InputRecord, Journal
+from lgg_runtime.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import summarise
 from lgg_runtime.reading import Reading, ReadyVolume
@@ -39,8 +40,10 @@ def run_job(
     begun = time.perf_counter()
     cv2.setNumThreads(1)  # the stages are threads already; OpenCV's own would crowd the model's
     journal.skipped_files = job.listing.skipped
-    for path in job.listing.masks.values():
+    for path in chain.from_iterable(job.listing.masks.values()):
         journal.inputs.append(InputRecord(job.listing.relative(path), SKIPPED_MASK))
+    for path, reason in job.listing.unreadable.items():
+        journal.inputs.append(InputRecord(job.listing.relative(path), FAILED, reason))
     seconds = journal.seconds
     seconds["run"] = 0.0
     reading = reading or Reading(job)

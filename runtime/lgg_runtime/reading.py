@@ -6,20 +6,23 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from lgg_runtime.cores import available_cores
-from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.job import Job
 from lgg_runtime.ledger import digest_inputs, stamp_inputs
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.pending import StudyRecord
-from lgg_runtime.readers.folder import Study
+from lgg_runtime.readers.folder import RASTER, Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.workers import Workers
+from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.atomic import require_names
 
 # On a CPU the model takes nearly all of the time: one core in four is enough to feed it.
 _CORES_A_READER = 4
@@ -103,19 +106,36 @@ class Reading:
     def _load(self, study: Study) -> tuple[LoadedStudy | Finished, StudyRecord]:
         job, ledger = self._job, self._job.ledger
         if ledger is None:
-            loaded = load_study(study, job.listing, job.evaluate, job.choice)
-            return loaded, StudyRecord(study.name, {}, proven=False)
+            return _load_fit(study, job), StudyRecord(study.name, {}, proven=False)
         paths = [*study.files]
         if job.evaluate:
-            paths += filter(None, map(job.listing.mask_of, study.files))
+            paths += chain.from_iterable(map(job.listing.masks_of, study.files))
         before = stamp_inputs(paths)
         inputs = digest_inputs(paths, job.listing.root)
         record = StudyRecord(study.name, inputs, proven=False)
         if (finished := ledger.find(study.name, inputs)) is not None:
             return finished, record
-        loaded = load_study(study, job.listing, job.evaluate, job.choice)
+        loaded = _load_fit(study, job)
         record.proven = bool(inputs) and before == stamp_inputs(paths)
         return loaded, record
+
+
+def _load_fit(study: Study, job: Job) -> LoadedStudy:
+    """The study without the slices that no output can be named after; these have failed."""
+    unfit = {path: why for path in study.files if (why := _refuse_name(study, path, job))}
+    fit = replace(study, files=tuple(path for path in study.files if path not in unfit))
+    loaded = load_study(fit, job.listing, job.evaluate, job.choice)
+    return replace(loaded, study=study, failures=[*unfit.items(), *loaded.failures])
+
+
+def _refuse_name(study: Study, path: Path, job: Job) -> str | None:
+    if study.kind != RASTER:
+        return None
+    try:
+        require_names(path.stem + OUTPUTS[name][0] for name in job.outputs)
+    except InputError as error:
+        return f"{printable(path.name)}: {error}"
+    return None
 
 
 def _prepare_slices(slices: LoadedVolume, segmenter: Segmenter) -> ReadyVolume:

@@ -20,11 +20,11 @@ from lgg_runtime.readers.study import LoadedVolume
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
 from lgg_runtime.scans import ScanWriter
 from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.summary import SummaryRow, summarise_volume
+from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers import OUTPUTS
-from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
 from lgg_runtime.writers.images import SliceResult, stretch_flair
 
 STUDIES_PENDING = 2
@@ -76,12 +76,18 @@ class Results:
         begun = time.perf_counter()
         for path, reason in ready.failures:
             self._fail(ready, self._job.listing.relative(path), reason)
+        rows: list[SummaryRow] = []
         for volume, values in zip(ready.volumes, found, strict=True):
-            self._finish_volume(ready, volume, values)
+            rows += self._finish_volume(ready, volume, values)
+        ready.record.rows += join_volumes(rows)
+        self._add_rows(ready.study.name, ready.record.rows)
         self._writes.end_study(ready.record)
         self._journal.seconds["finish"] += time.perf_counter() - begun
 
-    def _finish_volume(self, ready: ReadyStudy, volume: ReadyVolume, found: Found) -> None:
+    def _finish_volume(
+        self, ready: ReadyStudy, volume: ReadyVolume, found: Found
+    ) -> list[SummaryRow]:
+        """The volume's rows of the summary, none where there is no result."""
         try:
             if isinstance(found, Exception):
                 raise found
@@ -90,16 +96,16 @@ class Results:
             ready.record.doubts += result.doubts
             self._add_doubts(ready.study.name, result.doubts)
             if volume.slices is None:
-                self._finish_scan(ready, volume.volume, result)
-            else:
-                self._finish_slices(ready, volume.slices, volume.volume, result)
+                return self._finish_scan(ready, volume.volume, result)
+            return self._finish_slices(ready, volume.slices, volume.volume, result)
         except (InputError, ModelError) as error:
             if volume.slices is None:
                 self._fail(ready, ready.study.name, f"{ready.study.name}: {error}")
-                return
+                return []
             for path in volume.slices.files:
                 name = self._job.listing.relative(path)
                 self._fail(ready, name, f"{printable(path.name)}: {error}")
+            return []
 
     def _fail(self, ready: ReadyStudy, name: str, reason: str) -> None:
         """A study with a failure is tried again by a resumed run: its cause may be gone."""
@@ -108,13 +114,11 @@ class Results:
 
     def _finish_slices(
         self, ready: ReadyStudy, slices: LoadedVolume, volume: Volume, result: Segmentation
-    ) -> None:
+    ) -> list[SummaryRow]:
         counts = [
             None if truth is None else Counts.of(mask, truth)
             for mask, truth in zip(result.mask, slices.truth, strict=True)
         ]
-        names = [path.stem for path in slices.files]
-        self._record_rows(ready, summarise_volume(ready.study.name, names, result, counts))
         pictures = stretch_flair(volume.pixels[..., FLAIR])
         folder = self._job.output / ready.study.folder
         make_folder(folder)
@@ -127,22 +131,22 @@ class Results:
             name = self._job.listing.relative(path)
             record = InputRecord(name, DONE, "", slices.notes[index], tuple(written))
             self._writes.submit(partial(_write_outputs, shown, targets), record, ready.record)
+        names = [path.stem for path in slices.files]
+        return summarise_volume(ready.study.name, names, result, counts)
 
-    def _finish_scan(self, ready: ReadyStudy, scan: Volume, result: Segmentation) -> None:
+    def _finish_scan(
+        self, ready: ReadyStudy, scan: Volume, result: Segmentation
+    ) -> list[SummaryRow]:
         study = ready.study
         writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
         files = writer.encode(study, scan, result)
-        rows = summarise_volume(study.name, scan.names, result, [None] * len(scan))
-        self._record_rows(ready, rows)
+        require_names(target.name for target in files)
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
         done = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
         self._writes.finish()  # one scan's files in memory, not as many as slices may wait
         self._writes.submit(partial(_write_files, files), done, ready.record)
-
-    def _record_rows(self, ready: ReadyStudy, rows: Sequence[SummaryRow]) -> None:
-        ready.record.rows += rows
-        self._add_rows(ready.study.name, rows)
+        return summarise_volume(study.name, scan.names, result, [None] * len(scan))
 
     def _add_doubts(self, study: str, doubts: Sequence[str]) -> None:
         if doubts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,27 @@ def summarise_volume(
     known = [c for c in counts if c is not None]
     total = sum(known, Counts()) if known else None
     return [*rows, _row("patient", (patient, ""), result, total)]
+
+
+def join_volumes(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """Rows of one patient's volumes, where slices differ in size, with one row for the patient."""
+    patient = [row for row in rows if row.level == "patient"]
+    if len(patient) < 2:
+        return list(rows)
+    area = sum(row.area_px for row in patient)
+    known = [row.counts for row in patient if row.counts is not None]
+    joined = replace(
+        patient[0],
+        tumour_present=area > 0,
+        area_px=area,
+        largest_component_px=max(row.largest_component_px for row in patient),
+        mean_probability=sum((row.mean_probability or 0.0) * row.area_px for row in patient) / area
+        if area
+        else None,
+        max_probability=max(row.max_probability for row in patient),
+        counts=sum(known, Counts()) if known else None,
+    )
+    return [*(row for row in rows if row.level != "patient"), joined]
 
 
 def write_csv(rows: Sequence[SummaryRow]) -> str:

@@ -25,7 +25,7 @@ def run_command(command: click.Command) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     try:
-        code = command.main(standalone_mode=False)
+        code = command.main(prog_name=command.name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()

@@ -122,6 +122,8 @@ def test_a_folder_that_could_not_be_made_is_told_and_nothing_is_made(tmp_path: P
     with pytest.raises(ResourceError, match=r"deep: cannot be written: Not a directory"):
         require_folder(tmp_path / "file" / "deep")
     require_folder(tmp_path / "new" / "deep")
+    with pytest.raises(ResourceError, match=r"cannot be written: File name too long$"):
+        require_folder(tmp_path / ("x" * 300) / "deep")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -101,7 +101,7 @@ def test_a_mask_of_an_odd_name_belongs_to_no_other_slice(tmp_path: Path, name: s
     listing = list_studies(tree(tmp_path, "s.png", "x_mas.png", name))
     assert studies(listing) == {"s": ["s.png"], "x_mas": ["x_mas.png"]}
     assert all(listing.mask_of(path) is None for s in listing.studies for path in s.files)
-    assert list(listing.masks.values()) == [tmp_path / name]
+    assert list(listing.masks.values()) == [(tmp_path / name,)]
 
 
 def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_one_file_is_one_study_with_its_own_mask_alone(tmp_path: Path) -> None:
     root = tree(tmp_path, "p_1.png", "p_2.png", "p_1_mask.png", "p_2_mask.png", "x/p_1_mask.png")
     listing = list_studies(root / "p_1.png")
     assert studies(listing) == {"p": ["p_1.png"]}
-    assert listing.masks == {root / "p_1": root / "p_1_mask.png"}
+    assert listing.masks == {root / "p_1": (root / "p_1_mask.png",)}
     assert listing.skipped == 0
     assert list_studies(tree(root, "q.png") / "q.png").masks == {}
 
@@ -206,10 +206,20 @@ def test_the_order_of_studies_does_not_hang_on_the_file_system(tmp_path: Path) -
     assert list(studies(list_studies(tree(tmp_path, *names)))) == expected
 
 
-def test_a_folder_that_cannot_be_listed_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tree(tmp_path, "a.png", "closed/b.png")
+def test_two_masks_of_one_slice_are_both_kept_and_neither_is_the_truth(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "a_1.png", "a_1_mask.png", "a_1_mask.tif"))
+    (path,) = listing.studies[0].files
+    assert len(listing.masks_of(path)) == 2
+    assert sum(map(len, listing.masks.values())) == 2
+    with pytest.raises(InputError) as refused:
+        listing.mask_of(path)
+    expected = "a_1.png: a_1_mask.png and a_1_mask.tif both claim to be its mask; keep one"
+    assert str(refused.value) == expected
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder named `closed` cannot be listed; tests may run as root, whom nothing keeps out."""
     real = os.scandir
 
     def refuse(folder: Path) -> object:
@@ -218,5 +228,58 @@ def test_a_folder_that_cannot_be_listed_is_named(
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(InputError, match=r"closed: cannot be listed \(Permission denied\)"):
-        list_studies(root)
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_listed(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "a.png", "closed/b.png"))
+    assert studies(listing) == {"a": ["a.png"]}
+    why = "closed: cannot be listed: Permission denied"
+    assert listing.unreadable == {tmp_path / "closed": why}
+
+
+@pytest.mark.usefixtures("closed")
+def test_nothing_but_a_folder_that_cannot_be_listed_is_no_input(tmp_path: Path) -> None:
+    tree(tmp_path, "closed/b.png")
+    for given in (tmp_path, tmp_path / "closed"):
+        with pytest.raises(NoInputError, match=r"closed: cannot be listed: Permission denied$"):
+            list_studies(given)
+
+
+def refuse_open(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    real = os.open
+
+    def refuse(path: Path, flags: int, *more: int) -> int:
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_a_file_that_may_be_a_scan_and_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "a.png", "x/IM1", "y/IM2")
+    refuse_open(monkeypatch, "IM1")
+    listing = list_studies(tmp_path)
+    assert listing.unreadable == {
+        tmp_path / "x" / "IM1": "IM1: cannot be opened: Permission denied"
+    }
+    assert listing.skipped == 1
+    with pytest.raises(NoInputError, match=r"^IM1: cannot be opened: Permission denied$"):
+        list_studies(tmp_path / "x" / "IM1")
+
+
+def test_a_pipe_given_by_name_is_no_input_and_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NoInputError, match="pipe: not a slice"):
+        list_studies(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "loop"])
+def test_a_path_that_cannot_be_looked_at_is_no_input(tmp_path: Path, name: str) -> None:
+    tree(tmp_path, "file")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(NoInputError, match=r"no such file|File name too long|symbolic links"):
+        list_studies(tmp_path / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,13 @@ def test_what_is_no_usable_volume_is_refused(
     tmp_path: Path, name: str, make: Any, message: str
 ) -> None:
     assert reason(make(tmp_path / name)) == f"{name}: {message}"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_pipe_never_blocks(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    expected = f"{name}: expected a regular file, found a folder, pipe, socket or device"
+    assert reason(tmp_path / name) == expected
 
 
 def test_rgb_voxels_are_refused(tmp_path: Path) -> None:

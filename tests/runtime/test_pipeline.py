@@ -181,12 +181,13 @@ def test_metrics_are_over_the_slices_that_have_a_reference(
     }
 
 
-def test_slices_of_other_sizes_are_volumes_of_their_own(
+def test_slices_of_other_sizes_are_volumes_of_their_own_and_one_patient(
     tmp_path: Path, source: Path, segmenter: Segmenter, draw_slice: Draw, write_picture: Write
 ) -> None:
     write_picture(source / "a" / "a_4.png", draw_slice(LESION, size=(33, 41)))
     journal, _ = run(source, tmp_path / "out", segmenter)
-    assert [(row.patient, row.area_px) for row in journal.patients[:2]] == [("a", 48), ("a", 48)]
+    patients = [(row.patient, row.area_px) for row in journal.patients]
+    assert patients == [("a", 96), ("deep/b", 0)]
     notes = {record.name: record.notes for record in journal.inputs}
     assert notes["a/a_4.png"] == notes["a/a_1.png"] == (MIXED_SIZES,)
     mask = cv2.imread(str(tmp_path / "out" / "a" / "a_4_mask.png"), cv2.IMREAD_UNCHANGED)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import summarise_volume, write_csv
+from lgg_runtime.summary import join_volumes, summarise_volume, write_csv
 from lgg_runtime.volume import Segmentation
 
 HEADER = [
@@ -58,6 +58,23 @@ def test_the_patients_counts_are_those_of_its_known_slices(found: Segmentation) 
     rows = summarise_volume("P", list("abc"), found, [known, None, known])
     assert [row.counts for row in rows] == [known, None, known, Counts(4, 4, 0, 32)]
     assert summarise_volume("P", list("abc"), found, [None] * 3)[-1].counts is None
+
+
+def test_volumes_of_one_patient_share_a_row(found: Segmentation) -> None:
+    none = Segmentation(np.zeros((1, 2, 2), bool), np.full((1, 2, 2), 0.25, np.float32), 0.5)
+    first = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
+    second = summarise_volume("P", ["d"], none, [Counts(0, 0, 1, 3)])
+    for rows in (join_volumes(first + second), join_volumes(second + first)):
+        assert [row.name for row in rows if row.level == "slice"] in (list("abcd"), list("dabc"))
+        (patient,) = (row for row in rows if row.level == "patient")
+        assert rows[-1] == patient
+        assert (patient.area_px, patient.largest_component_px) == (6, 5)
+        assert patient.mean_probability == pytest.approx(4 / 6)
+        assert (patient.max_probability, patient.tumour_present) == (1.0, True)
+        assert patient.counts == Counts(2, 2, 1, 19)
+    assert join_volumes(first) == first
+    assert join_volumes(second + second)[-1].mean_probability is None
+    assert join_volumes([]) == []
 
 
 def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:

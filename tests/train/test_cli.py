@@ -70,6 +70,19 @@ def test_impossible_options_are_usage_errors(call_main, phantoms, tmp_path, opti
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("split-by", "slice"), ("split-seed", "20"), ("folds", "3"), ("fold", "0"), ("split", "s")],
+)
+def test_a_split_given_beside_resume_is_refused_and_never_ignored(
+    call_main, finished_run, phantoms, option, value
+):
+    args = ["--data", str(phantoms), "-o", str(finished_run), "--epochs", "1", "--resume"]
+    done = call_main("train", *args, f"--{option}", value)
+    assert done.code == 2
+    assert f"--resume goes on with the run's own split; leave --{option} out" in done.err
+
+
 def test_evaluating_what_is_no_run_exits_3(call_main, phantoms, tmp_path):
     done = call_main("evaluate", str(tmp_path), "--data", str(phantoms))
     assert done.code == 3

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lgg_runtime.terminal import run_command
 from lgg_train.extras import needs_extra
 from lgg_train.options import training_options
 
 _PATH = click.Path(path_type=Path)
+_SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 _DATA = click.option(
     "--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it."
 )
@@ -36,10 +38,20 @@ def command() -> None:
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
+    if options["resume"]:
+        _refuse_another_split()
     with needs_extra("train"):
         from lgg_train.session import run_training
 
     click.echo(run_training(data, out, options))
+
+
+def _refuse_another_split() -> None:
+    context = click.get_current_context()
+    sources = {name: context.get_parameter_source(name) for name in _SPLIT_OPTIONS}
+    if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
+        option = given[0].removesuffix("_file").replace("_", "-")
+        raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
 
 
 @command.command(context_settings={"show_default": True})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.grid import plane_of
 from lgg_runtime.readers.dicom_choice import Chosen, choose
-from lgg_runtime.readers.dicom_files import read_header
+from lgg_runtime.readers.dicom_files import damage, read_header
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_geometry import Grid
 from lgg_runtime.readers.dicom_pixels import read_pixels
@@ -112,7 +112,10 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
     others, copies = 0, 0
     for path in files:
         header = read_header(path)
-        _refuse_cut(path, header)
+        try:
+            _refuse_cut(path, header)
+        except damage() as error:
+            raise InputError(_cut(path)) from error
         series = str(header.get("SeriesInstanceUID", ""))
         if choice.series_uids and series not in choice.series_uids:
             continue
@@ -131,6 +134,8 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
             frames += read_frames(path, header)
         except InputError as error:
             unusable.setdefault(series, error)
+        except damage() as error:
+            raise InputError(_cut(path)) from error
     if not frames and not unusable:
         raise InputError(
             "no MR image in it" + (" of the series chosen" if choice.series_uids else "")
@@ -146,11 +151,18 @@ def _refuse_cut(path: Path, header: Any) -> None:
     if claimed is None or (
         claimed in SOP_CLASSES and any(header.get(keyword) is None for keyword in needed)
     ):
-        raise InputError(f"{without_uids(path.name)}: its DICOM header is cut short or damaged")
+        raise InputError(_cut(path))
+
+
+def _cut(path: Path) -> str:
+    return f"{without_uids(path.name)}: its DICOM header is cut short or damaged"
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{without_uids(path.name)}: cannot be read: {error.strerror}") from error
 
 
 def _gather(

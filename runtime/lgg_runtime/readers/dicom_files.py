@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import struct
 import warnings
 import zlib
@@ -13,34 +12,33 @@ from typing import Any
 
 from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.extras import import_extra
+from lgg_runtime.readers.regular import IrregularFileError, open_regular
 from lgg_runtime.redact import without_uids
 
-# What pydicom raises on damaged files; its exceptions share no base.
+# What pydicom raises on damaged files beside errors of its own; they share no base.
 DAMAGE = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError,
     OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 MAX_FILE_BYTES = 1 << 30
+_CUT = "its DICOM header is cut short or damaged"
 DICOMDIR = "1.2.840.10008.1.3.10"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
 _PREAMBLE_BYTES = 132
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a regular file has the prefix of PS3.10, 7.1. False for what cannot be read."""
+    """Whether a regular file has the prefix of PS3.10, 7.1.
+
+    Raises InputError, `NAME: reason`, for a file that cannot be read: it may be a slice.
+    """
     try:
-        handle = os.open(path, _OPEN_FLAGS)
-    except OSError:
+        with open_regular(path) as (handle, _):
+            return os.read(handle, _PREAMBLE_BYTES)[128:] == b"DICM"
+    except IrregularFileError:
         return False
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return False
-        return os.read(handle, _PREAMBLE_BYTES)[128:] == b"DICM"
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
+    except InputError as error:
+        raise InputError(f"{without_uids(path.name)}: {error}") from error
 
 
 def load_pydicom() -> Any:
@@ -52,6 +50,12 @@ def load_pydicom() -> Any:
     pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
     keep_silent("pydicom")
     return pydicom
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """All that pydicom raises on a damaged file, or when a value is asked for that is no value."""
+    errors = import_extra("pydicom.errors", "dicom")
+    return (*DAMAGE, errors.BytesLengthException, errors.InvalidDicomError)
 
 
 def keep_silent(package: str) -> None:
@@ -81,13 +85,16 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise
     except Exception as error:
         # Damaged bytes lead pydicom to any error; its own share no base.
-        raise InputError(f"{name}: its DICOM header is cut short or damaged") from error
+        refused = error.strerror if isinstance(error, OSError) else None
+        reason = f"cannot be read: {refused}" if refused else _CUT
+        raise InputError(f"{name}: {reason}") from error
 
 
 def list_dicomdir(path: Path) -> list[Path]:
     """The files that a DICOMDIR lists, in its order.
 
-    Raises InputError for one that is damaged or that points outside its own folder.
+    Raises InputError for one that is damaged, that points outside its own folder, or that lists
+    a file which is not there.
     """
     root = path.parent.resolve()
     records = read_header(path).get("DirectoryRecordSequence") or []

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_files import damage
 from lgg_runtime.redact import without_uids
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -55,12 +56,21 @@ class Frame:
         return without_uids(self.path.name)
 
     def get(self, *keywords: str) -> Any:
-        """The first of these attributes that is there and has a value, else None."""
-        return find_attribute(self.header, self.index, keywords)
+        """The first of these attributes that is there and has a value, else None.
+
+        Raises InputError, `NAME: reason`, for a value that is not of the attribute's kind.
+        """
+        try:
+            return find_attribute(self.header, self.index, keywords)
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
 
 
 def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
-    """Looks in the frame's functional groups, in the shared ones, then in the data set."""
+    """Looks in the frame's functional groups, in the shared ones, then in the data set.
+
+    Raises InputError, the reason alone, for a value that is not of the attribute's kind.
+    """
     groups = []
     if per_frame := header.get("PerFrameFunctionalGroupsSequence"):
         groups += [per_frame[index]]
@@ -70,10 +80,18 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
     ]
     for data in (*macros, header):
         for keyword in keywords:
-            value = data.get(keyword)
+            value = _convert(data, keyword)
             if value is not None and value != "":
                 return value
     return None
+
+
+def _convert(data: Any, keyword: str) -> Any:
+    """pydicom turns bytes into numbers when they are asked for."""
+    try:
+        return data.get(keyword)
+    except damage() as error:
+        raise InputError(f"{keyword} is not of its kind; export the study again") from error
 
 
 def read_frames(path: Path, header: Any) -> list[Frame]:
@@ -102,7 +120,10 @@ def _place(path: Path, header: Any, index: int) -> Frame:
     }
     given = []
     for keyword, length in values.items():
-        floats = _floats(find_attribute(header, index, (keyword,)))
+        try:
+            floats = _floats(find_attribute(header, index, (keyword,)))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
         if floats is None or len(floats) != length or not np.isfinite(floats).all():
             raise InputError(f"{name}: no usable {keyword}; without it there is no volume")
         given.append(floats)
@@ -132,14 +153,14 @@ def _check_layout(name: str, header: Any) -> None:
     )
     if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
         raise InputError(f"{name}: {stored} bits stored of {allocated} allocated; refused")
-    samples, colour = header.get("SamplesPerPixel"), header.get("PhotometricInterpretation")
+    samples = _integer(name, header, "SamplesPerPixel")
+    colour = header.get("PhotometricInterpretation")
     if samples != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(f"{name}: expected grey pixels, found {samples} samples of another kind")
 
 
 def _integer(name: str, header: Any, keyword: str) -> int:
-    value = header.get(keyword)
     try:
-        return int(value)
-    except (TypeError, ValueError) as error:
+        return int(header.get(keyword))
+    except damage() as error:
         raise InputError(f"{name}: no usable {keyword}") from error

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
+from lgg_runtime.readers.dicom_files import damage, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.redact import without_uids
 
@@ -57,7 +57,7 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
         array = np.asarray(data.pixel_array)
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
-    except DAMAGE as error:
+    except damage() as error:
         raise InputError(f"{name}: its pixels are cut short, damaged or changed") from error
     rows, columns = frame.size
     if array.shape[-2:] != (rows, columns) or array.ndim not in (2, 3):

@@ -71,8 +71,11 @@ class Stack:
 
     @property
     def number(self) -> str:
-        value = self.first.header.get("SeriesNumber")
-        return "?" if value is None else str(value)
+        """SeriesNumber, ? where it is none: any text may stand there, and this is printed."""
+        try:
+            return str(int(str(self.first.get("SeriesNumber"))))
+        except ValueError:
+            return "?"
 
     @property
     def frame_of_reference(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError, printable
@@ -38,19 +39,30 @@ class Study:
 @dataclass(frozen=True)
 class Listing:
     """What an input holds. masks: reference masks by the name of their slice without suffix;
-    skipped: number of files that are no slice, mask or scan, links included.
+    skipped: number of files that are no slice, mask or scan, links included; unreadable: files
+    and folders that cannot be opened, each with the reason.
     """
 
     root: Path
     studies: tuple[Study, ...]
-    masks: dict[Path, Path]
+    masks: dict[Path, tuple[Path, ...]]
     skipped: int
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
+    def masks_of(self, path: Path) -> tuple[Path, ...]:
+        """All that claim to be the slice's reference mask."""
+        return self.masks.get(path.with_suffix(""), ())
+
     def mask_of(self, path: Path) -> Path | None:
-        return self.masks.get(path.with_suffix(""))
+        """The slice's reference mask. Raises InputError, `NAME: reason`, where there are two."""
+        found = self.masks_of(path)
+        if len(found) > 1:
+            names = " and ".join(printable(mask.name) for mask in found)
+            raise InputError(f"{printable(path.name)}: {names} both claim to be its mask; keep one")
+        return found[0] if found else None
 
 
 def list_studies(given: Path) -> Listing:
@@ -59,27 +71,27 @@ def list_studies(given: Path) -> Listing:
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
     their suffix alone and would share their outputs.
     """
-    if not given.exists():
-        raise NoInputError(f"{given}: no such file or folder")
-    root = given if given.is_dir() else given.parent
-    found, others, links = _walk(given)
-    masks = {_slice_of(path): path for path in found if is_mask_name(path)}
-    if given.is_file():
-        beside = {_slice_of(p): p for p in _walk(root, deep=False)[0] if is_mask_name(p)}
+    is_folder = _is_folder(given)
+    root = given if is_folder else given.parent
+    walked = _walk(given) if is_folder else _take_file(given)
+    masks = _group_masks(walked.pictures)
+    if not is_folder:
         key = given.with_suffix("")
-        masks = {key: beside[key]} if key in beside else {}
-    slices = [path for path in found if not is_mask_name(path)]
-    scans, skipped = find_scans(others, root)
-    if not slices and not scans:
-        raise NoInputError(f"{given}: no slice in it; expected {_EXPECTED}")
+        masks = {k: m for k, m in _group_masks(_pictures_beside(given)).items() if k == key}
+    slices = [path for path in walked.pictures if not is_mask_name(path)]
+    found = find_scans(walked.others, root)
+    unreadable = walked.unreadable | found.unreadable
+    if not slices and not found.scans:
+        why = "".join(f"; {reason}" for reason in unreadable.values())
+        raise NoInputError(f"{given}: no slice in it; expected {_EXPECTED}{why}")
     _refuse_shared_outputs(slices, root)
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in slices:
         groups[path.parent, _stem_and_number(path)[0]].append(path)
     full = {parent.relative_to(root) / stem for parent, stem in groups}
     studies = tuple(_study(root, key, files, full) for key, files in sorted(groups.items()))
-    volumes = tuple(Study(scan.name, scan.folder, scan.files, scan.kind) for scan in scans)
-    return Listing(root, studies + volumes, masks, skipped + links)
+    volumes = tuple(Study(scan.name, scan.folder, scan.files, scan.kind) for scan in found.scans)
+    return Listing(root, studies + volumes, masks, found.skipped + walked.links, unreadable)
 
 
 def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]) -> Study:
@@ -116,36 +128,83 @@ def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
         taken[key] = path
 
 
-def _walk(given: Path, deep: bool = True) -> tuple[list[Path], list[Path], int]:
-    """Slices and masks below a folder in order, the other files, and the number of links."""
-    if given.is_file():
-        if given.suffix.lower() in SUFFIXES and not is_mask_name(given):
-            return [given], [], 0
-        if is_mask_name(given) or not (files := list_file(given)):
-            raise NoInputError(f"{given.name}: not a slice; expected {_EXPECTED}")
-        return [], files, 0
-    found: list[Path] = []
-    others: list[Path] = []
-    links = 0
-    for entry in _entries(given, deep):
+@dataclass
+class _Walked:
+    """pictures: slices and masks in order; others: the other files; links: their number."""
+
+    pictures: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    links: int = 0
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def _is_folder(given: Path) -> bool:
+    """Raises NoInputError where there is nothing, or nobody may look."""
+    try:
+        return stat.S_ISDIR(given.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoInputError(f"{given}: no such file or folder") from error
+    except OSError as error:
+        raise NoInputError(f"{given}: cannot be opened: {error.strerror}") from error
+
+
+def _take_file(given: Path) -> _Walked:
+    """A file alone, which nothing else stands in for."""
+    if given.suffix.lower() in SUFFIXES and not is_mask_name(given):
+        return _Walked(pictures=[given])
+    try:
+        files = [] if is_mask_name(given) else list_file(given)
+    except InputError as error:
+        raise NoInputError(str(error)) from error
+    if not files:
+        raise NoInputError(f"{given.name}: not a slice; expected {_EXPECTED}")
+    return _Walked(others=files)
+
+
+def _walk(folder: Path) -> _Walked:
+    walked = _Walked()
+    for entry in _entries(folder, walked.unreadable):
         if entry.is_symlink():
-            links += 1
+            walked.links += 1
         elif Path(entry.name).suffix.lower() in SUFFIXES:
-            found.append(Path(entry.path))
+            walked.pictures.append(Path(entry.path))
         else:
-            others.append(Path(entry.path))
-    return sorted(found), others, links
+            walked.others.append(Path(entry.path))
+    walked.pictures.sort()
+    if folder in walked.unreadable:
+        raise NoInputError(walked.unreadable[folder])
+    return walked
 
 
-def _entries(folder: Path, deep: bool) -> Iterator[os.DirEntry[str]]:
+def _pictures_beside(given: Path) -> list[Path]:
+    """The pictures of a file's folder; none where it cannot be listed."""
+    try:
+        beside = sorted(given.parent.iterdir())
+    except OSError:
+        return []
+    files = (path for path in beside if not path.is_symlink() and not path.is_dir())
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
+
+
+def _group_masks(pictures: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+    masks: dict[Path, tuple[Path, ...]] = {}
+    for path in pictures:
+        if is_mask_name(path):
+            masks[_slice_of(path)] = (*masks.get(_slice_of(path), ()), path)
+    return masks
+
+
+def _entries(folder: Path, unreadable: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
+    """The files of a tree; a folder that cannot be listed is added to `unreadable`."""
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+        name = printable(folder.name or str(folder))
+        unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
+        return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            if deep:
-                yield from _entries(Path(entry.path), deep)
+            yield from _entries(Path(entry.path), unreadable)
         else:
             yield entry

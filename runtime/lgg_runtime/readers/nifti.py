@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import struct
 import zlib
@@ -16,6 +17,8 @@ import numpy.typing as npt
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.grid import plane_of
+from lgg_runtime.readers.dicom_files import keep_silent
+from lgg_runtime.readers.regular import open_regular
 from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, Volume
@@ -24,6 +27,7 @@ SUFFIXES = (".nii", ".nii.gz")
 MAX_SIDE = 4096
 MAX_VOXELS = 1 << 27
 LEAST_COVERAGE = 0.9
+_GZIP = b"\x1f\x8b"
 # NIfTI's world is RAS, DICOM's and ours is LPS.
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -127,8 +131,9 @@ def _name(path: Path) -> str:
 def _load(path: Path) -> Any:
     """The image with its header, nothing of its pixels."""
     nibabel = import_extra("nibabel", "nifti")
+    keep_silent("nibabel.global")  # it prints what it finds wrong in a header
     name = _name(path)
-    if path.name.lower().endswith(".gz") and not _starts_with(path, b"\x1f\x8b"):
+    if _first_bytes(path) != _GZIP and path.name.lower().endswith(".gz"):
         raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
     try:
         return nibabel.Nifti1Image.from_filename(path)
@@ -141,12 +146,12 @@ def _load(path: Path) -> Any:
         raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
 
 
-def _starts_with(path: Path, magic: bytes) -> bool:
+def _first_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            return stream.read(len(magic)) == magic
-    except OSError as error:
-        raise InputError(f"{_name(path)}: cannot be read: {error.strerror}") from error
+        with open_regular(path) as (handle, _):
+            return os.read(handle, len(_GZIP))
+    except InputError as error:
+        raise InputError(f"{_name(path)}: {error}") from error
 
 
 def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
@@ -169,10 +174,11 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
         stored = np.asanyarray(image.dataobj).reshape(shape)
     except (*_DAMAGE, gzip.BadGzipFile) as error:
         raise InputError(f"{name}: cut short or damaged; copy the file again") from error
+    if stored.dtype not in (np.uint8, np.int16, np.uint16):
+        with np.errstate(over="ignore"):  # to infinity, which is refused below
+            stored = stored.astype(np.float32)
     if not np.isfinite(stored).all():
         raise InputError(f"{name}: holds NaN or infinite values")
-    if stored.dtype not in (np.uint8, np.int16, np.uint16):
-        stored = stored.astype(np.float32)
     return np.ascontiguousarray(stored.transpose(2, 1, 0, *range(3, len(shape))))
 
 

@@ -7,7 +7,6 @@ afterwards. What was decided about a file, without anything being lost, is recor
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,9 @@ import cv2
 import numpy as np
 
 from lgg_runtime.errors import InputError, printable
-from lgg_runtime.readers.header import (
-    PNG_PIXEL_CHUNKS,
-    PNG_SIGNATURE,
-    Header,
-    Limits,
-    png_chunks,
-    read_header,
-)
+from lgg_runtime.readers.header import Header, Limits, read_header
+from lgg_runtime.readers.png import pixel_chunks
+from lgg_runtime.readers.regular import open_regular
 from lgg_runtime.readers.tiff import Layout, read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
@@ -43,9 +37,6 @@ _READ = {  # colour, samples, alpha
     ("RGB", 3, True),
     ("RGB", 4, True),
 }
-
-# A regular file is not delayed by it; a FIFO without a writer would block the open for ever.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 # OpenCV logs each bad file to standard error, where a user shall see the one line of ours. Its
 # level is one for the process, so it is set once and not switched around calls in threads.
@@ -124,24 +115,12 @@ def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    try:
-        handle = os.open(path, _OPEN_FLAGS)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"cannot be opened: {reason}") from error
-    try:
-        before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode):
-            raise InputError("expected a regular file, found a folder, pipe, socket or device")
+    with open_regular(path) as (handle, before):
         if before.st_size > max_bytes:
             raise InputError(f"holds {before.st_size} bytes; at most {max_bytes} are read")
         with open(handle, "rb", closefd=False) as file:
             data = file.read(before.st_size + 1)
         after = os.fstat(handle)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}") from error
-    finally:
-        os.close(handle)
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
         raise InputError("changed while it was read; try again once it is written")
     return data
@@ -177,7 +156,7 @@ def _refuse_unfit(header: Header) -> None:
 def _decode(data: bytes, header: Header) -> Pixels:
     """(H, W, C) uint8 in RGB order, of a PNG or JPEG."""
     if header.format == "PNG":
-        data = _without_metadata(data)
+        data = pixel_chunks(data, header)
     try:
         # UNCHANGED keeps alpha for the check above, and never turns by the EXIF orientation.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -196,19 +175,6 @@ def _decode(data: bytes, header: Header) -> Pixels:
         return np.asarray(image, np.uint8)[..., np.newaxis]
     order = cv2.COLOR_BGRA2RGBA if header.alpha else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(image, order), np.uint8)
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """The PNG with the chunks alone that make its pixels.
-
-    Text and profiles need not be inflated, and libpng writes its complaints about them to standard
-    error past every log level.
-    """
-    parts = [PNG_SIGNATURE]
-    for kind, start, end in png_chunks(data):
-        if kind in PNG_PIXEL_CHUNKS:
-            parts.append(data[start - 8 : end + 4])
-    return b"".join(parts)
 
 
 def _finish_tiff(pixels: Pixels, layout: Layout, colour: str) -> Pixels:

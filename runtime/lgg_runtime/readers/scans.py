@@ -31,24 +31,45 @@ class ScanFiles:
     files: tuple[Path, ...]
 
 
-def find_scans(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
-    """The scans among files, and the number of the files that belong to none.
+@dataclass(frozen=True)
+class FoundScans:
+    """The scans among files; skipped: number of the files that belong to none; unreadable: files
+    that cannot be opened and might belong to one, each with the reason.
+    """
 
-    DICOM files are one study by their StudyInstanceUID wherever they lie. A damaged file belongs
-    to the one study of its folder, which is then refused when it is read rather than taken
-    without a slice; else it stands alone. Raises OutputConflictError where two
+    scans: list[ScanFiles]
+    skipped: int
+    unreadable: dict[Path, str]
+
+
+def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
+    """Find DICOM studies and NIfTI volumes.
+
+    DICOM files are one study by their StudyInstanceUID wherever they lie. A damaged or unreadable
+    file belongs to the one study of its folder, which is then refused when it is read rather than
+    taken without a slice; else it stands alone. Raises OutputConflictError where two
     NIfTI files would share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
     images = [path for path in nifti if not split_name(path)[0].lower().endswith("_mask")]
-    dicom = [path for path in paths if not is_nifti_name(path) and is_dicom(path)]
-    studies, directories = _group_dicom(dicom, root)
-    used = len(images) + len(dicom) - directories
-    return [*studies, *_group_nifti(images, root)], len(paths) - used
+    dicom: list[Path] = []
+    unreadable: dict[Path, str] = {}
+    for path in (path for path in paths if not is_nifti_name(path)):
+        try:
+            dicom += [path] if is_dicom(path) else []
+        except InputError as error:
+            unreadable[path] = str(error)
+    grouped = _group_dicom(dicom, unreadable, root)
+    used = len(images) + len(dicom) + len(unreadable) - grouped.skipped
+    scans = [*grouped.scans, *_group_nifti(images, root)]
+    return FoundScans(scans, len(paths) - used, grouped.unreadable)
 
 
 def list_file(path: Path) -> list[Path]:
-    """What a single file stands for: the files of a DICOMDIR, itself, or nothing."""
+    """What a single file stands for: the files of a DICOMDIR, itself, or nothing.
+
+    Raises InputError for a file that cannot be read, and as `list_dicomdir` does.
+    """
     if is_nifti_name(path):
         return [path]
     if not is_dicom(path):
@@ -63,8 +84,8 @@ def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
     return read_dicom(files, choice) if kind == "dicom" else read_nifti(files)
 
 
-def _group_dicom(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], int]:
-    """Studies, and the number of files that are directories of others."""
+def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path) -> FoundScans:
+    """Studies, the number of files that are directories of others, and what is of no study."""
     groups: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
     directories = 0
@@ -82,9 +103,14 @@ def _group_dicom(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], in
         else:
             damaged.append(path)
     whole = list(groups.items())
-    for path in damaged:
+    alone = dict(unreadable)
+    for path in (*damaged, *unreadable):
         near = [uid for uid, files in whole if any(f.parent == path.parent for f in files)]
-        groups[near[0] if len(near) == 1 else f"damaged {path}"].append(path)
+        if len(near) == 1:
+            groups[near[0]].append(path)
+            alone.pop(path, None)
+        elif path not in unreadable:
+            groups[f"damaged {path}"].append(path)
     named = {uid: _name_study(files, root) for uid, files in groups.items()}
     taken = Counter(named.values())
     studies = []
@@ -93,7 +119,7 @@ def _group_dicom(paths: Sequence[Path], root: Path) -> tuple[list[ScanFiles], in
         if taken[name] > 1:
             name = f"{name}-{short_digest(uid)}"
         studies.append(ScanFiles("dicom", name, Path(name), tuple(sorted(files))))
-    return sorted(studies, key=lambda study: study.name), directories
+    return FoundScans(sorted(studies, key=lambda study: study.name), directories, alone)
 
 
 def _name_study(files: Sequence[Path], root: Path) -> str:

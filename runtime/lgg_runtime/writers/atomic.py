@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from lgg_runtime.errors import ResourceError, printable
+from lgg_runtime.errors import InputError, ResourceError, printable
 
 PART_SUFFIX = ".part"
+# Of one part of a path, on every file system in use for data (NAME_MAX of Linux and macOS).
+LONGEST_NAME_BYTES = 255
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -41,11 +43,24 @@ def make_folder(path: Path) -> None:
 
 def require_folder(path: Path) -> None:
     """Raises ResourceError where make_folder could not make the folder; nothing is made yet."""
-    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    try:
+        nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    except OSError as error:
+        raise refused(path, error) from error
     if not nearest.is_dir():
         raise refused(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def require_names(names: Iterable[str]) -> None:
+    """Raises InputError, the reason alone, for a file name that no file system takes."""
+    longest = max((len(os.fsencode(name + PART_SUFFIX)) for name in names), default=0)
+    if longest > LONGEST_NAME_BYTES:
+        raise InputError(
+            f"its result would have a name of {longest} bytes, at most {LONGEST_NAME_BYTES} are "
+            "possible; shorten the name"
+        )
 
 
 def refused(path: Path, error: OSError) -> ResourceError:

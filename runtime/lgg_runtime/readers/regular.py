@@ -1,0 +1,48 @@
+"""Open regular files alone, without ever waiting: a pipe without a writer would block for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lgg_runtime.errors import InputError
+
+# A regular file is not delayed by O_NONBLOCK.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})  # of sockets, devices, folders
+
+
+class IrregularFileError(InputError):
+    """A folder, pipe, socket or device where a file was expected."""
+
+    def __init__(self) -> None:
+        super().__init__("expected a regular file, found a folder, pipe, socket or device")
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """A handle to read from and the file's status; an OSError of the block becomes an InputError.
+
+    Raises InputError, the reason alone, for what cannot be opened or read, IrregularFileError for
+    what is no regular file.
+    """
+    try:
+        handle = os.open(path, _OPEN_FLAGS)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_FILE:
+            raise IrregularFileError from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot be opened: {reason}") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise IrregularFileError
+        yield handle, status
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
