@@ -94,6 +94,17 @@ def engine(model: Path, output: Path, **options: Any) -> None:
 
 
 @command.command()
+@click.argument("model", type=_PATH)
+@click.option("--key", required=True, type=_PATH, help="Ed25519 private key in PEM.")
+def sign(model: Path, key: Path) -> None:
+    """Sign an artifact or engine, for `lgg-infer --require-signature PUBLIC_KEY`."""
+    from lgg_export.signing import sign_model
+
+    path, digest = sign_model(model, key)
+    click.echo(f"{path}: signature of SHA-256 {digest}")
+
+
+@command.command()
 @click.argument("file", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 def inspect(file: Path, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -32,6 +33,9 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@click.option("--model-sha256", metavar="DIGEST", help="Refuse a model of another SHA-256.")
+@click.option("--require-signature", type=click.Path(path_type=Path), metavar="PUBLIC_KEY",
+              help="Refuse a model that this Ed25519 key did not sign.")  # fmt: skip
 @click.option("--provider", "--device", default="cpu",
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
@@ -101,11 +105,12 @@ def _infer(
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder, require_folder
 
-    if _is_inside(output.resolve(), source.resolve()):
+    # Unlike Path.resolve, realpath raises nothing for a loop of links.
+    if _is_inside(*(Path(os.path.realpath(path)) for path in (output, source))):
         raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
     listing = list_studies(source)
     slices = (path for study in listing.studies for path in study.files)
-    if options["evaluate"] and not any(listing.mask_of(path) for path in slices):
+    if options["evaluate"] and not any(map(listing.masks_of, slices)):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
     flagged = [name for name, flag in _FLAGS.items() if options[flag]]
     outputs = (*dict.fromkeys(options["output_types"]), *flagged)
@@ -217,7 +222,12 @@ def _load_settings(options: dict[str, Any]) -> Any:
         engine_cache=options["engine_cache"],
         tell=partial(click.echo, err=True),
     )
-    return LoadSettings(gpu=gpu, **{name: options[name] for name in kept})
+    return LoadSettings(
+        gpu=gpu,
+        sha256=options["model_sha256"],
+        public_key=options["require_signature"],
+        **{name: options[name] for name in kept},
+    )
 
 
 def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -> None:

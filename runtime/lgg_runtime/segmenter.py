@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,7 @@ from lgg_runtime.backends import (
     GpuSettings,
     open_backend,
 )
+from lgg_runtime.backends.model_file import require_digest
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
@@ -28,6 +29,7 @@ from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import head_mask, normalise
 from lgg_runtime.plausibility import find_doubts
+from lgg_runtime.trust import digest_line, require_signature
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -43,7 +45,9 @@ class LoadSettings:
     provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
     may use; batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of
     the other sequences; crop: run the box of the volume's head alone; gpu: what only a GPU needs;
-    cpu_precision: fp32, or bf16 with openvino.
+    cpu_precision: fp32, or bf16 with openvino; sha256: the digest that the model must have, in
+    hexadecimal digits, None for any; public_key: the file of the Ed25519 key that must have signed
+    it, None for no signature.
     """
 
     provider: str = "cpu"
@@ -54,6 +58,8 @@ class LoadSettings:
     crop: bool = True
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
+    sha256: str | None = None
+    public_key: Path | None = None
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
@@ -64,6 +70,8 @@ class LoadSettings:
             raise UsageError(f"batch {self.batch}: expected at least 1")
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:
             raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
+        if self.sha256 is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", self.sha256):
+            raise UsageError("model SHA-256: expected 64 hexadecimal digits, as sha256sum prints")
 
 
 def find_model(model: str | Path) -> Path:
@@ -121,9 +129,19 @@ class Segmenter:
         settings = settings or LoadSettings()
         path = find_model(model)
         threads = settings.threads or available_cores()
-        chosen = BackendSettings(settings.provider, threads, settings.gpu, settings.cpu_precision)
+        digest = digest_line(path).decode()
+        try:
+            require_digest(digest, settings.sha256)
+        except ModelError as error:
+            raise ModelError(f"{path.name}: {error}") from error
+        if settings.public_key is not None:
+            require_signature(path, settings.public_key)
+        # The backend reads the file again, and takes no other than the one of this digest.
+        chosen = BackendSettings(
+            settings.provider, threads, settings.gpu, settings.cpu_precision, digest
+        )
         backend, why = open_backend(path, chosen)
-        return cls(backend, settings, hashlib.sha256(path.read_bytes()).hexdigest(), why)
+        return cls(backend, settings, digest, why)
 
     @property
     def contract(self) -> Contract:

@@ -13,6 +13,7 @@ from lgg_runtime.backends.bound_runs import BoundRuns
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
 from lgg_runtime.backends.missing import NAMES, require_provider
+from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.onnx_session import (
     import_onnxruntime,
     make_options,
@@ -51,7 +52,8 @@ class GpuSession:
             "driver": self._cuda.driver_version,
         }
         options = make_options(runtime, settings.threads)
-        self.contract = read_contract(open_session(runtime, path, options), path)
+        data = read_model(path, settings.sha256)
+        self.contract = read_contract(open_session(runtime, path, data, options), path)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if self.provider == "tensorrt":
             session = self._compile(runtime, path, options, gpu)

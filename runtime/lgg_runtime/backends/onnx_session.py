@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.backends.missing import NAMES
+from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, first_line, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
@@ -29,7 +30,8 @@ class OnnxSession:
     def __init__(self, path: Path, settings: BackendSettings):
         runtime = import_onnxruntime()
         options = make_options(runtime, settings.threads)
-        self._open = partial(open_session, runtime, path, options)
+        data = read_model(path, settings.sha256)
+        self._open = partial(open_session, runtime, path, data, options)
         self._session = self._open()
         self.contract = read_contract(self._session, path)
         self.versions = {"onnxruntime": str(runtime.__version__)}
@@ -89,13 +91,13 @@ def make_options(runtime: Any, threads: int) -> Any:
     return options
 
 
-def open_session(runtime: Any, path: Path, options: Any) -> Any:
-    """A session on the CPU. Raises ModelError for a file that onnxruntime does not take."""
+def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
+    """A session on the CPU over the bytes that were checked. Raises ModelError for a file that
+    onnxruntime does not take.
+    """
     try:
         # Its own fallback would print to standard output and change the provider in a run.
-        return runtime.InferenceSession(
-            str(path), options, providers=[NAMES["cpu"]], enable_fallback=0
-        )
+        return runtime.InferenceSession(data, options, providers=[NAMES["cpu"]], enable_fallback=0)
     except Exception as error:
         # onnxruntime's exception types share no base; all others of them mean a refused file.
         if is_exhausted(error):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
@@ -39,6 +40,7 @@ class OpenVinoSession:
     def __init__(self, path: Path, settings: BackendSettings):
         library = import_openvino()
         core = library.Core()
+        read_model(path, settings.sha256)  # refused before OpenVINO opens it
         model = _read_model(library, path)
         self.contract = _read_contract(model, path)
         if self.contract.precision == _FOR_TENSORRT:

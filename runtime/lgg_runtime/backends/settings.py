@@ -42,13 +42,15 @@ class GpuSettings:
 @dataclass(frozen=True)
 class BackendSettings:
     """provider: cpu, openvino, cuda, tensorrt or auto; threads: of the computation on a CPU;
-    cpu_precision: of its arithmetic, where the artifact itself says no lower one.
+    cpu_precision: of its arithmetic, where the artifact itself says no lower one; sha256: the
+    digest that the model's file must have, None for any.
     """
 
     provider: str
     threads: int
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.cpu_precision not in CPU_PRECISIONS:

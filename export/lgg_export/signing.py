@@ -1,0 +1,42 @@
+"""Sign a model with an Ed25519 key, for `lgg-infer --require-signature`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.extras import import_extra
+from lgg_runtime.trust import digest_line, signature_path, signed_file
+from lgg_runtime.writers.atomic import write_atomically
+
+
+def sign_model(model: Path, private_key: Path) -> tuple[Path, str]:
+    """Write the signature beside the model: its path, and the digest that was signed.
+
+    Raises ModelError for a model that is not there, UsageError for a file that is no private key,
+    MissingExtraError without `cryptography`.
+    """
+    if not model.is_file():
+        raise ModelError(f"{model}: no such model")
+    digest = digest_line(signed_file(model))
+    path = signature_path(model)
+    write_atomically(path, _load_key(private_key).sign(digest))
+    return path, digest.decode()
+
+
+def _load_key(path: Path) -> Any:
+    serialization = import_extra("cryptography.hazmat.primitives.serialization", "signing")
+    ed25519 = import_extra("cryptography.hazmat.primitives.asymmetric.ed25519", "signing")
+    exceptions = import_extra("cryptography.exceptions", "signing")
+    wanted = (
+        f"{path.name}: expected an Ed25519 private key in PEM without a password; "
+        "openssl genpkey -algorithm ed25519 makes one"
+    )
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, TypeError, ValueError, exceptions.UnsupportedAlgorithm) as error:
+        raise UsageError(wanted) from error
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise UsageError(wanted)
+    return key

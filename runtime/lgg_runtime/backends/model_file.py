@@ -1,0 +1,35 @@
+"""The bytes of an ONNX file that is what it is said to be."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lgg_runtime.backends.graph_check import check_graph
+from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.readers.regular import open_regular
+
+MAX_BYTES = 512 * 2**20
+
+
+def read_model(path: Path, sha256: str | None = None) -> bytes:
+    """The file's bytes, with the digest expected and a graph that was checked.
+
+    Raises ModelError, `NAME: reason`, for a file that is too large, another, or refused.
+    """
+    try:
+        with open_regular(path) as (handle, status), open(handle, "rb", closefd=False) as file:
+            if status.st_size > MAX_BYTES:
+                raise ModelError(f"holds {status.st_size} bytes; at most {MAX_BYTES} are read")
+            data = file.read(status.st_size + 1)
+        require_digest(hashlib.sha256(data).hexdigest(), sha256)
+        check_graph(data)
+    except (InputError, ModelError) as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    return data
+
+
+def require_digest(found: str, expected: str | None) -> None:
+    """Raises ModelError, the reason alone, for another SHA-256 than the expected one."""
+    if expected is not None and found != expected.lower():
+        raise ModelError(f"its SHA-256 is {found[:12]}..., expected {expected[:12].lower()}...")

@@ -1,0 +1,73 @@
+"""Detached Ed25519 signatures of models: whoever holds the public key knows who exported them.
+
+`MODEL.sig` holds 64 bytes: the signature of the 64 hexadecimal digits of the file's SHA-256. For
+an engine it is its sidecar that is signed, which holds the engine's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.extras import import_extra
+from lgg_runtime.sidecar import sidecar_path
+
+SUFFIX = ".sig"
+
+
+def signed_file(model: Path) -> Path:
+    """The file whose digest a model's signature is of."""
+    return sidecar_path(model) if model.suffix.lower() == ".engine" else model
+
+
+def signature_path(model: Path) -> Path:
+    """MODEL.onnx -> MODEL.onnx.sig, MODEL.engine -> MODEL.engine.json.sig."""
+    signed = signed_file(model)
+    return signed.with_name(signed.name + SUFFIX)
+
+
+def digest_line(path: Path) -> bytes:
+    """What is signed: the file's SHA-256 in hexadecimal digits. Raises ModelError without it."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest().encode()
+    except OSError as error:
+        raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
+
+
+def require_signature(model: Path, public_key: Path) -> None:
+    """Raises ModelError unless the signature beside the model is of that key and this file.
+
+    UsageError for a file that is no public key, MissingExtraError without `cryptography`.
+    """
+    key, invalid = _load_key(public_key)
+    path = signature_path(model)
+    try:
+        signature = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{model.name}: its signature {path.name} cannot be read; sign it with lgg-export sign"
+        ) from error
+    try:
+        key.verify(signature, digest_line(signed_file(model)))
+    except invalid as error:
+        raise ModelError(
+            f"{model.name}: {path.name} is no signature of this file by {public_key.name}"
+        ) from error
+
+
+def _load_key(path: Path) -> tuple[Any, type[Exception]]:
+    """The key, and what it raises for a signature that is not its own."""
+    serialization = import_extra("cryptography.hazmat.primitives.serialization", "signing")
+    ed25519 = import_extra("cryptography.hazmat.primitives.asymmetric.ed25519", "signing")
+    exceptions = import_extra("cryptography.exceptions", "signing")
+    wanted = f"{path.name}: expected an Ed25519 public key in PEM; openssl pkey -pubout writes it"
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, exceptions.UnsupportedAlgorithm) as error:
+        raise UsageError(wanted) from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise UsageError(wanted)
+    return key, exceptions.InvalidSignature

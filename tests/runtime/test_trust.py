@@ -1,0 +1,124 @@
+"""Signatures of models: made by lgg-export and by openssl, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cryptography")
+pytest.importorskip("onnx")
+
+from lgg_export.signing import sign_model
+from lgg_runtime.errors import MissingExtraError, ModelError, UsageError
+from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.trust import digest_line, require_signature, signature_path, signed_file
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of ours.pem and ours.pub, and of an RSA key."""
+    folder = tmp_path_factory.mktemp("keys")
+    openssl("genpkey", "-algorithm", "ed25519", "-out", folder / "ours.pem")
+    openssl("genpkey", "-algorithm", "rsa", "-out", folder / "rsa.pem")
+    for name in ("ours", "rsa"):
+        openssl("pkey", "-in", folder / f"{name}.pem", "-pubout", "-out", folder / f"{name}.pub")
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path, artifact: Path) -> Path:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(artifact.read_bytes())
+    return path
+
+
+def test_a_signed_model_is_loaded_and_its_digest_told(model: Path, keys: Path) -> None:
+    path, digest = sign_model(model, keys / "ours.pem")
+    assert (path, len(path.read_bytes())) == (signature_path(model), 64)
+    segmenter = Segmenter.load(
+        model, LoadSettings(threads=1, sha256=digest, public_key=keys / "ours.pub")
+    )
+    assert segmenter.digest == digest
+
+
+def test_openssl_makes_and_checks_the_same_signature(
+    model: Path, keys: Path, tmp_path: Path
+) -> None:
+    line, made = tmp_path / "digest", tmp_path / "m.onnx.sig"
+    line.write_bytes(digest_line(model))
+    openssl("pkeyutl", "-sign", "-rawin", "-in", line, "-inkey", keys / "ours.pem", "-out", made)
+    require_signature(model, keys / "ours.pub")
+    ours = sign_model(model, keys / "ours.pem")[0]
+    assert ours == made
+    openssl("pkeyutl", "-verify", "-rawin", "-in", line, "-pubin", "-inkey", keys / "ours.pub",
+            "-sigfile", made)  # fmt: skip
+
+
+def change_model(model: Path) -> None:
+    model.write_bytes(model.read_bytes() + b"\0")
+
+
+def cut_signature(model: Path) -> None:
+    path = signature_path(model)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_signature(model: Path) -> None:
+    data = bytearray(signature_path(model).read_bytes())
+    data[5] ^= 1
+    signature_path(model).write_bytes(data)
+
+
+@pytest.mark.parametrize("change", [change_model, cut_signature, flip_signature])
+def test_what_was_changed_is_refused(
+    model: Path, keys: Path, change: Callable[[Path], None]
+) -> None:
+    sign_model(model, keys / "ours.pem")
+    change(model)
+    with pytest.raises(ModelError, match=r"m\.onnx\.sig is no signature of this file by ours"):
+        require_signature(model, keys / "ours.pub")
+
+
+def test_an_engine_is_signed_by_its_sidecar() -> None:
+    assert signed_file(Path("m.engine")) == Path("m.engine.json")
+    assert signature_path(Path("m.engine")) == Path("m.engine.json.sig")
+
+
+@pytest.mark.parametrize("name", ["rsa.pub", "ours.pem", "gone.pub"])
+def test_what_is_no_public_key_is_a_usage_error(model: Path, keys: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="expected an Ed25519 public key in PEM"):
+        require_signature(model, keys / name)
+
+
+@pytest.mark.parametrize("name", ["rsa.pem", "ours.pub", "gone.pem"])
+def test_what_is_no_private_key_is_a_usage_error(model: Path, keys: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="expected an Ed25519 private key in PEM"):
+        sign_model(model, keys / name)
+    assert not signature_path(model).exists()
+
+
+def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, keys: Path) -> None:
+    with pytest.raises(ModelError, match="gone: no such model"):
+        sign_model(tmp_path / "gone", keys / "ours.pem")
+    with pytest.raises(ModelError, match=r"gone\.json: cannot be read: No such file"):
+        digest_line(tmp_path / "gone.json")
+
+
+def test_without_cryptography_the_extra_is_named(
+    model: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    for call in (
+        lambda: require_signature(model, keys / "ours.pub"),
+        lambda: sign_model(model, keys / "ours.pem"),
+    ):
+        with pytest.raises(MissingExtraError, match=r"pip install 'lgg-edge\[signing\]'"):
+            call()
