@@ -1,0 +1,165 @@
+"""A DICOM study drawn by code, whose files may be spoilt, below the input of a scene."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalogue.row import Scene
+from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom_files import write_dicom
+from lgg_train.phantom_scan import ScanSettings, make_scan
+
+SMALL = PhantomSettings(patients=1, slices=6, size=32, seed=2)
+NAMES = {1: "localizer", 2: "t1", 3: "flair", 4: "t1c"}
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+Spoil = Callable[["Study"], object]
+
+
+def draw_study(folder: Path, **scan: Any) -> Path:
+    """Six slices of each sequence and three localizers; files are called by series and number."""
+    import pydicom
+
+    settings = ScanSettings(**scan)
+    write_dicom(folder, make_scan(0, SMALL, settings), 0, settings)
+    for path in sorted(folder.iterdir()):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        path.rename(folder / f"{NAMES[header.SeriesNumber]}_{header.InstanceNumber}")
+    return folder
+
+
+class Study:
+    """The files by their sequence, in the order of their positions."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @cached_property
+    def flair(self) -> list[Path]:
+        return self.of("flair")
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.is_file())
+
+    def of(self, name: str) -> list[Path]:
+        return [path for path in self.files if path.name.startswith(f"{name}_")]
+
+    def read(self, path: Path) -> Any:
+        import pydicom
+
+        return pydicom.dcmread(path)
+
+    def change(self, *paths: Path, **attributes: Any) -> None:
+        """Set attributes; None takes one away."""
+        for path in paths:
+            data = self.read(path)
+            for keyword, value in attributes.items():
+                if value is None:
+                    delattr(data, keyword)
+                else:
+                    setattr(data, keyword, value)
+            data.save_as(path)
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            for path in self.of(name):
+                path.unlink()
+
+    def add(self, name: str, of: Path, **attributes: Any) -> Path:
+        """Another file like one that is there, with a UID of its own."""
+        shutil.copy(of, self.folder / name)
+        uid = f"{self.read(of).SOPInstanceUID}.1"
+        self.change(self.folder / name, **{"SOPInstanceUID": uid, **attributes})
+        return self.folder / name
+
+    def compress(self, *paths: Path) -> None:
+        """RLE, which pydicom itself reads."""
+        import pydicom
+
+        for path in paths:
+            data = self.read(path)
+            data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+            data.save_as(path)
+
+    def enhance(self, **changes: Any) -> Path:
+        """The FLAIR series as one Enhanced MR object, its frames out of order."""
+        import pydicom
+
+        data = self.read(self.flair[0])
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = ENHANCED_MR
+        data.NumberOfFrames = len(self.flair)
+        frames, pixels = [], b""
+        for place in (3, 1, 5, 0, 2, 4):
+            image = self.read(self.flair[place])
+            frame, position = pydicom.Dataset(), pydicom.Dataset()
+            position.ImagePositionPatient = image.ImagePositionPatient
+            frame.PlanePositionSequence = [position]
+            frames.append(frame)
+            pixels += image.PixelData
+        shared, orientation, measures = (pydicom.Dataset() for _ in range(3))
+        orientation.ImageOrientationPatient = data.ImageOrientationPatient
+        measures.PixelSpacing = data.PixelSpacing
+        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+        data.SharedFunctionalGroupsSequence = [shared]
+        data.PerFrameFunctionalGroupsSequence, data.PixelData = frames, pixels
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(data, keyword)
+        for keyword, value in changes.items():
+            setattr(data, keyword, value)
+        self.drop("flair")
+        data.save_as(self.folder / "enhanced")
+        return self.folder / "enhanced"
+
+    def write_directory(self, *names: list[str]) -> Path:
+        """A DICOMDIR that lists files by the parts of their paths."""
+        import pydicom
+
+        directory = pydicom.Dataset()
+        directory.file_meta = pydicom.dataset.FileMetaDataset()
+        directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+        directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6"
+        records = []
+        for parts in names:
+            record = pydicom.Dataset()
+            record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
+            records.append(record)
+        directory.DirectoryRecordSequence = records
+        path = self.folder / "DICOMDIR"
+        directory.save_as(path, enforce_file_format=True)
+        return path
+
+
+def put_study(scene: Scene, spoil: Spoil, drawn: str = "axial_study") -> Study:
+    """A copy of a drawn study as `in/study`, spoilt."""
+    study = Study(scene.source / "study")
+    shutil.copytree(scene.shared(drawn), study.folder)
+    spoil(study)
+    return study
+
+
+def nest(study: Study, depth: int = 300) -> None:
+    """That many sequences, one in the other, in the first FLAIR file."""
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    opened = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + item
+    closed = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    data = study.flair[0].read_bytes()
+    at = data.index(b"\xe0\x7f\x10\x00")
+    study.flair[0].write_bytes(data[:at] + opened * depth + closed * depth + data[at:])
+
+
+def widen_rows(study: Study) -> None:
+    """Rows of the first FLAIR file as a 32-bit value."""
+    data = study.flair[0].read_bytes()
+    short = b"\x28\x00\x10\x00US\x02\x00\x20\x00"
+    assert short in data
+    wide = b"\x28\x00\x10\x00UL\x04\x00" + np.array([32 << 20], "<u4").tobytes()
+    study.flair[0].write_bytes(data.replace(short, wide))

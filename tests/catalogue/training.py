@@ -1,0 +1,351 @@
+"""Rows about training and export."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalogue.hostile_models import no_contract, spoil
+from catalogue.raster_bytes import tiff
+from catalogue.row import Keeping, Outcome, Row, Scene, Section
+
+Make = Callable[[Scene], object]
+BRIEF = (
+    *("--epochs", "0.2", "--features", "4", "--depth", "2", "--crop", "32", "--batch", "4"),
+    *("--tumour", "3", "--precision", "fp32", "--device", "cpu", "--validations", "1"),
+    "--no-progress",
+)
+TRAIN = ("lgg-train", "train", "--data", "in", "-o", "run", *BRIEF)
+RESUME = (*TRAIN, "--resume")
+EXPORT = ("lgg-export", "run", "-o", "new.onnx")
+FIRST = "PHANTOM_A_0001"
+USAGE = "Usage: lgg-train train [OPTIONS]\nTry 'lgg-train train --help' for help.\n\nError: "
+
+
+class Intruder:
+    """Unpickling it would make a file in the current folder."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("intruded"),)
+
+
+def data(make: Make = lambda _: None) -> Make:
+    """Drawn patients as the input, spoilt."""
+
+    def put(scene: Scene) -> None:
+        shutil.copytree(scene.shared("drawn_patients"), scene.source, dirs_exist_ok=True)
+        make(scene)
+
+    return put
+
+
+def run(make: Make = lambda _: None) -> Make:
+    """A finished run beside the drawn patients, spoilt."""
+
+    def put(scene: Scene) -> None:
+        data()(scene)
+        shutil.copytree(scene.shared("brief_run"), scene.root / "run")
+        make(scene)
+
+    return put
+
+
+def patient(scene: Scene) -> tuple[Path, str]:
+    """The first patient's folder and name."""
+    folder = min((scene.source / "kaggle_3m").iterdir())
+    return folder, folder.name
+
+
+def _leave_one(scene: Scene) -> None:
+    first = patient(scene)[0]
+    for folder in (scene.source / "kaggle_3m").iterdir():
+        if folder != first:
+            shutil.rmtree(folder)
+
+
+def _without(end: str) -> Make:
+    def make(scene: Scene) -> None:
+        folder, name = patient(scene)
+        (folder / f"{name}{end}").unlink()
+
+    return make
+
+
+def _with(end: str, pixels: Callable[[], np.ndarray]) -> Make:
+    def make(scene: Scene) -> None:
+        folder, name = patient(scene)
+        (folder / f"{name}{end}").write_bytes(tiff(pixels()))
+
+    return make
+
+
+def _lose_the_number(scene: Scene) -> None:
+    from lgg_train import loop
+
+    def lose(logits: Any, _masks: Any) -> Any:
+        return logits.sum() * float("nan")
+
+    scene.patch.setattr(loop, "segmentation_loss", lose)
+
+
+def _checkpoint(state: Callable[[], Any]) -> Make:
+    def make(scene: Scene) -> None:
+        import torch
+
+        torch.save(state(), scene.root / "run" / "last.pt")
+
+    return make
+
+
+def _cut_checkpoint(scene: Scene) -> None:
+    path = scene.root / "run" / "last.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _fill_disk(scene: Scene) -> None:
+    """There is no space for another checkpoint; the run has more to do than it had."""
+    import torch
+
+    def refuse(_state: Any, stream: Any) -> None:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    scene.patch.setattr(torch, "save", refuse)
+
+
+def _stop_at_a_step(scene: Scene) -> None:
+    from lgg_train import loop
+
+    real = loop.segmentation_loss
+
+    def stop(logits: Any, masks: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return real(logits, masks)
+
+    scene.patch.setattr(loop, "segmentation_loss", stop)
+
+
+def _no_gpu(scene: Scene) -> None:
+    import torch
+
+    scene.patch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def _write_split(**parts: dict[str, list[int]]) -> Make:
+    def make(scene: Scene) -> None:
+        import json
+
+        record = {"schema": 1, "by": "patient", "seed": 0, "parts": parts}
+        (scene.root / "split.json").write_text(json.dumps(record))
+
+    return make
+
+
+def _another_graph(scene: Scene) -> None:
+    """The gate is given a graph that is not the network's; an older artifact lies there."""
+    from lgg_export import artifact
+    from lgg_export.precision import PRECISIONS, Precision
+
+    model = scene.shared("build_model")()
+    wrong = Precision(lambda _network: model, PRECISIONS["fp32"].limits)
+    scene.patch.setitem(artifact.PRECISIONS, "fp32", wrong)
+    (scene.root / "new.onnx").write_bytes(b"older")
+
+
+def _lose_a_patient(scene: Scene) -> None:
+    """A validation patient of the run."""
+    import json
+
+    split = json.loads((scene.root / "run" / "split.json").read_text())
+    (name,) = split["parts"]["validation"]
+    shutil.rmtree(scene.source / "kaggle_3m" / name)
+
+
+def _untouched(outcome: Outcome, _row: Row) -> None:
+    assert not outcome.changed
+
+
+def _run_stays(outcome: Outcome, _row: Row) -> None:
+    """Whatever is resumed from; the configuration is written again with equal content."""
+    assert not [name for name in outcome.changed if name.startswith("run/")]
+    assert not (outcome.scene.root / "intruded").exists()
+
+
+def _no_checkpoint(outcome: Outcome, _row: Row) -> None:
+    assert outcome.changed <= {"run/config.json", "run/split.json", "run/history.csv"}
+
+
+UNTOUCHED = Keeping("Nothing is written.", _untouched)
+RUN_STAYS = Keeping("The run's folder stays as it was.", _run_stays)
+NO_CHECKPOINT = Keeping("No checkpoint of it is written.", _no_checkpoint)
+
+
+def bad_data(name: str, what: str, make: Make, says: str) -> Row:
+    return Row(name, what, data(make), 3, f"lgg-train: {says}", UNTOUCHED, command=TRAIN)
+
+
+def bad_run(name: str, what: str, make: Make, says: str) -> Row:
+    return Row(name, what, run(make), 3, f"lgg-train: {says}", RUN_STAYS, command=RESUME)
+
+
+def usage(name: str, what: str, says: str, *options: str) -> Row:
+    return Row(name, what, data(), 2, says, UNTOUCHED, command=(*TRAIN, *options))
+
+
+def export(name: str, what: str, make: Make, code: int, says: str, *command: str) -> Row:
+    words = command or EXPORT
+    return Row(name, what, make, code, f"lgg-export: {says}", UNTOUCHED, command=words)
+
+
+DATA = (
+    bad_data("mask alone", "A mask without its image.", _without("_3.tif"),
+             f"in/kaggle_3m: unpaired files: {FIRST}_3_mask.tif has no image"),
+    bad_data("image alone", "An image without its mask.", _without("_2_mask.tif"),
+             f"in/kaggle_3m: unpaired files: {FIRST}_2.tif has no mask"),
+    bad_data("mask of another size", "A mask of another size.",
+             _with("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
+             f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64, 3)"),
+    bad_data("grey mask", "A mask with values other than 0 and 255.",
+             _with("_2_mask.tif", lambda: np.full((64, 64), 128, np.uint8)),
+             f"{FIRST}_2_mask.tif: mask holds values other than 0 and 255"),
+    bad_data("damaged slice", "A damaged slice.",
+             lambda scene: _write_first(scene, b"II*\0"),
+             f"{FIRST}_1.tif: TIFF is cut short or damaged: its directory lies outside the file; "
+             "copy the file again"),
+    bad_data("sizes", "Slices of one patient that differ in size.",
+             lambda scene: (_with("_2.tif", lambda: np.zeros((32, 64, 3), np.uint8))(scene),
+                            _with("_2_mask.tif", lambda: np.zeros((32, 64), np.uint8))(scene)),
+             f"{FIRST}: slices differ in size: [(32, 64, 3), (64, 64, 3)]"),
+    bad_data("one patient", "One patient alone: nothing to validate or test on.", _leave_one,
+             "1 patients leave nothing for validation and test"),
+    Row("empty part", "A split file with an empty part.",
+        data(_write_split(train={FIRST: [0]}, validation={}, test={FIRST: [1]})), 3,
+        "lgg-train: split.json: nothing in validation", UNTOUCHED,
+        command=(*TRAIN, "--split", "split.json")),
+    Row("shared slice", "A split file that trains on what it tests on.",
+        data(_write_split(train={FIRST: [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
+        "lgg-train: split.json: a slice stands in two parts", UNTOUCHED,
+        command=(*TRAIN, "--split", "split.json")),
+    Row("unknown patient", "A split file that names patients who are not there.",
+        data(_write_split(train={"X": [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
+        "lgg-train: the data do not hold all slices that the split names of X", UNTOUCHED,
+        command=(*TRAIN, "--split", "split.json")),
+    Row("no data", "A folder that is not there.", lambda scene: None, 4,
+        "lgg-train: gone: no such folder; `make data` says how to get the dataset", UNTOUCHED,
+        command=("lgg-train", "train", "--data", "gone", "-o", "run", *BRIEF)),
+    Row("no patients", "A folder without patients.", lambda scene: None, 4,
+        "lgg-train: in: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it", UNTOUCHED,
+        command=TRAIN),
+)  # fmt: skip
+
+
+def _write_first(scene: Scene, content: bytes) -> None:
+    folder, name = patient(scene)
+    (folder / f"{name}_1.tif").write_bytes(content)
+
+
+RUNS = (
+    Row("NaN loss", "A loss that is no number any more.", data(_lose_the_number), 1,
+        "lgg-train: the loss is nan at step 1; lower the peak rate", NO_CHECKPOINT, command=TRAIN),
+    Row("stopped", "SIGTERM in mid-training.", data(_stop_at_a_step), 143, "lgg-train: terminated",
+        NO_CHECKPOINT, command=TRAIN),
+    bad_run("schema", "A checkpoint of another schema.", _checkpoint(lambda: {"schema": 99}),
+            "last.pt: expected checkpoint schema 1, found 99"),
+    bad_run("pickled code", "A checkpoint with pickled code: never run.",
+            _checkpoint(lambda: {"schema": 1, "model": Intruder()}),
+            "last.pt: not a checkpoint of tensors ({the reason})"),
+    bad_run("cut checkpoint", "A checkpoint cut short.", _cut_checkpoint,
+            "last.pt: not a checkpoint of tensors (cut short, or another format)"),
+    bad_run("no checkpoint", "A run without a checkpoint.",
+            lambda scene: (scene.root / "run" / "last.pt").unlink(),
+            "run/last.pt: no such checkpoint"),
+    bad_run("other data", "Other data than the run was begun on.",
+            _with("_2_mask.tif", lambda: np.zeros((64, 64), np.uint8)),
+            "run: the run was begun on other data or another split"),
+    Row("other settings", "--resume with other settings.", run(), 3,
+        "lgg-train: last.pt: made with other settings: seed, samples",
+        Keeping("The checkpoint stays as it was.",
+                lambda outcome, _row: _checkpoint_stays(outcome)),
+        command=(*RESUME, "--seed", "7")),
+    Row("resume nothing", "--resume without a run.", data(), 3,
+        "lgg-train: run/split.json: no such split file (No such file or directory)", UNTOUCHED,
+        command=RESUME),
+    Row("resume another split", "--resume beside options of a split.", run(), 2,
+        f"{USAGE}--resume goes on with the run's own split; leave --split-by out", RUN_STAYS,
+        command=(*RESUME, "--split-by", "slice")),
+    Row("second run", "A second run in one folder.", run(), 2,
+        "lgg-train: run holds a run already; --resume goes on with it", RUN_STAYS, command=TRAIN),
+    Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
+        "lgg-train: last.pt: cannot be written ([Errno 28] No space left on device)",
+        NO_CHECKPOINT, command=TRAIN),
+    Row("file as folder", "A file in the place of the run's folder.",
+        data(lambda scene: (scene.root / "run").write_bytes(b"")), 7,
+        "lgg-train: run: cannot be written: File exists", UNTOUCHED, command=TRAIN),
+    Row("no CUDA", "CUDA asked for where PyTorch finds none.", data(_no_gpu), 6,
+        "lgg-train: --device cuda: this PyTorch finds no CUDA device",
+        Keeping("Nothing but the split is written.", _no_checkpoint),
+        command=(*TRAIN, "--device", "cuda")),
+    usage("two budgets", "Epochs and minutes.",
+          "lgg-train: budget: expected either epochs or minutes", "--minutes", "1"),
+    usage("crop", "A crop that the depth cannot halve.",
+          "lgg-train: crop 33: a depth of 2 expects a multiple of 4", "--crop", "33"),
+    usage("folds of slices", "Folds of a split by slice.",
+          "lgg-train: folds are by patient; --split-by slice has none",
+          "--folds", "3", "--split-by", "slice"),
+    Row("evaluate nothing", "An evaluation of what is no run.", data(), 3,
+        "lgg-train: run: no model.pt in it; finish the training with --resume", UNTOUCHED,
+        command=("lgg-train", "evaluate", "run", "--data", "in")),
+)  # fmt: skip
+
+
+def _checkpoint_stays(outcome: Outcome) -> None:
+    assert not outcome.changed & {"run/last.pt", "run/model.pt", "run/split.json"}
+
+
+EXPORTS = (
+    export("unfinished", "An export of a run that is not finished.",
+           run(lambda scene: (scene.root / "run" / "model.pt").unlink()), 3,
+           "run: no model.pt in it; finish the training with --resume"),
+    export("no artifact name", "An artifact of another suffix.", run(), 2,
+           "new.bin: expected a name that ends in .onnx", "lgg-export", "run", "-o", "new.bin"),
+    export("fp16 twice", "fp16 asked for twice.", run(), 2,
+           "fp16 arithmetic stores fp16 weights already; leave --weights out", *EXPORT,
+           "--precision", "fp16", "--weights", "fp16"),
+    export("gate", "An artifact that differs from PyTorch; an older one stays.",
+           run(_another_graph), 9, "new.onnx is not written: {every exceeded limit}"),
+    export("gate without data", "A gate whose patients are not there.", run(_lose_a_patient), 3,
+           "in: patients of the split are missing: {their names}", *EXPORT, "--data", "in"),
+    export("inspect text", "A look into what is no ONNX file.",
+           lambda scene: scene.model.write_bytes(b"text"), 5, "model.onnx: not an ONNX file",
+           "lgg-export", "inspect", "model.onnx"),
+    export("inspect no contract", "A look into a model without a contract.", spoil(no_contract), 5,
+           "model.onnx: no contract in its metadata", "lgg-export", "inspect", "model.onnx"),
+    export("inspect nothing", "A look into a file that is not there.", lambda scene: None, 5,
+           "gone.onnx: no such model", "lgg-export", "inspect", "gone.onnx"),
+    export("sign nothing", "A signature of a file that is not there.", lambda scene: None, 5,
+           "gone.onnx: no such model", "lgg-export", "sign", "gone.onnx", "--key", "our.pem"),
+    export("sign without key", "A signature with what is no key.", lambda scene: None, 2,
+           "model.onnx: expected an Ed25519 private key in PEM without a password; openssl genpkey "
+           "-algorithm ed25519 makes one", "lgg-export", "sign", "model.onnx", "--key",
+           "model.onnx"),
+    export("no TensorRT", "An engine without TensorRT.",
+           lambda scene: scene.patch.setitem(sys.modules, "tensorrt", None), 6,
+           "tensorrt is not installed (import of tensorrt halted; None in sys.modules); pip "
+           "install 'lgg-edge[tensorrt]'", "lgg-export", "model.onnx", "-o", "new.engine",
+           "--format", "tensorrt"),
+)  # fmt: skip
+
+SECTION = Section(
+    "Training and export",
+    "A run's folder and an older artifact stay as they are until what replaces them is whole. "
+    "Nothing that is loaded may hold code.",
+    (*DATA, *RUNS, *EXPORTS),
+)
