@@ -17,7 +17,7 @@ PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean
+.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -92,6 +92,9 @@ fuzz: $(VENV)/.dev ## Give EXECUTIONS changed inputs to the readers and parsers
 
 soak: $(VENV)/.dev ## Run 100,000 slices in one process and watch its memory
 	$(BIN)/lgg-bench soak -o docs/results/soak.json
+
+failures: $(VENV)/.dev ## Write docs/failures.md from the catalogue of bad inputs
+	PYTHONPATH=tests $(BIN)/python -m catalogue.document > docs/failures.md
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .
