@@ -150,6 +150,16 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
+    """A run's checkpoint. Raises InputError where there is none, or one of other settings."""
+    held = load_checkpoint(path)
+    ours = settings.to_json()
+    if held["settings"] != ours:
+        other = [key for key in ours if held["settings"].get(key) != ours[key]]
+        raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
+    return held
+
+
 class _State:
     """Model, average, optimiser and counters; what a checkpoint holds."""
 
@@ -231,12 +241,8 @@ class _State:
         )
 
     def load(self, path: Path) -> None:
-        """Raises InputError where the checkpoint is of other settings than this run's."""
-        held = load_checkpoint(path)
-        if held["settings"] != self.settings.to_json():
-            ours = self.settings.to_json()
-            other = [key for key in ours if held["settings"].get(key) != ours[key]]
-            raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
+        """Raises InputError as `load_same` does."""
+        held = load_same(path, self.settings)
         self.model.load_state_dict(held["model"])
         self.averaged.load_state_dict(held["averaged"])
         self.optimiser.load_state_dict(held["optimiser"])

@@ -25,7 +25,14 @@ from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
-from lgg_train.loop import Machinery, Origin, TrainSettings, choose_device, train
+from lgg_train.loop import (
+    Machinery,
+    Origin,
+    TrainSettings,
+    choose_device,
+    load_same,
+    train,
+)
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
@@ -72,7 +79,8 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         "compiled": options["compiled"],
         "versions": versions(),
     }
-    _check_same_data(out, config, options["resume"])
+    if options["resume"]:
+        _check_resumed(out, config, settings)
     write_json(out / CONFIG_FILE, config)
     slices = TrainingSlices(
         [cases[name] for name in split.patients("train")],
@@ -186,9 +194,11 @@ def _check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]
         raise InputError(f"the data do not hold all slices that the split names of {names}")
 
 
-def _check_same_data(out: Path, config: dict[str, Any], resume: bool) -> None:
-    if resume and read_json(out / CONFIG_FILE)["training"] != config["training"]:
+def _check_resumed(out: Path, config: dict[str, Any], settings: TrainSettings) -> None:
+    """A run that cannot be gone on with is refused before anything in its folder is changed."""
+    if read_json(out / CONFIG_FILE)["training"] != config["training"]:
         raise InputError(f"{out}: the run was begun on other data or another split")
+    load_same(out / LAST_FILE, settings)
 
 
 def _validate(predictions: Sequence[Prediction]) -> dict[str, float]:
