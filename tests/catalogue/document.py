@@ -86,7 +86,7 @@ def _code(text: str) -> str:
     """As code in a table's cell; long runs of one letter are shortened."""
     if not text:
         return ""
-    short = _LONG_RUN.sub(lambda found: f"{found[1] * 3}...", text)
+    short = _LONG_RUN.sub(lambda found: f"{found[1] * 3}...", " ".join(text.split()))
     return f"`{short.replace('|', chr(92) + '|')}`"
 
 

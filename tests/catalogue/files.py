@@ -250,7 +250,7 @@ OUTPUTS = (
         Keeping("The reference mask beside the slice is not replaced.", _untouched),
         command=("lgg-infer", "in/good/good_1.png", "-o", "in/good")),
     Row("no output", "No output given.", lambda scene: None, 2,
-        "Usage: lgg-infer [OPTIONS] INPUT\nTry 'lgg-infer --help' for help.\n\n"
+        "Usage: lgg-infer [OPTIONS] [INPUT]\nTry 'lgg-infer --help' for help.\n\n"
         "Error: Missing option '-o' / '--output'.", UNTOUCHED, command=("lgg-infer", "in")),
 )  # fmt: skip
 

@@ -40,10 +40,6 @@ def _nothing_made(outcome: Outcome, _row: Row) -> None:
     assert not outcome.scene.out.exists()
 
 
-def _nothing_written(outcome: Outcome, _row: Row) -> None:
-    assert outcome.files == []
-
-
 def _done(outcome: Outcome, row: Row) -> None:
     """The input that is not the good one is done, with its notes, and all it wrote is there."""
     require_good(outcome)
@@ -69,7 +65,6 @@ OTHERS_DONE = Keeping(
 )
 RECORDED = Keeping("Nothing is written but `run.json` with the reason.", _recorded_alone)
 NOTHING_MADE = Keeping("Nothing is written; the output folder is not made.", _nothing_made)
-NOTHING_WRITTEN = Keeping("Nothing is written into the output folder.", _nothing_written)
 DONE = Keeping("It is done as the others, and `run.json` notes it.", _done)
 SKIPPED = Keeping("Passed over and counted in `run.json`; the other inputs are done.", _skipped)
 

@@ -19,6 +19,7 @@ from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.volume import FLAIR
 
 INFER = ("lgg-infer", "in", "-o", "out")
+RECORDS = ("run.json", "summary.csv", "journal.jsonl")
 GOOD = "good/good_1.png"  # the slice beside every bad input that is not alone
 LESION = (slice(10, 16), slice(20, 28))
 
@@ -85,7 +86,7 @@ class Outcome:
 
     @cached_property
     def results(self) -> list[str]:
-        return [name for name in self.files if name not in ("run.json", "summary.csv")]
+        return [name for name in self.files if name not in RECORDS]
 
     @cached_property
     def run(self) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalogue.keepings import DONE, MASK, NOTHING_MADE, NOTHING_WRITTEN, require_good
-from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests
+from catalogue.keepings import DONE, MASK, NOTHING_MADE, require_good
+from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, encode, head
 from lgg_runtime.lock import LOCK_FILE, lock_output
 
 Make = Callable[[Scene], object]
 FULL = "the disk is full; free some space"
-USAGE = "Usage: lgg-infer [OPTIONS] INPUT\nTry 'lgg-infer --help' for help.\n\nError: "
+USAGE = "Usage: lgg-infer [OPTIONS] [INPUT]\nTry 'lgg-infer --help' for help.\n\nError: "
 WAIT_S = 60
 SECOND = "z/z_1.png"  # after the good one
 
@@ -114,10 +114,31 @@ def _hold(scene: Scene) -> None:
 
 
 def _leave_lock(scene: Scene) -> None:
-    """What a run leaves that was killed: its lock file and half of a file."""
+    """What a run leaves that was killed: its mark in the lock file."""
     scene.put_good("odd/odd_1.png")
     scene.out.mkdir()
-    (scene.out / LOCK_FILE).write_bytes(b"")
+    (scene.out / LOCK_FILE).write_bytes(b"at work\n")
+
+
+def _begin_run(scene: Scene) -> None:
+    """A finished run over the good slice and a second one."""
+    from lgg_runtime.cli import command
+
+    scene.put_good(SECOND)
+    words = [*INFER[1:], "-m", "model.onnx", "--threads", "1", "--quiet"]
+    command.main(words, standalone_mode=False)
+
+
+def _change_input(scene: Scene) -> None:
+    _begin_run(scene)
+    scene.put(SECOND, encode(".png", head()))
+
+
+def _tear_journal(scene: Scene) -> None:
+    """As a power failure may leave it."""
+    _begin_run(scene)
+    path = scene.out / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
 
 
 def _take_names(scene: Scene) -> None:
@@ -153,6 +174,22 @@ def _none_done(outcome: Outcome, row: Row) -> None:
     assert outcome.results == []
 
 
+def _held_results(outcome: Outcome, _row: Row) -> None:
+    assert not [name for name in outcome.changed if name.endswith("_mask.png")]
+    assert len(outcome.results) == 2
+
+
+def _one_done_again(outcome: Outcome, _row: Row) -> None:
+    require_good(outcome)
+    assert outcome.run["counts"]["done"] == 2
+    assert outcome.run["state"] == "complete"
+
+
+def _none_begun(outcome: Outcome, _row: Row) -> None:
+    assert outcome.results == []
+    assert "run.json" not in outcome.files
+
+
 def _held(outcome: Outcome, _row: Row) -> None:
     assert list(digests(outcome.scene.out)) == [LOCK_FILE]
 
@@ -179,7 +216,7 @@ DISK = (
     Row("full at the journal", "A disk that is full when the run is recorded.",
         lambda scene: _refuse_writes(scene, "summary.csv", errno.ENOSPC), 7,
         f"lgg-infer: summary.csv: {FULL}",
-        NOTHING_WRITTEN),
+        Keeping("Nothing was begun.", _none_begun)),
     Row("older result", "A full disk where a mask of an earlier run lies.", _older_result, 7,
         f"lgg-infer: good_1_mask.png: {FULL}",
         Keeping("The earlier mask stays as it was.", _older_stays)),
@@ -194,11 +231,24 @@ MEMORY_AND_SIGNALS = (
     Row("SIGTERM", "SIGTERM in mid-run.", _signal_in_mid_run(signal.SIGTERM), 143,
         "lgg-infer: terminated", INTERRUPTED),
     Row("Ctrl-C", "Ctrl-C in mid-run.", _signal_in_mid_run(signal.SIGINT), 130,
-        "lgg-infer: interrupted", INTERRUPTED),
+        "\nlgg-infer: interrupted", INTERRUPTED),
     Row("two runs", "A second run into one folder.", _hold, 8,
         "lgg-infer: out: another run is writing there; wait for its end",
         Keeping("The first run's files are left alone.", _held)),
-    Row("dead run", "The lock of a run that was killed.", _leave_lock, 0, "", DONE),
+    Row("dead run", "The lock of a run that was killed.", _leave_lock, 0,
+        "the lock of a run that died is taken over", DONE, command=(*INFER, "--no-progress")),
+    Row("resume another", "--resume with other options than the earlier run's.", _begin_run, 8,
+        "lgg-infer: --resume: journal.jsonl: threshold was 0.5, now it is 0.4; repeat that run's "
+        "options or choose another output folder",
+        Keeping("The earlier run's results stay.", _held_results),
+        command=(*INFER, "--resume", "--threshold", "0.4")),
+    Row("resume changed", "--resume where an input was changed since.", _change_input, 0, "",
+        Keeping("What changed is done again; what did not is taken over.", _one_done_again),
+        command=(*INFER, "--resume")),
+    Row("resume torn", "--resume after a torn line in the journal.", _tear_journal, 0, "",
+        Keeping("What the whole lines prove is taken over, the rest is done again.",
+                _one_done_again),
+        command=(*INFER, "--resume")),
 )  # fmt: skip
 
 OPTIONS = (
@@ -210,8 +260,8 @@ OPTIONS = (
     usage("batch", "A batch of no slice.",
           f"{USAGE}Invalid value for '--batch': 0 is not in the range x>=1.", "--batch", "0"),
     usage("provider", "A provider that is not known.",
-          f"{USAGE}Invalid value for '--provider' / '--device': 'tpu' is not one of 'cpu', "
-          "'cuda', 'tensorrt', 'auto'.", "--provider", "tpu"),
+          f"{USAGE}Invalid value for '--provider' / '--device': 'tpu' is not one of "
+          "{the providers}.", "--provider", "tpu"),
     usage("option", "An option that is not known.", f"{USAGE}No such option '--nonsense'.",
           "--nonsense"),
     usage("two inputs", "A second input.", f"{USAGE}Got unexpected extra argument (more)", "more"),

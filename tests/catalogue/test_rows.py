@@ -66,7 +66,8 @@ def _for_tests(command: tuple[str, ...]) -> list[str]:
     if command[0] != "lgg-infer":
         return []
     model = [] if "-m" in command else ["-m", "model.onnx"]
-    return [*model, "--threads", "1", "--quiet"]
+    quiet = [] if "--no-progress" in command else ["--quiet"]
+    return [*model, "--threads", "1", *quiet]
 
 
 def _pattern(says: str) -> str:
