@@ -17,7 +17,7 @@ PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures
+.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures lock audit
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -95,6 +95,26 @@ soak: $(VENV)/.dev ## Run 100,000 slices in one process and watch its memory
 
 failures: $(VENV)/.dev ## Write docs/failures.md from the catalogue of bad inputs
 	PYTHONPATH=tests $(BIN)/python -m catalogue.document > docs/failures.md
+
+$(VENV)/tools: | $(BIN)/pip
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet pip-tools cyclonedx-bom pip-audit
+
+lock: $(VENV)/tools ## Pin the runtime's packages with hashes; list their licences and materials
+	$</bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-emit-find-links --no-annotate --no-header --strip-extras -c constraints.txt \
+	  --extra cpu --extra dicom --extra nifti -o requirements/runtime.lock pyproject.toml
+	$(PYTHON) -m venv --clear --without-pip $(VENV)/locked
+	$</bin/pip --python $(VENV)/locked/bin/python install --quiet --require-hashes \
+	  -r requirements/runtime.lock
+	$</bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  -o $(VENV)/locked/bom.json $(VENV)/locked/bin/python
+	$(VENV)/locked/bin/python requirements/licences.py $(VENV)/locked/bom.json \
+	  > requirements/runtime.cdx.json
+	$(VENV)/locked/bin/python requirements/licences.py > docs/licences.md
+
+audit: $(VENV)/tools ## Ask a public database for known vulnerabilities; needs the network
+	$</bin/pip-audit --disable-pip --require-hashes -r requirements/runtime.lock
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .
