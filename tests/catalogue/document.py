@@ -47,7 +47,8 @@ on the disk.
 
 In the tables, `in` is the input and `out` the output of `lgg-infer in -o out`; where another
 command is meant, it is named. Where the code is 0 the words are those that `run.json` notes. Words
-in braces stand for what varies. Research use only, not for diagnosis.
+in braces stand for what varies. What the DICOM node answers to a peer is in
+[conformance.md](conformance.md). Research use only, not for diagnosis.
 """
 
 COLUMNS = "| input | exit | message | preserved |\n| --- | --- | --- | --- |"

@@ -160,6 +160,8 @@ NO_INPUT = (
     nothing("pipe as input", "A pipe given as the input: never waited for.",
             lambda scene: os.mkfifo(scene.source / "pipe"), f"pipe: not a slice; {EXPECTED}",
             "in/pipe"),
+    nothing("device as input", "A device given as the input.", lambda scene: None,
+            f"zero: not a slice; {EXPECTED}", "/dev/zero"),
     nothing("link loop as input", "A link to itself given as the input.", _loop,
             "loop: cannot be opened: Too many levels of symbolic links", "loop"),
     nothing("unreadable folder", "A folder that may not be listed.",

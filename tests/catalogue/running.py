@@ -51,16 +51,16 @@ def _older_result(scene: Scene) -> None:
 
 def _await_first(scene: Scene) -> threading.Event:
     """Set once the good slice's mask is on disk: writes lag behind."""
-    from lgg_runtime import pipeline
+    from lgg_runtime import results
 
-    real, done = pipeline.write_atomically, threading.Event()
+    real, done = results.write_atomically, threading.Event()
 
     def write(path: Path, data: bytes) -> None:
         real(path, data)
         if path.name == Path(MASK).name:
             done.set()
 
-    scene.patch.setattr(pipeline, "write_atomically", write)
+    scene.patch.setattr(results, "write_atomically", write)
     return done
 
 
@@ -89,20 +89,20 @@ def _signal_in_mid_run(number: int) -> Make:
         from lgg_runtime.segmenter import Segmenter
 
         scene.put_good(SECOND)
-        real, first = Segmenter.segment, _await_first(scene)
+        real, first = Segmenter.run, _await_first(scene)
         # Python is interrupted by default, but not where the shell told it to ignore it.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         scene.later.callback(signal.signal, signal.SIGINT, before)
 
-        def interrupt(segmenter: Segmenter, volume: Any) -> Any:
-            runs.append(volume)
+        def interrupt(segmenter: Segmenter, prepared: Any) -> Any:
+            runs.append(prepared)
             if len(runs) == 2:
                 assert first.wait(WAIT_S)
                 signal.raise_signal(number)
-            return real(segmenter, volume)
+            return real(segmenter, prepared)
 
         runs: list[Any] = []
-        scene.patch.setattr(Segmenter, "segment", interrupt)
+        scene.patch.setattr(Segmenter, "run", interrupt)
 
     return make
 
