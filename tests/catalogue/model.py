@@ -177,7 +177,8 @@ def _three_slices(scene: Scene) -> None:
 
 FILES = (
     refused("nowhere", "A model that is not there.", lambda scene: None,
-            "gone.onnx: no such model; expected a file or standard", (*INFER, "-m", "gone.onnx")),
+            "gone.onnx: no such model; expected a file or {a shipped name}",
+            (*INFER, "-m", "gone.onnx")),
     refused("empty", "An empty model.", _write(b""),
             "model.onnx: not an ONNX model; export it with lgg-export"),
     refused("text", "A text named .onnx.", _write(b"hello, this is text\n"),
@@ -195,7 +196,8 @@ FILES = (
             "model.tflite: expected a model file .onnx, .engine", (*INFER, "-m", "model.tflite")),
     refused("pipe", "A pipe in the place of the model: never waited for.",
             lambda scene: os.mkfifo(scene.root / "pipe.onnx"),
-            "pipe.onnx: no such model; expected a file or standard", (*INFER, "-m", "pipe.onnx")),
+            "pipe.onnx: no such model; expected a file or {a shipped name}",
+            (*INFER, "-m", "pipe.onnx")),
     refused("digest", "Another SHA-256 than the one given.", lambda scene: None,
             "model.onnx: its SHA-256 is {digest}, expected 000000000000...",
             (*INFER, "--model-sha256", "0" * 64)),

@@ -312,7 +312,7 @@ EXPORTS = (
     export("no artifact name", "An artifact of another suffix.", run(), 2,
            "new.bin: expected a name that ends in .onnx", "lgg-export", "trained", "-o", "new.bin"),
     export("fp16 twice", "fp16 asked for twice.", run(), 2,
-           "fp16 arithmetic stores fp16 weights already; leave --weights out", *EXPORT,
+           "fp16 stores its own kind of weights; leave --weights out", *EXPORT,
            "--precision", "fp16", "--weights", "fp16"),
     export("gate", "An artifact that differs from PyTorch; an older one stays.",
            run(_another_graph), 9, "new.onnx is not written: {every exceeded limit}"),
