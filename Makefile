@@ -11,6 +11,9 @@ MODEL ?= $(RUN)/model.onnx
 TRAIN_OPTIONS ?=
 EXECUTIONS ?= 1000000
 SHIPPED := train/shipped/standard
+WEIGHTS := runtime/lgg_runtime/weights
+RESULTS ?= docs/results
+BENCHED := $(WEIGHTS)/standard.onnx runs/bench/standard-int8.onnx
 
 # DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
 PHANTOMS := data/phantom
@@ -66,12 +69,22 @@ export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity 
 	$(BIN)/lgg-export $(RUN) -o $(MODEL)
 	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
 
-bench: $(VENV)/.train ## Measure parity on test patients and latency of the shipped model
-	@mkdir -p runs/bench
+bench: $(VENV)/.train ## Measure the shipped model's quality and speed, and fill docs/performance.md
+	@mkdir -p runs/bench $(RESULTS)
 	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-fp16.onnx --precision fp16 $(if $(DATA),--data $(FOLDER))
-	$(BIN)/lgg-bench parity $(SHIPPED) runtime/lgg_runtime/weights/standard.onnx runs/bench/standard-fp16.onnx \
+	$(BIN)/lgg-bench parity $(SHIPPED) $(WEIGHTS)/standard.onnx runs/bench/standard-fp16.onnx \
 	  $(if $(DATA),--data $(FOLDER)) -o runs/bench/parity.json
-	$(BIN)/lgg-bench latency runtime/lgg_runtime/weights/standard.onnx --run $(SHIPPED) -o runs/bench/latency.json
+	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-int8.onnx --precision int8 $(if $(DATA),--data $(FOLDER))
+	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
+	  -o $(RESULTS)/throughput.json
+	$(BIN)/lgg-bench quality $(SHIPPED) $(BENCHED) --data $(FOLDER) --provider cpu --provider openvino \
+	  -o $(RESULTS)/quality.json
+	$(BIN)/lgg-bench roofline $(BENCHED) -o runs/bench/roofline.json
+	$(BIN)/lgg-bench coldstart $(WEIGHTS)/standard.onnx --provider cpu --provider openvino \
+	  -o $(RESULTS)/coldstart.json
+	$(BIN)/lgg-bench memory $(WEIGHTS)/standard.onnx -o $(RESULTS)/memory.json
+	$(BIN)/lgg-bench latency $(BENCHED) --run $(SHIPPED) -o $(RESULTS)/latency.json
+	$(BIN)/lgg-bench performance $(RESULTS)
 
 accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
 	$(BIN)/lgg-bench accuracy $(SHIPPED)

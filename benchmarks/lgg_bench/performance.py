@@ -11,7 +11,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 
 # The page's blocks: the records that fill them, in the folder of results.
-BLOCKS = ("throughput", "quality", "roofline", "coldstart", "memory", "latency")
+BLOCKS = ("throughput", "quality", "coldstart", "memory", "latency")
 
 
 def write_performance(results: Path, page: Path) -> None:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from lgg_bench.machine import count
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
 from lgg_runtime.contract import RESEARCH_ONLY
@@ -29,20 +30,20 @@ def draw_throughput(record: Record) -> bytes:
         axes.plot((rate["low"], rate["high"]), (place, place), color="black", linewidth=2)
         times = row["times_notebook"]
         said = "" if times is None else f", {times['median']:.1f} x the notebook"
-        text = f" {rate['median']:.0f}{said}"
+        text = f" {rate['median']:.3g}{said}"
         axes.text(max(rate["median"], rate["high"]), place, text, va="center", fontsize=9)
     names = [textwrap.fill(label_subject(row["subject"], results), 34) for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     fastest = rows[0]["slices_per_second"]["median"]
-    axes.set_xlim(0, 1.3 * fastest)
+    axes.set_xlim(0, 1.5 * fastest)
     axes.set_xlabel("slices a second, from the command's start to its last file (more is better)")
     axes.set_title(
-        f"{results['slices']} MRI slices to masks on {settings['threads']} CPU cores "
+        f"{results['slices']} MRI slices to masks on {count(settings['threads'], 'CPU core')} "
         f"({record.machine['cpu']})\nblue: lgg-infer; grey: the same network without it",
         fontsize=10, loc="left",
     )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
-    figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
+    figure.text(0.995, 0.998, RESEARCH_ONLY, ha="right", va="top", fontsize=6, color="grey")
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
     plt.close(figure)

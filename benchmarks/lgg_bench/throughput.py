@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.latency import BUSY
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -184,10 +185,15 @@ def tabulate(record: Record) -> list[Table]:
         f"{count(settings['rounds'], 'round')} in which all subjects take turns; the files had "
         "been read before.",
         "Notebook: OpenCV reads, PyTorch runs eager float32 in batches of 8, OpenCV writes PNG. "
-        "PyTorch compiled: with its compilation, found in the cache of an earlier run.",
+        "PyTorch compiled, where it takes part: with its compilation.",
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
     ]
+    if (record.machine["load"] or 0) > BUSY:
+        notes.append(
+            f"The machine was busy before the start (load {record.machine['load']:g}), so that "
+            "every subject took longer than on a quiet one."
+        )
     return [Table(title, header, rows, notes)]
 
 

@@ -1,0 +1,33 @@
+"""The performance page says what its records say, and is filled from them alone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lgg_bench.performance import BLOCKS, write_performance
+from lgg_bench.record import Record
+from lgg_bench.tables import describe_record
+from lgg_runtime.errors import InputError
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_committed_page_holds_its_records_tables():
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    for name in BLOCKS:
+        record = Record.read(DOCS / "results" / f"{name}.json")
+        assert describe_record(record, markdown=True) in page, name
+
+
+def test_filling_makes_the_page_again_from_its_blocks(tmp_path):
+    page = tmp_path / "performance.md"
+    shutil.copyfile(DOCS / "performance.md", page)
+    write_performance(DOCS / "results", page)
+    assert page.read_bytes() == (DOCS / "performance.md").read_bytes()
+    assert (tmp_path / "performance" / "throughput.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"throughput\.json: no such file"):
+        write_performance(tmp_path, DOCS / "performance.md")
