@@ -82,8 +82,7 @@ class PendingWrites:
             if pending.written is not None:
                 pending.written.cancel()
         for pending in self._open:
-            done = pending.written
-            if done is not None and (done.cancelled() or done.exception() is not None):
+            if pending.written is not None and self._pool.has_failed(pending.written):
                 pending.study.proven = False
             else:
                 self._settle(pending)

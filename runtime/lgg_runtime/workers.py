@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
 from lgg_runtime.errors import ResourceError
@@ -26,6 +26,13 @@ class Workers(ThreadPoolExecutor):
                 raise
             raise ResourceError(_NO_THREAD) from error
 
+    def has_failed(self, future: Future[T]) -> bool:
+        """Waits for a task; whether it was cancelled, failed, or lies with threads that died."""
+        while not wait((future,), CHECK_S).done:
+            if not self._lives():
+                return True
+        return future.cancelled() or future.exception() is not None
+
     def wait_for(self, future: Future[T]) -> T:
         """The future's result; of a task that no living thread can finish, ResourceError."""
         while True:
@@ -34,5 +41,8 @@ class Workers(ThreadPoolExecutor):
             except TimeoutError:
                 if future.done():
                     raise  # the task's own
-                if not any(thread.is_alive() for thread in self._threads):
+                if not self._lives():
                     raise ResourceError(_NO_THREAD) from None
+
+    def _lives(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)

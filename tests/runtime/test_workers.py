@@ -19,6 +19,8 @@ def test_results_and_errors_of_the_tasks_come_back() -> None:
         assert pool.wait_for(pool.submit(divmod, 7, 2)) == (3, 1)
         with pytest.raises(TimeoutError, match="the task's own"):
             pool.wait_for(pool.submit(fail))
+        assert pool.has_failed(pool.submit(fail))
+        assert not pool.has_failed(pool.submit(int))
 
 
 def test_a_task_is_waited_for_as_long_as_its_thread_lives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +38,7 @@ def test_a_task_whose_thread_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(pool, "_adjust_thread_count", lambda: None)  # no thread ever takes it
         with pytest.raises(ResourceError, match="does not suffice for a thread"):
             pool.wait_for(pool.submit(int))
+        assert pool.has_failed(pool.submit(int))
 
 
 def test_a_thread_that_cannot_begin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
