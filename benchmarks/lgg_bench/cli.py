@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -148,8 +149,10 @@ def gpu(
 @click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Studies, one after the other.")
 @click.option("--waiting", type=click.IntRange(1), default=100, help="Studies at once.")
+@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@click.option("--provider", type=click.Choice(("cpu", "openvino")), default="cpu")
 @_OUTPUT
-def node(slices: int, size: int, rounds: int, waiting: int, output: Path | None) -> None:
+def node(output: Path | None, **options: Any) -> None:
     """The DICOM node: seconds from a study's last image to the result, memory of a queue."""
     from functools import partial
 
@@ -158,7 +161,7 @@ def node(slices: int, size: int, rounds: int, waiting: int, output: Path | None)
     from lgg_bench.tables import describe_record
 
     check_output(output)
-    settings = NodeBenchSettings(slices, size, rounds, waiting)
+    settings = NodeBenchSettings(**options)
     record = measure_node(settings, partial(click.echo, err=True))
     if output is not None:
         record.write(output)

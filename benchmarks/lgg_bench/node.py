@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _MOST_SECONDS = 900.0
 class NodeBenchSettings:
     """slices, size: of each sequence of a study; rounds: studies one after the other;
     waiting: studies that are all in the queue before the first is worked on; quiet_seconds: long
-    enough for all of them to come in it.
+    enough for all of them to come in it; model, provider: what the node runs, and where.
     """
 
     slices: int = 30
@@ -39,10 +39,12 @@ class NodeBenchSettings:
     rounds: int = 5
     waiting: int = 100
     quiet_seconds: float = 40.0
+    model: str = "standard"
+    provider: str = "cpu"
 
 
 def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> Record:
-    """Run lgg-node with the shipped model beside an archive in this process.
+    """Run lgg-node beside an archive in this process.
 
     results.seconds: as `lgg-node status` has them; after_quiet: from the last image's arrival to
     the archive's acknowledgement, less the quiet time. results.rss_mib: of the node's process,
@@ -54,7 +56,7 @@ def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> 
         root = Path(name)
         phantoms = PhantomSettings(settings.rounds, settings.slices, settings.size, seed=3)
         folders = write_scans(root, "dicom", phantoms, ScanSettings())
-        with _node(root / "one", archive, quiet_seconds=1.0) as node:
+        with _node(root / "one", archive, replace(settings, quiet_seconds=1.0)) as node:
             for number, folder in enumerate(folders):
                 tell(f"study {number + 1} of {len(folders)}")
                 _send(node.port, [sorted(folder.iterdir())])
@@ -70,7 +72,10 @@ def tabulate(record: Record) -> list[Table]:
         [name.replace("_", " "), f"{span['median']:.2f}", f"{span['slowest']:.2f}"]
         for name, span in results["seconds"].items()
     ]
-    title = f"A study of {settings['slices']} slices, {settings['rounds']} times"
+    title = (
+        f"A study of {settings['slices']} slices, {settings['rounds']} times, "
+        f"{settings['model']} on {settings['provider']}"
+    )
     times = Table(
         title,
         ("seconds", "median", "slowest"),
@@ -104,7 +109,7 @@ def _measure_queue(
 ) -> dict[str, Any]:
     port, arrived = archive
     copies = [_copy(folder, root / "many" / str(n), n) for n in range(settings.waiting)]
-    with _node(root / "two", port, settings.quiet_seconds) as node:
+    with _node(root / "two", port, settings) as node:
         idle = node.rss_mib()
         _send(node.port, copies)
         waiting = node.rss_mib()
@@ -198,12 +203,13 @@ class _Node:
 
 
 @contextmanager
-def _node(folder: Path, archive_port: int, quiet_seconds: float) -> Iterator[_Node]:
+def _node(folder: Path, archive_port: int, settings: NodeBenchSettings) -> Iterator[_Node]:
     folder.mkdir(parents=True)
     config = folder / "node.toml"
     config.write_text(
         f'[node]\nspool = "{folder / "spool"}"\n[listen]\nport = 0\n[http]\nport = 0\n'
-        f"[limits]\nfree_disk_mib = 0\n[study]\nquiet_seconds = {quiet_seconds}\n"
+        f"[limits]\nfree_disk_mib = 0\n[study]\nquiet_seconds = {settings.quiet_seconds}\n"
+        f'[model]\nname = "{settings.model}"\nprovider = "{settings.provider}"\n'
         '[[destination]]\nname = "archive"\nkind = "c-store"\naddress = "127.0.0.1"\n'
         f'port = {archive_port}\nae_title = "ARCHIVE"\n',
         encoding="utf-8",

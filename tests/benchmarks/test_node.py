@@ -1,0 +1,26 @@
+"""The node's benchmark, small: a real node, a real archive, the shipped model."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from lgg_bench.node import NodeBenchSettings, measure_node
+from lgg_bench.tables import describe_record
+
+
+def test_a_study_and_a_queue_are_measured() -> None:
+    told: list[str] = []
+    settings = NodeBenchSettings(slices=4, size=48, rounds=1, waiting=2, quiet_seconds=1.0)
+    record = measure_node(settings, told.append)
+    assert set(record.results["seconds"]) == {"queued", "made", "sent", "after_quiet"}
+    assert record.results["seconds"]["after_quiet"]["median"] > 0
+    rss = record.results["rss_mib"]
+    assert len(rss["after_each"]) == 2
+    assert min(rss["idle"], *rss["after_each"]) > 10
+    assert told == ["study 1 of 1", "result 1 of 2", "result 2 of 2"]
+    text = describe_record(record)
+    assert "A study of 4 slices, 1 times, standard on cpu" in text
+    assert "Memory of the process, 2 studies waiting" in text
