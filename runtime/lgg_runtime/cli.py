@@ -254,6 +254,8 @@ def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -
 def _bar(total: int, silent: bool) -> Any:
     from tqdm import tqdm
 
+    # No thread of its own: where the memory is exhausted, Python waits for ever for one that died.
+    tqdm.monitor_interval = 0
     return tqdm(total=total, unit="slice", disable=True if silent else None, leave=False)
 
 
