@@ -14,10 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import ParityError
-from lgg_train.unet import UNet
+from lgg_train.unet import LARGEST_MULTIPLE, UNet
 
 OPSET = 18
-SIZE_MULTIPLE = 16
+SIZE_MULTIPLE = LARGEST_MULTIPLE
 
 
 class InferenceGraph(nn.Module):

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 import lgg_train
 from lgg_export.graph import OPSET, InferenceGraph, _name_dimensions, build_graph
 from lgg_runtime.errors import ParityError
-from lgg_train.unet import scale_slices
+from lgg_train.unet import UNet, UNetSettings, scale_slices
 
 
 def make_slices(count, height, width):
@@ -46,6 +46,17 @@ def test_the_standard_depth_exports_too(deep_network):
     for shape in ((1, 16, 16), (3, 48, 80)):
         slices = make_slices(*shape)
         expected = run_torch(deep_network, slices)
+        np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
+
+
+def test_a_network_with_stride_exports_too():
+    torch.manual_seed(3)
+    network = UNet(UNetSettings(features=4, depth=3, stride=2)).eval()
+    model = build_graph(network, torch.float32).SerializeToString()
+    for shape in ((1, 16, 16), (3, 48, 80)):
+        slices = make_slices(*shape)
+        expected = run_torch(network, slices)
+        assert np.ptp(expected) > 0, "numbers that can differ"
         np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
 
 

@@ -47,7 +47,7 @@ class TrainSettings:
     start: str | None = None
 
     def __post_init__(self) -> None:
-        multiple = 2**self.unet.depth
+        multiple = self.unet.size_multiple
         if self.samples.crop % multiple:
             raise UsageError(
                 f"crop {self.samples.crop}: a depth of {self.unet.depth} expects a multiple of "

@@ -23,6 +23,8 @@ _OPTIONS = (
     click.option("--features", type=click.IntRange(1), default=16,
                  help="Channels of the first level."),
     click.option("--depth", type=click.IntRange(1, 4), default=4, help="Levels below the first."),
+    click.option("--stride", type=click.IntRange(1, 2), default=1,
+                 help="2: the first level at half the size."),
     click.option("--mirror", is_flag=True, help="Average each slice with its mirror image in use."),
     click.option("--batch", type=click.IntRange(1), default=16, help="Crops a step."),
     click.option("--tumour", type=click.IntRange(1), default=10,

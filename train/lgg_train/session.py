@@ -133,7 +133,12 @@ def _train_settings(options: dict[str, Any]) -> TrainSettings:
     seed = options["seed"]
     return TrainSettings(
         Budget(options["epochs"], options["minutes"]),
-        UNetSettings(options["features"], options["depth"], mirror=options["mirror"]),
+        UNetSettings(
+            options["features"],
+            options["depth"],
+            mirror=options["mirror"],
+            stride=options["stride"],
+        ),
         SampleSettings(options["batch"], options["tumour"], options["crop"], seed),
         peak_rate=options["rate"],
         precision=options["precision"],
@@ -150,8 +155,8 @@ def _digest_start(run: Path | None) -> str | None:
 def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
     if replace(theirs, mirror=ours.mirror) != ours:
         raise UsageError(
-            f"--start: that network has {theirs.features} features and a depth of {theirs.depth}, "
-            f"this one {ours.features} and {ours.depth}"
+            f"--start: that network has {theirs.features} features, a depth of {theirs.depth} and "
+            f"a stride of {theirs.stride}, this one {ours.features}, {ours.depth} and {ours.stride}"
         )
 
 

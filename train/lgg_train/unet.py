@@ -2,7 +2,8 @@
 
 Two 3x3 convolutions a level, batch normalisation, ReLU; transposed convolutions upwards; skip
 connections by concatenation. Padding keeps the size, so height and width are multiples of
-2 ** depth.
+stride * 2 ** depth. With a stride of 2 the first convolution halves the size and the last layer
+doubles it, so that everything between computes on a quarter of the pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from torch import nn
 
 from lgg_runtime.errors import UsageError
 
+# Height and width that every artifact takes are multiples of it.
+LARGEST_MULTIPLE = 16
+
 
 @dataclass(frozen=True)
 class UNetSettings:
@@ -23,6 +27,8 @@ class UNetSettings:
     the first steps small on data with few tumour pixels.
     mirror: in evaluation, average the logits of a slice and of its left-right mirror image, at
     twice the arithmetic.
+    stride: 1, or 2 for a first level at half the size. Its 6x6 convolution is a 3x3 one over 2x2
+    pixels taken as channels (space to depth).
     """
 
     features: int = 16
@@ -30,10 +36,21 @@ class UNetSettings:
     channels: int = 3
     prior: float = 0.02
     mirror: bool = False
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if self.features < 1 or not 1 <= self.depth <= 4:
             raise UsageError("expected features >= 1 and a depth of 1 to 4")
+        if self.stride not in (1, 2) or self.stride * 2**self.depth > LARGEST_MULTIPLE:
+            raise UsageError(
+                f"stride {self.stride}, depth {self.depth}: expected a stride of 1 or 2, and "
+                f"stride * 2 ** depth at most {LARGEST_MULTIPLE}"
+            )
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width have to be multiples of."""
+        return self.stride * int(2**self.depth)
 
 
 def _block(inside: int, outside: int) -> nn.Sequential:
@@ -50,7 +67,7 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 class UNet(nn.Module):
     """Scaled slices to logits.
 
-    forward: (N, channels, H, W) float in 0..1, H and W multiples of 2 ** depth,
+    forward: (N, channels, H, W) float in 0..1, H and W multiples of stride * 2 ** depth,
     to (N, 1, H, W) logits; probability is their sigmoid.
     """
 
@@ -64,7 +81,11 @@ class UNet(nn.Module):
         rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in rising)
         self.up = nn.ModuleList(_block(2 * o, o) for _, o in rising)
-        self.head = nn.Conv2d(settings.features, 1, 1)
+        self.head: nn.Conv2d | nn.ConvTranspose2d = nn.Conv2d(settings.features, 1, 1)
+        if settings.stride == 2:
+            stem = nn.Conv2d(settings.channels, widths[0], 6, stride=2, padding=2, bias=False)
+            self.down[0][0] = stem  # type: ignore[operator]
+            self.head = nn.ConvTranspose2d(settings.features, 1, 2, stride=2)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -87,7 +108,8 @@ class UNet(nn.Module):
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         skips = []
         for level, block in enumerate(self.down):
-            x = block(self.pool(x) if level else x)  # (N, F * 2**level, H / 2**level, W / 2**level)
+            # (N, F * 2**level, H / 2**level / stride, W / 2**level / stride)
+            x = block(self.pool(x) if level else x)
             skips.append(x)
         skips.pop()
         for grow, block in zip(self.grow, self.up, strict=True):
