@@ -138,8 +138,8 @@ def _check_constants(contract: Contract) -> None:
         ("crop.step", crop.step, 1, math.inf),
     )
     for name, bounds in contract.plausibility.to_json().items():
-        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
-            raise ModelError(f"contract.plausibility.{name}: expected a lower and an upper bound")
+        if len(bounds) not in (2, 4) or list(bounds) != sorted(bounds):
+            raise ModelError(f"contract.plausibility.{name}: expected 2 or 4 bounds that rise")
     for name, value, low, high in within:
         if not low <= value <= high:
             raise ModelError(f"contract.{name}: expected {low} to {high}, found {value}")

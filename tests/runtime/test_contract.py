@@ -204,3 +204,13 @@ def test_any_value_in_any_field_is_taken_or_refused(
     valid: Contract, field: str, value: Any
 ) -> None:
     read_or_refused(replaced(valid, field, value))
+
+
+@pytest.mark.parametrize("bounds", [(0.0,), (0.0, 1.0, 2.0), (1.0, 0.0), (0.0, 2.0, 1.0, 3.0)])
+def test_bounds_that_do_not_rise_or_are_no_pairs_are_refused(
+    valid: Contract, bounds: tuple[float, ...]
+) -> None:
+    changed = valid.to_json()
+    changed["plausibility"]["rim"] = list(bounds)
+    with pytest.raises(ModelError, match=r"plausibility\.rim: expected 2 or 4 bounds that rise"):
+        Contract.loads(json.dumps(changed))

@@ -83,3 +83,37 @@ def test_the_run_tells_its_doubts_and_writes_all_the_same(
     assert (tmp_path / "out" / "noise" / "noise_1_mask.png").exists()
     call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", artifact, "--resume")
     assert json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"] == doubts
+
+
+def test_one_statistic_far_out_or_three_a_little_are_a_doubt(head: np.ndarray) -> None:
+    measured = measure_slice(head[2])
+    assert measured is not None
+    wide = {name: (value - 2, value - 1, value + 1, value + 2) for name, value in measured.items()}
+    near = {n: (v - 2, v - 1, v - 0.5, v + 2) for n, v in measured.items()}
+    far = {n: (v - 2, v - 1, v - 0.5, v - 0.5) for n, v in measured.items()}
+
+    def judge(**changed: tuple[float, ...]) -> tuple[str, ...]:
+        return judge_slice(head[2], PlausibilitySettings(**wide | changed))
+
+    assert judge() == ()
+    assert judge(oval=near["oval"], rim=near["rim"]) == ()
+    assert judge(oval=near["oval"], rim=near["rim"], grain=near["grain"]) == (
+        "oval", "rim", "grain",
+    )  # fmt: skip
+    assert judge(tail=far["tail"], rim=near["rim"]) == ("tail",)
+
+
+def test_two_bounds_are_the_outer_ones(head: np.ndarray) -> None:
+    measured = measure_slice(head[2])
+    assert measured is not None
+    ranges = {name: (value - 1, value + 1) for name, value in measured.items()}
+    assert judge_slice(head[2], PlausibilitySettings(**ranges)) == ()
+    ranges["rim"] = (measured["rim"] + 1, measured["rim"] + 2)
+    assert judge_slice(head[2], PlausibilitySettings(**ranges)) == ("rim",)
+
+
+def test_speckle_has_more_grain_than_a_head(head: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(100, 256, head.shape[1:], np.uint8)
+    speckle, smooth = measure_slice(noise), measure_slice(head[2])
+    assert speckle is not None and smooth is not None
+    assert speckle["grain"] > 4 > smooth["grain"]
