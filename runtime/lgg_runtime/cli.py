@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import click
 from lgg_runtime.terminal import run_command
 
 if TYPE_CHECKING:
+    from lgg_runtime.job import Job
     from lgg_runtime.journal import Journal
     from lgg_runtime.pacs.pull import Pull
+    from lgg_runtime.reading import Reading
     from lgg_runtime.segmenter import Segmenter
 
 EXIT_CODES = """lgg-infer doctor says what works on this machine.
@@ -80,10 +82,8 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
     patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
-    from lgg_runtime.pacs.pull import fetched, read_pull
-
-    pull = read_pull(source, options)
-    with fetched(pull) if pull else nullcontext(source or Path()) as given:
+    pull = _read_pull(source, options)
+    with _given(source, pull) as given:
         journal = _infer(given, output, quiet or as_json, options, pull)
     _print(journal, output, quiet, as_json)
     if not journal.failures:
@@ -91,16 +91,31 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     return 3 if journal.patients else 4
 
 
+def _read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
+    if source is not None and not any(options[name] for name in ("origin", "study", "store_back")):
+        return None  # what asks a server is not loaded
+    from lgg_runtime.pacs.pull import read_pull
+
+    return read_pull(source, options)
+
+
+def _given(source: Path | None, pull: Pull | None) -> AbstractContextManager[Path]:
+    if pull is None:
+        return nullcontext(source or Path())
+    from lgg_runtime.pacs.pull import fetched
+
+    return fetched(pull)
+
+
 def _infer(
     source: Path, output: Path, silent: bool, options: dict[str, Any], pull: Pull | None
 ) -> Journal:
-    from lgg_runtime.errors import LggError, UsageError
+    from lgg_runtime.errors import UsageError
     from lgg_runtime.journal import Journal
-    from lgg_runtime.ledger import open_ledger
-    from lgg_runtime.lock import lock_output
-    from lgg_runtime.pipeline import Job, run_job
+    from lgg_runtime.pipeline import Job
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.readers.folder import list_studies
+    from lgg_runtime.reading import Reading
     from lgg_runtime.scans import check_request
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder, require_folder
@@ -117,27 +132,45 @@ def _infer(
     choice = SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c")))
     check_request(listing, outputs, choice)
     require_folder(output)
-    # Before anything is written: a model or provider that is refused leaves no trace.
-    segmenter = Segmenter.load(options["model"], _load_settings(options))
-    if not silent:
-        _tell_what_runs(segmenter, options["provider"])
-    make_folder(output)
-    recorded = str(source) if pull is None else pull.described
-    journal = Journal({"input": recorded, "model": options["model"], **_settings(options)})
-    _describe(journal, segmenter, options)
+    job = Job(listing, output, outputs, options["evaluate"], choice)
+    with closing(Reading(job)) as reading:  # the first files, while the model is loaded
+        # Before anything is written: a model or provider that is refused leaves no trace.
+        segmenter = Segmenter.load(options["model"], _load_settings(options))
+        if not silent:
+            _tell_what_runs(segmenter, options["provider"])
+        make_folder(output)
+        recorded = str(source) if pull is None else pull.described
+        journal = Journal({"input": recorded, "model": options["model"], **_settings(options)})
+        _describe(journal, segmenter, options)
+        _run(job, reading, segmenter, journal, options | {"silent": silent, "pull": pull})
+    return journal
+
+
+def _run(
+    job: Job, reading: Reading, segmenter: Segmenter, journal: Journal, options: dict[str, Any]
+) -> None:
+    """The run itself, from the lock of the output folder to its last file."""
+    from dataclasses import replace
+
+    from lgg_runtime.errors import LggError
+    from lgg_runtime.ledger import open_ledger
+    from lgg_runtime.lock import lock_output
+    from lgg_runtime.pipeline import run_job
+
+    output, silent, pull = job.output, options["silent"], options["pull"]
+    decisive = _decisive(journal, job.outputs, job.choice)
     with (
         lock_output(output) as died,
-        open_ledger(output, _decisive(journal, outputs, choice), options["resume"]) as ledger,
+        open_ledger(output, decisive, options["resume"]) as ledger,
     ):
         if died and not silent:
             click.echo("the lock of a run that died is taken over", err=True)
-        job = Job(listing, output, outputs, options["evaluate"], choice, ledger)
-        total = sum(len(study.files) for study in listing.studies)
+        total = sum(len(study.files) for study in job.listing.studies)
         journal.write(output, "running")  # a run that is killed leaves no older one's success
         state = "interrupted"
         try:
             with _bar(total, silent or options["no_progress"]) as bar:
-                run_job(job, segmenter, journal, bar.update)
+                run_job(replace(job, ledger=ledger), segmenter, journal, bar.update, reading)
             if pull is not None and options["store_back"]:
                 _store_back(pull, output, journal, silent)
             state = "complete"
@@ -148,7 +181,6 @@ def _infer(
             if segmenter.largest_batch is not None:
                 journal.provider["largest_batch"] = segmenter.largest_batch
             journal.write(output, state)
-    return journal
 
 
 def _store_back(pull: Pull, output: Path, journal: Journal, silent: bool) -> None:
@@ -252,11 +284,19 @@ def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -
 
 
 def _bar(total: int, silent: bool) -> Any:
+    if silent or not sys.stderr.isatty():
+        return nullcontext(_NoBar())
     from tqdm import tqdm
 
     # No thread of its own: where the memory is exhausted, Python waits for ever for one that died.
     tqdm.monitor_interval = 0
-    return tqdm(total=total, unit="slice", disable=True if silent else None, leave=False)
+    return tqdm(total=total, unit="slice", leave=False)
+
+
+class _NoBar:
+    """In place of a progress bar where nobody sees it; tqdm takes as long to load as ten slices."""
+
+    def update(self, count: int) -> None: ...
 
 
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
@@ -294,6 +334,8 @@ def doctor(as_json: bool) -> int:
 
 
 def main() -> None:
+    # NumPy's own threads, which nothing here uses, would spin beside the model's when it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A word in the place of INPUT, unless there is such an input.
     if sys.argv[1:2] == ["doctor"] and not Path("doctor").exists():
         del sys.argv[1]

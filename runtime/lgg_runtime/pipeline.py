@@ -10,8 +10,6 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-import cv2
-
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
@@ -34,11 +32,11 @@ def run_job(
     """Segment every study of the job, write its outputs, and record each input in the journal.
 
     An input that cannot be used is recorded and the others go on. `advance` is called with the
-    number of slices just run. reading: the job's, where it has begun already; it is closed here.
+    number of slices just run. reading: the job's files, where it has begun already; it is closed
+    here.
     Raises ResourceError where an output cannot be written.
     """
     begun = time.perf_counter()
-    cv2.setNumThreads(1)  # the stages are threads already; OpenCV's own would crowd the model's
     journal.skipped_files = job.listing.skipped
     for path in chain.from_iterable(job.listing.masks.values()):
         journal.inputs.append(InputRecord(job.listing.relative(path), SKIPPED_MASK))
@@ -49,7 +47,7 @@ def run_job(
     reading = reading or Reading(job)
     results = Results(job, segmenter, journal)
     try:
-        reading.use(segmenter)
+        reading.use(segmenter, job.ledger)
         for study, ready in zip(job.listing.studies, reading, strict=True):
             if isinstance(ready, Finished):
                 results.add(ready)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import cv2
+
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.job import Job
-from lgg_runtime.ledger import digest_inputs, stamp_inputs
+from lgg_runtime.ledger import Ledger, digest_inputs, stamp_inputs
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.pending import StudyRecord
 from lgg_runtime.readers.folder import RASTER, Study
@@ -55,14 +57,15 @@ class ReadyStudy:
 class Reading:
     """Gives the studies in order, once, or what an earlier run finished of them.
 
-    Reading begins at once, while the model is loaded: preparing waits for `use`.
+    Files are read at once, while the model is loaded: preparing waits for `use`.
     seconds: that the studies given so far took.
     """
 
     def __init__(self, job: Job):
+        cv2.setNumThreads(1)  # the stages are threads already; OpenCV's own would crowd the model's
         self._job = job
         self.seconds = 0.0
-        self._segmenter: Future[Segmenter] = Future()
+        self._used: Future[tuple[Segmenter, Ledger | None]] = Future()
         workers = max(1, available_cores() // _CORES_A_READER)
         self._ahead = workers + 1
         self._pool = Workers(workers, "read")
@@ -70,8 +73,9 @@ class Reading:
         self._open: deque[Future[tuple[ReadyStudy | Finished, float]]] = deque()
         self._fill()
 
-    def use(self, segmenter: Segmenter) -> None:
-        self._segmenter.set_result(segmenter)
+    def use(self, segmenter: Segmenter, ledger: Ledger | None = None) -> None:
+        """What prepares the studies, and what proves that one was finished before."""
+        self._used.set_result((segmenter, ledger))
 
     def __iter__(self) -> Iterator[ReadyStudy | Finished]:
         while self._open:
@@ -82,7 +86,7 @@ class Reading:
 
     def close(self) -> None:
         """End the threads after the studies at hand."""
-        self._segmenter.cancel()
+        self._used.cancel()
         self._pool.shutdown(cancel_futures=True)
 
     def _fill(self) -> None:
@@ -91,33 +95,31 @@ class Reading:
 
     def _read(self, study: Study) -> tuple[ReadyStudy | Finished, float]:
         begun = time.perf_counter()
-        loaded, record = self._load(study)
+        paths = self._paths(study)
+        before = stamp_inputs(paths)
+        # Only the first few studies: the ledger may say that there is no need to read one.
+        early = None if self._used.done() else _load_fit(study, self._job)
         seconds = time.perf_counter() - begun
-        if isinstance(loaded, Finished):
-            return loaded, seconds
-        segmenter = self._segmenter.result()
+        segmenter, ledger = self._used.result()
         begun = time.perf_counter()
+        inputs = {} if ledger is None else digest_inputs(paths, self._job.listing.root)
+        if ledger is not None and (finished := ledger.find(study.name, inputs)) is not None:
+            return finished, seconds + time.perf_counter() - begun
+        loaded = early or _load_fit(study, self._job)
+        proven = bool(inputs) and before == stamp_inputs(paths)
+        record = StudyRecord(study.name, inputs, proven)
         volumes = [_prepare_slices(slices, segmenter) for slices in loaded.volumes]
         if loaded.scan is not None:
             volumes.append(_prepare(None, loaded.scan, segmenter))
         ready = ReadyStudy(study, record, tuple(volumes), tuple(loaded.failures))
         return ready, seconds + time.perf_counter() - begun
 
-    def _load(self, study: Study) -> tuple[LoadedStudy | Finished, StudyRecord]:
-        job, ledger = self._job, self._job.ledger
-        if ledger is None:
-            return _load_fit(study, job), StudyRecord(study.name, {}, proven=False)
+    def _paths(self, study: Study) -> list[Path]:
+        """The files that decide the study's results."""
         paths = [*study.files]
-        if job.evaluate:
-            paths += chain.from_iterable(map(job.listing.masks_of, study.files))
-        before = stamp_inputs(paths)
-        inputs = digest_inputs(paths, job.listing.root)
-        record = StudyRecord(study.name, inputs, proven=False)
-        if (finished := ledger.find(study.name, inputs)) is not None:
-            return finished, record
-        loaded = _load_fit(study, job)
-        record.proven = bool(inputs) and before == stamp_inputs(paths)
-        return loaded, record
+        if self._job.evaluate:
+            paths += chain.from_iterable(map(self._job.listing.masks_of, study.files))
+        return paths
 
 
 def _load_fit(study: Study, job: Job) -> LoadedStudy:

@@ -111,3 +111,19 @@ def test_the_version_is_told_without_loading_a_library() -> None:
     version, loaded = done.stdout.splitlines()
     assert version.startswith("lgg-infer, version 0.")
     assert loaded == "[]"
+
+
+def test_a_run_on_a_cpu_loads_nothing_of_a_gpu_a_server_or_a_progress_bar(
+    source: Path, out: Path, artifact: Path
+) -> None:
+    code = (
+        f"import sys; sys.argv = ['lgg-infer', {str(source)!r}, '-o', {str(out)!r}, '-m', "
+        f"{str(artifact)!r}, '-q']\n"
+        "from lgg_runtime.cli import main\n"
+        "try: main()\n"
+        "finally: print([m for m in sys.modules if m.split('.')[-1] in"
+        " ('gpu_session', 'engine', 'pull', 'dicomweb', 'tqdm', 'pydicom')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert read_run(out)["state"] == "complete"

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from lgg_runtime.backends.engine import EngineBackend
-from lgg_runtime.backends.gpu_session import GpuSession
 from lgg_runtime.backends.onnx_session import OnnxSession
 from lgg_runtime.backends.openvino_session import OpenVinoSession
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
@@ -51,6 +49,18 @@ class Backend(Protocol):
         """
 
 
+def _open_gpu_session(path: Path, settings: BackendSettings) -> Backend:
+    from lgg_runtime.backends.gpu_session import GpuSession  # a run on a CPU goes without it
+
+    return GpuSession(path, settings)
+
+
+def _open_engine(path: Path, settings: BackendSettings) -> Backend:
+    from lgg_runtime.backends.engine import EngineBackend
+
+    return EngineBackend(path, settings)
+
+
 # By suffix: what runs it with each provider, and what `auto` tries in turn. TensorRT is not tried
 # for ONNX: it compiles for minutes, which nobody asked for.
 _Open = Callable[[Path, BackendSettings], Backend]
@@ -58,10 +68,10 @@ _BACKENDS: dict[str, dict[str, _Open]] = {
     ".onnx": {
         "cpu": OnnxSession,
         "openvino": OpenVinoSession,
-        "cuda": GpuSession,
-        "tensorrt": GpuSession,
+        "cuda": _open_gpu_session,
+        "tensorrt": _open_gpu_session,
     },
-    ".engine": {"tensorrt": EngineBackend},
+    ".engine": {"tensorrt": _open_engine},
 }
 _AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
 
