@@ -93,7 +93,11 @@ def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
         if index and mask[index - 1].any():
             both = plane & mask[index - 1]
             touching = np.stack((labels[index - 1][both], labels[index][both]), axis=1)
-            pairs.append(np.unique(touching, axis=0))
+            # Neighbours mostly touch the same pair: to drop those that repeat is enough, and a
+            # tenth of the time of sorting them.
+            is_new = np.ones(len(touching), bool)
+            is_new[1:] = (touching[1:] != touching[:-1]).any(axis=1)
+            pairs.append(touching[is_new])
     parent = np.arange(total + 1, dtype=np.int32)
     for first, second in np.concatenate(pairs) if pairs else ():
         a, b = _root(parent, first), _root(parent, second)

@@ -45,13 +45,27 @@ class IntensitySettings:
         return asdict(self)
 
 
-def head_mask(pixels: npt.NDArray[Any], settings: IntensitySettings) -> Mask:
+def bright_levels(pixels: npt.NDArray[Any], settings: IntensitySettings) -> tuple[float, ...]:
+    """Of each channel of (S, H, W, 3): its `bright_percentile`, or its maximum where that is 0."""
+    channels = range(pixels.shape[3])
+    levels = _percentiles(pixels, channels, (settings.bright_percentile,))
+    return tuple(
+        level if level > 0 else float(pixels[..., c].max())
+        for c, (level,) in zip(channels, levels, strict=True)
+    )
+
+
+def head_mask(
+    pixels: npt.NDArray[Any],
+    settings: IntensitySettings,
+    bright: Sequence[float] | None = None,
+) -> Mask:
     """Where the head is: (S, H, W) bool for (S, H, W, 3) of any real type.
 
     True where any channel exceeds `head_fraction` of its bright level. All False for a volume
-    without signal.
+    without signal. bright: the `bright_levels`, where they are known already.
     """
-    bright = _bright_levels(pixels, settings)
+    bright = bright_levels(pixels, settings) if bright is None else bright
     if pixels.dtype == np.uint8:
         tops = [_largest_not_above(settings.head_fraction * b) if b > 0 else 255 for b in bright]
         # One pass over the interleaved channels; as boolean operations it takes ten times as long.
@@ -65,17 +79,21 @@ def head_mask(pixels: npt.NDArray[Any], settings: IntensitySettings) -> Mask:
 
 
 def normalise(
-    pixels: npt.NDArray[Any], settings: IntensitySettings, head: Mask | None = None
+    pixels: npt.NDArray[Any],
+    settings: IntensitySettings,
+    head: Mask | None = None,
+    bright: Sequence[float] | None = None,
 ) -> Pixels:
     """Bring a volume to the scale that the network was trained on.
 
-    pixels: (S, H, W, 3) of any real type; head: its `head_mask`, where that is known already.
+    pixels: (S, H, W, 3) of any real type; head, bright: its `head_mask` and `bright_levels`, where
+    they are known already.
     Returns (S, H, W, 3) uint8: `round(centre + scale * (v - median) / spread)` cut to 0..255,
     where median and spread (distance of the 10th and 90th percentile over 2.563) are the
     channel's over the head. A channel without signal becomes 0.
     """
-    head = head_mask(pixels, settings) if head is None else head
-    bright = _bright_levels(pixels, settings)
+    bright = bright_levels(pixels, settings) if bright is None else bright
+    head = head_mask(pixels, settings, bright) if head is None else head
     lit = [c for c, level in enumerate(bright) if level > 0 and head.any()]
     of_head = dict(zip(lit, _percentiles(pixels, lit, (10, 50, 90), head), strict=True))
     lines = {c: _line(of_head[c], bright[c], settings) for c in lit}
@@ -108,15 +126,6 @@ def _line(
 
 def _to_8bit(values: npt.NDArray[Any], gain: float, offset: float) -> Pixels:
     return np.clip(np.rint(values * gain + offset), 0, 255).astype(np.uint8)
-
-
-def _bright_levels(pixels: npt.NDArray[Any], settings: IntensitySettings) -> list[float]:
-    channels = range(pixels.shape[3])
-    levels = _percentiles(pixels, channels, (settings.bright_percentile,))
-    return [
-        level if level > 0 else float(pixels[..., c].max())
-        for c, (level,) in zip(channels, levels, strict=True)
-    ]
 
 
 def _percentiles(

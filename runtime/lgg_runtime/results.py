@@ -25,7 +25,7 @@ from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers import OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
-from lgg_runtime.writers.images import SliceResult, stretch_flair
+from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, stretch_flair
 
 STUDIES_PENDING = 2
 Found = Probability | InputError | ModelError
@@ -119,12 +119,16 @@ class Results:
             None if truth is None else Counts.of(mask, truth)
             for mask, truth in zip(result.mask, slices.truth, strict=True)
         ]
-        pictures = stretch_flair(volume.pixels[..., FLAIR])
+        shows_flair = not SHOWING_FLAIR.isdisjoint(self._job.outputs)
+        greys = stretch_flair(volume.pixels[..., FLAIR]) if shows_flair else None
         folder = self._job.output / ready.study.folder
         make_folder(folder)
         for index, path in enumerate(slices.files):
             shown = SliceResult(
-                pictures[index], result.mask[index], result.probability[index], slices.truth[index]
+                None if greys is None else greys[index],
+                result.mask[index],
+                result.probability[index],
+                slices.truth[index],
             )
             targets = {name: folder / (path.stem + OUTPUTS[name][0]) for name in self._job.outputs}
             written = (t.relative_to(self._job.output).as_posix() for t in targets.values())

@@ -27,7 +27,7 @@ from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.grid import ModelGrid
-from lgg_runtime.intensity import head_mask, normalise
+from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.plausibility import find_doubts
 from lgg_runtime.trust import digest_line, require_signature
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
@@ -184,8 +184,10 @@ class Segmenter:
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
         doubts = find_doubts(pixels, self.contract.plausibility)
-        head = head_mask(pixels, self.contract.intensity)
-        slices = normalise(pixels, self.contract.intensity, head)
+        intensity = self.contract.intensity
+        bright = bright_levels(pixels, intensity)
+        head = head_mask(pixels, intensity, bright)
+        slices = normalise(pixels, intensity, head, bright)
         boxes = self._boxes(head)
         return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 

@@ -161,3 +161,10 @@ def test_a_written_mask_reads_back_with_the_projects_own_reader(
     overlay = tmp_path / f"s{OUTPUTS['overlay'][0]}"
     overlay.write_bytes(encode_overlay(slice_))
     assert read_raster(overlay).pixels.shape == (*size, 3)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (5, 7), (256, 256)])
+def test_an_empty_mask_is_a_whole_picture_of_its_own_size(size: tuple[int, int]) -> None:
+    empty = SliceResult(None, np.zeros(size, bool), np.zeros(size, np.float32))
+    assert np.array_equal(decode(encode_mask(empty)), np.zeros(size, np.uint8))
+    assert encode_mask(empty) == encode_mask(empty)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.volume import Pixels, Probability
 
 MOST_STREAMS = 4
+# So many wait for a stream, that none is idle while the results of another are fetched.
+REQUESTS_A_STREAM = 4
 _CONVERTERS = "openvino.tools.ovc"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _METADATA = ["framework", METADATA_KEY]
@@ -66,7 +69,8 @@ class OpenVinoSession:
         except Exception as error:
             # As for reading: what fails is the graph.
             raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
-        self._queue = library.AsyncInferQueue(compiled, streams)
+        requests = streams * REQUESTS_A_STREAM
+        self._requests = [compiled.create_infer_request() for _ in range(requests)]
 
     def run(self, slices: Pixels) -> Probability:
         try:
@@ -80,16 +84,26 @@ class OpenVinoSession:
         return probability
 
     def _run(self, slices: Pixels) -> Probability:
-        found: list[Probability] = [np.empty(0, np.float32)] * len(slices)
-
-        def keep(request: Any, index: int) -> None:
-            found[index] = request.get_output_tensor(0).data.copy()
-
-        self._queue.set_callback(keep)
+        # Without callbacks: they would wait in the streams' threads for Python's lock, which the
+        # stages beside the model hold.
+        out: Probability = np.empty(slices.shape[:3], np.float32)
+        running: deque[tuple[int, Any]] = deque()
         for index in range(len(slices)):
-            self._queue.start_async({INPUT: slices[index : index + 1]}, index, share_inputs=True)
-        self._queue.wait_all()
-        return np.concatenate(found)
+            if len(running) == len(self._requests):
+                _fetch(running, out)
+            request = self._requests[index % len(self._requests)]
+            request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
+            running.append((index, request))
+        while running:
+            _fetch(running, out)
+        return out
+
+
+def _fetch(running: deque[tuple[int, Any]], out: Probability) -> None:
+    """Wait for the oldest request and keep what it found."""
+    index, request = running.popleft()
+    request.wait()
+    out[index] = request.get_output_tensor(0).data[0]
 
 
 def import_openvino() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.intensity import level_percentile
 from lgg_runtime.volume import Mask, Pixels, Probability
 
+SHOWING_FLAIR = frozenset({"overlay", "heatmap"})
 _FOUND, _TRUTH = (40, 40, 255), (80, 220, 80)  # BGR: red for the model, green for the reference
 _PNG_HEADER_BYTES = 33  # signature and IHDR
 
@@ -24,11 +26,12 @@ _PNG_HEADER_BYTES = 33  # signature and IHDR
 class SliceResult:
     """All that a picture of one slice may show.
 
-    grey: (H, W) uint8, FLAIR stretched for the eye; mask: (H, W) bool; probability: (H, W)
-    float32; truth: (H, W) bool, or None without a reference.
+    grey: (H, W) uint8, FLAIR stretched for the eye, or None where no output of SHOWING_FLAIR is
+    asked for; mask: (H, W) bool; probability: (H, W) float32; truth: (H, W) bool, or None without a
+    reference.
     """
 
-    grey: Pixels
+    grey: Pixels | None
     mask: Mask
     probability: Probability
     truth: Mask | None = None
@@ -36,7 +39,14 @@ class SliceResult:
 
 def encode_mask(result: SliceResult) -> bytes:
     """PNG (H, W), 255 where there is tumour, 0 elsewhere."""
+    if not result.mask.any():  # most slices of a volume
+        return _encode_empty(*result.mask.shape)
     return _png(result.mask.astype(np.uint8) * 255)
+
+
+@lru_cache(maxsize=16)
+def _encode_empty(height: int, width: int) -> bytes:
+    return _png(np.zeros((height, width), np.uint8))
 
 
 def encode_overlay(result: SliceResult) -> bytes:
@@ -46,6 +56,7 @@ def encode_overlay(result: SliceResult) -> bytes:
 
 def draw_overlay(result: SliceResult) -> Pixels:
     """The overlay as (H, W, 3) uint8, BGR."""
+    assert result.grey is not None
     picture = cv2.cvtColor(result.grey, cv2.COLOR_GRAY2BGR)
     tint = picture.copy()
     tint[result.mask] = _FOUND
@@ -61,6 +72,7 @@ def encode_heatmap(result: SliceResult) -> bytes:
     level = np.rint(result.probability * 255).astype(np.uint8)
     colours = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO).astype(np.float32)
     weight = np.sqrt(result.probability)[..., None] * 0.8
+    assert result.grey is not None
     grey = cv2.cvtColor(result.grey, cv2.COLOR_GRAY2BGR).astype(np.float32)
     picture = np.rint(grey * (1 - weight) + colours * weight).astype(np.uint8)
     return _png(_stamp(picture))
