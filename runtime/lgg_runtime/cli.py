@@ -42,7 +42,8 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
-@click.option("--batch", type=click.IntRange(1), default=8, help="Slices a run of the model.")
+@click.option("--batch", type=click.IntRange(1),
+              help="Slices a run of the model.  [default: 2 with cpu, else 8]")  # fmt: skip
 @click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
               help="Arithmetic of --provider openvino.")  # fmt: skip
 @click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")
@@ -140,7 +141,8 @@ def _infer(
             _tell_what_runs(segmenter, options["provider"])
         make_folder(output)
         recorded = str(source) if pull is None else pull.described
-        journal = Journal({"input": recorded, "model": options["model"], **_settings(options)})
+        settings = {"input": recorded, "model": options["model"], "batch": segmenter.batch}
+        journal = Journal(settings | _settings(options))
         _describe(journal, segmenter, options)
         _run(job, reading, segmenter, journal, options | {"silent": silent, "pull": pull})
     return journal
@@ -220,7 +222,7 @@ _FLAGS = {
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     kept = (
-        *("provider", "threads", "batch", "threshold", "flair_only", "crop"),
+        *("provider", "threads", "threshold", "flair_only", "crop"),
         *("evaluate", "cpu_precision"),
     )
     return {name: options[name] for name in kept}

@@ -34,6 +34,10 @@ from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, V
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("standard", "standard-int8")
+# Slices a run. On a CPU onnxruntime computes eight together no faster than two, and keeps three
+# times the memory for them.
+_BATCHES = {"cpu": 2}
+_BATCH = 8
 # Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
 _STEPS = {"cuda": 256, "tensorrt": 256}
 
@@ -43,16 +47,16 @@ class LoadSettings:
     """How to run a model.
 
     provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
-    may use; batch: slices a run; threshold: None for the contract's; flair_only: FLAIR in place of
-    the other sequences; crop: run the box of the volume's head alone; gpu: what only a GPU needs;
-    cpu_precision: fp32, or bf16 with openvino; sha256: the digest that the model must have, in
-    hexadecimal digits, None for any; public_key: the file of the Ed25519 key that must have signed
-    it, None for no signature.
+    may use; batch: slices a run, None for what suits the provider; threshold: None for the
+    contract's; flair_only: FLAIR in place of the other sequences; crop: run the box of the volume's
+    head alone; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with openvino; sha256: the
+    digest that the model must have, in hexadecimal digits, None for any; public_key: the file of
+    the Ed25519 key that must have signed it, None for no signature.
     """
 
     provider: str = "cpu"
     threads: int | None = None
-    batch: int = 8
+    batch: int | None = None
     threshold: float | None = None
     flair_only: bool = False
     crop: bool = True
@@ -66,7 +70,7 @@ class LoadSettings:
             raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads {self.threads}: expected at least 1")
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise UsageError(f"batch {self.batch}: expected at least 1")
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:
             raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
@@ -157,6 +161,11 @@ class Segmenter:
         return self._backend.device
 
     @property
+    def batch(self) -> int:
+        """Slices a run."""
+        return self.settings.batch or _BATCHES.get(self.provider, _BATCH)
+
+    @property
     def largest_batch(self) -> int | None:
         """Slices that the memory holds at once, None as long as every batch did fit."""
         backend = self._backend
@@ -193,7 +202,7 @@ class Segmenter:
 
     def run(self, prepared: Prepared) -> Probability:
         """The second step: the model alone. Probabilities (S', H', W'), 0 outside of the boxes."""
-        return run_boxes(self._backend, prepared.slices, prepared.boxes, self.settings.batch)
+        return run_boxes(self._backend, prepared.slices, prepared.boxes, self.batch)
 
     def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""

@@ -176,21 +176,24 @@ class StandInRuntime:
     SessionOptions = onnxruntime.SessionOptions
 
     def __init__(self) -> None:
-        self.opened: list[tuple[str, int]] = []
+        self.opened: list[tuple[str, int, str]] = []
 
     def InferenceSession(
         self, path: str, options: Any, providers: list[str], enable_fallback: int
     ) -> Any:
         assert enable_fallback == 0
-        self.opened.append((providers[0], options.intra_op_num_threads))
+        spins = options.get_session_config_entry("session.intra_op.allow_spinning")
+        self.opened.append((providers[0], options.intra_op_num_threads, spins))
         return onnxruntime.InferenceSession(path, options, providers)
 
 
-def test_threads_are_those_asked_for(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_those_asked_for_and_do_not_spin(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = StandInRuntime()
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     OnnxSession(artifact, BackendSettings("cpu", 3))
-    assert runtime.opened == [("CPUExecutionProvider", 3)]
+    assert runtime.opened == [("CPUExecutionProvider", 3, "0")]
 
 
 def test_without_onnxruntime_the_install_command_is_told(

@@ -14,6 +14,7 @@ import pytest
 from scipy import ndimage
 
 from lgg_runtime import segmenter as module
+from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box
@@ -291,3 +292,27 @@ def test_a_shipped_model_is_found_by_its_name(
     (tmp_path / "standard.onnx").write_bytes(artifact.read_bytes())
     assert find_model("standard") == tmp_path / "standard.onnx"
     assert Segmenter.load().contract.name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("provider", "asked", "batches"),
+    [("cpu", None, [2, 2, 1]), ("cpu", 4, [4, 1]), ("openvino", None, [5]), ("cuda", 1, [1] * 5)],
+)
+def test_a_run_takes_as_many_slices_as_suit_the_provider(
+    artifact: Path, provider: str, asked: int | None, batches: list[int]
+) -> None:
+    class Counting:
+        contract = load_backend(artifact, BackendSettings("cpu", 1)).contract
+        device, versions = "a stand-in", {}
+
+        def __init__(self) -> None:
+            self.provider, self.seen = provider, []
+
+        def run(self, slices: np.ndarray) -> np.ndarray:
+            self.seen.append(len(slices))
+            return np.zeros(slices.shape[:3], np.float32)
+
+    backend = Counting()
+    settings = LoadSettings(provider, batch=asked, crop=False)
+    Segmenter(backend, settings).segment(Volume(np.ones((5, 64, 64, 3), np.uint8)))
+    assert backend.seen == batches

@@ -78,12 +78,12 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """threads: 0 for all cores that the process may use."""
+    """threads: 0 for all cores that the process may use; batch: 0 for what suits the provider."""
 
     name: str = text("standard", "a shipped model's name or a file", bool)
     provider: str = one_of("cpu", *PROVIDERS)
     threads: int = whole(0, 0, 1024)
-    batch: int = whole(8, 1, 1024)
+    batch: int = whole(0, 0, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,7 +128,7 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
 
     model = config.model
     settings = LoadSettings(
-        provider=model.provider, threads=model.threads or None, batch=model.batch
+        provider=model.provider, threads=model.threads or None, batch=model.batch or None
     )
     make_folder(config.node.spool)
     with contextlib.ExitStack() as stack:
