@@ -20,6 +20,7 @@ from lgg_train.splits import Split
 # Where the dataset is not there: the part that was trained on has phantoms of its own.
 PHANTOMS = PhantomSettings(patients=6, slices=24, seed=1000)
 TRAINED_ON = "train"
+MOST_TRAINED_ON = 10
 
 
 def open_references(
@@ -33,7 +34,8 @@ def open_references(
 
     The patients of that part of the run's split, from `data` or else from where the run was
     trained; phantoms, and the words say so, where that folder is not there any more. most: so many
-    patients at the most, spread evenly over the part.
+    patients at the most, spread evenly over the part. Ten of the training part where all patients
+    trained.
     """
     folder = data or Path(read_json(run / CONFIG_FILE)["data"])
     if data is None and not folder.is_dir():
@@ -41,6 +43,8 @@ def open_references(
         words = f"{phantoms.patients} phantom patients, the dataset is not there"
         return words, _phantoms(model, phantoms)
     split = Split.read(run / SPLIT_FILE)
+    if not split.parts[part]:
+        part, most = TRAINED_ON, most or MOST_TRAINED_ON
     known = {case.patient: case for case in find_cases(folder)}
     missing = [name for name in split.patients(part) if name not in known]
     if missing:

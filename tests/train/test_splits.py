@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_train.cases import CaseFiles
-from lgg_train.splits import PARTS, Split, SplitSettings, make_split
+from lgg_train.splits import PARTS, SPLIT_BY, Split, SplitSettings, make_split
 
 # Patients of the public dataset by institution.
 PUBLIC = {"CS": 16, "DU": 45, "EZ": 1, "FG": 14, "HT": 34}
@@ -40,7 +40,7 @@ institutions = st.dictionaries(
 
 
 @settings(deadline=None)
-@given(groups=institutions, by=st.sampled_from(["patient", "slice"]), seed=st.integers(0, 99))
+@given(groups=institutions, by=st.sampled_from(SPLIT_BY), seed=st.integers(0, 99))
 def test_every_slice_is_used_exactly_once(groups, by, seed):
     cases = make_cases(groups)
     split = make_split(cases, SplitSettings(by, seed=seed))
@@ -119,7 +119,9 @@ def test_the_seed_decides_and_the_order_of_the_cases_does_not(by):
     assert make_split(cases, SplitSettings(by, seed=2)).parts != one.parts
 
 
-@pytest.mark.parametrize("wanted", [SplitSettings(), SplitSettings("slice", seed=4)])
+@pytest.mark.parametrize(
+    "wanted", [SplitSettings(), SplitSettings("slice", seed=4), SplitSettings("all")]
+)
 def test_what_is_written_is_read_back(tmp_path, wanted):
     split = make_split(make_cases(PUBLIC), wanted)
     split.write(tmp_path / "split.json")
@@ -182,6 +184,11 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
         Split.read(tmp_path / "nowhere.json")
 
 
+def test_all_patients_train_where_the_split_is_by_all():
+    split = make_split(make_cases({"A": 2}), SplitSettings("all"))
+    assert [len(split.patients(part)) for part in PARTS] == [2, 0, 0]
+
+
 def test_one_patient_alone_leaves_named_parts_empty():
     with pytest.raises(InputError, match="1 patients leave nothing for validation and test"):
         make_split(make_cases({"A": 1}), SplitSettings())
@@ -191,7 +198,8 @@ def test_one_patient_alone_leaves_named_parts_empty():
     ("options", "named"),
     [
         ({"by": "slice", "folds": 5}, "--split-by slice"),
-        ({"by": "scanner"}, "'scanner': expected patient or slice"),
+        ({"by": "all", "folds": 5}, "--split-by all"),
+        ({"by": "scanner"}, "'scanner': expected patient, slice, all"),
         ({"folds": 1}, "fold 0 of 1"),
         ({"folds": 3, "fold": 3}, "fold 3 of 3"),
         ({"folds": 3, "fold": -1}, "fold -1 of 3"),

@@ -12,6 +12,7 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.run import load_model, save_model
+from lgg_train.session import run_evaluation
 
 # A rate of almost nothing, so that what the run began with is what it ends with.
 STILL = ["--epochs", "0.1", "--rate", "1e-12", "--validations", "1"]
@@ -46,7 +47,7 @@ def test_weights_that_saw_other_patients_are_refused(finished_run, train_tiny, t
 
 
 def test_weights_of_another_size_are_refused(finished_run, train_tiny, tmp_path):
-    with pytest.raises(UsageError, match="4 features and a depth of 2, this one 8 and 2"):
+    with pytest.raises(UsageError, match="4 features, a depth of 2 and a stride of 1, this one 8,"):
         train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--features", "8")
     assert not (tmp_path / "run").exists()
 
@@ -77,3 +78,25 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
 
 def _break_off(*_):
     raise KeyboardInterrupt
+
+
+def test_a_run_on_all_patients_goes_on_from_a_run_of_a_split_and_keeps_its_decision(
+    train_tiny, finished_run, phantoms, tmp_path
+):
+    run = tmp_path / "all"
+    train_tiny(run, *STILL, "--split-by", "all", "--start", str(finished_run))
+    before, after = load_model(finished_run), load_model(run)
+    assert after.training.patients == {"train": 12, "validation": 0, "test": 0}
+    assert after.training.data == before.training.data
+    assert (after.decision.threshold, after.decision.cleanup) == (
+        before.decision.threshold,
+        before.decision.cleanup,
+    )
+    assert after.decision.how == f"{before.decision.how}; then trained on all 12 patients"
+    with pytest.raises(InputError, match="by all, leaves nothing for test"):
+        run_evaluation(run, phantoms, "test", "cpu")
+
+
+def test_a_run_on_all_patients_needs_one_that_decided(train_tiny, tmp_path):
+    with pytest.raises(UsageError, match="--start names the run that decided"):
+        train_tiny(tmp_path / "all", *STILL, "--split-by", "all")

@@ -29,12 +29,13 @@ def command() -> None:
 @_DATA
 @click.option("-o", "--out", required=True, type=_PATH, help="The run's folder.")
 @training_options
-@click.option("--split-by", type=click.Choice(("patient", "slice")), default="patient")
+@click.option("--split-by", type=click.Choice(("patient", "slice", "all")), default="patient",
+              help="all: every patient trains; with --start, whose decision stays.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
 @click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data and "
-              "split, a network of the same size.")  # fmt: skip
+              "split (or --split-by all), a network of the same size.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""

@@ -69,6 +69,8 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     intensity = IntensitySettings()
     if start is not None:
         _check_start(start, training, intensity)
+    elif training.split_by == "all":
+        raise UsageError("--split-by all validates nothing; --start names the run that decided")
     device = choose_device(options["device"])
     config = {
         "data": str(data),
@@ -93,6 +95,8 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     cases.clear()
 
     def validate(network: nn.Module) -> dict[str, float]:
+        if not held:
+            return {}
         return _validate(list(predict_cases(network, held, used, intensity, fast=True)))
 
     machinery = Machinery(
@@ -109,6 +113,14 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         validate,
         Origin(start.network if start else None, options["resume"]),
     )
+    if start is not None and not held:
+        how = f"{start.decision.how}; then trained on all {len(files)} patients"
+        decision = replace(start.decision, how=how)
+        save_model(out, TrainedModel(network.cpu(), decision, intensity, training))
+        return (
+            f"{out}: trained on all {len(files)} patients; threshold and clean-up are those of "
+            f"{options['start']}\nResearch use only, not for diagnosis."
+        )
     predictions = list(predict_cases(network, held, used, intensity))
     return _finish(out, network, intensity, training, predictions)
 
@@ -120,6 +132,8 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     """
     model = load_model(run, choose_device(device))
     split = Split.read(run / SPLIT_FILE)
+    if not split.parts[part]:
+        raise InputError(f"{run}: its split, by {split.by}, leaves nothing for {part}")
     files = {case.patient: case for case in find_cases(data)}
     _check_held(split.parts[part], files)
     cases = load_cases([files[name] for name in split.patients(part)])
@@ -161,8 +175,12 @@ def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
 
 
 def _check_start(start: TrainedModel, training: Training, intensity: IntensitySettings) -> None:
-    """Weights that saw other patients would make this run's validation and test meaningless."""
-    if start.training != training:
+    """Weights that saw other patients would make this run's validation and test meaningless.
+
+    A run on all patients has neither, and may go on from any run on the same data.
+    """
+    same = start.training == training
+    if not same and (training.split_by != "all" or start.training.data != training.data):
         raise InputError("--start: that run was trained on other data or another split")
     if start.intensity != intensity:
         raise InputError("--start: that run was trained on other intensities")

@@ -1,4 +1,6 @@
-"""Which slices train, validate and test: by patient, by slice, or in folds; kept as JSON."""
+"""Which slices train, validate and test: by patient, by slice, in folds, or all train; kept as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,13 @@ from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
+SPLIT_BY = ("patient", "slice", "all")
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How to split. by: patient or slice; fractions of patients (or slices); seed of the draw.
+    """How to split. by: patient or slice, or `all`: every patient trains, none validates or tests;
+    fractions of patients (or slices); seed of the draw.
 
     With `folds`, the patients are dealt into that many groups and `fold` is the test group.
     """
@@ -32,14 +36,14 @@ class SplitSettings:
     fold: int = 0
 
     def __post_init__(self) -> None:
-        if self.by not in ("patient", "slice"):
-            raise UsageError(f"split by {self.by!r}: expected patient or slice")
+        if self.by not in SPLIT_BY:
+            raise UsageError(f"split by {self.by!r}: expected {', '.join(SPLIT_BY)}")
         if self.folds is not None and not (self.folds > 1 and 0 <= self.fold < self.folds):
             raise UsageError(
                 f"fold {self.fold} of {self.folds}: expected 0 <= fold < folds, folds > 1"
             )
-        if self.folds is not None and self.by == "slice":
-            raise UsageError("folds are by patient; --split-by slice has none")
+        if self.folds is not None and self.by != "patient":
+            raise UsageError(f"folds are by patient; --split-by {self.by} has none")
         if self.folds is None and self.fold:
             raise UsageError(f"fold {self.fold} without folds: expected --folds as well")
 
@@ -81,9 +85,15 @@ class Split:
             raise InputError(f"{path.name}: a slice stands in two parts")
         if below := [f"{name} {index}" for name, index in taken if index < 0]:
             raise InputError(f"{path.name}: not a split file (slice below 0: {below[0]})")
-        if empty := [part for part in PARTS if not any(parts[part].values())]:
+        needed = needed_parts(split.by)
+        if empty := [part for part in needed if not any(parts[part].values())]:
             raise InputError(f"{path.name}: nothing in {' and '.join(empty)}")
         return split
+
+
+def needed_parts(by: str) -> tuple[str, ...]:
+    """The parts of such a split that may not be empty."""
+    return PARTS[:1] if by == "all" else PARTS
 
 
 def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
@@ -95,10 +105,13 @@ def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
     rng = np.random.default_rng(settings.seed)
     if settings.by == "slice":
         parts = _deal_slices(sizes, settings, rng)
+    elif settings.by == "all":
+        every = {name: tuple(range(sizes[name])) for name in sorted(sizes)}
+        parts = {"train": every, "validation": {}, "test": {}}
     else:
         groups = _deal_patients(cases, settings, rng)
         parts = {p: {k: tuple(range(sizes[k])) for k in sorted(g)} for p, g in groups.items()}
-    empty = [part for part in PARTS if not parts[part]]
+    empty = [part for part in needed_parts(settings.by) if not parts[part]]
     if empty:
         raise InputError(f"{len(sizes)} patients leave nothing for {' and '.join(empty)}")
     return Split(settings.by, settings.seed, parts)
