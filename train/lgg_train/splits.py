@@ -18,19 +18,21 @@ from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
 SPLIT_BY = ("patient", "slice", "all")
+TEST_FRACTIONS = {"patient": 0.16, "slice": 0.10, "all": 0.0}
 
 
 @dataclass(frozen=True)
 class SplitSettings:
     """How to split. by: patient or slice, or `all`: every patient trains, none validates or tests;
-    fractions of patients (or slices); seed of the draw.
+    validation, test: fractions of the patients, or of the slices, of which by default a tenth test
+    as in the usual notebook; seed of the draw.
 
     With `folds`, the patients are dealt into that many groups and `fold` is the test group.
     """
 
     by: str = "patient"
     validation: float = 0.10
-    test: float = 0.16
+    test: float | None = None
     seed: int = 20
     folds: int | None = None
     fold: int = 0
@@ -46,6 +48,10 @@ class SplitSettings:
             raise UsageError(f"folds are by patient; --split-by {self.by} has none")
         if self.folds is None and self.fold:
             raise UsageError(f"fold {self.fold} without folds: expected --folds as well")
+
+    @property
+    def test_fraction(self) -> float:
+        return TEST_FRACTIONS[self.by] if self.test is None else self.test
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def _deal_patients(
         order = [patient for name in members for patient in members[name]]
         test = order[settings.fold :: settings.folds]
     else:
-        test = _take(members, settings.test)
+        test = _take(members, settings.test_fraction)
     rest = {name: [p for p in group if p not in set(test)] for name, group in members.items()}
     validation = _take(rest, settings.validation * len(cases) / max(1, len(cases) - len(test)))
     train = [p for group in rest.values() for p in group if p not in set(validation)]
@@ -150,7 +156,7 @@ def _deal_slices(
 ) -> dict[str, dict[str, tuple[int, ...]]]:
     every = [(name, index) for name in sorted(sizes) for index in range(sizes[name])]
     order = rng.permutation(len(every))
-    test = round(len(every) * settings.test)
+    test = round(len(every) * settings.test_fraction)
     validation = test + round(len(every) * settings.validation)
     cuts = {"test": order[:test], "validation": order[test:validation], "train": order[validation:]}
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
