@@ -27,8 +27,8 @@ class PlausibilityBench:
     the ranges; least_head: share of a slice that a head takes, to count as holding one.
     """
 
-    drawn: int = 40
-    seed: int = 7
+    drawn: int = 100
+    seed: int = 11
     size: int = 256
     part: str = "test"
     least_head: float = 0.1

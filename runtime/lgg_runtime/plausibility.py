@@ -35,8 +35,8 @@ class PlausibilitySettings:
     """Four bounds of each statistic, in rising order, or the two outer ones alone.
 
     A slice is doubted where a statistic is beyond the outer bounds, or three are beyond the inner.
-    Inner: the quantiles 0.001 and 0.999 over the slices of training and validation patients that
-    hold a head; outer: 1.25 times as far from the median. The lean has outer bounds alone, which
+    Inner: the quantiles 0.002 and 0.998 over the slices of training and validation patients that
+    hold a head; outer: 1.4 times as far from the median. The lean has outer bounds alone, which
     no head comes near.
 
     Of FLAIR at a width of 96 pixels. Shape of its largest object: frame: share of the picture's
@@ -50,23 +50,23 @@ class PlausibilitySettings:
     Gaussian of 1 pixel, as speckle has it. agree: lowest correlation of two channels.
     """
 
-    frame: tuple[float, ...] = (0.0, 0.0, 0.811, 1.01)
-    outside: tuple[float, ...] = (-0.0164, 0.000159, 0.621, 0.76)
-    solidity: tuple[float, ...] = (0.281, 0.421, 0.996, 0.999)
-    oval: tuple[float, ...] = (0.106, 0.246, 0.993, 1.04)
-    ellipse: tuple[float, ...] = (0.188, 0.349, 1.01, 1.01)
+    frame: tuple[float, ...] = (0.0, 0.0, 0.768, 1.08)
+    outside: tuple[float, ...] = (-0.0227, 0.00275, 0.534, 0.721)
+    solidity: tuple[float, ...] = (0.265, 0.469, 0.995, 1.0)
+    oval: tuple[float, ...] = (0.114, 0.312, 0.989, 1.06)
+    ellipse: tuple[float, ...] = (0.125, 0.374, 0.999, 1.0)
     lean: tuple[float, ...] = (-2.0, 4.0)
-    median: tuple[float, ...] = (0.0887, 0.146, 0.866, 0.989)
-    dark: tuple[float, ...] = (-0.00922, 0.0512, 0.818, 0.949)
-    spread: tuple[float, ...] = (0.108, 0.289, 4.07, 4.84)
-    rim: tuple[float, ...] = (0.335, 0.737, 6.79, 7.9)
-    mode: tuple[float, ...] = (0.0306, 0.0545, 0.501, 0.588)
-    rough: tuple[float, ...] = (0.0858, 0.141, 0.561, 0.611)
-    flat: tuple[float, ...] = (0.0198, 0.033, 0.213, 0.244)
-    tail: tuple[float, ...] = (0.406, 0.451, 0.79, 0.83)
-    mirror: tuple[float, ...] = (-0.231, -0.0841, 0.976, 1.09)
-    agree: tuple[float, ...] = (-0.961, -0.643, 1.0, 1.09)
-    grain: tuple[float, ...] = (1.05, 1.23, 3.9, 4.39)
+    median: tuple[float, ...] = (0.0657, 0.154, 0.842, 1.03)
+    dark: tuple[float, ...] = (-0.0373, 0.057, 0.804, 1.01)
+    spread: tuple[float, ...] = (0.0162, 0.301, 3.68, 4.75)
+    rim: tuple[float, ...] = (0.156, 0.781, 5.83, 7.23)
+    mode: tuple[float, ...] = (0.0194, 0.0567, 0.43, 0.542)
+    rough: tuple[float, ...] = (0.0731, 0.156, 0.544, 0.617)
+    flat: tuple[float, ...] = (0.0132, 0.0339, 0.198, 0.242)
+    tail: tuple[float, ...] = (0.399, 0.465, 0.784, 0.845)
+    mirror: tuple[float, ...] = (-0.253, -0.0368, 0.969, 1.16)
+    agree: tuple[float, ...] = (-0.869, -0.441, 1.0, 1.15)
+    grain: tuple[float, ...] = (0.947, 1.24, 3.79, 4.52)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
