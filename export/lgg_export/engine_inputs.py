@@ -7,8 +7,7 @@ import onnx
 from lgg_runtime.contract import INPUT, Contract
 from lgg_runtime.sidecar import Profile, Shape
 
-# The head's box in these studies is 208x176 at the median, so engines are tuned for that size.
-TYPICAL_HEIGHT, TYPICAL_WIDTH = 208, 176
+# The runtime gives a GPU boxes in steps of this side, so engines are tuned for it.
 ORDINARY_SIDE = 256
 
 
@@ -21,10 +20,9 @@ def make_profiles(contract: Contract, batch: int, size: int) -> tuple[Profile, .
 
     smallest = shape(1, step, step)
     ordinary = shape(batch, ORDINARY_SIDE, ORDINARY_SIDE)
-    typical = (TYPICAL_HEIGHT, TYPICAL_WIDTH)
     profiles = [
-        Profile(smallest, shape(1, *typical), shape(1, size, size)),
-        Profile(smallest, shape(batch, *typical), ordinary),
+        Profile(smallest, shape(1, ORDINARY_SIDE, ORDINARY_SIDE), shape(1, size, size)),
+        Profile(smallest, ordinary, ordinary),
     ]
     if size > ORDINARY_SIDE:
         fewer = max(1, batch * ORDINARY_SIDE**2 // size**2)

@@ -29,7 +29,7 @@ from lgg_runtime.sidecar import Profile, choose_profile
 from lgg_runtime.volume import Pixels, Probability
 
 # What TensorRT compiles an ONNX artifact for; larger batches run in parts.
-PROFILE = Profile((1, 16, 16, 3), (8, 208, 176, 3), (32, 512, 512, 3))
+PROFILE = Profile((1, 16, 16, 3), (8, 256, 256, 3), (32, 512, 512, 3))
 _EXHAUSTED = ("out of memory", "failed to allocate memory", "alloc_failed", "outofmemory")
 
 
