@@ -11,13 +11,18 @@ MODEL ?= $(RUN)/model.onnx
 TRAIN_OPTIONS ?=
 EXECUTIONS ?= 1000000
 SHIPPED := train/shipped/standard
+LITE := train/shipped/lite
+FOLDS := $(wildcard train/shipped/cv-*.json)
+LEAKS := $(LITE) $(wildcard train/shipped/lite-by-slice)
 WEIGHTS := runtime/lgg_runtime/weights
 RESULTS ?= docs/results
-BENCHED := $(WEIGHTS)/standard.onnx runs/bench/standard-int8.onnx
+BENCHED := $(wildcard $(WEIGHTS)/*.onnx)
 
 # DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
 PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
+
+GATE = $(if $(DATA),--data $(FOLDER))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures lock audit
@@ -69,25 +74,28 @@ export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity 
 	$(BIN)/lgg-export $(RUN) -o $(MODEL)
 	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
 
-bench: $(VENV)/.train ## Measure the shipped model's quality and speed, and fill docs/performance.md
+bench: $(VENV)/.train ## Measure the shipped models' quality and speed, and fill docs/performance.md
 	@mkdir -p runs/bench $(RESULTS)
-	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-fp16.onnx --precision fp16 $(if $(DATA),--data $(FOLDER))
-	$(BIN)/lgg-bench parity $(SHIPPED) $(WEIGHTS)/standard.onnx runs/bench/standard-fp16.onnx \
-	  $(if $(DATA),--data $(FOLDER)) -o runs/bench/parity.json
-	$(BIN)/lgg-export $(SHIPPED) -o runs/bench/standard-int8.onnx --precision int8 $(if $(DATA),--data $(FOLDER))
+	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) $(GATE) --precision $$precision \
+	  -o runs/bench/standard-$$precision.onnx || exit; done
+	$(BIN)/lgg-export $(LITE) $(GATE) --name lite -o runs/bench/lite-fp32.onnx
+	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
+	  $(GATE) -o $(RESULTS)/parity.json
 	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
 	  -o $(RESULTS)/throughput.json
-	$(BIN)/lgg-bench quality $(SHIPPED) $(BENCHED) --data $(FOLDER) --provider cpu --provider openvino \
-	  -o $(RESULTS)/quality.json
-	$(BIN)/lgg-bench roofline $(BENCHED) -o runs/bench/roofline.json
+	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
+	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality.json
+	$(BIN)/lgg-bench quality $(LITE) runs/bench/lite-fp32.onnx --data $(FOLDER) --provider cpu \
+	  --provider openvino -o $(RESULTS)/quality-lite.json
+	$(BIN)/lgg-bench roofline $(BENCHED) -o $(RESULTS)/roofline.json
 	$(BIN)/lgg-bench coldstart $(WEIGHTS)/standard.onnx --provider cpu --provider openvino \
 	  -o $(RESULTS)/coldstart.json
-	$(BIN)/lgg-bench memory $(WEIGHTS)/standard.onnx -o $(RESULTS)/memory.json
+	$(BIN)/lgg-bench memory $(WEIGHTS)/lite.onnx -o $(RESULTS)/memory.json
 	$(BIN)/lgg-bench latency $(BENCHED) --run $(SHIPPED) -o $(RESULTS)/latency.json
 	$(BIN)/lgg-bench performance $(RESULTS)
 
 accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
-	$(BIN)/lgg-bench accuracy $(SHIPPED)
+	$(BIN)/lgg-bench accuracy $(SHIPPED) $(LITE) $(FOLDS:%=--cv %) $(LEAKS:%=--leak %)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ class RunRecord:
     @property
     def label(self) -> str:
         unet = self.config["settings"]["unet"]
-        return f"{self.name} ({unet['features']} features{', mirror' if unet['mirror'] else ''})"
+        half = ", half size" if unet.get("stride", 1) == 2 else ""
+        mirror = ", mirror" if unet["mirror"] else ""
+        return f"{self.name} ({unet['features']} features{half}{mirror})"
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
@@ -46,24 +48,63 @@ class RunRecord:
         return cls(folder.name, read_json(folder / CONFIG_FILE), scores, history)
 
 
-def write_accuracy(runs: Sequence[Path], page: Path) -> None:
+@dataclass(frozen=True)
+class Evidence:
+    """What the page is made of.
+
+    runs: split by patient; folds: `cv.json` by the model's name; leaks: runs of one recipe and
+    budget, split by patient and by slice.
+    """
+
+    runs: Sequence[RunRecord]
+    folds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leaks: Sequence[RunRecord] = ()
+
+    @classmethod
+    def read(
+        cls, runs: Sequence[Path], folds: Sequence[Path] = (), leaks: Sequence[Path] = ()
+    ) -> Evidence:
+        """Raises InputError for a run without scores and for a missing file."""
+        return cls(
+            [RunRecord.read(run) for run in runs],
+            {path.stem.removeprefix("cv-"): read_json(path) for path in folds},
+            [RunRecord.read(run) for run in leaks],
+        )
+
+    def blocks(self) -> dict[str, str]:
+        """The page's blocks by name."""
+        return {
+            **{name: make(self.runs) for name, make in BLOCKS.items()},
+            "folds": _folds(self.folds),
+            "leak": _leak(self.leaks),
+        }
+
+
+def write_accuracy(evidence: Evidence, page: Path) -> None:
     """Fill the page's blocks and draw its pictures, into a folder beside it of the page's stem.
 
-    Raises InputError for a run without scores and for a page without the blocks.
+    Raises InputError for a page without the blocks.
     """
-    from lgg_bench.accuracy_figures import draw_calibration, draw_curves, draw_patients
+    from lgg_bench.accuracy_figures import (
+        draw_calibration,
+        draw_curves,
+        draw_folds,
+        draw_patients,
+    )
 
-    records = [RunRecord.read(run) for run in runs]
+    records = evidence.runs
     try:
         text = page.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{page}: cannot be read ({error.strerror})") from error
-    filled = fill_blocks(text, {name: make(records) for name, make in BLOCKS.items()})
+    filled = fill_blocks(text, evidence.blocks())
     pictures = page.with_suffix("")
     make_folder(pictures)
     write_atomically(pictures / "patients.png", draw_patients(records))
     write_atomically(pictures / "calibration.png", draw_calibration(records))
     write_atomically(pictures / "curves.png", draw_curves(records))
+    if evidence.folds:
+        write_atomically(pictures / "folds.png", draw_folds(evidence.folds))
     write_atomically(page, filled.encode())
 
 
@@ -132,6 +173,41 @@ def _flair(records: Sequence[RunRecord]) -> str:
     header = ("model", "part", "mean Dice, all three", "FLAIR alone", "difference",
               "recall, all three", "FLAIR alone")  # fmt: skip
     return Table("FLAIR in the place of the other sequences", header, rows).as_markdown()
+
+
+def _folds(folds: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for name, record in folds.items():
+        dice, pooled = record["per_patient_dice"], record["pooled"]
+        low, high = record["intervals"]["mean"]
+        error = max(fold["expected_calibration_error"] for fold in record["folds"])
+        rows.append(
+            [name, f"{len(record['folds'])}", f"{dice['patients']}",
+             f"{dice['mean']:.3f} ({low:.3f} to {high:.3f})",
+             *(f"{dice[key]:.3f}" for key in ("median", "worst_tenth")),
+             *(f"{pooled[key]:.3f}" for key in ("iou", "precision", "recall", "f1")),
+             f"{error:.4f}"]
+        )  # fmt: skip
+    header = ("recipe", "folds", "patients", "mean Dice (95 %)", "median", "worst tenth", "IoU",
+              "precision", "recall", "F1", "largest calibration error of a fold")  # fmt: skip
+    return Table("Cross-validation by patient", header, rows).as_markdown()
+
+
+def _leak(leaks: Sequence[RunRecord]) -> str:
+    rows = []
+    for record in leaks:
+        scores = record.scores["test"]
+        pooled = scores["pooled"]
+        support = pooled["support"]["tumour"] + pooled["support"]["background"]
+        minutes = record.config["settings"]["budget"]["minutes"]
+        rows.append(
+            [record.config["training"]["split_by"], f"{minutes:g}", f"{support:,}",
+             *(f"{pooled[key]:.4f}" for key in ("iou", "recall", "precision", "f1")),
+             f"{pooled['mean_iou_tumour_slices']:.4f}"]
+        )  # fmt: skip
+    header = ("split by", "minutes", "test pixels", "IoU", "recall", "precision", "F1",
+              "IoU, mean over tumour slices")  # fmt: skip
+    return Table("One recipe, two splits", header, rows).as_markdown()
 
 
 BLOCKS = {

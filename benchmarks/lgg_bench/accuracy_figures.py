@@ -38,6 +38,19 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
     return _png(figure)
 
 
+def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
+    """Dice of every patient of a cross-validation, each by a model that never saw it, sorted."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    for (name, record), colour in zip(folds.items(), _COLOURS, strict=False):
+        dice = record["per_patient_dice"]
+        values = sorted(dice["by_patient"].values())
+        axes.plot(range(1, len(values) + 1), values, ".", color=colour, label=name)
+        axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
+    axes.set(xlabel="patients, worst first", ylabel="Dice of the patient's volume", ylim=(0, 1))
+    axes.legend(loc="lower right", title="dashed: mean")
+    return _png(figure)
+
+
 def draw_calibration(records: Sequence[RunRecord]) -> bytes:
     """Fraction of tumour against probability, over the head pixels of the test patients."""
     figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")

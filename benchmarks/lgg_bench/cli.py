@@ -220,14 +220,20 @@ def table(files: tuple[Path, ...]) -> None:
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_PATH)
 @click.option("-o", "--output", "page", type=_PATH, default="docs/accuracy.md",
               help="The page to fill; its pictures go into a folder beside it.")  # fmt: skip
-def accuracy(runs: tuple[Path, ...], page: Path) -> None:
+@click.option("--cv", "folds", type=_PATH, multiple=True, help="A cross-validation's cv.json, as "
+              "cv-NAME.json; give it again for more.")  # fmt: skip
+@click.option("--leak", "leaks", type=_PATH, multiple=True, help="A run of the recipe that is "
+              "split in more than one way; give it again for each split.")  # fmt: skip
+def accuracy(
+    runs: tuple[Path, ...], page: Path, folds: tuple[Path, ...], leaks: tuple[Path, ...]
+) -> None:
     """Fill the accuracy page from the scores in the folders of trained runs."""
     from lgg_train.extras import needs_extra
 
     with needs_extra("train"):
-        from lgg_bench.accuracy import write_accuracy
+        from lgg_bench.accuracy import Evidence, write_accuracy
 
-    write_accuracy(runs, page)
+    write_accuracy(Evidence.read(runs, folds, leaks), page)
     click.echo(f"{page} is filled from {', '.join(run.name for run in runs)}")
 
 

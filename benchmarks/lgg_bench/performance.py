@@ -11,7 +11,15 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 
 # The page's blocks: the records that fill them, in the folder of results.
-BLOCKS = ("throughput", "quality", "coldstart", "memory", "latency")
+BLOCKS = (
+    "throughput",
+    "quality",
+    "quality-lite",
+    "roofline",
+    "coldstart",
+    "memory",
+    "latency",
+)
 
 
 def write_performance(results: Path, page: Path) -> None:

@@ -7,20 +7,21 @@ import cv2
 import numpy as np
 import pytest
 
-from lgg_bench.accuracy import BLOCKS, RunRecord, write_accuracy
+from lgg_bench.accuracy import Evidence, RunRecord, write_accuracy
 from lgg_bench.document import fill_blocks
 from lgg_runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "train" / "shipped"
-RUNS = [SHIPPED / name for name in ("standard",)]
+RUNS = [SHIPPED / name for name in ("standard", "lite")]
+FOLDS = sorted(SHIPPED.glob("cv-*.json"))
+LEAKS = [SHIPPED / "lite", *SHIPPED.glob("lite-by-slice")]
 PAGE = ROOT / "docs" / "accuracy.md"
 
 
 def test_the_committed_page_is_the_one_that_the_runs_give():
-    records = [RunRecord.read(run) for run in RUNS]
     text = PAGE.read_text(encoding="utf-8")
-    assert fill_blocks(text, {name: make(records) for name, make in BLOCKS.items()}) == text
+    assert fill_blocks(text, Evidence.read(RUNS, FOLDS, LEAKS).blocks()) == text
 
 
 def test_a_changed_score_changes_the_page_and_the_pictures_are_pictures(tmp_path):
@@ -31,9 +32,9 @@ def test_a_changed_score_changes_the_page_and_the_pictures_are_pictures(tmp_path
     scores.write_text(scores.read_text().replace(str(median), "0.123"))
     page = tmp_path / "accuracy.md"
     page.write_bytes(PAGE.read_bytes())
-    write_accuracy([run], page)
+    write_accuracy(Evidence.read([run], FOLDS), page)
     assert "0.123" in page.read_text()
-    for name in ("patients", "calibration", "curves"):
+    for name in ("patients", "calibration", "curves", *(["folds"] if FOLDS else [])):
         picture = cv2.imread(str(tmp_path / "accuracy" / f"{name}.png"))
         assert len(np.unique(picture)) > 2
 
@@ -47,4 +48,4 @@ def test_a_run_that_was_not_tested_is_refused(tmp_path):
 
 def test_a_page_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"accuracy\.md: cannot be read"):
-        write_accuracy([RUNS[0]], tmp_path / "accuracy.md")
+        write_accuracy(Evidence.read([RUNS[0]]), tmp_path / "accuracy.md")
