@@ -15,7 +15,6 @@ BLOCKS = (
     "throughput",
     "quality",
     "quality-lite",
-    "roofline",
     "coldstart",
     "memory",
     "latency",
