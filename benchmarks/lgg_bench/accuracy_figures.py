@@ -72,9 +72,7 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
         minutes = [row["minutes"] for row in record.history]
         dice = [row["dice_mean"] for row in record.history]
         axes.plot(minutes, dice, "o-", color=colour, label=record.label)
-    axes.set(
-        xlabel="training time on two CPU cores [min]", ylabel="validation: mean Dice by patient"
-    )
+    axes.set(xlabel="training time [min]", ylabel="validation: mean Dice by patient")
     axes.set_ylim(0.6, 1)
     axes.legend(loc="lower right")
     return _png(figure)

@@ -6,6 +6,6 @@ from typing import Any
 
 # Options of `lgg-train train` by their parameter's name; what the command line says goes first.
 RECIPES: dict[str, dict[str, Any]] = {
-    "standard": {"features": 16, "mirror": True},
+    "standard": {"features": 32, "depth": 3, "stride": 2, "mirror": True},
     "lite": {"features": 16, "depth": 3, "stride": 2},
 }
