@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import platform
+import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lgg_runtime.contract import RESEARCH_ONLY
-from lgg_runtime.summary import SummaryRow, write_csv
+from lgg_runtime.summary import SummaryRow, encode_csv
 from lgg_runtime.writers.atomic import write_atomically
 
 RUN_FILE, SUMMARY_FILE = "run.json", "summary.csv"
@@ -69,14 +70,24 @@ class Journal:
 
     def write(self, folder: Path, state: str) -> None:
         """Write both files; state: complete, or what ended the run before its time."""
-        # A file name need not be text; both files are, with its foreign bytes escaped.
-        table = write_csv(self.rows).encode("utf-8", "backslashreplace")
-        write_atomically(folder / SUMMARY_FILE, table)
-        # In pieces: of many thousand slices the text is as large as all else that is kept of them.
-        text = json.JSONEncoder(indent=1).iterencode(self.to_json(state))
-        write_atomically(folder / RUN_FILE, (piece.encode("ascii") for piece in chain(text, "\n")))
+        # A file name need not be text; both files are, its foreign bytes escaped. In pieces: of
+        # many thousand slices the text is larger than all else that is kept of them.
+        lines = (line.encode("utf-8", "backslashreplace") for line in encode_csv(self.rows))
+        write_atomically(folder / SUMMARY_FILE, lines)
+        pieces = (piece.encode("ascii") for piece in self._encode(state))
+        write_atomically(folder / RUN_FILE, pieces)
+
+    def _encode(self, state: str) -> Iterator[str]:
+        """`to_json` and its `inputs`, the last name, as text with an indent of 1."""
+        yield json.dumps(self.to_json(state), indent=1).removesuffix("\n}")
+        yield ',\n "inputs": ['
+        for index, record in enumerate(sorted(self.inputs, key=lambda r: r.name)):
+            yield ",\n" if index else "\n"
+            yield textwrap.indent(json.dumps(asdict(record), indent=1), "  ")
+        yield ("\n ]" if self.inputs else "]") + "\n}\n"
 
     def to_json(self, state: str) -> dict[str, Any]:
+        """What `run.json` holds, without the row of each input."""
         counts = {
             "inputs": len(self.inputs),
             "done": self.count(DONE),
@@ -103,7 +114,6 @@ class Journal:
                 {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
                 for r in self.patients
             ],
-            "inputs": [asdict(record) for record in sorted(self.inputs, key=lambda r: r.name)],
         }
 
 

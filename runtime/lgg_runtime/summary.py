@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,14 +96,18 @@ def join_volumes(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
     return [*(row for row in rows if row.level != "patient"), joined]
 
 
-def write_csv(rows: Sequence[SummaryRow]) -> str:
-    """The rows as CSV with a header, which is there without rows too."""
+def encode_csv(rows: Iterable[SummaryRow]) -> Iterator[str]:
+    """The rows as CSV, line by line after a header, which is there without rows too."""
     empty = SummaryRow("", "", "", False, 0, None, 0, None, 0.0)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(empty.cells()))
     writer.writeheader()
-    writer.writerows(row.cells() for row in rows)
-    return text.getvalue()
+    yield text.getvalue()
+    for row in rows:
+        text.seek(0)
+        text.truncate()
+        writer.writerow(row.cells())
+        yield text.getvalue()
 
 
 def _part(result: Segmentation, index: int) -> Segmentation:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import join_volumes, summarise_volume, write_csv
+from lgg_runtime.summary import encode_csv, join_volumes, summarise_volume
 from lgg_runtime.volume import Segmentation
 
 HEADER = [
@@ -79,7 +79,7 @@ def test_volumes_of_one_patient_share_a_row(found: Segmentation) -> None:
 
 def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:
     rows = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
-    read = list(csv.reader(io.StringIO(write_csv(rows), newline="")))
+    read = list(csv.reader(io.StringIO("".join(encode_csv(rows)), newline="")))
     use = "research use only, not for diagnosis"
     score = ["0.666667", "1", "0.5"]
     assert read == [
@@ -92,11 +92,11 @@ def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmen
 
 
 def test_a_table_without_rows_has_its_header() -> None:
-    assert write_csv([]) == ",".join(HEADER) + "\r\n"
+    assert "".join(encode_csv([])) == ",".join(HEADER) + "\r\n"
 
 
 @pytest.mark.parametrize("name", ['a,"b"', "a\nb", "ä", os.fsdecode(b"caf\xe9")])
 def test_any_name_reads_back(found: Segmentation, name: str) -> None:
     rows = summarise_volume(name, list("abc"), found, [None] * 3)
-    read = list(csv.DictReader(io.StringIO(write_csv(rows), newline="")))
+    read = list(csv.DictReader(io.StringIO("".join(encode_csv(rows)), newline="")))
     assert {row["patient"] for row in read} == {name}
