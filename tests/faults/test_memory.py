@@ -15,7 +15,7 @@ from stand_ins.forks import Call, ForkServer
 from stand_ins.workload import KILLS
 
 MEBIBYTE = 1 << 20
-LIMITS = (600, 400, 440, 480, 520, 700) if KILLS > 100 else (600,)
+LIMITS = (600, 400, 440, 480, 520, 700) if KILLS > 100 else (600, 440)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def call(patients: Path, tmp_path: Path) -> Callable[..., Call]:
     return make
 
 
-def test_a_memory_limit_ends_the_run_and_keeps_what_is_done(
+def test_a_memory_limit_is_kept_to_or_ends_the_run_and_keeps_what_is_done(
     server: ForkServer,
     call: Callable[..., Call],
     record: Callable[[str, dict[str, Any]], None],
@@ -46,16 +46,21 @@ def test_a_memory_limit_ends_the_run_and_keeps_what_is_done(
     for limit in LIMITS:
         out = tmp_path / f"out{limit}"
         stopped = server.run(call(out.name, limit))
-        assert stopped.code == 7, stopped.said
-        assert "memory" in stopped.said and "Traceback" not in stopped.said
+        # Smaller batches may be enough; then the run is whole.
+        assert stopped.code in (0, 7), stopped.said
+        assert "Traceback" not in stopped.said
+        assert stopped.code == 0 or "memory" in stopped.said
         kept = check_folder(out, expected)
         codes[f"{limit} MB"] = stopped.code
         finished[f"{limit} MB"] = len(kept.studies)
+        if stopped.code == 0:
+            assert len(kept.studies) == 6
         resumed = server.run(call(out.name, None, "--resume"))
         assert resumed.code == 0, resumed.said
         found = read_results(out)
         assert {name: found[name] for name in expected if name != "run.json"} == {
             name: expected[name] for name in expected if name != "run.json"
         }
+    assert 7 in codes.values(), "a limit that ends the run"
     assert finished["600 MB"] >= 1
     record("memory_limit", {"exit_codes": codes, "patients_finished_of_6": finished})
