@@ -15,7 +15,7 @@ from stand_ins.forks import Call, ForkServer
 from stand_ins.workload import KILLS
 
 MEBIBYTE = 1 << 20
-LIMITS = (600, 400, 440, 480, 520, 700) if KILLS > 100 else (600, 440)
+LIMITS = (600, 400, 440, 480, 520, 700) if KILLS > 100 else (600, 400)
 
 
 @pytest.fixture
