@@ -53,7 +53,7 @@ class Evidence:
     """What the page is made of.
 
     runs: split by patient; folds: `cv.json` by the model's name; leaks: runs of one recipe and
-    budget, split by patient and by slice.
+    budget, split by patient and by slice, named RECIPE-by-SPLIT.
     """
 
     runs: Sequence[RunRecord]
@@ -201,11 +201,12 @@ def _leak(leaks: Sequence[RunRecord]) -> str:
         support = pooled["support"]["tumour"] + pooled["support"]["background"]
         minutes = record.config["settings"]["budget"]["minutes"]
         rows.append(
-            [record.config["training"]["split_by"], f"{minutes:g}", f"{support:,}",
+            [record.name.partition("-by-")[0], record.config["training"]["split_by"],
+             f"{minutes:g}", f"{support:,}",
              *(f"{pooled[key]:.4f}" for key in ("iou", "recall", "precision", "f1")),
              f"{pooled['mean_iou_tumour_slices']:.4f}"]
         )  # fmt: skip
-    header = ("split by", "minutes", "test pixels", "IoU", "recall", "precision", "F1",
+    header = ("recipe", "split by", "minutes", "test pixels", "IoU", "recall", "precision", "F1",
               "IoU, mean over tumour slices")  # fmt: skip
     return Table("One recipe, two splits", header, rows).as_markdown()
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "train" / "shipped"
 RUNS = [SHIPPED / name for name in ("standard", "lite")]
 FOLDS = sorted(SHIPPED.glob("cv-*.json"))
-LEAKS = [SHIPPED / "lite", *SHIPPED.glob("lite-by-slice")]
+LEAKS = sorted(SHIPPED.glob("*-by-*"))
 PAGE = ROOT / "docs" / "accuracy.md"
 
 
