@@ -19,8 +19,8 @@ _PINNED = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)", re.M)
 HEAD = """# Licences
 
 lgg-edge is under the MIT licence ([LICENSE](../LICENSE)). The packages below are what
-`requirements/runtime.lock` installs for DICOM, NIfTI and pictures on a CPU, with the licence that
-each states of itself. `python requirements/licences.py > docs/licences.md` writes this page.
+`requirements/runtime.lock` installs for pictures, DICOM, the DICOM node, NIfTI and signatures on a
+CPU, with the licence that each states of itself. `make lock` writes this page.
 
 Wheels hold libraries of other licences than their own: opencv-python-headless holds FFmpeg
 (LGPL 2.1), which is not used here, and numpy holds OpenBLAS and the GCC runtime (GPL 3 with the

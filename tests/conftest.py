@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,8 @@ from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, Training
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import FLAIR
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test loads onnxruntime
 
 # What each tiny graph does with the FLAIR channel, float32 [N, H, W]: operator, constants.
 FORMULAS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
@@ -153,3 +157,31 @@ def call_infer(
         return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
 
     return call
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A file system in memory of the given size; called again, it changes the size."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = False
+
+    def mount(size: int) -> Path:
+        nonlocal mounted
+        options = f"size={size}" + (",remount" if mounted else "")
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
+        mounted = True
+        return folder
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", folder], check=True)

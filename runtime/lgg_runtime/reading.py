@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 
 from lgg_runtime.cores import available_cores
-from lgg_runtime.errors import InputError, ModelError, printable
+from lgg_runtime.errors import InputError, ModelError, ResourceError, printable
 from lgg_runtime.job import Job
 from lgg_runtime.ledger import Ledger, digest_inputs, stamp_inputs
 from lgg_runtime.ledger_lines import Finished
@@ -71,7 +71,11 @@ class Reading:
         self._pool = Workers(workers, "read")
         self._left = iter(job.listing.studies)
         self._open: deque[Future[tuple[ReadyStudy | Finished, float]]] = deque()
-        self._fill()
+        try:
+            self._fill()
+        except ResourceError:
+            self.close()  # a thread that has begun would wait for a model, and the process for it
+            raise
 
     def use(self, segmenter: Segmenter, ledger: Ledger | None = None) -> None:
         """What prepares the studies, and what proves that one was finished before."""

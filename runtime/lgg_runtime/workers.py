@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
@@ -9,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from lgg_runtime.errors import ResourceError
 
 CHECK_S = 2.0
+_THREAD_BYTES = 16 << 20  # its stack of 8 MiB, and what Python needs to begin
 _NO_THREAD = "the memory does not suffice for a thread; give fewer or smaller slices"
 
 P = ParamSpec("P")
@@ -19,6 +21,8 @@ class Workers(ThreadPoolExecutor):
     """A pool that raises ResourceError where its threads cannot begin or have died."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        if len(self._threads) < self._max_workers:
+            _require_room()
         try:
             return super().submit(fn, *args, **kwargs)
         except RuntimeError as error:
@@ -46,3 +50,11 @@ class Workers(ThreadPoolExecutor):
 
     def _lives(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
+
+
+def _require_room() -> None:
+    """Python waits for ever for a thread that dies as it begins, so its memory is tried first."""
+    try:
+        mmap.mmap(-1, _THREAD_BYTES).close()
+    except (OSError, MemoryError) as error:
+        raise ResourceError(_NO_THREAD) from error

@@ -98,10 +98,10 @@ def _move(study: Study, name: str, x: float) -> None:
         study.change(path, ImagePositionPatient=[place[0] + x, place[1], place[2]])
 
 
-def _second_flair(study: Study) -> None:
+def _second_flair(study: Study, number: int = 7) -> None:
     for path in study.flair:
         uid = f"{study.read(path).SeriesInstanceUID}.7"
-        study.add(f"z{path.name}", path, SeriesInstanceUID=uid, SeriesNumber=7)
+        study.add(f"z{path.name}", path, SeriesInstanceUID=uid, SeriesNumber=number)
 
 
 def _other_objects(study: Study) -> None:
@@ -220,6 +220,9 @@ HEADERS = (
     Row("no codec", "Compressed pixels without their codec.", _no_codec, 3,
         FIRST + "RLE Lossless needs a codec; pip install 'lgg-edge[dicom]' "
         "(pylibjpeg, pyjpegls, python-gdcm)", OTHERS_DONE),
+    refused("unknown syntax", "A transfer syntax that nobody knows.",
+            _replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"),
+            FIRST + "transfer syntax 1.2.840.10008.1.2.9 cannot be decoded"),
     Row("unreadable", "A file of a study that may not be read.", _unreadable, 3,
         FIRST + "cannot be read: Permission denied", OTHERS_DONE),
 )  # fmt: skip
@@ -255,6 +258,10 @@ STUDIES = (
           "study: --flair: no such series; there are series 2 (pre-contrast T1, axial, 6 x 32 x "
           "32), series 3 (FLAIR, axial, 6 x 32 x 32), series 4 (post-contrast T1, axial, 6 x 32 "
           "x 32)", "--flair", "9"),
+    asked("series number twice", "A series chosen by a number that two series have.",
+          lambda study: _second_flair(study, 3),
+          "study: --flair: 2 stacks of that series: series 3 (FLAIR, axial, 6 x 32 x 32), series 3 "
+          "(FLAIR, axial, 6 x 32 x 32)", "--flair", "3"),
     asked("no such UID", "A series chosen by a UID that is not there.", _whole,
           "study: no MR image in it of the series chosen", "--series-uid", "1.2.3.4.5"),
     asked("another frame", "A T1 chosen that is in another frame of reference.",

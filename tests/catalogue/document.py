@@ -20,16 +20,18 @@ a test fails when the two differ. {rows} rows.
 reason`, and a row with the same words in `run.json`; nothing is written for it; the others go on;
 the command ends with 3, or with 4 where nothing at all was usable. An input is read whole or not at
 all: there is no mask of half a picture, and no volume with a slice less. Inputs are never changed.
-No message names a patient.
+No message repeats a header's name, number, date or UID; files and folders are called by their own
+names, so name them by no patient.
 
 **What is refused before any work.** An output that cannot be written (7), that another run writes
 to, or in which two inputs would share a name (8); a model that is not what it is said to be (5); a
 provider that cannot run here (6): it is never replaced by another in silence.
 
 **What stays whatever happens.** A file appears whole or not at all: it is written under a temporary
-name, flushed to disk and renamed. `run.json` says `complete` at the end alone; a run that was
-killed leaves `running`, one that was stopped leaves the reason. Masks that are listed as done are
-on the disk.
+name, flushed to disk and renamed. A kill or a loss of power may leave such a file, `NAME.part`: it
+is no result, a resumed run replaces it, and else it may be deleted. `run.json` says `complete` at
+the end alone; a run that was killed leaves `running`, one that was stopped leaves the reason. Masks
+that are listed as done are on the disk.
 
 | exit code | meaning |
 | --- | --- |

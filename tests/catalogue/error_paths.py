@@ -1,6 +1,6 @@
 """Which error paths of readers, writers and backends no test takes, by a coverage file.
 
-`coverage run -m pytest ...` writes the file, `python -m catalogue.error_paths` reads it.
+`make error-paths` writes the file by coverage and reads it here.
 """
 
 from __future__ import annotations

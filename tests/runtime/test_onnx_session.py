@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +15,9 @@ import onnxruntime
 import pytest
 
 from lgg_runtime.backends import BackendSettings
-from lgg_runtime.backends.onnx_session import OnnxSession
+from lgg_runtime.backends.onnx_session import OnnxSession, import_onnxruntime
 from lgg_runtime.contract import Contract
-from lgg_runtime.errors import MissingExtraError, ModelError
+from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import FLAIR
 
 Saved = Callable[[Any, str | None], Path]
@@ -202,3 +205,36 @@ def test_without_onnxruntime_the_install_command_is_told(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lgg-edge\[cpu\]'"):
         OnnxSession(artifact, BackendSettings("cpu", 1))
+
+
+@pytest.mark.parametrize(
+    ("reason", "raised", "told"),
+    [
+        ("a.so: undefined symbol: x", MissingExtraError, "cannot be loaded: a.so: undefined"),
+        ("a.so: failed to map segment from shared object", OutOfMemoryError, "memory"),
+    ],
+)
+def test_an_onnxruntime_that_cannot_be_loaded_is_told_from_none(
+    monkeypatch: pytest.MonkeyPatch, reason: str, raised: type[Exception], told: str
+) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *more: Any, **options: Any) -> Any:
+        if name == "onnxruntime":
+            raise ImportError(reason)
+        return real(name, *more, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(raised, match=told):
+        import_onnxruntime()
+
+
+def test_loading_onnxruntime_reports_to_nobody(tmp_path: Path) -> None:
+    code = (
+        "from lgg_runtime.backends.onnx_session import import_onnxruntime;"
+        "import_onnxruntime().SessionOptions()"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    home = kept | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+    assert list(tmp_path.iterdir()) == []  # neither an identifier nor a queue of events

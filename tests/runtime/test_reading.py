@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime import reading as module
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.readers.folder import list_studies
@@ -105,3 +106,20 @@ def test_a_reading_without_a_model_ends_when_it_is_closed(job: Job, watched: Wat
     reading.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read")]
     assert watched.studies == [job.listing.studies[0].name]
+
+
+def test_threads_end_where_one_more_cannot_begin(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = module.Workers.submit, []
+
+    def submit(pool: Any, *task: Any) -> Any:
+        if begun:
+            raise ResourceError("no thread")
+        begun.append(real(pool, *task))
+        return begun[0]
+
+    monkeypatch.setattr(module.Workers, "submit", submit)
+    before = threading.active_count()
+    with pytest.raises(ResourceError, match="no thread"):
+        Reading(job)
+    assert begun[0].done()
+    assert threading.active_count() == before

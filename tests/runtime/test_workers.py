@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -48,3 +50,29 @@ def test_a_thread_that_cannot_begin_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with Workers(1) as pool, pytest.raises(ResourceError, match="does not suffice for a thread"):
         pool.submit(int)
+
+
+STARVED = """
+import resource, threading
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.workers import Workers
+
+ended = threading.Thread(target=int)  # its stack is kept, so that the next thread does begin
+ended.start()
+ended.join()
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken, taken))
+try:
+    Workers(1).submit(int)
+except ResourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
+def test_a_thread_without_memory_to_begin_is_an_error_and_no_hang() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "does not suffice for a thread" in done.stdout

@@ -77,7 +77,29 @@ def associate(port: int, calling: str = "SENDER", called: str = CALLED, **more: 
     entity.add_requested_context("1.2.840.10008.1.1")
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     handlers = [(evt.EVT_CONN_OPEN, _close_well)]
-    return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **more)
+    made = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **more)
+    made._reactor_checkpoint = _Checkpoint(made)
+    return made
+
+
+class _Checkpoint(threading.Event):
+    """Where pynetdicom's reactor pauses while a request waits for its answer.
+
+    A request that follows another at once finds the reactor paused still, which then wakes up and
+    takes the answer for itself: here it has gone on before the next request.
+    """
+
+    def __init__(self, association: Any):
+        super().__init__()
+        self._association = association
+        super().set()
+
+    def set(self) -> None:
+        super().set()
+        reactor = self._association
+        if threading.current_thread() is not reactor:
+            while reactor._is_paused and reactor.is_alive():
+                reactor.join(0.001)
 
 
 def _close_well(event: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import Pixels, Probability
 
-_EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate memory", "bfc_arena")
+_EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate memory", "bfc_arena",
+              "failed to map segment", "cannot allocate memory")  # fmt: skip
 _TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
 
 
@@ -55,13 +57,21 @@ class OnnxSession:
 
 
 def import_onnxruntime() -> Any:
-    """The module. Raises MissingExtraError where it is not installed."""
+    """The module. Raises MissingExtraError where it is not installed or broken, OutOfMemoryError
+    where the memory does not suffice for it.
+    """
+    # Official builds report their use to Microsoft, unless they are told before they are loaded.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
             "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])"
         ) from error
+    except ImportError as error:
+        if is_exhausted(error):
+            raise OutOfMemoryError(_TOO_LITTLE) from error
+        raise MissingExtraError(f"onnxruntime cannot be loaded: {first_line(error)}") from error
     return onnxruntime
 
 

@@ -77,14 +77,18 @@ def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
 
 @contextlib.contextmanager
 def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
-    from lgg_runtime.errors import NoInputError
+    from lgg_runtime.errors import NoInputError, ResourceError
     from lgg_runtime.pacs.config import load_config
     from lgg_runtime.pacs.spool import DATABASE
     from lgg_runtime.pacs.state import State
 
     config = load_config(path)
     database = config.node.spool / DATABASE
-    if not database.is_file():
+    try:
+        has_run = database.is_file()
+    except PermissionError as error:
+        raise ResourceError(f"{config.node.spool}: only the node's user may look there") from error
+    if not has_run:
         raise NoInputError(f"{config.node.spool}: no node has run there yet")
     with contextlib.closing(State(database)) as state:
         yield state, config

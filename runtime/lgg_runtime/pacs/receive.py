@@ -41,6 +41,10 @@ TRANSFER_SYNTAXES = (
 # PS3.8, 9.3.4: rejected for good by the service user.
 _PERMANENT, _BY_USER = 0x01, 0x01
 _UNKNOWN_CALLING, _UNKNOWN_CALLED = 0x03, 0x07
+# PS3.8, 9.2: waiting for a request, and the timer for it expires.
+_ASKS_FOR_NOTHING = ("Sta2", "Evt18")
+# The association's own thread waits for a request too, and would end that timer untold.
+_LATER_SECONDS = 1.0
 
 
 class Receiver:
@@ -66,8 +70,8 @@ class Receiver:
         entity = AE(self._config.node.ae_title)
         entity.maximum_associations = limits.associations
         entity.maximum_pdu_size = limits.pdu_bytes
-        for name in ("acse_timeout", "dimse_timeout", "network_timeout"):
-            setattr(entity, name, limits.network_seconds)
+        entity.dimse_timeout = entity.network_timeout = limits.network_seconds
+        entity.acse_timeout = limits.network_seconds + _LATER_SECONDS
         for uid in (VERIFICATION, *sorted(SOP_CLASSES)):
             entity.add_supported_context(uid, list(TRANSFER_SYNTAXES))
         try:
@@ -115,12 +119,14 @@ class Receiver:
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_ACSE_RECV, self._on_release),
-            (evt.EVT_ABORTED, self._on_abort),
-            (evt.EVT_CONN_CLOSE, self._on_close),
+            (evt.EVT_FSM_TRANSITION, self._on_transition),
+            (evt.EVT_ABORTED, self._on_end),
+            (evt.EVT_CONN_CLOSE, self._on_end),
         ]
 
     def _on_connection(self, event: Any) -> None:
         limits, connection = self._config.limits, event.assoc.dul.socket
+        event.assoc.dul.artim_timer.timeout = limits.network_seconds
         reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
         connection.recv = reader.read
         connection._shutdown_socket = functools.partial(close_for_good, connection)
@@ -207,15 +213,18 @@ class Receiver:
             self._intake.close_session(session)
             event.assoc.abort()
 
-    def _on_abort(self, event: Any) -> None:
-        if event.assoc in self._peers:
-            LOG.warning("an association was aborted; its images wait to be sent again")
-        self._on_close(event)
+    def _on_transition(self, event: Any) -> None:
+        if (event.current_state, event.fsm_event) == _ASKS_FOR_NOTHING:
+            self._tally.add("cut_off", "stalled")
+            LOG.warning("a peer asked for no association; cut off")
 
-    def _on_close(self, event: Any) -> None:
-        found = self._peers.pop(event.assoc, None)
-        if found is not None:
-            self._intake.close_session(found[0])
+    def _on_end(self, event: Any) -> None:
+        """Aborted or closed. A released association has left the peers before."""
+        session, _ = self._peers.pop(event.assoc, (None, None))
+        if session is not None:
+            count = len(session.instances)
+            LOG.warning("an association that brought %d images ended without a release", count)
+            self._intake.close_session(session)
 
 
 def make_server_tls(listen: Listen) -> ssl.SSLContext | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,10 @@ class Scene:
         self._folder, self._study, self._log = folder, study, caplog
         self._started: list[Reception] = []
 
-    def start(self, **limits: Any) -> Reception:
+    def start(self, folder: Path | None = None, **limits: Any) -> Reception:
         listen = {"port": 0, "calling_ae_titles": ["SENDER"]}
         limits = {"free_disk_mib": 0} | limits
-        self._started.append(Reception(self._folder, listen=listen, limits=limits))
+        self._started.append(Reception(folder or self._folder, listen=listen, limits=limits))
         return self._started[-1]
 
     def image(self) -> Any:
@@ -144,6 +144,22 @@ def test_an_object_is_out_of_resources_where_the_disk_is_full(scene: Scene) -> N
     scene.assert_serves(scene.start())
 
 
+def test_an_object_is_out_of_resources_where_its_write_finds_no_room(
+    small_disk: Callable[[int], Path], scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, image = scene.start(small_disk(2 << 20)), scene.image()
+    image.PixelData = bytes(3 << 20)
+    # As where another association fills the disk after the look at it.
+    monkeypatch.setattr(node.spool, "free_bytes", lambda: 1 << 30)
+    status, association = store(node, image)
+    association.release()
+    assert status == 0xA700
+    scene.assert_says("the disk is full; free some space")
+    assert node.settle() == []
+    assert not [path for path in (node.spool.root / "images").rglob("*") if path.is_file()]
+    scene.assert_serves(node)
+
+
 def test_an_object_above_the_limit_is_out_of_resources_and_the_next_is_taken(scene: Scene) -> None:
     node = scene.start(object_mib=1)
     small, image = scene.image(), scene.image()
@@ -183,9 +199,9 @@ def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
     with connect(node) as peer:
         peer.sendall(sent)
         read_to_end(peer)
-    if sent:
-        scene.assert_says("a peer stalled in the middle of a PDU; cut off")
     scene.assert_serves(node)
+    in_a_pdu = "a peer stalled in the middle of a PDU; cut off"
+    scene.assert_says(in_a_pdu if sent else "a peer asked for no association; cut off")
 
 
 def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> None:
@@ -194,6 +210,15 @@ def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> No
     association.join(20)  # it sends nothing more
     assert association.is_aborted
     node.settle()
+    scene.assert_says("an association that brought 0 images ended without a release")
+    scene.assert_serves(node)
+
+
+def test_an_aborted_association_is_told(scene: Scene, study: Path) -> None:
+    node = scene.start()
+    send_study(node.port, study, abort_after=2)
+    assert node.settle() == ["held"]
+    scene.assert_says("an association that brought 2 images ended without a release")
     scene.assert_serves(node)
 
 
