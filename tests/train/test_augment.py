@@ -1,5 +1,7 @@
 """Augmentation: a function of the seed; the mask moves with the image; sequences vary apart."""
 
+from collections import Counter
+
 import albumentations as A
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from lgg_runtime.volume import FLAIR
 from lgg_train.augment import (
     ROTATION_DEGREES,
+    BiasField,
     ReplaceByFlair,
     SequenceIntensity,
     build_augmentation,
@@ -79,10 +82,11 @@ def test_the_mask_stays_binary():
         assert set(np.unique(apply_seeded(pipeline, seed, image, mask)[1])) <= {0, 1}
 
 
-def test_the_mask_moves_with_the_image():
+@pytest.mark.parametrize("warp", [A.Affine, A.GridDistortion])
+def test_the_mask_moves_with_the_image(warp):
     _, mask = make_picture()
     image = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
-    geometry = (A.HorizontalFlip, A.VerticalFlip, A.Affine)
+    geometry = (A.HorizontalFlip, A.VerticalFlip, warp)
     pipeline = keep_only(build_augmentation(56), *geometry)
     cross = np.ones((3, 3), np.uint8)
     for seed in SEEDS:
@@ -122,16 +126,17 @@ def test_replace_by_flair_puts_flair_in_place_of_one_or_both_others():
     image, _ = make_picture((16, 16))
     before = image.copy()
     pipeline = A.Compose([ReplaceByFlair(p=1)])
-    replaced = set()
-    for seed in SEEDS:
+    replaced = Counter()
+    for seed in range(100):
         pipeline.set_random_seed(seed)
         made = pipeline(image=image)["image"]
         np.testing.assert_array_equal(made[..., FLAIR], image[..., FLAIR])
         channels = tuple(c for c in (0, 2) if (made[..., c] != image[..., c]).any())
         for c in channels:
             np.testing.assert_array_equal(made[..., c], image[..., FLAIR])
-        replaced.add(channels)
-    assert replaced == {(0,), (2,), (0, 2)}
+        replaced[channels] += 1
+    assert set(replaced) == {(0,), (2,), (0, 2)}
+    assert 35 <= replaced[0, 2] <= 65, "both as often as one"
     np.testing.assert_array_equal(image, before)
 
 
@@ -173,3 +178,19 @@ def test_intensity_follows_its_formula():
         value = pipeline(image=image)["image"].astype(float) / 255
         exponent = np.log(value[0, 0]) / np.log(128 / 255)
         assert ((exponent > 0.49) & (exponent < 2.02)).all()
+
+
+def test_a_bias_field_is_smooth_bounded_and_differs_between_sequences():
+    image = np.full((64, 64, 3), 128, np.uint8)
+    image[:8] = 0
+    pipeline = A.Compose([BiasField(strength=0.3, p=1)])
+    for seed in SEEDS:
+        pipeline.set_random_seed(seed)
+        made = pipeline(image=image)["image"].astype(int)
+        assert (made[:8] == 0).all(), "no gain makes nothing bright"
+        gain = made[8:] / 128
+        # cubic interpolation overshoots the grid's values a little
+        assert (np.abs(gain - 1) < 0.4).all()
+        assert (np.abs(np.diff(gain, axis=0)) < 0.04).all()
+        assert np.ptp(gain[..., 0]) > 0.05
+        assert (gain[..., 0] != gain[..., 1]).any()

@@ -38,12 +38,29 @@ class SequenceIntensity(A.ImageOnlyTransform):  # type: ignore[misc]
         return cv2.LUT(img, tables.reshape(1, 256, len(CHANNELS)))  # type: ignore[return-value]
 
 
+class BiasField(A.ImageOnlyTransform):  # type: ignore[misc]
+    """A smooth gain for each sequence, within 1 +- strength, as a coil's profile leaves it."""
+
+    def __init__(self, strength: float, p: float):
+        super().__init__(p=p)
+        self.strength = strength
+
+    def get_params(self) -> dict[str, Any]:
+        grid = self.random_generator.uniform(-1, 1, (3, 3, len(CHANNELS)))
+        return {"grid": (1 + self.strength * grid).astype(np.float32)}
+
+    def apply(self, img: Pixels, grid: npt.NDArray[np.float32], **_: Any) -> Pixels:
+        height, width = img.shape[:2]
+        gain = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        return cv2.multiply(img, gain, dtype=cv2.CV_8U)  # type: ignore[return-value]
+
+
 class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Put FLAIR in the place of one or both other sequences, as the dataset does."""
+    """Put FLAIR in the place of one other sequence, as the dataset does, or as often of both."""
 
     def get_params(self) -> dict[str, Any]:
         others = [c for c in range(len(CHANNELS)) if c != FLAIR]
-        choices = [*([c] for c in others), others]
+        choices = [*([c] for c in others), *[others] * len(others)]
         return {"channels": choices[int(self.random_generator.integers(len(choices)))]}
 
     def apply(self, img: Pixels, channels: list[int], **_: Any) -> Pixels:
@@ -68,13 +85,15 @@ def build_augmentation(crop: int) -> A.Compose:
                 p=0.8,
             ),
             A.PadIfNeeded(crop, crop),
+            A.GridDistortion(num_steps=4, distort_limit=0.25, p=0.3),
             A.OneOf(
                 [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
                 p=1,
             ),
             SequenceIntensity(brightness=0.12, contrast=0.25, gamma=0.5, p=0.8),
+            BiasField(strength=0.3, p=0.3),
             A.GaussianBlur(blur_limit=(3, 5), p=0.1),
             A.GaussNoise(std_range=(0.01, 0.04), p=0.1),
-            ReplaceByFlair(p=0.2),
+            ReplaceByFlair(p=0.4),
         ]
     )
