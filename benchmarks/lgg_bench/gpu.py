@@ -97,7 +97,7 @@ def measure_gpu(
         found, backend = bench.load(path)
         described[label] = found | {"operations": _operations(path, settings.size)}
         rows += [{"subject": label, **row} for row in bench.time_artifact(backend)]
-        parity[label] = compare_with_cpu(backend, _reference(files), slices[:8])
+        parity[label] = compare_with_cpu(backend, _reference(files, found["name"]), slices[:8])
         del backend
     for name, load in peers.items():
         tell(name)
@@ -225,12 +225,12 @@ class _Bench:
         return total - free
 
 
-def _reference(files: dict[str, Path]) -> Path | None:
-    """The first fp32 ONNX file."""
+def _reference(files: dict[str, Path], name: str) -> Path | None:
+    """The first fp32 ONNX file of the model of that name."""
     for path in files.values():
         if path.suffix == ".onnx":
-            backend = load_backend(path, BackendSettings("cpu", 1))
-            if backend.contract.precision == "fp32":
+            contract = load_backend(path, BackendSettings("cpu", 1)).contract
+            if (contract.name, contract.precision) == (name, "fp32"):
                 return path
     return None
 

@@ -61,6 +61,21 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert "the model ran" in text
 
 
+def test_each_model_is_compared_with_its_own_fp32_artifact(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    write_artifact(other)
+    graph = onnx.load(str(other))
+    held = json.loads(graph.metadata_props[0].value) | {"name": "another"}
+    graph.metadata_props[0].value = json.dumps(held)
+    other.write_bytes(graph.SerializeToString())
+    half = tmp_path / "half.onnx"
+    write_artifact(half, "fp16")
+    found = measure_gpu([other, half], None, QUICK).results["parity"]
+    assert found["other.onnx"]["passed"] is True
+    assert found["half.onnx"]["passed"] is None
+    assert measure_gpu([other, model, half], None, QUICK).results["parity"]["half.onnx"]["passed"]
+
+
 def test_an_artifact_that_computes_something_else_fails(model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     write_artifact(other)
