@@ -78,15 +78,16 @@ bench: $(VENV)/.train ## Measure the shipped models' quality and speed, and fill
 	@mkdir -p runs/bench $(RESULTS)
 	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) $(GATE) --precision $$precision \
 	  -o runs/bench/standard-$$precision.onnx || exit; done
-	$(BIN)/lgg-export $(LITE) $(GATE) --name lite -o runs/bench/lite-fp32.onnx
+	for precision in fp32 int8; do $(BIN)/lgg-export $(LITE) $(GATE) --name lite \
+	  --precision $$precision -o runs/bench/lite-$$precision.onnx || exit; done
 	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
 	  $(GATE) -o $(RESULTS)/parity.json
 	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
 	  -o $(RESULTS)/throughput.json
 	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
 	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality.json
-	$(BIN)/lgg-bench quality $(LITE) runs/bench/lite-fp32.onnx --data $(FOLDER) --provider cpu \
-	  --provider openvino -o $(RESULTS)/quality-lite.json
+	$(BIN)/lgg-bench quality $(LITE) runs/bench/lite-fp32.onnx runs/bench/lite-int8.onnx \
+	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality-lite.json
 	$(BIN)/lgg-bench roofline $(BENCHED) -o $(RESULTS)/roofline.json
 	$(BIN)/lgg-bench coldstart $(WEIGHTS)/standard.onnx --provider cpu --provider openvino \
 	  -o $(RESULTS)/coldstart.json
