@@ -74,6 +74,6 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
 
 
 def test_a_recipe_gives_defaults_that_given_options_override(call_main):
-    shown = call_main("train", "--recipe", "lite", "--help").out
-    assert "[default: 8;" in shown
-    assert "[default: 16;" in call_main("train", "--help").out
+    shown = call_main("train", "--recipe", "standard", "--help").out
+    assert "[default: 32;" in shown
+    assert "[default: 32;" not in call_main("train", "--help").out
