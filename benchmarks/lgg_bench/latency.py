@@ -245,7 +245,10 @@ def _notes(record: Record) -> list[str]:
                 largest[row["subject"]] = max(largest.get(row["subject"], 0.0), difference)
     if largest:
         found = ", ".join(f"{name} {value:.2g}" for name, value in largest.items())
-        lines.append(f"Largest probability difference from PyTorch on these slices: {found}.")
+        lines.append(
+            f"Largest probability difference from PyTorch on these slices: {found}. "
+            "An artifact of another run is another network, and differs by that."
+        )
     if max(settings["threads"]) > cores:
         lines.append(f"Only {count(cores, 'core')} for this process: more threads share them.")
     if (record.machine["load"] or 0) > BUSY:

@@ -41,9 +41,9 @@ def load_compiled(model: str) -> Predict:
 
 
 def load_onnxruntime(model: str) -> Predict:
-    import onnxruntime
+    from lgg_runtime.backends.onnx_session import import_onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
     return lambda slices: session.run(None, {"slices": slices})[0]
 
 
