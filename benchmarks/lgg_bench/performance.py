@@ -15,6 +15,7 @@ BLOCKS = (
     "throughput",
     "quality",
     "quality-lite",
+    "roofline",
     "coldstart",
     "memory",
     "latency",
