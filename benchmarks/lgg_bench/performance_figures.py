@@ -39,7 +39,7 @@ def draw_throughput(record: Record) -> bytes:
     axes.set_xlabel("slices a second, from the command's start to its last file (more is better)")
     axes.set_title(
         f"{results['slices']} MRI slices to masks on {count(settings['threads'], 'CPU core')} "
-        f"({record.machine['cpu']})\nblue: lgg-infer; grey: the same network without it",
+        f"({record.machine['cpu']})\nblue: lgg-infer; grey: the standard network without it",
         fontsize=10, loc="left",
     )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
