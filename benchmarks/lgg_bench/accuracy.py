@@ -52,8 +52,8 @@ class RunRecord:
 class Evidence:
     """What the page is made of.
 
-    runs: split by patient; folds: `cv.json` by the model's name; leaks: runs of one recipe and
-    budget, split by patient and by slice, named RECIPE-by-SPLIT.
+    runs: split by patient; folds: `cv.json` by the model's name; leaks: runs split by
+    patient and by slice, named RECIPE-by-SPLIT.
     """
 
     runs: Sequence[RunRecord]
@@ -208,7 +208,7 @@ def _leak(leaks: Sequence[RunRecord]) -> str:
         )  # fmt: skip
     header = ("recipe", "split by", "minutes", "test pixels", "IoU", "recall", "precision", "F1",
               "IoU, mean over tumour slices")  # fmt: skip
-    return Table("One recipe, two splits", header, rows).as_markdown()
+    return Table("The same code, two splits", header, rows).as_markdown()
 
 
 BLOCKS = {

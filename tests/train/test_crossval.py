@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from lgg_runtime.metrics import Counts, summarise
+from lgg_train.cli import train
 from lgg_train.crossval import cross_validate, gather
 
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
@@ -73,7 +75,15 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
     assert "95 % interval" in done.out
 
 
-def test_a_recipe_gives_defaults_that_given_options_override(call_main):
-    shown = call_main("train", "--recipe", "standard", "--help").out
-    assert "[default: 32;" in shown
-    assert "[default: 32;" not in call_main("train", "--help").out
+@pytest.mark.parametrize(
+    ("given", "features", "depth", "mirror"),
+    [
+        ([], 16, 4, False),
+        (["--recipe", "standard"], 32, 3, True),
+        (["--features", "8", "--recipe", "standard"], 8, 3, True),
+    ],
+)
+def test_a_recipe_gives_defaults_that_given_options_override(given, features, depth, mirror):
+    context = train.make_context("train", ["--data", "d", "--out", "o", *given])
+    found = context.params
+    assert (found["features"], found["depth"], found["mirror"]) == (features, depth, mirror)
