@@ -148,10 +148,10 @@ def _load_onnxruntime(path: Path) -> Callable[[], object]:
 
 
 def _load_openvino(path: Path) -> Callable[[], object]:
-    from lgg_runtime.backends.openvino_session import import_openvino
+    from lgg_runtime.backends.openvino_session import open_core
 
     options = {"INFERENCE_NUM_THREADS": available_cores(), "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = import_openvino().Core().compile_model(str(path), "CPU", options)
+    compiled = open_core().compile_model(str(path), "CPU", options)
     request = compiled.create_infer_request()
     values = np.ones(tuple(compiled.input(0).shape), np.float32)
     return lambda: request.infer([values])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends import BackendSettings, load_backend, openvino_session
 from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import (
@@ -166,15 +166,12 @@ def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
 def test_bf16_is_refused_where_the_processor_has_none(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = import_openvino()
-
     class OlderProcessor:
         @staticmethod
         def get_property(_device: str, _name: str) -> list[str]:
             return ["FP32", "INT8"]
 
-    older = SimpleNamespace(Core=OlderProcessor, frontend=library.frontend)
-    monkeypatch.setitem(sys.modules, "openvino", older)
+    monkeypatch.setattr(openvino_session, "open_core", OlderProcessor)
     with pytest.raises(ProviderError, match="--cpu-precision bf16: this processor does not"):
         OpenVinoSession(artifact, BackendSettings("openvino", 1, cpu_precision="bf16"))
 
@@ -225,3 +222,25 @@ def test_the_command_runs_on_openvino_and_the_record_says_so(
     assert record["provider"]["device"].endswith(", fp32)")
     assert record["versions"]["openvino"] == import_openvino().__version__
     assert record["settings"]["cpu_precision"] == "fp32"
+
+
+DROPPED_ELSEWHERE = """
+import signal, sys, threading
+from pathlib import Path
+from lgg_runtime.backends import BackendSettings, load_backend
+
+held = [load_backend(Path(sys.argv[1]), BackendSettings("openvino", 1))]
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_another_thread_dropped_the_session(artifact: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED_ELSEWHERE, artifact], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, settings: BackendSettings):
         library = import_openvino()
-        core = library.Core()
+        core = open_core()
         read_model(path, settings.sha256)  # refused before OpenVINO opens it
         model = _read_model(library, path)
         self.contract = _read_contract(model, path)
@@ -120,6 +121,16 @@ def import_openvino() -> Any:
     finally:
         if hidden:
             del sys.modules[_CONVERTERS]
+
+
+@cache
+def open_core() -> Any:
+    """OpenVINO's core, one for the life of the process, in which its CPU plugin then stays loaded.
+
+    The plugin gives the thread that loads it a stack for signals. Unloaded by another thread, it
+    frees that stack and leaves it in use: the next signal ends the process (2026.4.1).
+    """
+    return import_openvino().Core()
 
 
 def _read_model(library: Any, path: Path) -> Any:
