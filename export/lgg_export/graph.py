@@ -35,7 +35,8 @@ class InferenceGraph(nn.Module):
     def forward(self, slices: torch.Tensor) -> torch.Tensor:
         # The cast comes first because TensorRT takes a uint8 input only into a cast.
         x = slices.to(self.dtype).permute(0, 3, 1, 2) / 255.0
-        return torch.sigmoid(self.network(x).float()).squeeze(1)
+        # onnxruntime's sigmoid rounds some logits near 18 to just above 1.
+        return torch.sigmoid(self.network(x).float()).clamp(0, 1).squeeze(1)
 
 
 def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
