@@ -83,7 +83,7 @@ bench: $(VENV)/.train ## Measure the shipped models' quality and speed, and fill
 	  --precision $$precision -o runs/bench/lite-$$precision.onnx || exit; done
 	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
 	  $(GATE) -o $(RESULTS)/parity.json
-	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 16 --provider cpu --provider openvino \
+	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
 	  -o $(RESULTS)/throughput.json
 	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
 	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality.json

@@ -49,7 +49,7 @@ RIVALS = {
 class ThroughputSettings:
     """providers: of lgg-infer; threads: of every subject; rounds: turns of each; options: more of
     lgg-infer's; rivals: names of what else takes part, where a training run is given; patients:
-    the first of the folder only.
+    so many only, spread over the folder, whose first ones may all be of one scanner.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -89,7 +89,7 @@ def measure_throughput(
     machine = describe_machine()
     files = label_artifacts(artifacts)
     with tempfile.TemporaryDirectory() as taken:
-        source = _take(folder, Path(taken) / "in", settings.patients)
+        source = copy_slices(folder, Path(taken) / "in", settings.patients)
         listing = list_studies(source)
         commands = _commands(source, files, run, settings)
         total = len(commands) * settings.rounds
@@ -105,10 +105,13 @@ def measure_throughput(
     return Record("throughput", settings.to_json(), machine, results)
 
 
-def _take(folder: Path, target: Path, patients: int | None) -> Path:
-    """A copy of the first patients' slices, without reference masks."""
+def copy_slices(folder: Path, target: Path, patients: int | None) -> Path:
+    """A copy of so many patients' slices, without reference masks, as the target folder."""
     listing = list_studies(folder)
-    for study in listing.studies[:patients]:
+    found = len(listing.studies)
+    taken = min(patients or found, found)
+    for index in range(taken):
+        study = listing.studies[index * found // taken]
         for path in study.files:
             copy = target / path.relative_to(listing.root)
             copy.parent.mkdir(parents=True, exist_ok=True)

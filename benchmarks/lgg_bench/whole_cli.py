@@ -15,7 +15,7 @@ _ENGINE = click.Choice(("cpu", "openvino"))
 _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
                           help="Of lgg-infer; give it again for more.")  # fmt: skip
 _PATIENTS = click.option("--patients", type=click.IntRange(1),
-                         help="The first of the folder only.")  # fmt: skip
+                         help="So many only, spread over the folder.")  # fmt: skip
 _NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 _DEFAULTS = {"show_default": True}
 
