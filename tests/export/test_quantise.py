@@ -74,6 +74,18 @@ def test_activations_and_biases_are_of_the_target_s_types(made):
     assert bool(biases) == target.whole_biases
 
 
+def test_what_a_convolution_computes_is_rounded_once_behind_its_relu(made):
+    _, _, graph = made
+    nodes = graph.graph.node
+    readers = {name: node for node in nodes for name in node.input}
+    hidden = [node for node in nodes if node.op_type == "Relu"]
+    assert hidden
+    for relu in hidden:
+        assert readers[relu.output[0]].op_type == "QuantizeLinear"
+    convolved = {node.output[0] for node in nodes if node.op_type == "Conv"}
+    assert {relu.input[0] for relu in hidden} <= convolved
+
+
 def test_int8_answers_nearly_as_float_does(made, float_graph, slices):
     difference = np.abs(run_onnx(made[2], slices) - run_onnx(float_graph, slices))
     assert 0 < difference.mean() < 0.03
