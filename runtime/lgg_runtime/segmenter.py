@@ -39,7 +39,7 @@ SHIPPED = ("standard", "standard-int8", "lite")
 _BATCHES = {"cpu": 2}
 _BATCH = 8
 # Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
-_STEPS = {"cuda": 256, "tensorrt": 256}
+_STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
 
 
 @dataclass(frozen=True)

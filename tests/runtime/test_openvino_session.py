@@ -31,6 +31,7 @@ from lgg_runtime.volume import FLAIR
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
 SETTINGS = BackendSettings("openvino", 1)
+CORE = openvino_session.open_core()
 Saved = Callable[[Any, str | None], Path]
 
 
@@ -66,9 +67,29 @@ def test_every_slice_of_a_batch_gets_its_own_answer_in_order(
 
 def test_slices_of_every_size_are_answered(artifact: Path) -> None:
     session = OpenVinoSession(artifact, SETTINGS)
-    for height in (16, 32, 48, 64, 16, 80):
+    for height in (16, 32, 48, 64, 16, 80, 96, 32):
         slices = make_slices(2, height)
         np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
+
+
+def test_only_the_last_few_sizes_stay_compiled(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(CORE, name)
+
+        def compile_model(self, model: Any, *rest: Any) -> Any:
+            sizes.append(tuple(model.inputs[0].shape)[1:3])
+            return CORE.compile_model(model, *rest)
+
+    monkeypatch.setattr(openvino_session, "open_core", Watched)
+    session = OpenVinoSession(artifact, SETTINGS)
+    for height in (16, 32, 16, 48, 64, 80, 16, 32):  # 256 x 256 is compiled at the start
+        session.run(make_slices(1, height))
+    assert sizes == [(256, 256), *((height, 32) for height in (16, 32, 48, 64, 80, 32))]
 
 
 def test_the_session_tells_what_runs(
@@ -130,14 +151,26 @@ def test_an_artifact_for_tensorrt_is_refused(
         OpenVinoSession(saved(build_model(), contract), SETTINGS)
 
 
+def build_fixed(build_model: Callable[..., Any], side: int) -> Any:
+    """A model for slices of one size alone."""
+    model = build_model()
+    fixed = np.full((1, side, side), 128, np.float32)  # what FLAIR is reduced by
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(fixed, "constant0"))
+    return model
+
+
+def test_a_graph_that_fails_on_the_usual_size_is_refused(
+    saved: Saved, build_model: Callable[..., Any], text: str
+) -> None:
+    with pytest.raises(ModelError, match=r"^m\.onnx: OpenVINO refuses it: \S.*$"):
+        OpenVinoSession(saved(build_fixed(build_model, 16), text), SETTINGS)
+
+
 def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     saved: Saved, build_model: Callable[..., Any], text: str
 ) -> None:
-    model = build_model()
-    fixed = np.full((1, 16, 16), 128, np.float32)  # what FLAIR is reduced by
-    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(fixed, "constant0"))
-    session = OpenVinoSession(saved(model, text), SETTINGS)
-    assert session.run(np.zeros((1, 16, 16, 3), np.uint8)).shape == (1, 16, 16)
+    session = OpenVinoSession(saved(build_fixed(build_model, 256), text), SETTINGS)
+    assert session.run(np.zeros((1, 256, 256, 3), np.uint8)).shape == (1, 256, 256)
     with pytest.raises(ModelError, match="the model cannot be run: ") as refused:
         session.run(np.zeros((1, 32, 16, 3), np.uint8))
     assert "\n" not in str(refused.value)
