@@ -56,11 +56,11 @@ class BiasField(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Put FLAIR in the place of one other sequence, as the dataset does, or as often of both."""
+    """Put FLAIR in the place of one other sequence, as the dataset does, or more often of both."""
 
     def get_params(self) -> dict[str, Any]:
         others = [c for c in range(len(CHANNELS)) if c != FLAIR]
-        choices = [*([c] for c in others), *[others] * len(others)]
+        choices = [*([c] for c in others), *[others] * 3]
         return {"channels": choices[int(self.random_generator.integers(len(choices)))]}
 
     def apply(self, img: Pixels, channels: list[int], **_: Any) -> Pixels:
@@ -94,6 +94,6 @@ def build_augmentation(crop: int) -> A.Compose:
             BiasField(strength=0.3, p=0.3),
             A.GaussianBlur(blur_limit=(3, 5), p=0.1),
             A.GaussNoise(std_range=(0.01, 0.04), p=0.1),
-            ReplaceByFlair(p=0.4),
+            ReplaceByFlair(p=0.5),
         ]
     )
