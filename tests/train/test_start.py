@@ -100,3 +100,45 @@ def test_a_run_on_all_patients_goes_on_from_a_run_of_a_split_and_keeps_its_decis
 def test_a_run_on_all_patients_needs_one_that_decided(train_tiny, tmp_path):
     with pytest.raises(UsageError, match="--start names the run that decided"):
         train_tiny(tmp_path / "all", *STILL, "--split-by", "all")
+
+
+@pytest.fixture
+def another(finished_run, tmp_path):
+    """A run of the same data and split that decided otherwise."""
+    held = load_model(finished_run)
+    (tmp_path / "another").mkdir()
+    decision = replace(held.decision, threshold=0.85, how="as it happened")
+    save_model(tmp_path / "another", replace(held, decision=decision))
+    return tmp_path / "another"
+
+
+def test_a_second_run_on_all_patients_takes_the_decision_of_the_run_that_is_named(
+    train_tiny, finished_run, another, tmp_path
+):
+    by_all = [*STILL, "--split-by", "all"]
+    train_tiny(tmp_path / "first", *by_all, "--start", str(finished_run))
+    on = ["--start", str(tmp_path / "first")]
+    train_tiny(tmp_path / "second", *by_all, *on, "--decision", str(another))
+    decision = load_model(tmp_path / "second").decision
+    assert decision.threshold == 0.85
+    assert decision.how == "as it happened; then trained on all 12 patients"
+    train_tiny(tmp_path / "third", *by_all, *on)
+    decision = load_model(tmp_path / "third").decision
+    assert decision.threshold == load_model(finished_run).decision.threshold
+    assert decision.how.count("then trained on all 12 patients") == 1
+
+
+def test_a_run_that_validates_decides_itself(train_tiny, another, tmp_path):
+    with pytest.raises(UsageError, match="--decision: a run that validates decides itself"):
+        train_tiny(tmp_path / "run", *STILL, "--decision", str(another))
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_decision_of_other_data_is_refused(train_tiny, finished_run, another, tmp_path):
+    held = load_model(another)
+    save_model(another, replace(held, training=replace(held.training, data="0" * 64)))
+    with pytest.raises(InputError, match="--decision: that run was trained on other data"):
+        train_tiny(
+            tmp_path / "run", *STILL, "--split-by", "all", "--start", str(finished_run),
+            "--decision", str(another),
+        )  # fmt: skip

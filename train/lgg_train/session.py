@@ -71,6 +71,10 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         _check_start(start, training, intensity)
     elif training.split_by == "all":
         raise UsageError("--split-by all validates nothing; --start names the run that decided")
+    decided = start
+    if options["decision"] is not None:
+        decided = load_model(options["decision"])
+        _check_decided(decided, training, intensity)
     device = choose_device(options["device"])
     config = {
         "data": str(data),
@@ -113,13 +117,14 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         validate,
         Origin(start.network if start else None, options["resume"]),
     )
-    if start is not None and not held:
-        how = f"{start.decision.how}; then trained on all {len(files)} patients"
-        decision = replace(start.decision, how=how)
+    if decided is not None and not held:
+        after = f"; then trained on all {len(files)} patients"
+        how = decided.decision.how.removesuffix(after) + after
+        decision = replace(decided.decision, how=how)
         save_model(out, TrainedModel(network.cpu(), decision, intensity, training))
         return (
             f"{out}: trained on all {len(files)} patients; threshold and clean-up are those of "
-            f"{options['start']}\nResearch use only, not for diagnosis."
+            f"{options['decision'] or options['start']}\nResearch use only, not for diagnosis."
         )
     predictions = list(predict_cases(network, held, used, intensity))
     return _finish(out, network, intensity, training, predictions)
@@ -184,6 +189,15 @@ def _check_start(start: TrainedModel, training: Training, intensity: IntensitySe
         raise InputError("--start: that run was trained on other data or another split")
     if start.intensity != intensity:
         raise InputError("--start: that run was trained on other intensities")
+
+
+def _check_decided(decided: TrainedModel, training: Training, intensity: IntensitySettings) -> None:
+    if training.split_by != "all":
+        raise UsageError(
+            "--decision: a run that validates decides itself; for --split-by all alone"
+        )
+    if decided.training.data != training.data or decided.intensity != intensity:
+        raise InputError("--decision: that run was trained on other data or other intensities")
 
 
 def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) -> Split:
