@@ -167,7 +167,7 @@ def _run(
     ):
         if died and not silent:
             click.echo("the lock of a run that died is taken over", err=True)
-        total = sum(len(study.files) for study in job.listing.studies)
+        total = sum(len(study.paths) for study in job.listing.studies)
         journal.write(output, "running")  # a run that is killed leaves no older one's success
         state = "interrupted"
         try:

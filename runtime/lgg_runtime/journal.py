@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.packed import Packed
 from lgg_runtime.summary import SummaryRow, encode_csv
 from lgg_runtime.writers.atomic import write_atomically
 
@@ -50,15 +52,12 @@ class Journal:
     provider: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     skipped_files: int = 0
-    inputs: list[InputRecord] = field(default_factory=list)
-    rows: list[SummaryRow] = field(default_factory=list)
+    inputs: Packed[InputRecord] = field(default_factory=lambda: Packed(InputRecord))
+    rows: Packed[SummaryRow] = field(default_factory=lambda: Packed(SummaryRow.of))
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] | None = None
     resumed: int = 0
     doubts: dict[str, str] = field(default_factory=dict)
-
-    def count(self, fate: str) -> int:
-        return sum(record.fate == fate for record in self.inputs)
 
     @property
     def patients(self) -> list[SummaryRow]:
@@ -88,14 +87,16 @@ class Journal:
 
     def to_json(self, state: str) -> dict[str, Any]:
         """What `run.json` holds, without the row of each input."""
+        fates = Counter(record.fate for record in self.inputs)
+        patients = self.patients
         counts = {
             "inputs": len(self.inputs),
-            "done": self.count(DONE),
-            "failed": self.count(FAILED),
-            "skipped_masks": self.count(SKIPPED_MASK),
+            "done": fates[DONE],
+            "failed": fates[FAILED],
+            "skipped_masks": fates[SKIPPED_MASK],
             "skipped_files": self.skipped_files,
-            "patients": len(self.patients),
-            "patients_with_tumour": sum(row.tumour_present for row in self.patients),
+            "patients": len(patients),
+            "patients_with_tumour": sum(row.tumour_present for row in patients),
         }
         return {
             "schema": 1,
@@ -112,7 +113,7 @@ class Journal:
             "doubts": self.doubts,
             "patients": [
                 {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
-                for r in self.patients
+                for r in patients
             ],
         }
 

@@ -100,7 +100,7 @@ class PendingWrites:
         if record is not None:
             study.outputs |= zip(record.outputs, digests, strict=True)
             study.records[record.name] = record
-            if not self._journal.inputs or self._journal.inputs[-1] is not record:
+            if self._journal.inputs.last is not record:
                 self._journal.inputs.append(record)
         elif self._ledger is not None and study.proven:
             self._ledger.append(study.finish())

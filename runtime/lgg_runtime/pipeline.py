@@ -56,7 +56,7 @@ def run_job(
                 found = [_run(volume, segmenter) for volume in ready.volumes]
                 seconds["run"] += time.perf_counter() - start
                 results.add(ready, found)
-            advance(len(study.files))
+            advance(len(study.paths))
         results.finish()
     finally:
         reading.close()

@@ -94,7 +94,7 @@ def judge_slice(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tup
     measured = measure_slice(pixels)
     if measured is None:
         return ("contrast",)
-    bounds = settings.to_json()
+    bounds = vars(settings)
     inner = [name for name, value in measured.items() if _is_beyond(value, bounds[name][1:-1])]
     outer = [name for name, value in measured.items() if _is_beyond(value, bounds[name])]
     return tuple(n for n in measured if n in outer or (n in inner and len(inner) >= _UNUSUAL))

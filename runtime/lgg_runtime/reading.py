@@ -128,8 +128,9 @@ class Reading:
 
 def _load_fit(study: Study, job: Job) -> LoadedStudy:
     """The study without the slices that no output can be named after; these have failed."""
-    unfit = {path: why for path in study.files if (why := _refuse_name(study, path, job))}
-    fit = replace(study, files=tuple(path for path in study.files if path not in unfit))
+    files = study.files
+    unfit = {path: why for path in files if (why := _refuse_name(study, path, job))}
+    fit = replace(study, paths=tuple(str(path) for path in files if path not in unfit))
     loaded = load_study(fit, job.listing, job.evaluate, job.choice)
     return replace(loaded, study=study, failures=[*unfit.items(), *loaded.failures])
 

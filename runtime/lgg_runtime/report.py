@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +16,14 @@ _MOST_ROWS = 40
 
 def describe_run(journal: Journal, output: Path) -> str:
     """A table of the patients, the metrics where the run was evaluated, and where to look."""
-    lines = [_table(journal)]
+    slices, with_tumour = _count_slices(journal)
+    lines = [_table(journal, slices, with_tumour)]
     if journal.metrics is not None:
         lines.append(_metrics(journal))
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
-    done = sum(row.level == "slice" for row in journal.rows)
     lines.append(
-        f"{done} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
+        f"{slices.total()} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
         f"{len(journal.failures)} failed; model {journal.model['name']}, "
         f"threshold {journal.model['threshold']:g}"
     )
@@ -48,25 +49,39 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _table(journal: Journal) -> str:
+def _count_slices(journal: Journal) -> tuple[Counter[str], Counter[str]]:
+    """Slices by patient, and those with tumour."""
+    slices: Counter[str] = Counter()
+    with_tumour: Counter[str] = Counter()
+    for row in journal.rows:
+        if row.level == "slice":
+            slices[row.patient] += 1
+            with_tumour[row.patient] += row.tumour_present
+    return slices, with_tumour
+
+
+def _table(journal: Journal, slices: Counter[str], with_tumour: Counter[str]) -> str:
     header = ["patient", "slices", "with tumour", "area px", "largest px", "max p"]
+    patients = journal.patients
     optional = {
-        "mL": any(row.volume_ml is not None for row in journal.patients),
+        "mL": any(row.volume_ml is not None for row in patients),
         "Dice": journal.metrics is not None,
     }
     shown = [name for name, is_known in optional.items() if is_known]
-    rows = [_cells(journal, row, shown) for row in journal.patients[:_MOST_ROWS]]
+    rows = [
+        _cells(row, slices[row.patient], with_tumour[row.patient], shown)
+        for row in patients[:_MOST_ROWS]
+    ]
     table = format_table([*header, *shown], rows)
-    left = len(journal.patients) - len(rows)
+    left = len(patients) - len(rows)
     return table + (f"\n... and {left} more in summary.csv" if left else "")
 
 
-def _cells(journal: Journal, row: SummaryRow, optional: Sequence[str]) -> list[str]:
-    slices = [r for r in journal.rows if r.level == "slice" and r.patient == row.patient]
+def _cells(row: SummaryRow, slices: int, with_tumour: int, optional: Sequence[str]) -> list[str]:
     cells = [
         printable(row.patient),
-        str(len(slices)),
-        str(sum(r.tumour_present for r in slices)),
+        str(slices),
+        str(with_tumour),
         str(row.area_px),
         str(row.largest_component_px),
         f"{row.max_probability:.2f}",

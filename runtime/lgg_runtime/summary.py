@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,13 @@ class SummaryRow:
     max_probability: float
     volume_ml: float | None = None
     counts: Counts | None = None
+
+    @classmethod
+    def of(cls, *fields: Any) -> SummaryRow:
+        """Its fields in order, `counts` as a tuple of its own fields."""
+        given = list(fields)
+        given[-1] = None if given[-1] is None else Counts(*given[-1])
+        return cls(*given)
 
     def cells(self) -> dict[str, str]:
         c = self.counts

@@ -28,12 +28,17 @@ class Study:
     name: names the patient in results: the folder relative to the input's root, and the stem
         where it differs from the folder's name.
     folder: where its outputs go, relative to the output's root.
+    paths: of the files, as text: of many thousand, Path objects would take most of the memory.
     """
 
     name: str
     folder: Path
-    files: tuple[Path, ...]
+    paths: tuple[str, ...]
     kind: str = RASTER
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(map(Path, self.paths))
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ def list_studies(given: Path) -> Listing:
         groups[path.parent, _stem_and_number(path)[0]].append(path)
     full = {parent.relative_to(root) / stem for parent, stem in groups}
     studies = tuple(_study(root, key, files, full) for key, files in sorted(groups.items()))
-    volumes = tuple(Study(scan.name, scan.folder, scan.files, scan.kind) for scan in found.scans)
+    volumes = tuple(
+        Study(scan.name, scan.folder, tuple(map(str, scan.files)), scan.kind)
+        for scan in found.scans
+    )
     return Listing(root, studies + volumes, masks, found.skipped + walked.links, unreadable)
 
 
@@ -98,10 +106,10 @@ def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]
     """full: folder and stem of every study, so that no short name is taken from another."""
     parent, stem = key
     folder = parent.relative_to(root)
-    ordered = tuple(sorted(files, key=lambda path: (_stem_and_number(path)[1], path.name)))
+    ordered = sorted(files, key=lambda path: (_stem_and_number(path)[1], path.name))
     is_short = folder.name == stem and folder not in full
     name = folder if is_short else folder / stem
-    return Study(name.as_posix(), folder, ordered)
+    return Study(name.as_posix(), folder, tuple(map(str, ordered)))
 
 
 def _stem_and_number(path: Path) -> tuple[str, int]:
