@@ -124,8 +124,10 @@ def _bring_to_levels(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None
     scale = WIDTH / max(values.shape[:2])
     size = tuple(max(8, round(side * scale)) for side in values.shape[1::-1])
     values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
-    bright = np.percentile(values.reshape(-1, values.shape[2]), 99.5, axis=0)
-    if bright.max() <= 0 or np.ptp(values.reshape(-1, values.shape[2]), axis=0).max() <= 0:
+    # Each channel on its own in memory, which numpy reduces several times faster.
+    channels = np.ascontiguousarray(values.reshape(-1, values.shape[2]).T)
+    bright = np.percentile(channels, 99.5, axis=1)
+    if bright.max() <= 0 or np.ptp(channels, axis=1).max() <= 0:
         return None
     alive = bright > _DEAD * bright.max()
     levels = np.minimum(values / np.where(alive, bright, 1), 1) * alive
