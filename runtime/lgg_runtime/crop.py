@@ -26,7 +26,7 @@ class CropSettings:
     """
 
     line_fraction: float = 0.125
-    margin: int = 16
+    margin: int = 24
     step: int = 16
 
     def to_json(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def disc(centre: tuple[int, int], radius: int, size: tuple[int, int]) -> np.ndar
 
 def test_the_documented_pair() -> None:
     head = np.stack([disc((40, 70), radius, (100, 120)) for radius in (30, 16, 6)])
-    box = Box(0, 23, 96, 96)
+    box = Box(0, 8, 96, 112)
     assert find_boxes(head, CropSettings()) == (box, box, None)
 
 
