@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from lgg_bench.document import fill_blocks
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_train.history import read_rounds
 from lgg_train.run import CONFIG_FILE, read_json
 
 _PARTS = ("validation", "test")
@@ -20,13 +20,13 @@ _PARTS = ("validation", "test")
 @dataclass(frozen=True)
 class RunRecord:
     """What a run's folder says: its settings, its scores by part (`test`, `validation`,
-    `test_flair_only`), and its history, one row a validation.
+    `test_flair_only`), and its history: rounds of rows, one a validation.
     """
 
     name: str
     config: dict[str, Any]
     scores: dict[str, dict[str, Any]]
-    history: list[dict[str, float]]
+    rounds: list[list[dict[str, float]]]
 
     @property
     def label(self) -> str:
@@ -43,9 +43,8 @@ class RunRecord:
         }
         if "test" not in scores:
             raise InputError(f"{folder}: no metrics_test.json; `lgg-train evaluate` writes it")
-        with (folder / "history.csv").open(newline="") as stream:
-            history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-        return cls(folder.name, read_json(folder / CONFIG_FILE), scores, history)
+        config = read_json(folder / CONFIG_FILE)
+        return cls(folder.name, config, scores, read_rounds(folder))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 from lgg_runtime.contract import RESEARCH_ONLY
 
@@ -66,15 +67,22 @@ def draw_calibration(records: Sequence[RunRecord]) -> bytes:
 
 
 def draw_curves(records: Sequence[RunRecord]) -> bytes:
-    """Mean Dice of the validation part over training minutes, at a threshold of 0.5."""
+    """Mean Dice of the validation part over all rounds' steps, at a threshold of 0.5."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for record, colour in zip(records, _COLOURS, strict=False):
-        minutes = [row["minutes"] for row in record.history]
-        dice = [row["dice_mean"] for row in record.history]
-        axes.plot(minutes, dice, "o-", color=colour, label=record.label)
-    axes.set(xlabel="training time [min]", ylabel="validation: mean Dice by patient")
-    axes.set_ylim(0.6, 1)
-    axes.legend(loc="lower right")
+        rows = [row for rows in record.rounds for row in rows]
+        steps = [row["step"] / 1000 for row in rows]
+        label = f"{record.label}, {rows[-1]['minutes']:.0f} minutes"
+        for name, style, what in (("dice_mean_largest", "o-", label), ("dice_mean", ".:", None)):
+            axes.plot(steps, [row[name] for row in rows], style, color=colour, label=what)
+        for rows in record.rounds[:-1]:
+            axes.axvline(rows[-1]["step"] / 1000, color=colour, linewidth=0.5)
+    axes.set(xlabel="training steps [1000]", ylabel="validation: mean Dice by patient")
+    axes.set_ylim(0.7, 0.92)
+    handles, _ = axes.get_legend_handles_labels()
+    plain = Line2D([], [], color="grey", linestyle=":", label="without clean-up")
+    ended = Line2D([], [], color="grey", linewidth=0.5, label="end of a round")
+    axes.legend(handles=[*handles, plain, ended], loc="lower right")
     return _png(figure)
 
 

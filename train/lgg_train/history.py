@@ -1,14 +1,22 @@
-"""The numbers of a run over time: `history.csv`, and TensorBoard's events where asked for."""
+"""The numbers of a run over time: `history.csv`, and TensorBoard's events where asked for.
+
+`earlier.csv` beside it holds those of the rounds that the run went on from.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.extras import needs_extra
+
+HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
+Row = dict[str, float]
 
 
 class History:
@@ -16,7 +24,7 @@ class History:
 
     def __init__(self, folder: Path, rows: list[dict[str, float]], tensorboard: bool):
         self.rows = list(rows)
-        self._path = folder / "history.csv"
+        self._path = folder / HISTORY_FILE
         self._board: Any = None
         if tensorboard:
             with needs_extra("tensorboard"):
@@ -35,11 +43,7 @@ class History:
             **scores,
         }
         self.rows.append(row)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=list(row))
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self._path, text.getvalue().encode("utf-8"))
+        _write(self._path, self.rows)
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, step)
@@ -47,3 +51,46 @@ class History:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def read_history(folder: Path) -> list[Row]:
+    """The rows of a run alone; none where it kept no history."""
+    return _read(folder / HISTORY_FILE)
+
+
+def read_rounds(folder: Path) -> list[list[Row]]:
+    """The rows of the rounds before a run, and its own last; steps and minutes go on through."""
+    rounds: list[list[Row]] = []
+    for row in _read(folder / EARLIER_FILE):
+        if row.pop("round") > len(rounds):
+            rounds.append([])
+        rounds[-1].append(row)
+    before = rounds[-1][-1] if rounds else {"step": 0.0, "minutes": 0.0}
+    own = [
+        row | {name: before[name] + row[name] for name in ("step", "minutes")}
+        for row in read_history(folder)
+    ]
+    return [*rounds, own]
+
+
+def carry_rounds(start: Path, folder: Path) -> None:
+    """Keep the rounds up to the run `start` in the folder of the one that goes on from it."""
+    rounds = enumerate(read_rounds(start), 1)
+    _write(folder / EARLIER_FILE, [{"round": n, **row} for n, rows in rounds for row in rows])
+
+
+def _read(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        rows = csv.DictReader(stream)
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    """Rows may differ in what they hold: a round on all patients validates nothing."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(chain.from_iterable(rows))))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode("utf-8"))

@@ -2,6 +2,7 @@
 
 config.json  split.json          settings, digests, versions; which slices were used
 last.pt      history.csv         to resume from; numbers over time
+earlier.csv                      numbers of the rounds that it went on from
 model.pt                         the averaged weights with all that export needs
 metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
 """

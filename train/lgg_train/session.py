@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,6 +24,7 @@ from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.history import carry_rounds, read_history
 from lgg_train.loop import (
     Machinery,
     Origin,
@@ -88,6 +88,8 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     if options["resume"]:
         _check_resumed(out, config, settings)
     write_json(out / CONFIG_FILE, config)
+    if start is not None and not options["resume"]:
+        carry_rounds(options["start"], out)
     slices = TrainingSlices(
         [cases[name] for name in split.patients("train")],
         split.parts["train"],
@@ -268,9 +270,7 @@ def _finish(
     decision = choose_decision([(p.probability, p.truth, p.used) for p in predictions])
     model = TrainedModel(network.to(torch.device("cpu")), decision, intensity, training)
     save_model(out, model)
-    with (out / "history.csv").open(newline="") as stream:
-        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-    draw_curves(history, out / "curves.png")
+    draw_curves(read_history(out), out / "curves.png")
     return _report(out, model, "validation", predictions)
 
 
