@@ -13,6 +13,8 @@ from lgg_runtime.volume import Pixels
 
 _REPEATS = 9
 _SMALL = 0.02
+# OpenVINO's addition to a convolution's name, whose bias it computes with what follows.
+_WITHOUT_BIAS = "/WithoutBiases"
 
 
 def profile_layers(path: Path, slice_: Pixels, threads: int) -> list[dict[str, Any]]:
@@ -36,7 +38,7 @@ def profile_layers(path: Path, slice_: Pixels, threads: int) -> list[dict[str, A
         for info in request.profiling_info:
             if (time := info.real_time.total_seconds() * 1e3) == 0:
                 continue
-            layer = known.get(info.node_name)
+            layer = known.get(info.node_name.removesuffix(_WITHOUT_BIAS))
             kind = info.node_type if layer is None else f"{layer.operator}, {layer.rows} rows"
             milliseconds[kind] += time
             if layer is not None and repeat == 0:

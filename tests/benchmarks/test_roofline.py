@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
@@ -10,6 +11,8 @@ from lgg_bench.operations import count_operations, list_operations
 from lgg_bench.roofline import RooflineSettings, measure_roofline
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import TimingSettings
+from lgg_export.graph import build_graph
+from lgg_train.unet import UNet, UNetSettings
 
 SMALL = Layers(channels=8, side=8, count=2)
 
@@ -34,6 +37,20 @@ def test_layers_add_up_to_the_operations(artifact):
     assert sum(layer.operations for layer in layers.values()) == count_operations(artifact, 32, 48)
     assert {layer.operator for layer in layers.values()} == {"Conv", "ConvTranspose"}
     assert max(layer.rows for layer in layers.values()) == 32
+
+
+def test_a_slice_and_its_mirror_image_count_twice(tmp_path):
+    counted = {}
+    for mirror in (False, True):
+        network = UNet(UNetSettings(features=2, depth=1, mirror=mirror)).eval()
+        path = tmp_path / f"{mirror}.onnx"
+        path.write_bytes(build_graph(network, torch.float32).SerializeToString())
+        counted[mirror] = count_operations(path, 32, 48)
+    assert counted[True] == 2 * counted[False]
+    # 3x3 from 3, 2, 2, 4, 4 and 2 channels to 2, 2, 4, 4, 2 and 2; 2x2 from 4 to 2; 1x1 from 2 to 1
+    fine, coarse = 32 * 48, 16 * 24
+    whole = fine * (9 * (3 * 2 + 2 * 2 + 4 * 2 + 2 * 2) + 2) + coarse * 9 * (2 * 4 + 4 * 4)
+    assert counted[False] == 2 * (whole + coarse * 4 * 2 * 4)
 
 
 def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):
