@@ -17,7 +17,7 @@ LEAKS := $(sort $(wildcard train/shipped/*-by-*))
 WEIGHTS := runtime/lgg_runtime/weights
 RESULTS ?= docs/results
 # The first is what the rivals run.
-BENCHED := $(addprefix $(WEIGHTS)/,standard.onnx standard-int8.onnx lite.onnx)
+BENCHED := $(addprefix $(WEIGHTS)/,standard.onnx standard-int8.onnx lite.onnx lite-int8.onnx)
 
 # DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
 PHANTOMS := data/phantom

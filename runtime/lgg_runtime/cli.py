@@ -55,8 +55,8 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
-@click.option("--crop/--no-crop", default=True,
-              help="Run the part of the slices that holds the head.")  # fmt: skip
+@click.option("--crop/--no-crop", default=False,
+              help="Run the box of the head alone: faster, and a mask may change.")  # fmt: skip
 @click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
               type=click.Choice(_OUTPUT_TYPES), help="What to write; several at once.")  # fmt: skip
 @click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")

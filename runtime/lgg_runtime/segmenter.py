@@ -33,7 +33,7 @@ from lgg_runtime.trust import digest_line, require_signature
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("standard", "standard-int8", "lite")
+SHIPPED = ("standard", "standard-int8", "lite", "lite-int8")
 # Slices a run. On a CPU onnxruntime computes eight together no faster than two, and keeps three
 # times the memory for them.
 _BATCHES = {"cpu": 2}
@@ -59,7 +59,7 @@ class LoadSettings:
     batch: int | None = None
     threshold: float | None = None
     flair_only: bool = False
-    crop: bool = True
+    crop: bool = False
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
     sha256: str | None = None

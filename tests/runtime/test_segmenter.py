@@ -119,7 +119,7 @@ def test_the_head_of_the_volume_is_all_that_runs(artifact: Path, batch: int) -> 
     pixels[2, 10:80, 10:90] = texture((1, 70, 80))[0]
     pixels[3, 33:63, 2:32] = texture((1, 30, 30))[0]
     pixels[4, 50, 50] = 255  # a spot is no head
-    segmenter = load(artifact, batch=batch)
+    segmenter = load(artifact, batch=batch, crop=True)
     found = segmenter.segment(Volume(pixels)).probability
     whole = run_graph(artifact, normalise(pixels, segmenter.contract.intensity))
     inside = np.zeros(found.shape, bool)
@@ -138,7 +138,7 @@ def test_an_engine_that_plans_for_each_shape_meets_few_of_them(
     backend: Any = SimpleNamespace(provider=provider, contract=make_contract())
     pixels = np.zeros((2, 200, 300, 3), np.uint8)
     pixels[0, 20:84, 10:90] = 100
-    prepared = Segmenter(backend, LoadSettings()).prepare(Volume(pixels))
+    prepared = Segmenter(backend, LoadSettings(crop=True)).prepare(Volume(pixels))
     assert [None if box is None else box.size for box in prepared.boxes] == [size, None]
 
 
