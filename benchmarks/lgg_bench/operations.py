@@ -50,9 +50,8 @@ def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
             continue
         # A convolution's weights meet every output position, a transposed one's every input's, and
         # where a slice runs with its mirror image those of both.
-        pictures, _, *positions = shapes[
-            node.output[0] if node.op_type == "Conv" else node.input[0]
-        ]
+        met = node.output[0] if node.op_type == "Conv" else node.input[0]
+        pictures, _, *positions = shapes[met]
         operations = 2 * prod(shapes[node.input[1]]) * pictures * prod(positions)
         rows = shapes[node.output[0]][2]
         layers[node.name or str(number)] = Layer(node.op_type, operations, rows)

@@ -29,19 +29,15 @@ def command() -> None:
 @_DATA
 @click.option("-o", "--out", required=True, type=_PATH, help="The run's folder.")
 @training_options
-@click.option(
-    "--split-by",
-    type=click.Choice(("patient", "slice", "all")),
-    default="patient",
-    help="all: every patient trains; with --start, whose decision stays, or --decision.",
-)
+@click.option("--split-by", type=click.Choice(("patient", "slice", "all")), default="patient",
+              help="all: every patient trains; with --start, whose decision stays.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
 @click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data and "
               "split (or --split-by all), a network of the same size.")  # fmt: skip
-@click.option("--decision", type=_PATH, help="With --split-by all: take threshold and clean-up "
-              "from that finished run.")  # fmt: skip
+@click.option("--decision", type=_PATH, help="With --split-by all: threshold and clean-up of "
+              "that finished run, not of --start.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
@@ -73,10 +69,10 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         from lgg_train.session import run_evaluation, run_training
 
     def run_fold(folder: Path, fold: int, resume: bool) -> None:
-        by_fold = {"split_by": "patient", "split_file": None, "folds": folds, "fold": fold}
-        none = {"start": None, "decision": None}
+        by_fold = {"split_by": "patient", "split_file": None, "folds": folds, "fold": fold,
+                   "start": None, "decision": None}  # fmt: skip
         click.echo(f"fold {fold} of {folds}", err=True)
-        run_training(data, folder, {**options, **by_fold, **none, "resume": resume})
+        run_training(data, folder, {**options, **by_fold, "resume": resume})
         run_evaluation(folder, data, "test", options["device"])
 
     click.echo(cross_validate(out, folds, run_fold))

@@ -22,7 +22,7 @@ Row = dict[str, float]
 class History:
     """Rows of numbers over the run, as CSV and, when asked, for TensorBoard."""
 
-    def __init__(self, folder: Path, rows: list[dict[str, float]], tensorboard: bool):
+    def __init__(self, folder: Path, rows: list[Row], tensorboard: bool):
         self.rows = list(rows)
         self._path = folder / HISTORY_FILE
         self._board: Any = None

@@ -36,8 +36,8 @@ class OpenVinoSession:
     """A Backend over OpenVINO's CPU plugin.
 
     The network is compiled for one slice of each size that comes, and the slices of a run go
-    through it on several streams. That takes as long as to run a few slices; a network for any
-    size takes a third longer for each of them (2026.4.1, int8 and small networks).
+    through it on several streams. To compile takes as long as to run about ten slices; a network
+    for any size takes a third longer for each slice (2026.4.1, int8 and small networks).
 
     Raises ModelError for a file that is no valid artifact, ProviderError where this processor does
     not compute in the precision asked for, MissingExtraError where OpenVINO is not installed.
