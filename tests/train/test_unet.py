@@ -26,27 +26,33 @@ def test_logits_have_the_size_of_the_input(depth, shape):
     assert logits.shape == (count, 1, height, width)
 
 
-@pytest.mark.parametrize(("depth", "shape"), [(1, (1, 4, 12)), (2, (3, 16, 8)), (3, (2, 16, 48))])
-def test_logits_of_a_network_with_stride_have_the_size_of_the_input(depth, shape):
+@pytest.mark.parametrize(
+    ("stride", "depth", "shape"),
+    [(2, 1, (1, 4, 12)), (2, 2, (3, 16, 8)), (2, 3, (2, 16, 48)), (4, 2, (2, 16, 48))],
+)
+def test_logits_of_a_network_with_stride_have_the_size_of_the_input(stride, depth, shape):
     count, height, width = shape
-    settings = UNetSettings(features=2, depth=depth, stride=2)
-    assert settings.size_multiple == 2 * 2**depth
+    settings = UNetSettings(features=2, depth=depth, stride=stride)
+    assert settings.size_multiple == stride * 2**depth
     logits = UNet(settings).eval()(torch.zeros(count, 3, height, width))
     assert logits.shape == (count, 1, height, width)
 
 
-def test_a_strided_first_convolution_is_a_3x3_one_over_2x2_pixels_as_channels():
-    network = UNet(UNetSettings(features=2, depth=1, stride=2))
+@pytest.mark.parametrize("stride", [2, 4])
+def test_a_strided_first_convolution_is_a_3x3_one_over_blocks_of_pixels_as_channels(stride):
+    network = UNet(UNetSettings(features=2, depth=1, stride=stride))
     stem = network.down[0][0].weight
-    # The kernel's rows 2i + a and columns 2j + b weigh pixel (a, b) of the block (i, j).
-    as_channels = stem.unflatten(3, (3, 2)).unflatten(2, (3, 2)).permute(0, 1, 3, 5, 2, 4)
-    x = torch.rand(1, 3, 8, 12)
-    packed = nn.functional.pixel_unshuffle(x, 2)
+    # With stride s, the kernel's rows s*i + a and columns s*j + b weigh pixel (a, b) of the block
+    # (i, j).
+    split = stem.unflatten(3, (3, stride)).unflatten(2, (3, stride))
+    as_channels = split.permute(0, 1, 3, 5, 2, 4)
+    x = torch.rand(1, 3, 16, 24)
+    packed = nn.functional.pixel_unshuffle(x, stride)
     expected = nn.functional.conv2d(packed, as_channels.flatten(1, 3), padding=1)
     torch.testing.assert_close(network.down[0][0](x), expected)
 
 
-@pytest.mark.parametrize(("depth", "stride"), [(4, 2), (2, 3), (2, 0)])
+@pytest.mark.parametrize(("depth", "stride"), [(4, 2), (3, 4), (2, 3), (2, 0)])
 def test_a_stride_that_artifacts_cannot_take_is_refused(depth, stride):
     with pytest.raises(UsageError, match="stride"):
         UNetSettings(features=2, depth=depth, stride=stride)

@@ -8,4 +8,5 @@ from typing import Any
 RECIPES: dict[str, dict[str, Any]] = {
     "standard": {"features": 32, "depth": 3, "stride": 2, "mirror": True},
     "lite": {"features": 16, "depth": 3, "stride": 2},
+    "tiny": {"features": 16, "depth": 2, "stride": 4},
 }

@@ -2,8 +2,9 @@
 
 Two 3x3 convolutions a level, batch normalisation, ReLU; transposed convolutions upwards; skip
 connections by concatenation. Padding keeps the size, so height and width are multiples of
-stride * 2 ** depth. With a stride of 2 the first convolution halves the size and the last layer
-doubles it, so that everything between computes on a quarter of the pixels.
+stride * 2 ** depth. With a stride of 2 or 4 the first convolution divides the size by it and the
+last layer multiplies it again, so that everything between computes on a quarter or a sixteenth of
+the pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from lgg_runtime.errors import UsageError
 
 # Height and width that every artifact takes are multiples of it.
 LARGEST_MULTIPLE = 16
+STRIDES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class UNetSettings:
     the first steps small on data with few tumour pixels.
     mirror: in evaluation, average the logits of a slice and of its left-right mirror image, at
     twice the arithmetic.
-    stride: 1, or 2 for a first level at half the size. Its 6x6 convolution is a 3x3 one over 2x2
-    pixels taken as channels (space to depth).
+    stride: 1, or 2 or 4 for a first level at that fraction of the size. Its first convolution is
+    a 3x3 one over stride x stride pixels taken as channels (space to depth).
     """
 
     features: int = 16
@@ -41,9 +43,9 @@ class UNetSettings:
     def __post_init__(self) -> None:
         if self.features < 1 or not 1 <= self.depth <= 4:
             raise UsageError("expected features >= 1 and a depth of 1 to 4")
-        if self.stride not in (1, 2) or self.stride * 2**self.depth > LARGEST_MULTIPLE:
+        if self.stride not in STRIDES or self.stride * 2**self.depth > LARGEST_MULTIPLE:
             raise UsageError(
-                f"stride {self.stride}, depth {self.depth}: expected a stride of 1 or 2, and "
+                f"stride {self.stride}, depth {self.depth}: expected a stride of 1, 2 or 4, and "
                 f"stride * 2 ** depth at most {LARGEST_MULTIPLE}"
             )
 
@@ -82,10 +84,11 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in rising)
         self.up = nn.ModuleList(_block(2 * o, o) for _, o in rising)
         self.head: nn.Conv2d | nn.ConvTranspose2d = nn.Conv2d(settings.features, 1, 1)
-        if settings.stride == 2:
-            stem = nn.Conv2d(settings.channels, widths[0], 6, stride=2, padding=2, bias=False)
-            self.down[0][0] = stem  # type: ignore[operator]
-            self.head = nn.ConvTranspose2d(settings.features, 1, 2, stride=2)
+        if (stride := settings.stride) > 1:
+            self.down[0][0] = nn.Conv2d(  # type: ignore[operator]
+                settings.channels, widths[0], 3 * stride, stride, padding=stride, bias=False
+            )
+            self.head = nn.ConvTranspose2d(settings.features, 1, stride, stride)
         self._initialise()
 
     def _initialise(self) -> None:
