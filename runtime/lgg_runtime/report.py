@@ -27,6 +27,9 @@ def describe_run(journal: Journal, output: Path) -> str:
         f"{len(journal.failures)} failed; model {journal.model['name']}, "
         f"threshold {journal.model['threshold']:g}"
     )
+    if look := journal.model.get("first_look"):
+        count = look["left_out"]
+        lines.append(f"First look {look['name']} left {count} slice{'s' * (count != 1)} out.")
     if journal.doubts:
         lines.append(_doubts(journal))
     if journal.resumed:

@@ -49,8 +49,8 @@ class ScanWriter:
 
     def encode(self, study: Study, volume: Volume, found: Segmentation) -> dict[Path, bytes]:
         """The files of one scan. Raises InputError where its headers forbid an output."""
-        contract = self.segmenter.contract
-        algorithm = Algorithm(contract.name, version("lgg-edge"), self.segmenter.digest)
+        segmenter = self.segmenter
+        algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
         result = ScanResult(volume, found, algorithm)
         base = self.output / study.folder / Path(study.name).name
         files: dict[Path, bytes] = {}

@@ -26,6 +26,7 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.first_look import keep_signs, require_same_slices
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.plausibility import find_doubts
@@ -49,9 +50,11 @@ class LoadSettings:
     provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
     may use; batch: slices a run, None for what suits the provider; threshold: None for the
     contract's; flair_only: FLAIR in place of the other sequences; crop: run the box of the volume's
-    head alone; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with openvino; sha256: the
-    digest that the model must have, in hexadecimal digits, None for any; public_key: the file of
-    the Ed25519 key that must have signed it, None for no signature.
+    head alone; first_look: a quick model's name or path, which decides on which slices the model
+    runs at all, None for all of them; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with
+    openvino; sha256: the digest that the model must have, in hexadecimal digits, None for any;
+    public_key: the file of the Ed25519 key that must have signed it and the first look, None for no
+    signature.
     """
 
     provider: str = "cpu"
@@ -60,6 +63,7 @@ class LoadSettings:
     threshold: float | None = None
     flair_only: bool = False
     crop: bool = False
+    first_look: str | Path | None = None
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
     sha256: str | None = None
@@ -109,16 +113,25 @@ class Prepared:
 class Segmenter:
     """A loaded model. `segment` may be called any number of times.
 
-    digest: SHA-256 of the model's file; why: the reason for the provider that it runs on.
+    digest: SHA-256 of the model's file; why: the reason for the provider that it runs on;
+    first_look: the segmenter whose probabilities decide where this one runs, None for everywhere;
+    left_out: slices that it has left out so far.
     """
 
     def __init__(
-        self, backend: Backend, settings: LoadSettings, digest: str = "", why: str = "as asked for"
+        self,
+        backend: Backend,
+        settings: LoadSettings,
+        digest: str = "",
+        why: str = "as asked for",
+        first_look: Segmenter | None = None,
     ):
         self._backend = backend
         self.settings = settings
         self.digest = digest
         self.why = why
+        self.first_look = first_look
+        self.left_out = 0
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
 
@@ -126,11 +139,20 @@ class Segmenter:
     def load(
         cls, model: str | Path = "standard", settings: LoadSettings | None = None
     ) -> Segmenter:
-        """Load a shipped model by name or an artifact by path.
+        """Load a shipped model by name or an artifact by path, with its first look if asked for.
 
         Raises ModelError for a model that is refused, ProviderError where it cannot run.
         """
         settings = settings or LoadSettings()
+        segmenter = cls._load_one(model, settings)
+        if settings.first_look is not None:
+            quick = replace(settings, provider=segmenter.provider, first_look=None, sha256=None)
+            segmenter.first_look = cls._load_one(settings.first_look, quick)
+            require_same_slices(segmenter.first_look.contract, segmenter.contract)
+        return segmenter
+
+    @classmethod
+    def _load_one(cls, model: str | Path, settings: LoadSettings) -> Segmenter:
         path = find_model(model)
         threads = settings.threads or available_cores()
         digest = digest_line(path).decode()
@@ -150,6 +172,14 @@ class Segmenter:
     @property
     def contract(self) -> Contract:
         return self._backend.contract
+
+    @property
+    def name(self) -> str:
+        """Of what finds the tumour: the model's, with the first look's and its digest's start."""
+        if self.first_look is None:
+            return self.contract.name
+        quick = self.first_look
+        return f"{self.contract.name} after {quick.contract.name} {quick.digest[:8]}"
 
     @property
     def provider(self) -> str:
@@ -201,8 +231,15 @@ class Segmenter:
         return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 
     def run(self, prepared: Prepared) -> Probability:
-        """The second step: the model alone. Probabilities (S', H', W'), 0 outside of the boxes."""
-        return run_boxes(self._backend, prepared.slices, prepared.boxes, self.batch)
+        """The second step: the networks alone. Probabilities (S', H', W'), 0 outside of the boxes
+        and in slices that the first look left out.
+        """
+        slices, boxes = prepared.slices, prepared.boxes
+        if self.first_look is not None:
+            look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
+            boxes = keep_signs(look, boxes)
+            self.left_out += boxes.count(None) - prepared.boxes.count(None)
+        return run_boxes(self._backend, slices, boxes, self.batch)
 
     def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""

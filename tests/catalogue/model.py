@@ -175,6 +175,13 @@ def _three_slices(scene: Scene) -> None:
         scene.put_good(f"good/good_{number}.png")
 
 
+def _look_at_another_scale(scene: Scene) -> None:
+    usual = scene.model.read_bytes()
+    spoil(contract_with(pixel_mm=2.0))(scene)
+    scene.model.rename(scene.root / "quick.onnx")
+    scene.model.write_bytes(usual)
+
+
 FILES = (
     refused("nowhere", "A model that is not there.", lambda scene: None,
             "gone.onnx: no such model; expected a file or {a shipped name}",
@@ -215,6 +222,13 @@ FILES = (
     Row("no key", "A public key that is none.", _put_named("ours.pub", b"no key"), 2,
         "lgg-infer: ours.pub: expected an Ed25519 public key in PEM; openssl pkey -pubout writes "
         "it", NOTHING_MADE, command=SIGNED),
+    refused("first look gone", "A first look that is not there.", lambda scene: None,
+            "gone.onnx: no such model; expected a file or {a shipped name}",
+            (*INFER, "--first-look", "gone.onnx")),
+    refused("first look differs", "A first look that was trained on slices of another scale.",
+            _look_at_another_scale,
+            "first look tiny: its pixel_mm is 2.0, the model's is 0.9375; both must be trained on "
+            "slices that are prepared alike", (*INFER, "--first-look", "quick.onnx")),
     unavailable("no cryptography", "A signature required without the package that checks it.",
                 _no_module("cryptography.hazmat.primitives.serialization", _signed),
                 "cryptography.hazmat.primitives.serialization is not installed; pip install "

@@ -48,6 +48,12 @@ def test_a_patient_is_a_line_with_its_numbers() -> None:
     assert lines[2].split() == ["P", "2", "1", "1", "1", "0.75"]
 
 
+def test_a_first_look_is_told_with_what_it_left_out() -> None:
+    journal = journal_of("P")
+    journal.model["first_look"] = {"name": "quick", "left_out": 1}
+    assert "First look quick left 1 slice out." in describe_run(journal, Path("out"))
+
+
 def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     journal = journal_of("P", "Q")
     journal.inputs.append(InputRecord("Q_3.png", FAILED, "Q_3.png: damaged"))

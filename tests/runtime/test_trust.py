@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_a_signed_model_is_loaded_and_its_digest_told(model: Path, keys: Path) -
         model, LoadSettings(threads=1, sha256=digest, public_key=keys / "ours.pub")
     )
     assert segmenter.digest == digest
+
+
+def test_the_first_look_must_be_signed_too(model: Path, keys: Path, artifact: Path) -> None:
+    sign_model(model, keys / "ours.pem")
+    settings = LoadSettings(threads=1, public_key=keys / "ours.pub", first_look=model)
+    assert Segmenter.load(model, settings).first_look is not None
+    with pytest.raises(ModelError, match=r"tiny\.onnx\.sig cannot be read"):
+        Segmenter.load(model, replace(settings, first_look=artifact))
 
 
 def test_openssl_makes_and_checks_the_same_signature(

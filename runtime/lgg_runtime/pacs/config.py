@@ -78,9 +78,12 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """threads: 0 for all cores that the process may use; batch: 0 for what suits the provider."""
+    """first_look: the model that decides where this one runs, empty for everywhere; threads: 0 for
+    all cores that the process may use; batch: 0 for what suits the provider.
+    """
 
     name: str = text("standard", "a shipped model's name or a file", bool)
+    first_look: str = text("")
     provider: str = one_of("cpu", *PROVIDERS)
     threads: int = whole(0, 0, 1024)
     batch: int = whole(0, 0, 1024)

@@ -128,13 +128,16 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
 
     model = config.model
     settings = LoadSettings(
-        provider=model.provider, threads=model.threads or None, batch=model.batch or None
+        provider=model.provider,
+        threads=model.threads or None,
+        batch=model.batch or None,
+        first_look=model.first_look or None,
     )
     make_folder(config.node.spool)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_output(config.node.spool))
         segmenter = Segmenter.load(model.name, settings)
-        LOG.info("model %s on %s", segmenter.contract.name, segmenter.provider)
+        LOG.info("model %s on %s", segmenter.name, segmenter.provider)
         state = State(config.node.spool / DATABASE)
         stack.callback(state.close)
         node = Node(config, state, segmenter)

@@ -36,7 +36,7 @@ class Worker:
     ):
         self._jobs, self._spool, self._segmenter = jobs, spool, segmenter
         self._destinations, self._tally = tuple(destinations), tally
-        self._algorithm = Algorithm(segmenter.contract.name, version("lgg-edge"), segmenter.digest)
+        self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
 
     def step(self) -> float | None:
         """Do the next study, if one waits. Raises ResourceError where the disk is full."""

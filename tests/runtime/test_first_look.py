@@ -1,0 +1,140 @@
+"""First look: which slices the model runs on, by hand and with real artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lgg_runtime.contract import Contract
+from lgg_runtime.crop import Box
+from lgg_runtime.errors import ModelError
+from lgg_runtime.first_look import LEAST_SIGN, keep_signs, require_same_slices
+from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.volume import Volume
+
+BOX = Box(0, 0, 2, 3)
+
+
+def probability(*most: float) -> np.ndarray:
+    """A slice of 2 x 3 for each number, its highest probability."""
+    found = np.zeros((len(most), 2, 3), np.float32)
+    found[:, 1, 2] = most
+    return found
+
+
+@pytest.mark.parametrize(
+    ("most", "run"),
+    [
+        ((0.9,), "1"),
+        ((0.0,), "0"),
+        ((LEAST_SIGN, 0, 0, 0), "1100"),
+        ((0, 0, 0, 0.6, 0, 0, 0), "0011100"),
+        ((0, 0.9, 0, 0, 0.11, 0), "111111"),
+        ((0.099, 0.099, 0, 0, 0, 1), "000011"),
+    ],
+)
+def test_slices_with_a_sign_run_and_the_ones_beside_them(most: tuple[float, ...], run: str) -> None:
+    found = keep_signs(probability(*most), (BOX,) * len(most))
+    assert found == tuple(BOX if each == "1" else None for each in run)
+
+
+def test_a_speck_beside_a_large_sign_is_none() -> None:
+    found = np.zeros((6, 10, 10), np.float32)
+    found[0, :8] = 0.4  # 80 pixels, three hundredths of which are 2.4
+    found[3, 0, :3] = 0.4
+    found[5, 0, :2] = 0.9
+    run = keep_signs(found, (BOX,) * 6)
+    assert [box is not None for box in run] == [True, True, True, True, True, False]
+
+
+def test_a_slice_without_a_box_gets_none() -> None:
+    assert keep_signs(probability(0.9, 0.9, 0), (BOX, None, BOX)) == (BOX, None, BOX)
+
+
+@pytest.mark.parametrize("name", ["intensity", "pixel_mm"])
+def test_networks_that_expect_other_slices_do_not_go_together(
+    make_contract: Callable[..., Contract], name: str
+) -> None:
+    model = make_contract()
+    other = {"intensity": replace(model.intensity, centre=90.0), "pixel_mm": 2.0}[name]
+    with pytest.raises(ModelError, match=f"first look tiny: its {name} is"):
+        require_same_slices(replace(model, **{name: other}), model)
+
+
+@pytest.fixture
+def slices(draw_slice: Callable[..., np.ndarray]) -> list[np.ndarray]:
+    """Six of a head; a lesion on the fourth alone."""
+    lesion = (slice(10, 20), slice(12, 30))
+    return [draw_slice(lesion if index == 3 else None) for index in range(6)]
+
+
+def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewhere(
+    artifact: Path, slices: list[np.ndarray]
+) -> None:
+    volume = Volume(np.stack(slices))
+    whole = Segmenter.load(artifact, LoadSettings(threads=1)).segment(volume)
+    segmenter = Segmenter.load(artifact, LoadSettings(threads=1, first_look=artifact))
+    found = segmenter.segment(volume)
+    np.testing.assert_array_equal(found.mask, whole.mask)
+    assert found.mask[3].any()
+    np.testing.assert_array_equal(found.probability[2:5], whole.probability[2:5])
+    assert not found.probability[[0, 1, 5]].any() and whole.probability[[0, 1, 5]].all()
+    assert segmenter.left_out == 3
+    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    assert segmenter.name == f"tiny after tiny {digest[:8]}"
+
+
+def test_slices_without_head_are_not_counted_as_left_out(
+    artifact: Path, slices: list[np.ndarray]
+) -> None:
+    slices[0][:] = 0
+    settings = LoadSettings(threads=1, crop=True, first_look=artifact)
+    segmenter = Segmenter.load(artifact, settings)
+    segmenter.segment(Volume(np.stack(slices)))
+    assert segmenter.left_out == 2
+
+
+def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(
+    artifact: Path,
+    slices: list[np.ndarray],
+    write_picture: Callable[..., Path],
+    call_infer: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    for index, pixels in enumerate(slices):
+        write_picture(tmp_path / "in" / f"P_{index}.png", pixels)
+    out = tmp_path / "out"
+    common = (tmp_path / "in", "-o", out, "-m", artifact)
+    ended = call_infer(*common, "--first-look", artifact)
+    assert ended.code == 0
+    assert "First look tiny left 3 slices out." in ended.out
+    record = json.loads((out / "run.json").read_text())["model"]
+    assert record["first_look"] == {
+        "name": "tiny",
+        "sha256": record["sha256"],
+        "least_sign": LEAST_SIGN,
+        "left_out": 3,
+    }
+    again = call_infer(*common, "--resume")
+    assert again.code == 8 and "first_look" in again.err
+
+
+def test_a_first_look_that_is_not_there_is_named_before_anything_is_written(
+    artifact: Path,
+    slices: list[np.ndarray],
+    write_picture: Callable[..., Path],
+    call_infer: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    write_picture(tmp_path / "in" / "P_1.png", slices[3])
+    out = tmp_path / "out"
+    ended = call_infer(tmp_path / "in", "-o", out, "-m", artifact, "--first-look", "quick.onnx")
+    assert ended.code == ModelError.exit_code and "quick.onnx: no such model" in ended.err
+    assert not out.exists()
