@@ -1,5 +1,5 @@
-"""Quality of what lgg-infer runs: each artifact on each provider, with and without the head crop,
-against the run's network in float32 on full frames.
+"""Quality of what lgg-infer runs: each artifact on each provider, as it is, with the head crop and
+after a first look, against the run's network in float32 on all of every slice.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """part: of the run's split; providers, threads: of lgg-infer; limit: the first patients."""
+    """part: of the run's split; providers, threads: of lgg-infer; limit: the first patients;
+    first_look: the model for it, None to leave it out.
+    """
 
     part: str = "test"
     providers: tuple[str, ...] = ("cpu",)
     threads: int | None = None
     limit: int | None = None
+    first_look: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.providers or (self.limit is not None and self.limit < 1):
@@ -54,18 +57,22 @@ def measure_quality(
     progress: bool = False,
 ) -> Record:
     """Results: `patients`, `slices`; `rows`, the network's first: mean and median Dice by patient,
-    pooled recall, and `lost`, by how much the mean, the worst patient and the recall are lower
-    than the network's, None for itself. No patient's name enters the record.
+    pooled recall, `left_out`, slices that the first look left out, and `lost`, by how much the
+    mean, the worst patient and the recall are lower than the network's, None for itself. No
+    patient's name enters the record.
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
+    ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
+    if settings.first_look is not None:
+        ways["first look"] = {"first_look": settings.first_look}
     segmenters = {
-        (label, provider, crop): Segmenter.load(
-            path, LoadSettings(provider, settings.threads, crop=crop)
+        (label, provider, way): Segmenter.load(
+            path, LoadSettings(provider, settings.threads, **options)
         )
         for label, path in files.items()
         for provider in settings.providers
-        for crop in (False, True)
+        for way, options in ways.items()
     }
     with needs_extra("train"):
         from lgg_train.predict import predict_slices
@@ -85,13 +92,16 @@ def measure_quality(
         for key, segmenter in segmenters.items():
             found = segmenter.segment(case.volume)
             ours[key][case.patient] = Counts.of(found.mask, case.masks)
-    rows: list[dict[str, Any]] = [{"subject": PYTORCH, "crop": False, **_score(theirs, None)}]
-    for (label, provider, crop), counts in ours.items():
-        precision = segmenters[label, provider, crop].contract.precision
-        subject = f"{label} ({precision}) on {provider}"
-        rows.append({"subject": subject, "crop": crop, **_score(counts, theirs)})
+    rows: list[dict[str, Any]] = [{"subject": PYTORCH, "way": "", **_score(theirs, None)}]
+    for key, counts in ours.items():
+        label, provider, way = key
+        subject = f"{label} ({segmenters[key].contract.precision}) on {provider}"
+        left_out = segmenters[key].left_out
+        rows.append({"subject": subject, "way": way, "left_out": left_out,
+                     **_score(counts, theirs)})  # fmt: skip
     results = {
         "artifacts": {label: digest_file(path) for label, path in files.items()},
+        "first_look": None if settings.first_look is None else digest_file(settings.first_look),
         "patients": len(theirs),
         "slices": slices,
         "limits": LIMITS,
@@ -146,7 +156,7 @@ def tabulate(record: Record) -> list[Table]:
             cells += [f"{lost[key]:+.4f}" for key in limits]
             kept = all(lost[key] <= limit for key, limit in limits.items())
             cells.append("within" if kept else "beyond")
-        rows.append([f"{row['subject']}{', head crop' if row['crop'] else ''}", *cells])
+        rows.append([f"{row['subject']}{', ' * bool(row['way'])}{row['way']}", *cells])
     header = ["", "mean Dice", "median", "recall", "precision", "mean lost", "a patient's lost",
               "recall lost", "limits"]  # fmt: skip
     title = (

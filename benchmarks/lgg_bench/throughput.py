@@ -49,7 +49,8 @@ RIVALS = {
 class ThroughputSettings:
     """providers: of lgg-infer; threads: of every subject; rounds: turns of each; options: more of
     lgg-infer's; rivals: names of what else takes part, where a training run is given; patients:
-    so many only, spread over the folder, whose first ones may all be of one scanner.
+    so many only, spread over the folder, whose first ones may all be of one scanner; first_look:
+    the artifact with which each one takes part once more, None for no such turn.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -58,6 +59,7 @@ class ThroughputSettings:
     options: tuple[str, ...] = ()
     rivals: tuple[str, ...] = tuple(RIVALS)
     patients: int | None = None
+    first_look: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.providers or self.threads < 1 or self.rounds < 1:
@@ -82,9 +84,9 @@ def measure_throughput(
     settings: ThroughputSettings,
     progress: bool = False,
 ) -> Record:
-    """Results: `slices` and `studies` of the folder; `artifacts`, label to precision and digest;
-    `rows`, one for each subject. A row's `engine_busy` is the share of the pipeline's time in
-    which the model ran, None for what is not lgg-infer.
+    """Results: `slices` and `studies` of the folder; `artifacts`, label to precision and digest,
+    and `first_look`, its own; `rows`, one for each subject. A row's `engine_busy` is the share of
+    the pipeline's time in which the model ran, None for what is not lgg-infer.
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
@@ -100,6 +102,7 @@ def measure_throughput(
         "slices": slices,
         "studies": len(listing.studies),
         "artifacts": {label: _describe(path) for label, path in files.items()},
+        "first_look": None if settings.first_look is None else _describe(settings.first_look),
         "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],
     }
     return Record("throughput", settings.to_json(), machine, results)
@@ -130,9 +133,14 @@ def _commands(
     for label, path in files.items():
         for provider in settings.providers:
             args = infer_command(folder, "-o", OUTPUT, "-m", path, "--provider", provider, "-q")
-            commands[f"{label} on {provider}"] = partial(
-                run_whole, [*args, *settings.options], settings.threads, _read_report
-            )
+            ways: dict[str, tuple[str, ...]] = {"": settings.options}
+            if settings.first_look is not None:
+                looking = ("--first-look", str(settings.first_look))
+                ways[", first look"] = (*settings.options, *looking)
+            for way, options in ways.items():
+                commands[f"{label} on {provider}{way}"] = partial(
+                    run_whole, [*args, *options], settings.threads, _read_report
+                )
     return commands
 
 

@@ -16,6 +16,8 @@ _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True
                           help="Of lgg-infer; give it again for more.")  # fmt: skip
 _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
+_FIRST_LOOK = click.option("--first-look", type=_PATH,
+                           help="Each once more after one with that artifact.")  # fmt: skip
 _NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 _DEFAULTS = {"show_default": True}
 
@@ -59,6 +61,7 @@ def throughput(
 @click.option("--rival", "rivals", multiple=True,
               help="Takes part; give it again for more.  [default: all]")  # fmt: skip
 @_PATIENTS
+@_FIRST_LOOK
 @_OUTPUT
 @_NO_PROGRESS
 def peers(
@@ -70,6 +73,7 @@ def peers(
     rounds: int,
     rivals: tuple[str, ...],
     patients: int | None,
+    first_look: Path | None,
     output: Path | None,
     no_progress: bool,
 ) -> None:
@@ -81,7 +85,7 @@ def peers(
     from lgg_bench.throughput import RIVALS, ThroughputSettings, measure_throughput
 
     chosen = rivals or tuple(RIVALS)
-    settings = ThroughputSettings(providers, threads, rounds, (), chosen, patients)
+    settings = ThroughputSettings(providers, threads, rounds, (), chosen, patients, first_look)
     _check(output)
     _keep(measure_throughput(folder, artifacts, run, settings, not no_progress), output)
 
@@ -163,6 +167,7 @@ def performance(results: Path, page: Path) -> None:
               default="test")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="The first patients only.")
 @_PROVIDERS
+@_FIRST_LOOK
 @_OUTPUT
 @_NO_PROGRESS
 def quality(
@@ -172,13 +177,16 @@ def quality(
     part: str,
     limit: int | None,
     providers: tuple[str, ...],
+    first_look: Path | None,
     output: Path | None,
     no_progress: bool,
 ) -> None:
-    """Dice and recall of what lgg-infer runs, with and without head crop, against RUN's network."""
+    """Dice and recall of what lgg-infer runs, as it is, with head crop and after a first look,
+    against RUN's network.
+    """
     from lgg_bench.quality import QualitySettings, measure_quality
 
-    settings = QualitySettings(part, providers, limit=limit)
+    settings = QualitySettings(part, providers, limit=limit, first_look=first_look)
     _check(output)
     _keep(measure_quality(run, artifacts, data, settings, not no_progress), output)
 

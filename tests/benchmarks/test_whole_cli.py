@@ -13,19 +13,22 @@ def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
     out = tmp_path / "throughput.json"
     ended = call_main(
         "peers", data, run, artifact, "--threads", 1, "--rounds", 1,
-        "--rival", NOTEBOOK, "--rival", "onnxruntime, defaults", "--patients", 3, "-o", out,
+        "--rival", NOTEBOOK, "--rival", "onnxruntime, defaults", "--patients", 3,
+        "--first-look", artifact, "-o", out,
     )  # fmt: skip
     assert (ended.code, ended.err) == (0, "")
     results = Record.read(out).results
     rows = {row["subject"]: row for row in results["rows"]}
-    assert list(rows) == [NOTEBOOK, "onnxruntime, defaults", "tiny.onnx on cpu"]
+    looking = "tiny.onnx on cpu, first look"
+    assert list(rows) == [NOTEBOOK, "onnxruntime, defaults", "tiny.onnx on cpu", looking]
+    assert results["first_look"] == results["artifacts"]["tiny.onnx"]
     assert (results["slices"], results["studies"]) == (15, 3)
     assert rows[NOTEBOOK]["times_notebook"]["median"] == 1.0
     assert rows[NOTEBOOK]["engine_busy"] is None
     ours = rows["tiny.onnx on cpu"]
     assert 0 < ours["engine_share_of_process"] < ours["engine_busy"] <= 1
     assert ours["slices_per_second"]["median"] == pytest.approx(15 / ours["seconds"]["median"])
-    assert "tiny.onnx (fp32) on cpu" in ended.out
+    assert "tiny.onnx (fp32) on cpu, first look" in ended.out
 
 
 def test_memory_is_of_as_many_slices_as_asked_for(call_main, artifact, tmp_path):
@@ -49,17 +52,19 @@ def test_coldstart_breaks_one_slice_down_to_its_whole_time(call_main, artifact, 
     assert "x import click" in ended.out
 
 
-def test_quality_without_crop_is_that_of_the_network(call_main, data, run, artifact, tmp_path):
+def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, artifact, tmp_path):
     out = tmp_path / "quality.json"
-    ended = call_main("quality", run, artifact, "--data", data, "-o", out)
+    ended = call_main("quality", run, artifact, "--data", data, "--first-look", artifact, "-o", out)
     assert (ended.code, ended.err) == (0, "")
     results = Record.read(out).results
-    network, whole, cropped = results["rows"]
+    network, whole, cropped, looked = results["rows"]
     assert (results["patients"], results["slices"]) == (2, 10)
-    assert (network["lost"], whole["crop"], cropped["crop"]) == (None, False, True)
+    assert [row["way"] for row in results["rows"]] == ["", "", "head crop", "first look"]
+    assert network["lost"] is None
+    assert whole["left_out"] == 0 <= looked["left_out"] < results["slices"]
     assert 0 < network["mean_dice"] < 1
     assert whole["mean_dice"] == pytest.approx(network["mean_dice"], abs=1e-3)
-    for row in (whole, cropped):
+    for row in (whole, cropped, looked):
         lost = network["mean_dice"] - row["mean_dice"]
         assert row["lost"]["mean_dice"] == pytest.approx(lost)
         assert row["lost"]["patient_dice"] >= lost
