@@ -12,6 +12,7 @@ TRAIN_OPTIONS ?= --recipe standard
 EXECUTIONS ?= 1000000
 SHIPPED := train/shipped/standard
 LITE := train/shipped/lite
+TINY := train/shipped/tiny
 FOLDS := $(wildcard train/shipped/cv-*.json)
 LEAKS := $(sort $(wildcard train/shipped/*-by-*))
 WEIGHTS := runtime/lgg_runtime/weights
@@ -81,14 +82,17 @@ bench: $(VENV)/.train ## Measure the shipped models' quality and speed, and fill
 	  -o runs/bench/standard-$$precision.onnx || exit; done
 	for precision in fp32 int8; do $(BIN)/lgg-export $(LITE) $(GATE) --name lite \
 	  --precision $$precision -o runs/bench/lite-$$precision.onnx || exit; done
+	$(BIN)/lgg-export $(TINY) $(GATE) --name tiny --precision int8 -o runs/bench/tiny-int8.onnx
 	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
 	  $(GATE) -o $(RESULTS)/parity.json
 	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
-	  -o $(RESULTS)/throughput.json
+	  --first-look $(WEIGHTS)/tiny-int8.onnx -o $(RESULTS)/throughput.json
 	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
-	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality.json
+	  --data $(FOLDER) --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
+	  -o $(RESULTS)/quality.json
 	$(BIN)/lgg-bench quality $(LITE) runs/bench/lite-fp32.onnx runs/bench/lite-int8.onnx \
-	  --data $(FOLDER) --provider cpu --provider openvino -o $(RESULTS)/quality-lite.json
+	  --data $(FOLDER) --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
+	  -o $(RESULTS)/quality-lite.json
 	$(BIN)/lgg-bench roofline $(BENCHED) -o $(RESULTS)/roofline.json
 	$(BIN)/lgg-bench coldstart $(WEIGHTS)/standard.onnx --provider cpu --provider openvino \
 	  -o $(RESULTS)/coldstart.json
@@ -97,7 +101,7 @@ bench: $(VENV)/.train ## Measure the shipped models' quality and speed, and fill
 	$(BIN)/lgg-bench performance $(RESULTS)
 
 accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
-	$(BIN)/lgg-bench accuracy $(SHIPPED) $(LITE) $(FOLDS:%=--cv %) $(LEAKS:%=--leak %)
+	$(BIN)/lgg-bench accuracy $(SHIPPED) $(LITE) $(TINY) $(FOLDS:%=--cv %) $(LEAKS:%=--leak %)
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest

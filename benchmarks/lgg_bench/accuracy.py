@@ -31,9 +31,9 @@ class RunRecord:
     @property
     def label(self) -> str:
         unet = self.config["settings"]["unet"]
-        half = ", half size" if unet.get("stride", 1) == 2 else ""
+        size = {1: "", 2: ", half size", 4: ", quarter size"}[unet.get("stride", 1)]
         mirror = ", mirror" if unet["mirror"] else ""
-        return f"{self.name} ({unet['features']} features{half}{mirror})"
+        return f"{self.name} ({unet['features']} features{size}{mirror})"
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:

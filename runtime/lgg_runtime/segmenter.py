@@ -34,7 +34,7 @@ from lgg_runtime.trust import digest_line, require_signature
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("standard", "standard-int8", "lite", "lite-int8")
+SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
 # Slices a run. On a CPU onnxruntime computes eight together no faster than two, and keeps three
 # times the memory for them.
 _BATCHES = {"cpu": 2}

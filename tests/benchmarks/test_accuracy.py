@@ -13,7 +13,7 @@ from lgg_runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "train" / "shipped"
-RUNS = [SHIPPED / name for name in ("standard", "lite")]
+RUNS = [SHIPPED / name for name in ("standard", "lite", "tiny")]
 FOLDS = sorted(SHIPPED.glob("cv-*.json"))
 LEAKS = sorted(SHIPPED.glob("*-by-*"))
 PAGE = ROOT / "docs" / "accuracy.md"

@@ -36,8 +36,8 @@ def probability(*most: float) -> np.ndarray:
         ((0.0,), "0"),
         ((LEAST_SIGN, 0, 0, 0), "1100"),
         ((0, 0, 0, 0.6, 0, 0, 0), "0011100"),
-        ((0, 0.9, 0, 0, 0.11, 0), "111111"),
-        ((0.099, 0.099, 0, 0, 0, 1), "000011"),
+        ((0, 0.9, 0, 0, 0.021, 0), "111111"),
+        ((0.019, 0.019, 0, 0, 0, 1), "000011"),
     ],
 )
 def test_slices_with_a_sign_run_and_the_ones_beside_them(most: tuple[float, ...], run: str) -> None:
