@@ -43,7 +43,7 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
 @click.option("--batch", type=click.IntRange(1),
-              help="Slices a run of the model.  [default: 2 with cpu, else 8]")  # fmt: skip
+              help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip
 @click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
               help="Arithmetic of --provider openvino.")  # fmt: skip
 @click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
@@ -47,6 +47,12 @@ class Workers(ThreadPoolExecutor):
                     raise  # the task's own
                 if not self._lives():
                     raise ResourceError(_NO_THREAD) from None
+
+    def wait_for_all(self, futures: Sequence[Future[T]]) -> None:
+        """Waits until every task has ended, then raises the first failure of them."""
+        failed = [future for future in futures if self.has_failed(future)]
+        if failed:
+            self.wait_for(failed[0])
 
     def _lives(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)

@@ -6,6 +6,7 @@ import builtins
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,7 @@ def test_an_output_of_another_size_is_an_error(
     for dim, name in zip(model.graph.output[0].type.tensor_type.shape.dim, "NHC", strict=True):
         dim.dim_param = name
     session = OnnxSession(saved(model, text), BackendSettings("cpu", 1))
-    with pytest.raises(ModelError, match=r"gives \(2, 16, 3\) for slices \(2, 16, 32, 3\)"):
+    with pytest.raises(ModelError, match=r"gives \(1, 16, 3\) for slices \(1, 16, 32, 3\)"):
         session.run(np.zeros((2, 16, 32, 3), np.uint8))
 
 
@@ -190,13 +191,38 @@ class StandInRuntime:
         return onnxruntime.InferenceSession(path, options, providers)
 
 
-def test_threads_are_those_asked_for_and_do_not_spin(
+@pytest.mark.parametrize(("threads", "share"), [(1, 1), (2, 1), (3, 1), (4, 1), (6, 2), (16, 4)])
+def test_slices_side_by_side_share_the_threads_and_one_alone_has_all(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, threads: int, share: int
+) -> None:
+    runtime = StandInRuntime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    session = OnnxSession(artifact, BackendSettings("cpu", threads))
+    session.run(np.zeros((5, 16, 16, 3), np.uint8))
+    assert runtime.opened == [("CPUExecutionProvider", share, "0")]
+    session.run(np.zeros((1, 16, 16, 3), np.uint8))
+    opened = {share, threads}
+    assert runtime.opened == [("CPUExecutionProvider", each, "0") for each in sorted(opened)]
+
+
+def test_under_a_limit_of_memory_slices_run_one_after_another(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = StandInRuntime()
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
-    OnnxSession(artifact, BackendSettings("cpu", 3))
-    assert runtime.opened == [("CPUExecutionProvider", 3, "0")]
+    monkeypatch.setattr("lgg_runtime.backends.onnx_session.is_memory_limited", lambda: True)
+    session = OnnxSession(artifact, BackendSettings("cpu", 4))
+    before = threading.active_count()
+    session.run(np.zeros((5, 16, 16, 3), np.uint8))
+    assert threading.active_count() == before
+    assert [opened[1] for opened in runtime.opened] == [4]
+
+
+def test_slices_side_by_side_give_what_each_gives_alone(artifact: Path) -> None:
+    slices = np.random.default_rng(5).integers(0, 256, (7, 32, 48, 3), np.uint8)
+    session = OnnxSession(artifact, BackendSettings("cpu", 3))
+    alone = [session.run(slices[index : index + 1]) for index in range(7)]
+    np.testing.assert_array_equal(session.run(slices), np.concatenate(alone))
 
 
 def test_without_onnxruntime_the_install_command_is_told(

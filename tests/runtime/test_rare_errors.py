@@ -84,16 +84,26 @@ def test_a_model_that_does_not_fit_into_memory_is_exhausted_memory(
         load_backend(artifact, CPU)
 
 
+@pytest.mark.parametrize(("threads", "count"), [(1, 1), (1, 3), (2, 3)])
 def test_a_run_that_does_not_fit_opens_the_session_again(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, threads: int, count: int
 ) -> None:
-    session = onnx_session.OnnxSession(artifact, CPU)
-    slices = np.zeros((1, 16, 16, 3), np.uint8)
+    session = onnx_session.OnnxSession(artifact, BackendSettings("cpu", threads))
+    slices = np.zeros((count, 16, 16, 3), np.uint8)
     full = SimpleNamespace(run=fail_with(MemoryError()))
-    monkeypatch.setattr(session, "_session", full)
+    monkeypatch.setitem(session._sessions, 1, full)
     with pytest.raises(OutOfMemoryError):
         session.run(slices)
-    assert session.run(slices).shape == (1, 16, 16)
+    assert session.run(slices).shape == (count, 16, 16)
+
+
+def test_a_run_for_whose_threads_the_memory_does_not_suffice_says_so(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = onnx_session.OnnxSession(artifact, BackendSettings("cpu", 2))
+    monkeypatch.setattr("mmap.mmap", fail_with(MemoryError()))
+    with pytest.raises(ResourceError, match="does not suffice for a thread"):
+        session.run(np.zeros((2, 16, 16, 3), np.uint8))
 
 
 def test_without_the_module_of_limits_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,7 +296,12 @@ def test_a_shipped_model_is_found_by_its_name(
 
 @pytest.mark.parametrize(
     ("provider", "asked", "batches"),
-    [("cpu", None, [2, 2, 1]), ("cpu", 4, [4, 1]), ("openvino", None, [5]), ("cuda", 1, [1] * 5)],
+    [
+        ("cpu", None, [16, 4]),
+        ("cpu", 9, [9, 9, 2]),
+        ("openvino", None, [16, 4]),
+        ("cuda", None, [8, 8, 4]),
+    ],
 )
 def test_a_run_takes_as_many_slices_as_suit_the_provider(
     artifact: Path, provider: str, asked: int | None, batches: list[int]
@@ -314,5 +319,5 @@ def test_a_run_takes_as_many_slices_as_suit_the_provider(
 
     backend = Counting()
     settings = LoadSettings(provider, batch=asked, crop=False)
-    Segmenter(backend, settings).segment(Volume(np.ones((5, 64, 64, 3), np.uint8)))
+    Segmenter(backend, settings).segment(Volume(np.ones((20, 64, 64, 3), np.uint8)))
     assert backend.seen == batches

@@ -25,6 +25,21 @@ def test_results_and_errors_of_the_tasks_come_back() -> None:
         assert not pool.has_failed(pool.submit(int))
 
 
+def test_all_tasks_have_ended_when_the_first_failure_is_raised() -> None:
+    ended: list[int] = []
+
+    def run(number: int) -> None:
+        if number == 1:
+            raise ValueError("the second")
+        ended.append(number)
+
+    with Workers(2) as pool:
+        pool.wait_for_all([])
+        with pytest.raises(ValueError, match="the second"):
+            pool.wait_for_all([pool.submit(run, number) for number in range(5)])
+        assert sorted(ended) == [0, 2, 3, 4]
+
+
 def test_a_task_is_waited_for_as_long_as_its_thread_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "CHECK_S", 0.001)
     go_on = threading.Event()
