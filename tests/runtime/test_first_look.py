@@ -124,17 +124,3 @@ def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(
     }
     again = call_infer(*common, "--resume")
     assert again.code == 8 and "first_look" in again.err
-
-
-def test_a_first_look_that_is_not_there_is_named_before_anything_is_written(
-    artifact: Path,
-    slices: list[np.ndarray],
-    write_picture: Callable[..., Path],
-    call_infer: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
-    write_picture(tmp_path / "in" / "P_1.png", slices[3])
-    out = tmp_path / "out"
-    ended = call_infer(tmp_path / "in", "-o", out, "-m", artifact, "--first-look", "quick.onnx")
-    assert ended.code == ModelError.exit_code and "quick.onnx: no such model" in ended.err
-    assert not out.exists()

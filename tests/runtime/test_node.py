@@ -300,3 +300,12 @@ def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> Non
         run_node(config),
     ):
         pass
+
+
+def test_a_node_looks_first_with_the_model_that_is_set(
+    tmp_path: Path, artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"name": str(artifact), "first_look": str(artifact)}
+    with caplog.at_level("INFO"), run_node(load_config(write_config(tmp_path, model=model))):
+        pass
+    assert "model tiny after tiny " in caplog.text
