@@ -156,7 +156,7 @@ def tabulate(record: Record) -> list[Table]:
             cells += [f"{lost[key]:+.4f}" for key in limits]
             kept = all(lost[key] <= limit for key, limit in limits.items())
             cells.append("within" if kept else "beyond")
-        rows.append([f"{row['subject']}{', ' * bool(row['way'])}{row['way']}", *cells])
+        rows.append([", ".join(filter(None, (row["subject"], row["way"]))), *cells])
     header = ["", "mean Dice", "median", "recall", "precision", "mean lost", "a patient's lost",
               "recall lost", "limits"]  # fmt: skip
     title = (

@@ -118,18 +118,13 @@ class Segmenter:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        settings: LoadSettings,
-        digest: str = "",
-        why: str = "as asked for",
-        first_look: Segmenter | None = None,
+        self, backend: Backend, settings: LoadSettings, digest: str = "", why: str = "as asked for"
     ):
         self._backend = backend
         self.settings = settings
         self.digest = digest
         self.why = why
-        self.first_look = first_look
+        self.first_look: Segmenter | None = None
         self.left_out = 0
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
