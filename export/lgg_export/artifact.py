@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from lgg_export.golden import make_golden
+from lgg_export.graph import build_graph
 from lgg_export.int8 import CALIBRATED_ON, quantise_run
 from lgg_export.parity import Limits, Parity, Reference, compare, without_patients
 from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_weights_as_fp16
@@ -102,17 +103,20 @@ def _build(
     load: Callable[[onnx.ModelProto], Backend],
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The graph, and what the contract's parity says of how an int8 one was made."""
-    graph = PRECISIONS[settings.precision].build(model.network)
+    lossy = settings.precision == "int8"
+    target = TARGETS[settings.target]
+    arithmetic = PRECISIONS[settings.precision].arithmetic
+    graph = build_graph(model.network, arithmetic, lossy and target.sub_pixel)
     if settings.weights == "fp16":
         graph = store_weights_as_fp16(graph)
-    if settings.precision != "int8":
+    if not lossy:
         return graph, {}
     subject, references = open_references(run, model, settings.data, TRAINED_ON, CALIBRATED_ON)
 
     def judge(subject: str, chosen: Sequence[Reference], graph: onnx.ModelProto) -> Parity:
         return compare(subject, chosen, in_batches(load(graph)), model.decision)
 
-    return quantise_run(graph, TARGETS[settings.target], (subject, list(references)), judge)
+    return quantise_run(graph, target, (subject, list(references)), judge)
 
 
 def in_batches(backend: Backend, batch: int = 8) -> Any:

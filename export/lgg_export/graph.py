@@ -24,12 +24,16 @@ class InferenceGraph(nn.Module):
     """What enters the artifact; the training module carries no export flags.
 
     forward: (N, H, W, 3) uint8, H and W multiples of 16, to probabilities (N, H, W) float32.
-    Batch normalisation is folded into the convolutions. `dtype` is the arithmetic between.
+    Batch normalisation is folded into the convolutions. `dtype` is the arithmetic between;
+    sub_pixel: levels grow by SubPixelConvolution.
     """
 
-    def __init__(self, network: UNet, dtype: torch.dtype):
+    def __init__(self, network: UNet, dtype: torch.dtype, sub_pixel: bool = False):
         super().__init__()
-        self.network = _fold_normalisation(network).to(dtype)
+        folded = _fold_normalisation(network)
+        if sub_pixel:
+            folded.grow = nn.ModuleList(SubPixelConvolution(layer) for layer in folded.grow)  # type: ignore[arg-type]
+        self.network = folded.to(dtype)
         self.dtype = dtype
 
     def forward(self, slices: torch.Tensor) -> torch.Tensor:
@@ -39,8 +43,34 @@ class InferenceGraph(nn.Module):
         return torch.sigmoid(self.network(x).float()).clamp(0, 1).squeeze(1)
 
 
-def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
-    """Export, simplify and check; N, H and W are dynamic.
+class SubPixelConvolution(nn.Conv2d):
+    """A transposed convolution of 2x2 with stride 2 as a 1x1 one to four times the channels, which
+    are then moved to their pixels (Shi et al. 2016): the same sums. An engine that computes no
+    transposed convolution in 8 bits computes this.
+
+    forward: (N, in, H, W) to (N, out, 2 * H, 2 * W).
+    """
+
+    def __init__(self, transposed: nn.ConvTranspose2d):
+        inside, outside = transposed.in_channels, transposed.out_channels
+        super().__init__(inside, 4 * outside, 1)
+        assert transposed.bias is not None and self.bias is not None
+        with torch.no_grad():
+            # (in, out, row, column) to (row, column, out) as channels.
+            self.weight.copy_(transposed.weight.permute(2, 3, 1, 0).reshape(self.weight.shape))
+            self.bias.copy_(transposed.bias.repeat(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count, _, height, width = x.shape
+        # Channels last, so that each pixel's are moved as one run of memory.
+        pixels = super().forward(x).permute(0, 2, 3, 1)
+        rows = pixels.reshape(count, height, width, 2, self.out_channels // 2)
+        grown = rows.permute(0, 1, 3, 2, 4).reshape(count, 2 * height, 2 * width, -1)
+        return grown.permute(0, 3, 1, 2)
+
+
+def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> onnx.ModelProto:
+    """Export, simplify and check; N, H and W are dynamic. See InferenceGraph.
 
     Raises ParityError if an exported dimension is fixed, which exporters have done in silence.
     """
@@ -53,7 +83,7 @@ def build_graph(network: UNet, dtype: torch.dtype) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            InferenceGraph(network, dtype).eval(),
+            InferenceGraph(network, dtype, sub_pixel).eval(),
             (example,),
             input_names=[INPUT],
             output_names=[OUTPUT],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +9,19 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from lgg_export.graph import build_graph
 from lgg_export.parity import Limits
 from lgg_runtime.errors import ModelError
-from lgg_train.unet import UNet
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How a precision is made of a network, and the limits of its gate.
+    """What a precision's graph computes in, and the limits of its gate.
 
-    build: the graph, for int8 the float graph that is quantised; golden: what a host's probability
-    of the golden input may differ by.
+    arithmetic: of the graph, for int8 of the one that is quantised; golden: what a host's
+    probability of the golden input may differ by.
     """
 
-    build: Callable[[UNet], onnx.ModelProto]
+    arithmetic: torch.dtype
     limits: Limits
     golden: float = 1e-3
 
@@ -51,21 +48,15 @@ def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _fp32(network: UNet) -> onnx.ModelProto:
-    return build_graph(network, torch.float32)
-
-
-def _fp16(network: UNet) -> onnx.ModelProto:
-    return build_graph(network, torch.float16)
-
-
 # Eight bits move single probabilities far and pixels at the border of a tumour; what counts is what
 # is found.
 LOSSY = Limits(flipped=2e-3, mean_dice_loss=2e-3, patient_dice_loss=1e-2, recall_loss=2e-3)
 PRECISIONS: dict[str, Precision] = {
-    "fp32": Precision(_fp32, Limits(probability=1e-3, flipped=1e-5, metric=1e-4)),
-    "fp16": Precision(_fp16, Limits(probability=5e-2, flipped=1e-4, metric=1e-3), golden=5e-2),
-    "int8": Precision(_fp32, LOSSY, golden=2e-1),
+    "fp32": Precision(torch.float32, Limits(probability=1e-3, flipped=1e-5, metric=1e-4)),
+    "fp16": Precision(
+        torch.float16, Limits(probability=5e-2, flipped=1e-4, metric=1e-3), golden=5e-2
+    ),
+    "int8": Precision(torch.float32, LOSSY, golden=2e-1),
 }
 # Other words of a contract, and the precision that their rounding is like.
 _LIKE = {"fp32 with fp16 weights": "fp16", "int8 symmetric": "int8"}

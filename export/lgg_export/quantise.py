@@ -17,7 +17,7 @@ from lgg_runtime.volume import Pixels
 
 LAYERS = ("Conv", "ConvTranspose")
 # What hands 8 bits on without computing, so that no float lies between two layers.
-_BETWEEN = ("MaxPool", "Concat")
+_BETWEEN = ("MaxPool", "Concat", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,20 @@ class Target:
 
     precision: the contract's word; unsigned: activations are uint8 with a zero point, which the
     dot-product instructions of CPUs take as they are, else symmetric int8; whole_biases: biases
-    are int32, else float.
+    are int32, else float; sub_pixel: levels grow by SubPixelConvolution.
     """
 
     precision: str
     unsigned: bool
     whole_biases: bool
+    sub_pixel: bool
 
 
 # TensorRT parses symmetric activations and float biases alone; onnxruntime has no fast kernel for
-# signed activations on most x86 processors.
+# signed activations on most x86 processors, and none in 8 bits for transposed convolutions.
 TARGETS = {
-    "cpu": Target("int8", unsigned=True, whole_biases=True),
-    "tensorrt": Target("int8 symmetric", unsigned=False, whole_biases=False),
+    "cpu": Target("int8", unsigned=True, whole_biases=True, sub_pixel=True),
+    "tensorrt": Target("int8 symmetric", unsigned=False, whole_biases=False, sub_pixel=False),
 }
 
 

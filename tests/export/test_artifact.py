@@ -15,7 +15,7 @@ from lgg_export import artifact, references
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.golden import golden_input
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS, Precision
+from lgg_export.precision import PRECISIONS
 from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
@@ -41,7 +41,7 @@ def run_copy(finished_run, tmp_path):
 def ready_graph(exported, monkeypatch):
     """The fp32 graph of the run is taken from its artifact in place of exporting it again."""
 
-    def build(_network):
+    def build(*_):
         model = onnx.load(str(exported.path))
         del model.metadata_props[:]
         return model
@@ -51,7 +51,9 @@ def ready_graph(exported, monkeypatch):
 
 
 def put_precision(monkeypatch, build, limits=PRECISIONS["fp32"].limits):
-    monkeypatch.setitem(artifact.PRECISIONS, "fp32", Precision(build, limits))
+    monkeypatch.setattr(artifact, "build_graph", build)
+    held = dataclasses.replace(PRECISIONS["fp32"], limits=limits)
+    monkeypatch.setitem(artifact.PRECISIONS, "fp32", held)
 
 
 def read_json(path):
@@ -198,15 +200,15 @@ def test_an_exceeded_limit_writes_nothing_and_names_every_failure(
 
 
 def test_a_graph_of_other_weights_writes_nothing(finished_run, tmp_path, graph, monkeypatch):
-    put_precision(monkeypatch, lambda _network: graph)
+    put_precision(monkeypatch, lambda *_: graph)
     with pytest.raises(ParityError, match=r"model\.onnx is not written: probability difference"):
         export_run(finished_run, tmp_path / "model.onnx", FP32)
     assert_nothing_written(tmp_path)
 
 
 def test_one_weight_off_writes_nothing(finished_run, tmp_path, ready_graph, monkeypatch):
-    def build(network):
-        model = ready_graph(network)
+    def build(*_):
+        model = ready_graph()
         tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))
         values = onnx.numpy_helper.to_array(tensor).copy()
         values.flat[np.abs(values).argmax()] *= -1
@@ -222,8 +224,8 @@ def test_one_weight_off_writes_nothing(finished_run, tmp_path, ready_graph, monk
 def test_an_artifact_whose_output_is_no_number_writes_nothing(
     finished_run, tmp_path, ready_graph, monkeypatch
 ):
-    def build(network):
-        model = ready_graph(network)
+    def build(*_):
+        model = ready_graph()
         for tensor in model.graph.initializer:
             values = onnx.numpy_helper.to_array(tensor)
             if values.dtype == np.float32 and values.size == 1:
@@ -244,7 +246,7 @@ def test_a_run_whose_own_weights_are_no_numbers_writes_nothing(
     del state["schema"]
     state["weights"]["head.bias"] += torch.nan
     save_checkpoint(run_copy / "model.pt", state)
-    put_precision(monkeypatch, lambda _network: graph)
+    put_precision(monkeypatch, lambda *_: graph)
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(ParityError, match="no number"):

@@ -1,5 +1,6 @@
 """lgg-export as the shell sees it: exit codes, and what it prints."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,20 +11,22 @@ import pytest
 from lgg_export import artifact
 from lgg_export.artifact import read_contract
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS, Precision
+from lgg_export.precision import PRECISIONS
 
 
 @pytest.fixture
 def put_limits(exported, monkeypatch):
     """The run's fp32 graph is taken from its artifact, and judged by these limits."""
 
-    def build(_network):
+    def build(*_):
         model = onnx.load(str(exported.path))
         del model.metadata_props[:]
         return model
 
     def put(limits=PRECISIONS["fp32"].limits):
-        monkeypatch.setitem(artifact.PRECISIONS, "fp32", Precision(build, limits))
+        monkeypatch.setattr(artifact, "build_graph", build)
+        held = dataclasses.replace(PRECISIONS["fp32"], limits=limits)
+        monkeypatch.setitem(artifact.PRECISIONS, "fp32", held)
 
     return put
 

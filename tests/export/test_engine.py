@@ -17,6 +17,7 @@ from lgg_bench.slices import phantom_slices
 from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles, put_cast_first
+from lgg_export.graph import build_graph
 from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS, Quantiser
 from lgg_runtime import weights
@@ -84,7 +85,7 @@ def test_rtx_compiles_the_shipped_network_in_lower_precisions(
 ) -> None:
     if not (SHIPPED_RUN / "model.pt").is_file():
         pytest.skip("no run is shipped in this tree")
-    graph = PRECISIONS[precision].build(load_model(SHIPPED_RUN).network)
+    graph = build_graph(load_model(SHIPPED_RUN).network, PRECISIONS[precision].arithmetic)
     if precision == "int8":
         slices = [phantom_slices(2, 64)]
         graph = Quantiser(graph, slices, TARGETS["tensorrt"], tmp_path).build()

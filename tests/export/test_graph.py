@@ -60,6 +60,19 @@ def test_a_network_with_stride_exports_too():
         np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
 
 
+def test_sub_pixel_convolutions_give_the_same_numbers_and_leave_the_network_as_it_was(network):
+    model = build_graph(network, torch.float32, sub_pixel=True)
+    operators = [node.op_type for node in model.graph.node]
+    assert (operators.count("Conv"), operators.count("ConvTranspose")) == (13, 0)
+    for shape in ((1, 16, 16), (3, 48, 80)):
+        slices = make_slices(*shape)
+        found = run_onnx(model.SerializeToString(), slices)
+        expected = run_torch(network, slices)
+        assert np.ptp(expected) > 0.3, "numbers that can differ"
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert {type(layer) for layer in network.grow} == {torch.nn.ConvTranspose2d}
+
+
 def test_the_form_is_the_contract_s(graph):
     (given,), (found,) = graph.graph.input, graph.graph.output
     assert (given.name, found.name) == ("slices", "probability")

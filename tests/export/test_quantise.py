@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 
 from lgg_bench.slices import phantom_slices
+from lgg_export.graph import build_graph
 from lgg_export.quantise import TARGETS, Quantiser, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
@@ -27,15 +29,19 @@ def slices():
     return phantom_slices(4, 64)
 
 
-@pytest.fixture(scope="module")
-def float_graph(built):
-    return onnx.load_from_string(built["fp32"])
-
-
 @pytest.fixture(scope="module", params=TARGETS)
-def made(request, float_graph, slices, tmp_path_factory):
+def target(request):
+    return TARGETS[request.param]
+
+
+@pytest.fixture(scope="module")
+def float_graph(network, target):
+    return build_graph(network, torch.float32, target.sub_pixel)
+
+
+@pytest.fixture(scope="module")
+def made(float_graph, target, slices, tmp_path_factory):
     """Target, quantiser, and its graph with every layer in int8."""
-    target = TARGETS[request.param]
     folder = tmp_path_factory.mktemp("quantise")
     quantiser = Quantiser(float_graph, [slices[:3], slices[3:]], target, folder)
     return target, quantiser, quantiser.build()
@@ -105,6 +111,21 @@ def test_the_same_slices_give_the_same_graph(made, float_graph, slices, tmp_path
     target, _, graph = made
     again = Quantiser(float_graph, [slices], target, tmp_path).build()
     assert again.SerializeToString() == graph.SerializeToString()
+
+
+def test_onnxruntime_computes_all_layers_but_the_last_in_8_bits(made, tmp_path):
+    target, quantiser, graph = made
+    if not target.sub_pixel:
+        pytest.skip("onnxruntime has no transposed convolution in 8 bits, TensorRT has")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    run = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
+    assert run.count("QLinearConv") == len(quantiser.layers) - 1
+    # The last one answers in float.
+    assert sum(name in ("Conv", "FusedConv", "ConvTranspose") for name in run) == 1
 
 
 @pytest.mark.skipif(
