@@ -201,6 +201,18 @@ def test_what_is_no_usable_volume_is_refused(
     assert reason(make(tmp_path / name)) == f"{name}: {message}"
 
 
+def test_a_volume_that_the_memory_does_not_hold_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.nii", ramp())
+
+    def exhaust(_: Any) -> np.ndarray:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "asanyarray", exhaust)
+    assert reason(path) == "a.nii: the memory does not suffice for its voxels"
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_a_pipe_never_blocks(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)

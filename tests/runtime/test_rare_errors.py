@@ -193,6 +193,7 @@ def test_a_study_of_too_many_voxels_is_refused_before_it_is_decoded(
     ("pixels", "told"),
     [
         (RecursionError(), "sequences are nested too deeply; refused"),
+        (MemoryError(), "the memory does not suffice for its pixels"),
         (np.zeros((31, 32), np.uint16), "expected 32 x 32 pixels, decoded (31, 32)"),
         (np.zeros((0, 32, 32), np.uint16), "holds 0 frames, fewer than it describes"),
     ],

@@ -24,8 +24,8 @@ def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
 
     Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted. Raises
-    InputError, `NAME: reason`, for pixels that are missing, damaged, too many, or in a transfer
-    syntax whose codec is not installed.
+    InputError, `NAME: reason`, for pixels that are missing, damaged, too many, more than the
+    memory holds, or in a transfer syntax whose codec is not installed.
     """
     rows, columns = frames[0].size
     if len(frames) * rows * columns > MAX_VOXELS:
@@ -57,6 +57,8 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
         array = np.asarray(data.pixel_array)
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
+    except MemoryError as error:
+        raise InputError(f"{name}: the memory does not suffice for its pixels") from error
     except damage() as error:
         raise InputError(f"{name}: its pixels are cut short, damaged or changed") from error
     rows, columns = frame.size

@@ -172,6 +172,8 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
     try:
         # nibabel reads no more bytes than the header claims, which is bounded above.
         stored = np.asanyarray(image.dataobj).reshape(shape)
+    except MemoryError as error:
+        raise InputError(f"{name}: the memory does not suffice for its voxels") from error
     except (*_DAMAGE, gzip.BadGzipFile) as error:
         raise InputError(f"{name}: cut short or damaged; copy the file again") from error
     if stored.dtype not in (np.uint8, np.int16, np.uint16):
