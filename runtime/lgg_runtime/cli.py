@@ -60,6 +60,8 @@ _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc
 @click.option("--first-look", metavar="MODEL",
               help="Run the model only where this quick one (tiny, or a file) finds a sign of "
               "tumour: about twice as fast, and a mask may change.")  # fmt: skip
+@click.option("--first-look-sha256", metavar="DIGEST",
+              help="Refuse a first look of another SHA-256.")  # fmt: skip
 @click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
               type=click.Choice(_OUTPUT_TYPES), help="What to write; several at once.")  # fmt: skip
 @click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")
@@ -255,7 +257,7 @@ def _load_settings(options: dict[str, Any]) -> Any:
     from lgg_runtime.segmenter import LoadSettings
 
     kept = ("provider", "threads", "batch", "threshold", "flair_only", "crop", "first_look",
-            "cpu_precision")  # fmt: skip
+            "first_look_sha256", "cpu_precision")  # fmt: skip
     gpu = GpuSettings(
         device=options["gpu_index"],
         memory_limit_mib=options["gpu_memory"],

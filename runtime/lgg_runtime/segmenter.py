@@ -54,8 +54,8 @@ class LoadSettings:
     contract's; flair_only: FLAIR in place of the other sequences; crop: run the box of the volume's
     head alone; first_look: a quick model's name or path, which decides on which slices the model
     runs at all, None for all of them; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with
-    openvino; sha256: the digest that the model must have, in hexadecimal digits, None for any;
-    public_key: the file of the Ed25519 key that must have signed it and the first look, None for no
+    openvino; sha256, first_look_sha256: the digests that the two must have, in hexadecimal digits,
+    None for any; public_key: the file of the Ed25519 key that must have signed both, None for no
     signature.
     """
 
@@ -69,6 +69,7 @@ class LoadSettings:
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
     sha256: str | None = None
+    first_look_sha256: str | None = None
     public_key: Path | None = None
 
     def __post_init__(self) -> None:
@@ -80,8 +81,14 @@ class LoadSettings:
             raise UsageError(f"batch {self.batch}: expected at least 1")
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:
             raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
-        if self.sha256 is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", self.sha256):
-            raise UsageError("model SHA-256: expected 64 hexadecimal digits, as sha256sum prints")
+        digests = {"model": self.sha256, "first look": self.first_look_sha256}
+        for name, digest in digests.items():
+            if digest is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
+                raise UsageError(
+                    f"{name} SHA-256: expected 64 hexadecimal digits, as sha256sum prints"
+                )
+        if self.first_look_sha256 is not None and self.first_look is None:
+            raise UsageError("a first look's SHA-256, and no first look")
 
 
 def find_model(model: str | Path) -> Path:
@@ -143,7 +150,13 @@ class Segmenter:
         settings = settings or LoadSettings()
         segmenter = cls._load_one(model, settings)
         if settings.first_look is not None:
-            quick = replace(settings, provider=segmenter.provider, first_look=None, sha256=None)
+            quick = replace(
+                settings,
+                provider=segmenter.provider,
+                first_look=None,
+                sha256=settings.first_look_sha256,
+                first_look_sha256=None,
+            )
             segmenter.first_look = cls._load_one(settings.first_look, quick)
             require_same_slices(segmenter.first_look.contract, segmenter.contract)
         return segmenter

@@ -225,6 +225,12 @@ FILES = (
     refused("first look gone", "A first look that is not there.", lambda scene: None,
             "gone.onnx: no such model; expected a file or {a shipped name}",
             (*INFER, "--first-look", "gone.onnx")),
+    refused("first look digest", "A first look of another SHA-256 than the one given.",
+            lambda scene: None, "model.onnx: its SHA-256 is {digest}, expected 000000000000...",
+            (*INFER, "--first-look", "model.onnx", "--first-look-sha256", "0" * 64)),
+    Row("no first look", "The digest of a first look that is not asked for.", lambda scene: None, 2,
+        "lgg-infer: a first look's SHA-256, and no first look", NOTHING_MADE,
+        command=(*INFER, "--first-look-sha256", "0" * 64)),
     refused("first look differs", "A first look that was trained on slices of another scale.",
             _look_at_another_scale,
             "first look tiny: its pixel_mm is 2.0, the model's is 0.9375; both must be trained on "
