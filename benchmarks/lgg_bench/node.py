@@ -143,11 +143,13 @@ def _send(port: int, studies: list[list[Path]]) -> None:
     for files in studies:
         entity = AE("BENCH")
         entity.add_requested_context(_MR_IMAGE, "1.2.840.10008.1.2.1")
+        # A busy machine may keep an answer for longer than the half minute that is given to a peer.
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _MOST_SECONDS
         association = entity.associate("127.0.0.1", port, ae_title="LGG-NODE")
         statuses = {association.send_c_store(path).get("Status") for path in files}
         association.release()
         if statuses != {0}:
-            raise LggError(f"the node refused an image: {statuses}")
+            raise LggError(f"the node refused an image, or gave no answer to it: {statuses}")
 
 
 @contextmanager
