@@ -17,6 +17,7 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.checkpoint import load_checkpoint
+from lgg_train.cli import command
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.loop import Machinery
@@ -126,13 +127,39 @@ def test_a_run_broken_off_and_resumed_ends_as_one_in_one_go(
         assert torch.equal(value, whole[name]), name
 
 
+def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
+    finished_run, phantoms, train_tiny, tmp_path, monkeypatch
+):
+    each_step = functools.partial(Machinery, checkpoint_minutes=0)
+    monkeypatch.setattr("lgg_train.session.Machinery", each_step)
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session._validate", break_off)
+        train_tiny(tmp_path / "run", *BRIEF)
+    args = ["train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--resume"]
+    command.main([*args, "--no-progress", "--device", "cpu"], standalone_mode=False)
+    assert read_metrics(tmp_path / "run") == read_metrics(finished_run)
+    assert (tmp_path / "run" / "config.json").read_text() == (
+        finished_run / "config.json"
+    ).read_text()
+
+
+def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_copy, train_tiny):
+    config = json.loads((run_copy / "config.json").read_text())
+    del config["options"]
+    (run_copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="expected one budget"):
+        train_tiny(run_copy, "--resume")
+    train_tiny(run_copy, *BRIEF, "--resume")
+
+
 def break_off(_predictions):
     raise KeyboardInterrupt
 
 
-def test_resuming_with_another_budget_is_refused(run_copy, train_tiny):
+@pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])
+def test_resuming_with_another_budget_is_refused(run_copy, train_tiny, budget):
     with pytest.raises(InputError, match="made with other settings: budget"):
-        train_tiny(run_copy, "--epochs", "9", "--rate", "0.01", "--validations", "2", "--resume")
+        train_tiny(run_copy, *budget, "--resume")
 
 
 def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_tiny):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import click
@@ -68,12 +69,13 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
         broken.setattr("lgg_train.session._finish", _break_off)
         train_tiny(tmp_path / "run", *start)
-    train_tiny(tmp_path / "run", *start, "--resume")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    train_tiny(tmp_path / "run", "--resume")
     whole = load_model(tmp_path / "whole").network.state_dict()
     for name, value in load_model(tmp_path / "run").network.state_dict().items():
         assert torch.equal(value, whole[name]), name
     with pytest.raises(InputError, match="made with other settings: start"):
-        train_tiny(tmp_path / "run", *start[:-2], "--resume")
+        train_tiny(tmp_path / "again", "--start", str(tmp_path / "whole"), "--resume")
 
 
 def _break_off(*_):

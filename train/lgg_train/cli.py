@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from lgg_runtime.terminal import run_command
 from lgg_train.extras import needs_extra
-from lgg_train.options import training_options
+from lgg_train.options import recall_options, training_options
 
 _PATH = click.Path(path_type=Path)
 _SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
@@ -38,14 +38,16 @@ def command() -> None:
               "split (or --split-by all), a network of the same size.")  # fmt: skip
 @click.option("--decision", type=_PATH, help="With --split-by all: threshold and clean-up of "
               "that finished run, not of --start.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
+@click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint, with the "
+              "run's own options; those given must be the same.")  # fmt: skip
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
+    with needs_extra("train"):
+        from lgg_train.session import recorded_options, run_training
+
     if options["resume"]:
         _refuse_another_split()
-    with needs_extra("train"):
-        from lgg_train.session import run_training
-
+        options |= recall_options(recorded_options(out), click.get_current_context())
     click.echo(run_training(data, out, options))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lgg_train.recipes import RECIPES
 
@@ -14,6 +16,11 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
     """A recipe's options become the defaults of this call, so that given ones go first."""
     context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
 
+
+# What a run records and goes on with; a budget is either of its first two.
+_BUDGET = ("epochs", "minutes")
+_RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop", "rate",
+             "precision", "compiled", "seed", "validations", "start", "decision")  # fmt: skip
 
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
@@ -41,6 +48,28 @@ _OPTIONS = (
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
     click.option("--no-progress", is_flag=True),
 )  # fmt: skip
+
+
+def record_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that a resumed run goes on with, for JSON."""
+    kept = {name: options[name] for name in _RECORDED}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in kept.items()}
+
+
+def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:
+    """Recorded options that this call does not give; a given budget stands for both."""
+    given = {
+        name
+        for name in _RECORDED
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if not given.isdisjoint(_BUDGET):
+        given.update(_BUDGET)
+    recalled = {name: value for name, value in recorded.items() if name not in given}
+    for name in ("start", "decision"):
+        if recalled.get(name) is not None:
+            recalled[name] = Path(recalled[name])
+    return recalled
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -33,6 +33,7 @@ from lgg_train.loop import (
     load_same,
     train,
 )
+from lgg_train.options import record_options
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
@@ -80,6 +81,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         "data": str(data),
         "training": asdict(training),
         "settings": settings.to_json(),
+        "options": record_options(options),
         "intensity": intensity.to_json(),
         "device": str(device),
         "compiled": options["compiled"],
@@ -130,6 +132,14 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         )
     predictions = list(predict_cases(network, held, used, intensity))
     return _finish(out, network, intensity, training, predictions)
+
+
+def recorded_options(out: Path) -> dict[str, Any]:
+    """The options that the run in this folder was begun with; none of a folder without a run."""
+    if not (out / CONFIG_FILE).is_file():
+        return {}
+    recorded: dict[str, Any] = read_json(out / CONFIG_FILE).get("options", {})
+    return recorded
 
 
 def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
