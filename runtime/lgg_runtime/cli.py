@@ -298,15 +298,10 @@ def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -
 def _describe_first_look(segmenter: Segmenter) -> dict[str, Any] | None:
     if segmenter.first_look is None:
         return None
-    from lgg_runtime.first_look import LEAST_SIGN, SIGHT
+    from lgg_runtime.first_look import LEAST_SIGN
 
     quick = segmenter.first_look
-    return {
-        "name": quick.contract.name,
-        "sha256": quick.digest,
-        "least_sign": LEAST_SIGN,
-        "margin": SIGHT.margin if segmenter.cuts else None,
-    }
+    return {"name": quick.contract.name, "sha256": quick.digest, "least_sign": LEAST_SIGN}
 
 
 def _bar(total: int, silent: bool) -> Any:

@@ -1,6 +1,4 @@
-"""Boxes: the part of a volume's slices that is computed.
-
-Head crop: the box that the head lies in, so that air is not computed.
+"""Head crop: the box of a volume that its head lies in, so that air is not computed.
 
 A network sees far beyond a pixel, and zeros instead of the air's noise move a few masks: who asks
 for speed asks for it.
@@ -54,17 +52,6 @@ class Box:
     def cut(self, slice_: Pixels) -> Pixels:
         """The box of a slice (H, W, 3), as a view."""
         return slice_[self.top : self.top + self.height, self.left : self.left + self.width]
-
-    def surround(self, found: Mask, settings: CropSettings) -> Box:
-        """The part of this box around every True of a frame (H, W) bool that lies in it, with the
-        margin and in steps as `find_boxes` has it; the box itself where there is none.
-        """
-        part = found[self.top : self.top + self.height, self.left : self.left + self.width]
-        if not part.any():
-            return self
-        top, tall = _span(np.asarray(part.any(axis=1)), settings)
-        left, wide = _span(np.asarray(part.any(axis=0)), settings)
-        return Box(self.top + top, self.left + left, tall, wide)
 
     def restore(self, part: Probability, frame: Probability) -> None:
         """Put what was found in the box (height, width) where it belongs in a frame (H, W)."""

@@ -40,9 +40,6 @@ _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
 # Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
-# Engines that take each shape as it comes. OpenVINO's time to compile would be as long as what
-# smaller slices save of a few hundred.
-_ANY_SHAPE = ("cpu",)
 
 
 @dataclass(frozen=True)
@@ -201,11 +198,6 @@ class Segmenter:
         return self._backend.device
 
     @property
-    def cuts(self) -> bool:
-        """Whether it runs only the part of slices around what the first look found."""
-        return self.first_look is not None and self.provider in _ANY_SHAPE
-
-    @property
     def batch(self) -> int:
         """Slices a run."""
         return self.settings.batch or _BATCHES.get(self.provider, _BATCH)
@@ -252,7 +244,7 @@ class Segmenter:
         slices, boxes = prepared.slices, prepared.boxes
         if self.first_look is not None:
             look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
-            boxes = keep_signs(look, boxes, self.cuts)
+            boxes = keep_signs(look, boxes)
             self.left_out += boxes.count(None) - prepared.boxes.count(None)
         return run_boxes(self._backend, slices, boxes, self.batch)
 

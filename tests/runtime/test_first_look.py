@@ -15,7 +15,7 @@ import pytest
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box
 from lgg_runtime.errors import ModelError
-from lgg_runtime.first_look import LEAST_SIGN, SIGHT, keep_signs, require_same_slices
+from lgg_runtime.first_look import LEAST_SIGN, keep_signs, require_same_slices
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_runtime.volume import Volume
 
@@ -58,29 +58,6 @@ def test_a_slice_without_a_box_gets_none() -> None:
     assert keep_signs(probability(0.9, 0.9, 0), (BOX, None, BOX)) == (BOX, None, BOX)
 
 
-def test_a_cut_box_holds_the_signs_of_all_slices_with_the_margin() -> None:
-    found = np.zeros((5, 400, 256), np.float32)
-    found[1, 190:210, 100:140] = 0.4
-    found[2, 180, 120] = 0.4
-    found[2, 181:200, 120] = 0.4
-    frame = Box(0, 0, 400, 256)
-    # Rows 180 to 209 and columns 100 to 139 with 80 on either side; then to the next step of 32.
-    part = Box(99, 8, 192, 224)
-    assert keep_signs(found, (frame,) * 5, cut=True) == (part, part, part, part, None)
-    assert keep_signs(found, (frame,) * 5) == (frame, frame, frame, frame, None)
-
-
-def test_a_box_is_cut_within_itself_and_stays_whole_without_a_sign_in_it() -> None:
-    found = np.zeros((3, 600, 600), np.float32)
-    found[0, 300, 40] = 0.4
-    head = Box(100, 20, 450, 400)
-    cut = keep_signs(found, (head, None, head), cut=True)
-    # 161 pixels, the next step 192; at the left of the head's box, 20 of them are in it.
-    assert cut == (Box(205, 20, 192, 128), None, None)
-    beside = Box(0, 100, 600, 400)
-    assert keep_signs(found, (beside,) * 3, cut=True) == (beside, beside, None)
-
-
 @pytest.mark.parametrize("name", ["intensity", "pixel_mm"])
 def test_networks_that_expect_other_slices_do_not_go_together(
     make_contract: Callable[..., Contract], name: str
@@ -114,22 +91,6 @@ def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewher
     assert segmenter.name == f"tiny after tiny {digest[:8]}"
 
 
-def test_on_a_cpu_the_model_runs_the_part_of_large_slices_that_is_around_the_signs(
-    artifact: Path,
-) -> None:
-    pixels = np.full((3, 512, 480, 3), 40, np.uint8)
-    pixels[1, 240:260, 100:120] = 250
-    settings = LoadSettings(threads=1, first_look=artifact)
-    segmenter = Segmenter.load(artifact, settings)
-    whole = Segmenter.load(artifact, LoadSettings(threads=1)).segment(Volume(pixels))
-    found = segmenter.segment(Volume(pixels))
-    np.testing.assert_array_equal(found.mask, whole.mask)
-    assert found.mask[1].any() and segmenter.left_out == 0
-    run = found.probability > 0
-    assert 0 < run.mean() < 0.25 and (run == run[1]).all()
-    np.testing.assert_array_equal(found.probability[run], whole.probability[run])
-
-
 def test_slices_without_head_are_not_counted_as_left_out(
     artifact: Path, slices: list[np.ndarray]
 ) -> None:
@@ -159,7 +120,6 @@ def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(
         "name": "tiny",
         "sha256": record["sha256"],
         "least_sign": LEAST_SIGN,
-        "margin": SIGHT.margin,
         "left_out": 3,
     }
     again = call_infer(*common, "--resume")
