@@ -80,14 +80,15 @@ def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewher
 ) -> None:
     volume = Volume(np.stack(slices))
     whole = Segmenter.load(artifact, LoadSettings(threads=1)).segment(volume)
-    segmenter = Segmenter.load(artifact, LoadSettings(threads=1, first_look=artifact))
+    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    settings = LoadSettings(threads=1, first_look=artifact, first_look_sha256=digest)
+    segmenter = Segmenter.load(artifact, settings)
     found = segmenter.segment(volume)
     np.testing.assert_array_equal(found.mask, whole.mask)
     assert found.mask[3].any()
     np.testing.assert_array_equal(found.probability[2:5], whole.probability[2:5])
     assert not found.probability[[0, 1, 5]].any() and whole.probability[[0, 1, 5]].all()
     assert segmenter.left_out == 3
-    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
     assert segmenter.name == f"tiny after tiny {digest[:8]}"
 
 

@@ -84,7 +84,6 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         "options": record_options(options),
         "intensity": intensity.to_json(),
         "device": str(device),
-        "compiled": options["compiled"],
         "versions": versions(),
     }
     if options["resume"]:
