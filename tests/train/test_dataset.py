@@ -103,9 +103,10 @@ def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatc
     assert seen == expected
 
 
-def test_batches_go_on_from_any_step():
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
     data = make_slices()
-    running = data.batches(3)
+    running = data.batches(3, workers)
     try:
         for step, batch in enumerate(itertools.islice(running, 4), start=3):
             assert_same(batch, make_slices().batch(step))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
@@ -86,6 +89,33 @@ class TrainingSlices:
             slices[row], masks[row, 0] = made["image"], made["mask"]
         return torch.from_numpy(slices), torch.from_numpy(masks)
 
-    def batches(self, first: int) -> Generator[Batch, None, None]:
-        """Batches from step `first` on without end, made ahead in a thread beside."""
-        return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)
+    def batches(self, first: int, workers: int = 0) -> Generator[Batch, None, None]:
+        """Batches from step `first` on without end, made ahead in a thread beside.
+
+        With `workers`, that many processes make them; the batches are the same ones.
+        """
+        if not workers:
+            return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)
+        return self._batches_of_processes(first, workers)
+
+    def _batches_of_processes(self, first: int, workers: int) -> Generator[Batch, None, None]:
+        cv2.setNumThreads(1)  # a forked process waits for ever for OpenCV's threads, which it lacks
+        loader = DataLoader(
+            _Steps(self),
+            batch_size=None,
+            sampler=range(first, sys.maxsize),
+            num_workers=workers,
+            prefetch_factor=BATCHES_AHEAD,
+            pin_memory=torch.cuda.is_available(),
+        )
+        yield from loader
+
+
+class _Steps(Dataset[Batch]):
+    """A training set's batches by their step, as DataLoader asks for them."""
+
+    def __init__(self, slices: TrainingSlices):
+        self._slices = slices
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._slices.batch(step)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, LggError, ProviderError, UsageError
@@ -23,6 +24,8 @@ from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget, learning_rate
 from lgg_train.unet import UNet, UNetSettings, scale_slices
 
+# A GPU computes while the next steps are prepared, until somebody asks for a loss.
+STEPS_UNREAD = {"cpu": 1, "cuda": 50}
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
 
@@ -62,9 +65,13 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Machinery:
-    """How a run is carried out; none of it changes what is computed but for rounding."""
+    """How a run is carried out; none of it changes what is computed but for rounding.
+
+    workers: processes that augment, 0 for a thread of this one.
+    """
 
     device: torch.device
+    workers: int = 0
     compiled: bool = False
     checkpoint_minutes: float = 3.0
     progress: bool = True
@@ -107,7 +114,7 @@ def train(
         state.load(folder / "last.pt")
     steps_per_epoch = math.ceil(len(slices) / settings.samples.batch)
     budget = settings.budget
-    batches = slices.batches(state.step)
+    batches = slices.batches(state.step, machinery.workers)
     history = History(folder, state.history, machinery.tensorboard)
     hidden = None if machinery.progress else True  # None: where standard error is no terminal
     bar = tqdm(total=100, unit="%", disable=hidden, bar_format=_BAR)
@@ -116,19 +123,23 @@ def train(
         while (done := budget.progress(state.step, steps_per_epoch, state.seconds)) < 1.0:
             begun = time.monotonic()
             rate = learning_rate(settings.peak_rate, done, settings.warm_up)
-            loss = state.take_step(next(batches), rate)
-            if not math.isfinite(loss):
-                raise DivergedError(f"the loss is {loss} at step {state.step}; lower the peak rate")
+            state.take_step(next(batches), rate)
+            if state.step % STEPS_UNREAD[machinery.device.type] == 0:
+                state.read_losses()
             state.seconds += time.monotonic() - begun
             done = budget.progress(state.step, steps_per_epoch, state.seconds)
             bar.n = round(100 * min(done, 1.0), 1)
             bar.set_postfix_str(f"step {state.step}, loss {state.mean_loss:.4f}")
-            if int(done * settings.validations) > state.validated or done >= 1.0:
+            validates = int(done * settings.validations) > state.validated or done >= 1.0
+            saves = time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0
+            if validates or saves:
+                state.read_losses()
+            if validates:
                 state.validated = int(done * settings.validations)
                 scores = validate(state.averaged.eval())
                 history.add(state.step, state.seconds, state.mean_loss, rate, scores)
                 bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
-            if time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0:
+            if saves:
                 state.save(folder / "last.pt", history.rows)
                 saved = time.monotonic()
     finally:
@@ -147,6 +158,8 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ProviderError("--device cuda: this PyTorch finds no CUDA device")
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False  # what scores a model is float32 everywhere
     return torch.device(name)
 
 
@@ -181,14 +194,15 @@ class _State:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.step, self.seconds, self.validated = 0, 0.0, 0
         self.mean_loss = math.nan
+        self._unread: list[torch.Tensor] = []
         self.history: list[dict[str, float]] = []
 
     def _place(self, network: UNet) -> UNet:
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
-    def take_step(self, batch: tuple[torch.Tensor, torch.Tensor], rate: float) -> float:
-        """One optimiser step; returns the batch's loss."""
+    def take_step(self, batch: tuple[torch.Tensor, torch.Tensor], rate: float) -> None:
+        """One optimiser step, begun and not waited for."""
         slices, masks = (part.to(self.device, non_blocking=True) for part in batch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -205,22 +219,34 @@ class _State:
         self.scaler.update()
         self.step += 1
         self._average()
-        value = float(loss.detach())
-        self.mean_loss = (
-            value if math.isnan(self.mean_loss) else 0.98 * self.mean_loss + 0.02 * value
-        )
-        return value
+        self._unread.append(loss.detach())
+
+    def read_losses(self) -> None:
+        """Take the last steps' losses into their mean, which waits for the device.
+
+        Raises DivergedError where one is no finite number.
+        """
+        if not self._unread:
+            return
+        values = torch.stack(self._unread).tolist()
+        self._unread.clear()
+        for step, value in enumerate(values, self.step - len(values) + 1):
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss is {value} at step {step}; lower the peak rate")
+            self.mean_loss = (
+                value if math.isnan(self.mean_loss) else 0.98 * self.mean_loss + 0.02 * value
+            )
 
     @torch.no_grad()
     def _average(self) -> None:
         """Exponential moving average; its memory grows with the steps, to forget the start."""
         decay = min(self.settings.average_decay, self.step / (self.step + 10))
-        ours = list(self.averaged.state_dict().values())
-        theirs = list(self.model.state_dict().values())
-        for mine, new in zip(ours, theirs, strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(new, 1 - decay)
-            else:
+        ours, theirs = (list(n.state_dict().values()) for n in (self.averaged, self.model))
+        pairs = list(zip(ours, theirs, strict=True))
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        update(*zip(*(p for p in pairs if p[0].is_floating_point()), strict=True), None)
+        for mine, new in pairs:
+            if not mine.is_floating_point():
                 mine.copy_(new)
 
     def save(self, path: Path, history: list[dict[str, float]]) -> None:

@@ -108,6 +108,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
 
     machinery = Machinery(
         device,
+        workers=options["workers"],
         compiled=options["compiled"],
         progress=not options["no_progress"],
         tensorboard=options["tensorboard"],
