@@ -12,8 +12,9 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.dataset import SampleSettings, TrainingSlices
-from lgg_train.loop import Machinery, Origin, TrainSettings, train
+from lgg_train.loop import train
 from lgg_train.schedule import Budget
+from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.unet import UNetSettings
 
 STEPS = 12

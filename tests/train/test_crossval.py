@@ -75,6 +75,66 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
     assert "95 % interval" in done.out
 
 
+@pytest.fixture
+def folds_told(monkeypatch):
+    """The options that `cv` gives each fold; training and scoring are left out."""
+    told = []
+
+    def run_training(_data, folder, options):
+        folder.mkdir()
+        told.append(options)
+        return ""
+
+    def run_evaluation(folder, *_):
+        _, record = make_fold(np.random.default_rng(2), (folder.name,))
+        (folder / "metrics_test.json").write_text(json.dumps(record))
+
+    monkeypatch.setattr("lgg_train.session.run_training", run_training)
+    monkeypatch.setattr("lgg_train.session.run_evaluation", run_evaluation)
+    return told
+
+
+def make_folds(folder, folds):
+    for fold in range(folds):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        (folder / f"fold_{fold}" / "model.pt").touch()
+    return folder
+
+
+def call_cv(call_main, folder, *more):
+    return call_main("cv", "--data", "d", "-o", str(folder / "cv"), "--folds", "2", *BRIEF, *more)
+
+
+def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_main, tmp_path):
+    start, one, two = (make_folds(tmp_path / name, 2) for name in ("start", "one", "two"))
+    given = ["--start", str(start), "--teacher", str(one), "--teacher", str(two)]
+    done = call_cv(call_main, tmp_path, *given)
+    assert done.code == 0, done.err
+    for fold, options in enumerate(folds_told):
+        name = f"fold_{fold}"
+        assert options["fold"] == fold
+        assert options["start"] == start / name
+        assert options["teachers"] == (one / name, two / name)
+    assert len(folds_told) == 2
+
+
+def test_folds_without_more_start_at_random_and_learn_the_masks_alone(
+    folds_told, call_main, tmp_path
+):
+    assert call_cv(call_main, tmp_path).code == 0
+    assert [(told["start"], told["teachers"]) for told in folds_told] == [(None, ())] * 2
+
+
+@pytest.mark.parametrize("option", ["--start", "--teacher"])
+def test_a_fold_that_is_missing_is_named_before_any_is_trained(
+    folds_told, call_main, tmp_path, option
+):
+    done = call_cv(call_main, tmp_path, option, str(make_folds(tmp_path / "short", 1)))
+    assert done.code == 3
+    assert f"{option} {tmp_path / 'short' / 'fold_1'}: no model.pt in it" in done.err
+    assert not folds_told
+
+
 @pytest.mark.parametrize(
     ("given", "features", "depth", "mirror"),
     [

@@ -14,11 +14,12 @@ from lgg_runtime.errors import InputError, ProviderError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
-from lgg_train.checkpoint import load_checkpoint
+from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.dataset import SampleSettings, TrainingSlices
-from lgg_train.loop import DivergedError, Machinery, Origin, TrainSettings, choose_device, train
+from lgg_train.loop import DivergedError, choose_device, train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
+from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.unet import UNet, UNetSettings, scale_slices
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -193,6 +194,7 @@ def test_resuming_a_finished_run_takes_no_step_and_gives_its_model(tmp_path):
     [
         ({"peak_rate": 0.02}, "peak_rate"),
         ({"unet": UNetSettings(2, 2)}, "unet"),
+        ({"teachers": ("a" * 64,)}, "teachers"),
         ({"budget": Budget(epochs=7), "seed": 3}, "budget, seed"),
     ],
 )
@@ -207,6 +209,91 @@ def test_resuming_with_other_settings_is_refused_by_their_names(tmp_path, change
             no_scores,
             origin=RESUMED,
         )
+
+
+def test_a_checkpoint_that_does_not_tell_a_setting_had_its_default(tmp_path):
+    whole = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    held = load_checkpoint(tmp_path / "last.pt")
+    del held["settings"]["teachers"]
+    save_checkpoint(tmp_path / "last.pt", held)
+    again = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+    assert_same_weights(whole.state_dict(), again.state_dict())
+    taught = replace(SETTINGS, teachers=("a" * 64,))
+    with pytest.raises(InputError, match=r"last\.pt: made with other settings: teachers$"):
+        train(make_slices(), taught, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+
+
+def test_a_checkpoint_with_a_setting_of_another_version_is_refused_by_its_name(tmp_path):
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    held = load_checkpoint(tmp_path / "last.pt")
+    held["settings"]["temperature"] = 2.0
+    save_checkpoint(tmp_path / "last.pt", held)
+    with pytest.raises(InputError, match=r"last\.pt: made with other settings: temperature$"):
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+
+
+def make_teacher(seed, settings):
+    """A network with something to say, whose training mode would say something else."""
+    torch.manual_seed(seed)
+    network = UNet(settings).eval()
+    torch.nn.init.normal_(network.head.weight)
+    for name, value in network.named_buffers():
+        if name.endswith("running_mean"):
+            value.normal_(0, 0.3)
+    return network
+
+
+TEACHERS = {
+    "none": (),
+    "one": (make_teacher(3, UNetSettings(4, 2)),),
+    "mirroring": (make_teacher(4, UNetSettings(4, 2, mirror=True)),),
+    "of other sizes": (
+        make_teacher(5, UNetSettings(2, 1)),
+        make_teacher(6, UNetSettings(6, 2, stride=4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("teachers", TEACHERS.values(), ids=TEACHERS)
+def test_a_step_follows_the_mean_of_the_masks_and_the_teachers_probability(tmp_path, teachers):
+    settings = replace(SETTINGS, budget=Budget(epochs=0.5), validations=1, clip_norm=1e9)
+    origin = Origin(teachers=teachers)
+    train(make_slices(), settings, EACH_STEP, tmp_path, no_scores, origin)
+
+    slices, masks = make_slices().batch(0)
+    x = scale_slices(slices)
+    targets = masks
+    if teachers:
+        with torch.no_grad():  # each looks at a slice once, whatever it does in use
+            seen = [torch.sigmoid(teacher._logits(x)) for teacher in teachers]
+        targets = (masks + sum(seen) / len(seen)) / 2
+    torch.manual_seed(settings.seed)
+    student = UNet(settings.unet).train()
+    loss = segmentation_loss(student(x), targets)
+    loss.backward()
+    assert read_history(tmp_path)[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    # After one step AdamW's first moment is a tenth of the gradient.
+    moments = load_checkpoint(tmp_path / "last.pt")["optimiser"]["state"]
+    for index, parameter in enumerate(student.parameters()):
+        torch.testing.assert_close(
+            moments[index]["exp_avg"], 0.1 * parameter.grad, rtol=1e-3, atol=1e-6
+        )
+
+
+def test_teachers_stay_as_they_are(tmp_path):
+    teacher = make_teacher(4, UNetSettings(4, 2, mirror=True))
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, Origin(teachers=(teacher,)))
+    assert_same_weights(before, teacher.state_dict())
+    assert not teacher.training and teacher.settings.mirror
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precisions_are_taught_too(tmp_path, precision):
+    settings = replace(SETTINGS, budget=Budget(epochs=2), precision=precision)
+    origin = Origin(teachers=TEACHERS["of other sizes"])
+    train(make_slices(), settings, EACH_STEP, tmp_path, no_scores, origin)
+    assert all(math.isfinite(row["loss"]) for row in read_history(tmp_path))
 
 
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):

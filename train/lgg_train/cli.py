@@ -34,8 +34,6 @@ def command() -> None:
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
-@click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data and "
-              "split (or --split-by all), a network of the same size.")  # fmt: skip
 @click.option("--decision", type=_PATH, help="With --split-by all: threshold and clean-up of "
               "that finished run, not of --start.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint, with the "
@@ -67,12 +65,22 @@ def _refuse_another_split() -> None:
 def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
     with needs_extra("train"):
-        from lgg_train.crossval import cross_validate
+        from lgg_train.crossval import check_finished, cross_validate, fold_of
         from lgg_train.session import run_evaluation, run_training
 
+    start, teachers = options["start"], options["teachers"]
+    if start is not None:
+        check_finished("--start", start, folds)
+    for teacher in teachers:
+        check_finished("--teacher", teacher, folds)
+
     def run_fold(folder: Path, fold: int, resume: bool) -> None:
-        by_fold = {"split_by": "patient", "split_file": None, "folds": folds, "fold": fold,
-                   "start": None, "decision": None}  # fmt: skip
+        by_fold = {
+            "split_by": "patient", "split_file": None, "folds": folds, "fold": fold,
+            "start": fold_of(start, fold) if start is not None else None,
+            "teachers": tuple(fold_of(teacher, fold) for teacher in teachers),
+            "decision": None,
+        }  # fmt: skip
         click.echo(f"fold {fold} of {folds}", err=True)
         run_training(data, folder, {**options, **by_fold, "resume": resume})
         run_evaluation(folder, data, "test", options["device"])

@@ -6,13 +6,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.report import format_table
 from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
-from lgg_train.run import LAST_FILE, read_json, write_json
+from lgg_train.run import LAST_FILE, MODEL_FILE, read_json, write_json
 
 SCORES, RESULT = "metrics_test.json", "cv.json"
+
+
+def fold_of(folder: Path, fold: int) -> Path:
+    """Where a cross-validation keeps the run of a fold."""
+    return folder / f"fold_{fold}"
+
+
+def check_finished(option: str, folder: Path, folds: int) -> None:
+    """Raises InputError, which names the option, for a cross-validation that lacks a fold's model.
+
+    Asked before the first fold, so that no hours are spent before the last one is missed.
+    """
+    for fold in range(folds):
+        if not (fold_of(folder, fold) / MODEL_FILE).is_file():
+            raise InputError(f"{option} {fold_of(folder, fold)}: no {MODEL_FILE} in it")
 
 
 def cross_validate(out: Path, folds: int, run_fold: Callable[[Path, int, bool], None]) -> str:
@@ -22,7 +38,7 @@ def cross_validate(out: Path, folds: int, run_fold: Callable[[Path, int, bool], 
     A fold that was broken off goes on from its checkpoint.
     """
     make_folder(out)
-    folders = [out / f"fold_{fold}" for fold in range(folds)]
+    folders = [fold_of(out, fold) for fold in range(folds)]
     for fold, folder in enumerate(folders):
         if not (folder / SCORES).is_file():
             run_fold(folder, fold, (folder / LAST_FILE).is_file())

@@ -6,8 +6,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,77 +15,19 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from lgg_runtime.errors import InputError, LggError, ProviderError, UsageError
+from lgg_runtime.errors import InputError, LggError, ProviderError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
-from lgg_train.dataset import SampleSettings, TrainingSlices
+from lgg_train.dataset import TrainingSlices
 from lgg_train.history import History
-from lgg_train.losses import segmentation_loss
-from lgg_train.schedule import Budget, learning_rate
-from lgg_train.unet import UNet, UNetSettings, scale_slices
+from lgg_train.losses import mix_targets, segmentation_loss
+from lgg_train.schedule import learning_rate
+from lgg_train.settings import ANEW, Machinery, Origin, TrainSettings
+from lgg_train.teachers import mean_probability, without_mirror
+from lgg_train.unet import UNet, scale_slices
 
 # A GPU computes while the next steps are prepared, until somebody asks for a loss.
 STEPS_UNREAD = {"cpu": 1, "cuda": 50}
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides the numbers of a run, kept in its `config.json`.
-
-    start: SHA-256 of the `model.pt` whose weights it began with, None for random ones.
-    """
-
-    budget: Budget
-    unet: UNetSettings = field(default_factory=UNetSettings)
-    samples: SampleSettings = field(default_factory=SampleSettings)
-    peak_rate: float = 2e-3
-    warm_up: float = 0.04
-    weight_decay: float = 0.01
-    clip_norm: float = 5.0
-    average_decay: float = 0.998
-    precision: str = "bf16"
-    seed: int = 0
-    validations: int = 6
-    start: str | None = None
-
-    def __post_init__(self) -> None:
-        multiple = self.unet.size_multiple
-        if self.samples.crop % multiple:
-            raise UsageError(
-                f"crop {self.samples.crop}: a depth of {self.unet.depth} expects a multiple of "
-                f"{multiple}"
-            )
-        if not self.peak_rate > 0:
-            raise UsageError(f"rate {self.peak_rate}: expected above 0")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """How a run is carried out; none of it changes what is computed but for rounding.
-
-    workers: processes that augment, 0 for a thread of this one.
-    """
-
-    device: torch.device
-    workers: int = 0
-    compiled: bool = False
-    checkpoint_minutes: float = 3.0
-    progress: bool = True
-    tensorboard: bool = False
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What training begins with: random weights, a network's, or the folder's own checkpoint."""
-
-    network: UNet | None = None
-    resume: bool = False
-
-
-ANEW = Origin()
 
 
 class DivergedError(LggError):
@@ -109,7 +50,7 @@ def train(
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
     """
-    state = _State(settings, machinery, origin.network)
+    state = _State(settings, machinery, origin.network, origin.teachers)
     if origin.resume:
         state.load(folder / "last.pt")
     steps_per_epoch = math.ceil(len(slices) / settings.samples.batch)
@@ -164,25 +105,36 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
-    """A run's checkpoint. Raises InputError where there is none, or one of other settings."""
+    """A run's checkpoint. Raises InputError where there is none, or one of other settings.
+
+    A setting that the checkpoint does not tell had its default.
+    """
     held = load_checkpoint(path)
     ours = settings.to_json()
-    if held["settings"] != ours:
-        other = [key for key in ours if held["settings"].get(key) != ours[key]]
+    theirs = TrainSettings(settings.budget).to_json() | held["settings"]
+    if theirs != ours:
+        other = [key for key in theirs if key not in ours or theirs[key] != ours[key]]
         raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
     return held
 
 
 class _State:
-    """Model, average, optimiser and counters; what a checkpoint holds."""
+    """Model, average, optimiser and counters, which a checkpoint holds, and the teachers."""
 
-    def __init__(self, settings: TrainSettings, machinery: Machinery, start: UNet | None):
+    def __init__(
+        self,
+        settings: TrainSettings,
+        machinery: Machinery,
+        start: UNet | None,
+        teachers: Sequence[UNet] = (),
+    ):
         torch.manual_seed(settings.seed)
         self.settings, self.device = settings, machinery.device
         self.model, self.averaged = (self._place(UNet(settings.unet)) for _ in range(2))
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.averaged.load_state_dict(self.model.state_dict())
+        self.teachers = [self._place(without_mirror(teacher)) for teacher in teachers]
         self.forward = torch.compile(self.model) if machinery.compiled else self.model
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
@@ -210,7 +162,8 @@ class _State:
         x = scale_slices(slices).contiguous(memory_format=torch.channels_last)
         with _autocast(self.device, self.settings.precision):
             logits = self.forward(x)
-        loss = segmentation_loss(logits, masks)
+            taught = mean_probability(self.teachers, x) if self.teachers else None
+        loss = segmentation_loss(logits, masks if taught is None else mix_targets(masks, taught))
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)

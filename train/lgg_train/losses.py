@@ -5,12 +5,28 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+TEACHERS_SHARE = 0.5
+
+
+def mix_targets(
+    masks: torch.Tensor, probability: torch.Tensor, share: float = TEACHERS_SHARE
+) -> torch.Tensor:
+    """Targets of which `share` is the teachers' probability and the rest the masks.
+
+    masks, probability and what is returned: (N, 1, H, W) float32 in 0..1. Cross-entropy is linear
+    in its targets, so that of mixed targets is the mix of both cross-entropies, the objective of
+    Hinton et al. 2015 (Distilling the Knowledge in a Neural Network, section 2) at a temperature
+    of 1.
+    """
+    return (1 - share) * masks + share * probability
+
 
 def dice_loss(logits: torch.Tensor, masks: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
     """1 - soft Dice over all pixels of the batch (Milletari et al. 2016, linear denominator).
 
-    logits and masks: (N, 1, H, W); masks 0 or 1. The batch is taken as one region, so slices
-    without tumour neither add a constant nor blow up the gradient.
+    logits and masks: (N, 1, H, W); masks 0 or 1, or between where teachers are mixed in. The batch
+    is taken as one region, so slices without tumour neither add a constant nor blow up the
+    gradient.
     """
     p = torch.sigmoid(logits)
     overlap = (p * masks).sum()

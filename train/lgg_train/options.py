@@ -20,8 +20,10 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
 # What a run records and goes on with; a budget is either of its first two.
 _BUDGET = ("epochs", "minutes")
 _RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop", "rate",
-             "precision", "compiled", "seed", "validations", "start", "decision")  # fmt: skip
+             "precision", "compiled", "seed", "validations", "start", "teachers",
+             "decision")  # fmt: skip
 
+_PATH = click.Path(path_type=Path)
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
                  callback=_take_recipe, help="A declared set of the options below."),
@@ -46,6 +48,13 @@ _OPTIONS = (
                  "minute at the start, a tenth faster after it."),
     click.option("--seed", type=int, default=0, help="Of weights, batches and augmentation."),
     click.option("--validations", type=click.IntRange(1), default=6, help="How often to validate."),
+    click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data "
+                 "and split (or --split-by all), a network of the same size; for cv a folder of "
+                 "as many folds."),
+    click.option("--teacher", "teachers", type=_PATH, multiple=True,
+                 help="Learn that finished run's probability half and half with the masks: same "
+                 "data and split (or --split-by all), a network of any size; for cv a folder of "
+                 "as many folds. Several are averaged."),
     click.option("--split-seed", type=int, default=20),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
     click.option("--no-progress", is_flag=True),
@@ -55,6 +64,7 @@ _OPTIONS = (
 def record_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options that a resumed run goes on with, for JSON."""
     kept = {name: options[name] for name in _RECORDED}
+    kept["teachers"] = [str(run) for run in kept["teachers"]]
     return {name: str(v) if isinstance(v, Path) else v for name, v in kept.items()}
 
 
@@ -71,6 +81,8 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
     for name in ("start", "decision"):
         if recalled.get(name) is not None:
             recalled[name] = Path(recalled[name])
+    if "teachers" in recalled:
+        recalled["teachers"] = tuple(Path(run) for run in recalled["teachers"])
     return recalled
 
 

@@ -77,6 +77,26 @@ def save_model(folder: Path, model: TrainedModel) -> None:
     save_checkpoint(folder / MODEL_FILE, state)
 
 
+def digest_model(folder: Path) -> str:
+    """SHA-256 of a finished run's `model.pt`."""
+    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+
+
+def check_same_training(
+    option: str, model: TrainedModel, training: Training, intensity: IntensitySettings
+) -> None:
+    """Raises InputError, which names the option, for a model of other patients or intensities.
+
+    What saw other patients would make this run's validation and test meaningless. A run on all
+    patients has neither, and may go on from any run on the same data.
+    """
+    same = model.training == training
+    if not same and (training.split_by != "all" or model.training.data != training.data):
+        raise InputError(f"{option}: that run was trained on other data or another split")
+    if model.intensity != intensity:
+        raise InputError(f"{option}: that run was trained on other intensities")
+
+
 def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
     """Read `model.pt` of a finished run. Raises InputError where there is none."""
     if not (folder / MODEL_FILE).is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,22 +24,16 @@ from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
 from lgg_train.history import carry_rounds, read_history
-from lgg_train.loop import (
-    Machinery,
-    Origin,
-    TrainSettings,
-    choose_device,
-    load_same,
-    train,
-)
+from lgg_train.loop import choose_device, load_same, train
 from lgg_train.options import record_options
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
-    MODEL_FILE,
     SPLIT_FILE,
     TrainedModel,
+    check_same_training,
     describe_training,
+    digest_model,
     load_model,
     read_json,
     save_model,
@@ -48,7 +41,9 @@ from lgg_train.run import (
     write_json,
 )
 from lgg_train.schedule import Budget
+from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.splits import Split, SplitSettings, make_split
+from lgg_train.teachers import check_teachers, load_teachers
 from lgg_train.unet import UNet, UNetSettings
 
 FLAIR_ONLY = "_flair_only"
@@ -57,6 +52,7 @@ FLAIR_ONLY = "_flair_only"
 def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     """Train, choose the decision and score the validation patients; returns the scores as text."""
     start = load_model(options["start"]) if options["start"] is not None else None
+    teachers = load_teachers(options["teachers"], options["crop"])
     settings = _train_settings(options)
     if start is not None:
         _check_same_shape(start.network.settings, settings.unet)
@@ -69,9 +65,10 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     training = describe_training(split, out / SPLIT_FILE, digest_cases(cases.values()))
     intensity = IntensitySettings()
     if start is not None:
-        _check_start(start, training, intensity)
+        check_same_training("--start", start, training, intensity)
     elif training.split_by == "all":
         raise UsageError("--split-by all validates nothing; --start names the run that decided")
+    check_teachers(teachers, training, intensity)
     decided = start
     if options["decision"] is not None:
         decided = load_model(options["decision"])
@@ -119,7 +116,11 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         machinery,
         out,
         validate,
-        Origin(start.network if start else None, options["resume"]),
+        Origin(
+            start.network if start else None,
+            options["resume"],
+            tuple(teacher.model.network for teacher in teachers),
+        ),
     )
     if decided is not None and not held:
         after = f"; then trained on all {len(files)} patients"
@@ -175,12 +176,9 @@ def _train_settings(options: dict[str, Any]) -> TrainSettings:
         precision=options["precision"],
         seed=seed,
         validations=options["validations"],
-        start=_digest_start(options["start"]),
+        start=digest_model(options["start"]) if options["start"] is not None else None,
+        teachers=tuple(digest_model(run) for run in options["teachers"]),
     )
-
-
-def _digest_start(run: Path | None) -> str | None:
-    return None if run is None else hashlib.sha256((run / MODEL_FILE).read_bytes()).hexdigest()
 
 
 def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
@@ -189,18 +187,6 @@ def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
             f"--start: that network has {theirs.features} features, a depth of {theirs.depth} and "
             f"a stride of {theirs.stride}, this one {ours.features}, {ours.depth} and {ours.stride}"
         )
-
-
-def _check_start(start: TrainedModel, training: Training, intensity: IntensitySettings) -> None:
-    """Weights that saw other patients would make this run's validation and test meaningless.
-
-    A run on all patients has neither, and may go on from any run on the same data.
-    """
-    same = start.training == training
-    if not same and (training.split_by != "all" or start.training.data != training.data):
-        raise InputError("--start: that run was trained on other data or another split")
-    if start.intensity != intensity:
-        raise InputError("--start: that run was trained on other intensities")
 
 
 def _check_decided(decided: TrainedModel, training: Training, intensity: IntensitySettings) -> None:

@@ -1,0 +1,81 @@
+"""What a run is told: what decides its numbers, how it is carried out, what it goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from lgg_runtime.errors import UsageError
+from lgg_train.dataset import SampleSettings
+from lgg_train.schedule import Budget
+from lgg_train.unet import UNet, UNetSettings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the numbers of a run, kept in its `config.json`.
+
+    start: SHA-256 of the `model.pt` whose weights it began with, None for random ones.
+    teachers: SHA-256 of the `model.pt` of each network whose probability its targets hold.
+    """
+
+    budget: Budget
+    unet: UNetSettings = field(default_factory=UNetSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)
+    peak_rate: float = 2e-3
+    warm_up: float = 0.04
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    average_decay: float = 0.998
+    precision: str = "bf16"
+    seed: int = 0
+    validations: int = 6
+    start: str | None = None
+    teachers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        multiple = self.unet.size_multiple
+        if self.samples.crop % multiple:
+            raise UsageError(
+                f"crop {self.samples.crop}: a depth of {self.unet.depth} expects a multiple of "
+                f"{multiple}"
+            )
+        if not self.peak_rate > 0:
+            raise UsageError(f"rate {self.peak_rate}: expected above 0")
+
+    def to_json(self) -> dict[str, Any]:
+        """Values as JSON gives them back: the teachers are a list."""
+        return asdict(self) | {"teachers": list(self.teachers)}
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """How a run is carried out; none of it changes what is computed but for rounding.
+
+    workers: processes that augment, 0 for a thread of this one.
+    """
+
+    device: torch.device
+    workers: int = 0
+    compiled: bool = False
+    checkpoint_minutes: float = 3.0
+    progress: bool = True
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What training begins with: random weights, a network's, or the folder's own checkpoint.
+
+    teachers: networks of any size whose mean probability is mixed with the masks; none of them
+    for the masks alone.
+    """
+
+    network: UNet | None = None
+    resume: bool = False
+    teachers: tuple[UNet, ...] = ()
+
+
+ANEW = Origin()
