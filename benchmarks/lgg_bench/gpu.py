@@ -26,6 +26,7 @@ from lgg_bench.timing import Clock, summarise_seconds
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.within_memory import WithinMemory
+from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import MissingExtraError, UsageError
 from lgg_runtime.journal import Journal
@@ -97,7 +98,7 @@ def measure_gpu(
         found, backend = bench.load(path)
         described[label] = found | {"operations": _operations(path, settings.size)}
         rows += [{"subject": label, **row} for row in bench.time_artifact(backend)]
-        parity[label] = compare_with_cpu(backend, _reference(files, found["name"]), slices[:8])
+        parity[label] = compare_with_cpu(backend, _reference(files, backend.contract), slices[:8])
         del backend
     for name, load in peers.items():
         tell(name)
@@ -225,12 +226,13 @@ class _Bench:
         return total - free
 
 
-def _reference(files: dict[str, Path], name: str) -> Path | None:
-    """The first fp32 ONNX file of the model of that name."""
+def _reference(files: dict[str, Path], of: Contract) -> Path | None:
+    """The first fp32 ONNX file of the same network: its name and its training's record."""
     for path in files.values():
         if path.suffix == ".onnx":
             contract = load_backend(path, BackendSettings("cpu", 1)).contract
-            if (contract.name, contract.precision) == (name, "fp32"):
+            same = (contract.name, contract.training) == (of.name, of.training)
+            if same and contract.precision == "fp32":
                 return path
     return None
 
