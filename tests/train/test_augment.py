@@ -9,14 +9,18 @@ import pytest
 
 from lgg_runtime.volume import FLAIR
 from lgg_train.augment import (
+    AUGMENTATIONS,
     ROTATION_DEGREES,
     BiasField,
+    LesionContrast,
     ReplaceByFlair,
     SequenceIntensity,
     build_augmentation,
 )
+from lgg_train.cli import train
 
 SEEDS = range(20)
+PLAIN = AUGMENTATIONS["plain"]
 
 
 def make_picture(shape=(64, 64)):
@@ -45,7 +49,7 @@ def keep_only(pipeline, *kinds):
 
 def test_the_same_seed_gives_the_same_crop_whatever_came_before():
     image, mask = make_picture()
-    fresh, used = build_augmentation(32), build_augmentation(32)
+    fresh, used = build_augmentation(32, PLAIN), build_augmentation(32, PLAIN)
     for seed in SEEDS:
         apply_seeded(used, 1000 + seed, image, mask)
         used(image=image, mask=mask)
@@ -59,7 +63,7 @@ def test_the_same_seed_gives_the_same_crop_whatever_came_before():
 
 def test_other_seeds_give_other_crops():
     image, mask = make_picture()
-    pipeline = build_augmentation(32)
+    pipeline = build_augmentation(32, PLAIN)
     made = {apply_seeded(pipeline, seed, image, mask)[0].tobytes() for seed in SEEDS}
     assert len(made) == len(SEEDS)
 
@@ -67,7 +71,7 @@ def test_other_seeds_give_other_crops():
 @pytest.mark.parametrize("shape", [(64, 64), (40, 56), (20, 80)])
 @pytest.mark.parametrize("crop", [16, 32, 96])
 def test_crops_have_the_asked_size_from_slices_of_any_size(shape, crop):
-    pipeline = build_augmentation(crop)
+    pipeline = build_augmentation(crop, PLAIN)
     image, mask = np.full((*shape, 3), 90, np.uint8), np.ones(shape, np.uint8)
     for seed in range(4):
         picture, moved = apply_seeded(pipeline, seed, image, mask)
@@ -77,7 +81,7 @@ def test_crops_have_the_asked_size_from_slices_of_any_size(shape, crop):
 
 def test_the_mask_stays_binary():
     image, mask = make_picture()
-    pipeline = build_augmentation(48)
+    pipeline = build_augmentation(48, PLAIN)
     for seed in SEEDS:
         assert set(np.unique(apply_seeded(pipeline, seed, image, mask)[1])) <= {0, 1}
 
@@ -87,7 +91,7 @@ def test_the_mask_moves_with_the_image(warp):
     _, mask = make_picture()
     image = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
     geometry = (A.HorizontalFlip, A.VerticalFlip, warp)
-    pipeline = keep_only(build_augmentation(56), *geometry)
+    pipeline = keep_only(build_augmentation(56, PLAIN), *geometry)
     cross = np.ones((3, 3), np.uint8)
     for seed in SEEDS:
         picture, moved = apply_seeded(pipeline, seed, image, mask)
@@ -102,7 +106,7 @@ def test_a_crop_of_a_slice_with_tumour_mostly_holds_tumour():
     mask = np.zeros((128, 128), np.uint8)
     mask[60:66, 60:66] = 1
     image = np.zeros((128, 128, 3), np.uint8)
-    pipeline = build_augmentation(16)
+    pipeline = build_augmentation(16, PLAIN)
     held = sum(apply_seeded(pipeline, seed, image, mask)[1].any() for seed in range(60))
     assert held >= 25, "half of the crops are drawn to hold tumour"
 
@@ -111,7 +115,7 @@ def test_slices_turn_by_up_to_35_degrees():
     assert ROTATION_DEGREES == 35
     mask = np.zeros((128, 128), np.uint8)
     mask[62:66, 20:108] = 1
-    pipeline = keep_only(build_augmentation(128), A.Affine)
+    pipeline = keep_only(build_augmentation(128, PLAIN), A.Affine)
     angles = []
     for seed in range(40):
         _, moved = apply_seeded(pipeline, seed, np.zeros((128, 128, 3), np.uint8), mask)
@@ -122,10 +126,11 @@ def test_slices_turn_by_up_to_35_degrees():
     assert min(angles) < -25
 
 
-def test_replace_by_flair_puts_flair_in_place_of_one_or_both_others():
+@pytest.mark.parametrize(("both", "fewest", "most"), [(3, 45, 75), (4, 52, 82)])
+def test_replace_by_flair_puts_flair_in_place_of_one_or_both_others(both, fewest, most):
     image, _ = make_picture((16, 16))
     before = image.copy()
-    pipeline = A.Compose([ReplaceByFlair(p=1)])
+    pipeline = A.Compose([ReplaceByFlair(both, p=1)])
     replaced = Counter()
     for seed in range(100):
         pipeline.set_random_seed(seed)
@@ -136,7 +141,7 @@ def test_replace_by_flair_puts_flair_in_place_of_one_or_both_others():
             np.testing.assert_array_equal(made[..., c], image[..., FLAIR])
         replaced[channels] += 1
     assert set(replaced) == {(0,), (2,), (0, 2)}
-    assert 45 <= replaced[0, 2] <= 75, "both in three of five"
+    assert fewest <= replaced[0, 2] <= most, "both in three of five, or in four of six"
     np.testing.assert_array_equal(image, before)
 
 
@@ -194,3 +199,42 @@ def test_a_bias_field_is_smooth_bounded_and_differs_between_sequences():
         assert (np.abs(np.diff(gain, axis=0)) < 0.04).all()
         assert np.ptp(gain[..., 0]) > 0.05
         assert (gain[..., 0] != gain[..., 1]).any()
+
+
+def test_the_command_offers_every_declared_set():
+    (option,) = (p for p in train.params if p.name == "augmentation")
+    assert tuple(option.type.choices) == tuple(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize(("name", "share"), [("plain", 0.30), ("flair", 0.40), ("strong", 0.40)])
+def test_a_declared_set_has_flair_alone_in_its_share_of_the_crops(name, share):
+    image, mask = make_picture()
+    pipeline = build_augmentation(32, AUGMENTATIONS[name])
+    alone = 0
+    for seed in range(400):
+        made = apply_seeded(pipeline, seed, image, mask)[0]
+        alone += all((made[..., c] == made[..., FLAIR]).all() for c in (0, 2))
+    assert alone / 400 == pytest.approx(share, abs=0.06)
+
+
+def test_lesion_contrast_changes_the_lesion_alone_and_keeps_its_mask():
+    image, mask = np.full((64, 64, 3), 100, np.uint8), np.zeros((64, 64), np.uint8)
+    mask[20:44, 20:44] = 1
+    pipeline = A.Compose([LesionContrast(0.3, p=1)])
+    inside = []
+    for seed in SEEDS:
+        made, moved = apply_seeded(pipeline, seed, image, mask)
+        np.testing.assert_array_equal(moved, mask)
+        far = cv2.dilate(mask, np.ones((31, 31), np.uint8)) == 0
+        assert (made[far] == 100).all()
+        inside.append(made[32, 32])
+    assert np.min(inside) >= 70
+    assert np.max(inside) <= 130
+    assert np.ptp(inside, axis=0).min() > 30, "darker and brighter, in every sequence"
+    assert len({tuple(v) for v in inside if len(set(v.tolist())) > 1}) > 10
+
+
+def test_lesion_contrast_leaves_a_slice_without_lesion():
+    image, mask = make_picture()
+    made, _ = apply_seeded(A.Compose([LesionContrast(0.3, p=1)]), 0, image, np.zeros_like(mask))
+    np.testing.assert_array_equal(made, image)

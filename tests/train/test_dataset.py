@@ -90,7 +90,7 @@ def test_only_the_used_slices_count():
 
 
 def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatch):
-    monkeypatch.setattr("lgg_train.dataset.build_augmentation", lambda crop: Unchanged())
+    monkeypatch.setattr("lgg_train.dataset.build_augmentation", lambda *_: Unchanged())
     cases = [make_case("A", (0, 1, 0, 1)), make_case("B", (0, 0, 1), seed=1)]
     used = {"A": (0, 1), "B": (2,)}
     expected = {
@@ -121,6 +121,7 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
         ({"batch": 8, "tumour": -1}, "tumour -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
+        ({"augmentation": "weak"}, "augmentation 'weak': expected plain, flair, strong"),
     ],
 )
 def test_impossible_samples_are_usage_errors(options, named):

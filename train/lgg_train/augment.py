@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,6 +16,82 @@ import albumentations as A
 from lgg_runtime.volume import CHANNELS, FLAIR, Pixels
 
 ROTATION_DEGREES = 35
+LESION_RIM_PIXELS = 2.0  # standard deviation of the mask's smoothing
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges and probabilities of the pipeline; fractions but for `shear_degrees`.
+
+    lesion: strength of LesionContrast, 0 for none. bias: strength and probability of BiasField.
+    flair: probability that FLAIR stands in the place of one
+    other sequence or of both, which have `flair_both` chances against one each for the others.
+    """
+
+    scale: tuple[float, float] = (0.8, 1.25)
+    shear_degrees: float = 0.0
+    affine: float = 0.8
+    lesion: float = 0.0
+    brightness: float = 0.12
+    contrast: float = 0.25
+    gamma: float = 0.5
+    intensity: float = 0.8
+    bias: float = 0.3
+    blur: float = 0.1
+    noise: float = 0.1
+    noise_limit: float = 0.04
+    flair: float = 0.5
+    flair_both: int = 3
+
+
+# The declared sets, by the names that `--augmentation` takes.
+AUGMENTATIONS = {
+    "plain": Augmentation(),
+    "flair": Augmentation(flair=0.6, flair_both=4),
+    "strong": Augmentation(
+        scale=(0.7, 1.4),
+        shear_degrees=8.0,
+        affine=0.9,
+        lesion=0.3,
+        brightness=0.15,
+        contrast=0.35,
+        gamma=0.7,
+        intensity=0.85,
+        bias=0.4,
+        blur=0.15,
+        noise=0.15,
+        noise_limit=0.06,
+        flair=0.6,
+        flair_both=4,
+    ),
+}
+
+
+class LesionContrast(A.DualTransform):  # type: ignore[misc]
+    """How far a tumour stands out: a gain within 1 +- strength over its smoothed mask, drawn for
+    each sequence on its own.
+    """
+
+    def __init__(self, strength: float, p: float):
+        super().__init__(p=p)
+        self.strength = strength
+
+    @property
+    def targets_as_params(self) -> list[str]:
+        return ["mask"]
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        soft = cv2.GaussianBlur(data["mask"].astype(np.float32), (0, 0), LESION_RIM_PIXELS)
+        draw = self.random_generator.uniform(-1, 1, len(CHANNELS)).astype(np.float32)
+        return {"gain": 1 + self.strength * soft[..., None] * draw}
+
+    def apply(self, img: Pixels, gain: npt.NDArray[np.float32], **_: Any) -> Pixels:
+        return cv2.multiply(img, gain, dtype=cv2.CV_8U)  # type: ignore[return-value]
+
+    def apply_to_mask(self, mask: npt.NDArray[np.uint8], **_: Any) -> npt.NDArray[np.uint8]:
+        return mask
 
 
 class SequenceIntensity(A.ImageOnlyTransform):  # type: ignore[misc]
@@ -56,11 +133,18 @@ class BiasField(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Put FLAIR in the place of one other sequence, as the dataset does, or more often of both."""
+    """Put FLAIR in the place of one other sequence, as the dataset does, or more often of both.
+
+    both: its chances, against one for each sequence on its own.
+    """
+
+    def __init__(self, both: int, p: float):
+        super().__init__(p=p)
+        self.both = both
 
     def get_params(self) -> dict[str, Any]:
         others = [c for c in range(len(CHANNELS)) if c != FLAIR]
-        choices = [*([c] for c in others), *[others] * 3]
+        choices = [*([c] for c in others), *[others] * self.both]
         return {"channels": choices[int(self.random_generator.integers(len(choices)))]}
 
     def apply(self, img: Pixels, channels: list[int], **_: Any) -> Pixels:
@@ -69,31 +153,33 @@ class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
         return out
 
 
-def build_augmentation(crop: int) -> A.Compose:
+def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
     """The training pipeline: a (H, W, 3) uint8 slice and its (H, W) mask to `crop` pixels a side.
 
     `set_random_seed` before each call makes the result depend on that seed alone.
     """
-    return A.Compose(
-        [
-            A.HorizontalFlip(p=0.5),
-            A.VerticalFlip(p=0.5),
-            A.Affine(
-                scale=(0.8, 1.25),
-                rotate=(-ROTATION_DEGREES, ROTATION_DEGREES),
-                translate_percent=(-0.05, 0.05),
-                p=0.8,
-            ),
-            A.PadIfNeeded(crop, crop),
-            A.GridDistortion(num_steps=4, distort_limit=0.25, p=0.3),
-            A.OneOf(
-                [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
-                p=1,
-            ),
-            SequenceIntensity(brightness=0.12, contrast=0.25, gamma=0.5, p=0.8),
-            BiasField(strength=0.3, p=0.3),
-            A.GaussianBlur(blur_limit=(3, 5), p=0.1),
-            A.GaussNoise(std_range=(0.01, 0.04), p=0.1),
-            ReplaceByFlair(p=0.5),
-        ]
-    )
+    transforms = [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.Affine(
+            scale=chosen.scale,
+            rotate=(-ROTATION_DEGREES, ROTATION_DEGREES),
+            translate_percent=(-0.05, 0.05),
+            shear=(-chosen.shear_degrees, chosen.shear_degrees),
+            p=chosen.affine,
+        ),
+        A.PadIfNeeded(crop, crop),
+        A.GridDistortion(num_steps=4, distort_limit=0.25, p=0.3),
+        A.OneOf(
+            [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
+            p=1,
+        ),
+        SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
+        BiasField(strength=chosen.bias, p=chosen.bias),
+        A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
+        A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
+        ReplaceByFlair(chosen.flair_both, p=chosen.flair),
+    ]
+    if chosen.lesion:
+        transforms.insert(6, LesionContrast(chosen.lesion, p=0.5))
+    return A.Compose(transforms)

@@ -16,7 +16,7 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
-from lgg_train.augment import build_augmentation
+from lgg_train.augment import AUGMENTATIONS, build_augmentation
 from lgg_train.cases import Case
 
 BATCHES_AHEAD = 4
@@ -24,14 +24,21 @@ BATCHES_AHEAD = 4
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """batch: crops a step, of which `tumour` hold tumour before the crop; crop: pixels a side."""
+    """batch: crops a step, of which `tumour` hold tumour before the crop; crop: pixels a side;
+    augmentation: a name of AUGMENTATIONS.
+    """
 
     batch: int = 16
     tumour: int = 10
     crop: int = 192
     seed: int = 0
+    augmentation: str = "plain"
 
     def __post_init__(self) -> None:
+        if self.augmentation not in AUGMENTATIONS:
+            raise UsageError(
+                f"augmentation {self.augmentation!r}: expected {', '.join(AUGMENTATIONS)}"
+            )
         for name in ("batch", "crop"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
@@ -55,7 +62,7 @@ class TrainingSlices:
         settings: SampleSettings,
     ):
         self._settings = settings
-        self._augment = build_augmentation(settings.crop)
+        self._augment = build_augmentation(settings.crop, AUGMENTATIONS[settings.augmentation])
         self._slices: list[Pixels] = []
         self._masks: list[Mask] = []
         for case in cases:

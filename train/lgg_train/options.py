@@ -19,9 +19,9 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
 
 # What a run records and goes on with; a budget is either of its first two.
 _BUDGET = ("epochs", "minutes")
-_RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop", "rate",
-             "precision", "compiled", "seed", "validations", "start", "teachers",
-             "decision")  # fmt: skip
+_RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop",
+             "augmentation", "rate", "precision", "compiled", "seed", "validations", "start",
+             "teachers", "decision")  # fmt: skip
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -39,6 +39,9 @@ _OPTIONS = (
     click.option("--tumour", type=click.IntRange(1), default=10,
                  help="Crops of them from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
+    click.option("--augmentation", type=click.Choice(("plain", "flair", "strong")),
+                 default="plain", help="flair: FLAIR stands for all sequences in 40 % of the "
+                 "crops, not in 30; strong: that, and wider ranges of all else."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
     click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16"),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),

@@ -171,7 +171,9 @@ def _train_settings(options: dict[str, Any]) -> TrainSettings:
             mirror=options["mirror"],
             stride=options["stride"],
         ),
-        SampleSettings(options["batch"], options["tumour"], options["crop"], seed),
+        SampleSettings(
+            options["batch"], options["tumour"], options["crop"], seed, options["augmentation"]
+        ),
         peak_rate=options["rate"],
         precision=options["precision"],
         seed=seed,
