@@ -35,7 +35,7 @@ def command() -> None:
 @click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
 @click.option("--decision", type=_PATH, help="With --split-by all: threshold and clean-up of "
-              "that finished run, not of --start.")  # fmt: skip
+              "that finished run or decided cross-validation, not of --start.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint, with the "
               "run's own options; those given must be the same.")  # fmt: skip
 def train(data: Path, out: Path, **options: Any) -> None:
@@ -86,6 +86,18 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         run_evaluation(folder, data, "test", options["device"])
 
     click.echo(cross_validate(out, folds, run_fold))
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("folder", type=_PATH)
+@_DATA
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
+def decide(folder: Path, data: Path, device: str) -> None:
+    """Choose threshold and clean-up over all patients of a cross-validation, for --decision."""
+    with needs_extra("train"):
+        from lgg_train import fold_decision
+
+    click.echo(fold_decision.decide(folder, data, device))
 
 
 @command.command(context_settings={"show_default": True})

@@ -41,8 +41,10 @@ class Decision:
         return clean_up(probability >= self.threshold, self.cleanup)
 
 
-def choose_decision(patients: Sequence[tuple[Probability, Mask, Sequence[int]]]) -> Decision:
-    """Search thresholds and clean-ups over validation patients.
+def choose_decision(
+    patients: Sequence[tuple[Probability, Mask, Sequence[int]]], who: str = "validation patients"
+) -> Decision:
+    """Search thresholds and clean-ups over patients that did not train; `who` they are, in words.
 
     Each is a whole volume's probabilities and truth, (S, H, W), and the indices of the slices
     that count: clean-up sees the whole volume, but slices of another part decide nothing.
@@ -62,7 +64,7 @@ def choose_decision(patients: Sequence[tuple[Probability, Mask, Sequence[int]]])
     eligible = [entry for entry in scored if entry[1] >= best - TOLERANCE]
     recall, mean, threshold, cleanup = max(eligible, key=lambda entry: entry[:2])
     how = (
-        f"highest pooled recall ({recall:.4f}) on {len(patients)} validation patients among all "
+        f"highest pooled recall ({recall:.4f}) on {len(patients)} {who} among all "
         f"thresholds {THRESHOLDS[0]} to {THRESHOLDS[-1]} and smallest component fractions "
         f"{list(FRACTIONS)} whose mean Dice by patient is within {TOLERANCE} of the best "
         f"({best:.4f}); this one's mean Dice is {mean:.4f}"

@@ -29,6 +29,7 @@ from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
+DECISION_FILE = "decision.json"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.fold_decision import load_decided
 from lgg_train.history import carry_rounds, read_history
 from lgg_train.loop import choose_device, load_same, train
 from lgg_train.options import record_options
@@ -71,7 +72,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     check_teachers(teachers, training, intensity)
     decided = start
     if options["decision"] is not None:
-        decided = load_model(options["decision"])
+        decided = load_decided(options["decision"])
         _check_decided(decided, training, intensity)
     device = choose_device(options["device"])
     config = {

@@ -1,0 +1,80 @@
+"""A decision over all patients of a cross-validation, each by the network that never saw it."""
+
+import shutil
+
+import pytest
+
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.decision import choose_decision
+from lgg_train.evaluation import predict_cases
+from lgg_train.fold_decision import load_decided
+from lgg_train.run import load_model
+from lgg_train.splits import Split
+
+
+@pytest.fixture(scope="module")
+def folds(train_tiny, tmp_path_factory):
+    """A cross-validation of two folds, with one network a fold."""
+    root = tmp_path_factory.mktemp("cv")
+    for fold in (0, 1):
+        train_tiny(root / f"fold_{fold}", "--folds", "2", "--fold", str(fold), "--epochs", "1")
+    return root
+
+
+def test_the_decision_is_the_rule_s_over_every_patient_by_its_own_fold(folds, phantoms, call_main):
+    done = call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu")
+    assert done.code == 0, done.err
+    files = {case.patient: case for case in find_cases(phantoms)}
+    found, seen = [], []
+    for fold in (0, 1):
+        model, split = (
+            load_model(folds / f"fold_{fold}"),
+            Split.read(folds / f"fold_{fold}/split.json"),
+        )
+        cases = load_cases([files[name] for name in split.patients("test")], False)
+        seen += split.patients("test")
+        for p in predict_cases(model.network, cases, split.parts["test"], model.intensity):
+            found.append((p.probability, p.truth, p.used))
+    assert sorted(seen) == sorted(files)
+    expected = choose_decision(found)
+    decided = load_decided(folds).decision
+    assert (decided.threshold, decided.cleanup) == (expected.threshold, expected.cleanup)
+    assert "on 12 patients of 2 folds that did not train on them" in decided.how
+    assert f"threshold {decided.threshold:g}" in done.out
+
+
+def test_a_run_on_all_patients_takes_the_folds_decision(
+    folds, phantoms, call_main, finished_run, train_tiny, tmp_path
+):
+    assert call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu").code == 0
+    everyone = ["--split-by", "all", "--start", str(finished_run), "--epochs", "0.5"]
+    train_tiny(tmp_path / "all", *everyone, "--decision", str(folds))
+    taken, decided = load_model(tmp_path / "all").decision, load_decided(folds).decision
+    assert (taken.threshold, taken.cleanup) == (decided.threshold, decided.cleanup)
+    assert taken.how == f"{decided.how}; then trained on all 12 patients"
+
+
+def test_a_folder_without_decision_is_a_run(finished_run):
+    assert load_decided(finished_run).decision == load_model(finished_run).decision
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (lambda root: [shutil.rmtree(root / f"fold_{fold}") for fold in (0, 1)],
+         "no cross-validation; `lgg-train cv` writes one"),
+        (lambda root: (root / "fold_1" / "model.pt").unlink(), "fold_1: no model.pt in it"),
+        (lambda root: shutil.rmtree(root / "fold_1"),
+         "its folds test 6 patients, the data hold 12; each has to be tested once"),
+    ],
+)  # fmt: skip
+def test_folds_that_do_not_test_every_patient_decide_nothing(
+    folds, phantoms, call_main, tmp_path, break_it, reason
+):
+    root = shutil.copytree(folds, tmp_path / "cv")
+    (root / "decision.json").unlink(missing_ok=True)
+    break_it(root)
+    done = call_main("decide", str(root), "--data", str(phantoms))
+    assert done.code == 3
+    assert reason in done.err
+    assert not (root / "decision.json").exists()
