@@ -51,8 +51,9 @@ class RunRecord:
 class Evidence:
     """What the page is made of.
 
-    runs: split by patient; folds: `cv.json` by the model's name; leaks: runs split by
-    patient and by slice, named RECIPE-by-SPLIT.
+    runs: split by patient; folds: `cv.json` by the recipe's name, or by RECIPE-AUGMENTATION for a
+    recipe with another augmentation than its own; leaks: runs split by slice, named
+    RECIPE-by-slice.
     """
 
     runs: Sequence[RunRecord]
@@ -75,7 +76,7 @@ class Evidence:
         return {
             **{name: make(self.runs) for name, make in BLOCKS.items()},
             "folds": _folds(self.folds),
-            "leak": _leak(self.leaks),
+            "leak": _leak(self.leaks, self.folds),
         }
 
 
@@ -102,8 +103,9 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
     write_atomically(pictures / "patients.png", draw_patients(records))
     write_atomically(pictures / "calibration.png", draw_calibration(records))
     write_atomically(pictures / "curves.png", draw_curves(records))
-    if evidence.folds:
-        write_atomically(pictures / "folds.png", draw_folds(evidence.folds))
+    drawn = {r.name: evidence.folds[r.name] for r in records if r.name in evidence.folds}
+    if drawn:
+        write_atomically(pictures / "folds.png", draw_folds(drawn))
     write_atomically(page, filled.encode())
 
 
@@ -192,22 +194,28 @@ def _folds(folds: dict[str, dict[str, Any]]) -> str:
     return Table("Cross-validation by patient", header, rows).as_markdown()
 
 
-def _leak(leaks: Sequence[RunRecord]) -> str:
+def _leak(leaks: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> str:
+    """A row for each run by slice, after that of its recipe's cross-validation by patient."""
     rows = []
     for record in leaks:
+        recipe = record.name.partition("-by-")[0]
+        augmentation = record.config["settings"]["samples"]["augmentation"]
+        by_patient = folds.get(f"{recipe}-{augmentation}")
+        if by_patient is not None:
+            rows.append([recipe, "patient, in folds", *_pooled(by_patient), ""])
         scores = record.scores["test"]
-        pooled = scores["pooled"]
-        support = pooled["support"]["tumour"] + pooled["support"]["background"]
-        minutes = record.config["settings"]["budget"]["minutes"]
-        rows.append(
-            [record.name.partition("-by-")[0], record.config["training"]["split_by"],
-             f"{minutes:g}", f"{support:,}",
-             *(f"{pooled[key]:.4f}" for key in ("iou", "recall", "precision", "f1")),
-             f"{pooled['mean_iou_tumour_slices']:.4f}"]
-        )  # fmt: skip
-    header = ("recipe", "split by", "minutes", "test pixels", "IoU", "recall", "precision", "F1",
+        by_image = f"{scores['pooled']['mean_iou_tumour_slices']:.4f}"
+        rows.append([recipe, record.config["training"]["split_by"], *_pooled(scores), by_image])
+    header = ("recipe", "split by", "test pixels", "IoU", "recall", "precision", "F1",
               "IoU, mean over tumour slices")  # fmt: skip
     return Table("The same code, two splits", header, rows).as_markdown()
+
+
+def _pooled(scores: dict[str, Any]) -> list[str]:
+    pooled = scores["pooled"]
+    support = pooled["support"]["tumour"] + pooled["support"]["background"]
+    found = (f"{pooled[key]:.4f}" for key in ("iou", "recall", "precision", "f1"))
+    return [f"{support:,}", *found]
 
 
 BLOCKS = {

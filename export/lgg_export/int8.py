@@ -17,7 +17,7 @@ from lgg_export.references import choose_slices
 from lgg_export.sensitivity import keep_sensitive
 
 CALIBRATED_ON = 12  # patients
-SLICES = 4  # of each of them
+SLICES = 16  # of each of them
 
 Judge = Callable[[str, Sequence[Reference], onnx.ModelProto], Parity]
 

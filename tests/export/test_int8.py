@@ -47,7 +47,7 @@ def test_the_contract_names_the_target_and_how_the_ranges_came_about(made):
     assert contract.precision == words[made.target]
     assert read_contract(made.path) == contract
     held = dict(contract.parity)
-    assert held.pop("calibrated_on") == "36 slices of 9 train patients"
+    assert held.pop("calibrated_on") == "54 slices of 9 train patients"
     assert held.pop("float_layers") == []
     assert held == made.parity.summary()
     assert held["subject"] == "1 validation patients"
