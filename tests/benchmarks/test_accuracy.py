@@ -1,5 +1,6 @@
 """The accuracy page is what the run folders say, and nothing else."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -49,3 +50,16 @@ def test_a_run_that_was_not_tested_is_refused(tmp_path):
 def test_a_page_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"accuracy\.md: cannot be read"):
         write_accuracy(Evidence.read([RUNS[0]]), tmp_path / "accuracy.md")
+
+
+def test_a_run_by_slice_stands_behind_the_folds_of_its_recipe_and_augmentation():
+    leaks = [RunRecord.read(run) for run in LEAKS]
+    pooled = {"iou": 0.1, "recall": 0.2, "precision": 0.3, "f1": 0.4}
+    folds = {"pooled": pooled | {"support": {"tumour": 1, "background": 999}}}
+    record = json.loads(FOLDS[0].read_text()) | folds
+    evidence = Evidence([], {"lite-plain": record, "standard-strong": record}, leaks)
+    rows = [line for line in evidence.blocks()["leak"].splitlines() if line.startswith("| ")][2:]
+    assert [row.split("|")[1:3] for row in rows] == [
+        [" lite ", " patient, in folds "], [" lite ", " slice "], [" standard ", " slice "]
+    ]  # fmt: skip
+    assert "| 1,000 | 0.1000 | 0.2000 | 0.3000 | 0.4000 |" in rows[0]

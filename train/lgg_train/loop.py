@@ -50,6 +50,7 @@ def train(
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
     """
+    torch.backends.cudnn.benchmark = True  # crops have one size
     state = _State(settings, machinery, origin.network, origin.teachers)
     if origin.resume:
         state.load(folder / "last.pt")
@@ -99,8 +100,6 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ProviderError("--device cuda: this PyTorch finds no CUDA device")
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = False  # what scores a model is float32 everywhere
     return torch.device(name)
 
 
@@ -111,7 +110,9 @@ def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     """
     held = load_checkpoint(path)
     ours = settings.to_json()
-    theirs = TrainSettings(settings.budget).to_json() | held["settings"]
+    default = TrainSettings(settings.budget).to_json()
+    theirs = default | held["settings"]
+    theirs["samples"] = default["samples"] | theirs["samples"]
     if theirs != ours:
         other = [key for key in theirs if key not in ours or theirs[key] != ours[key]]
         raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")

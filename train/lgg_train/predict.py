@@ -22,7 +22,7 @@ def predict_slices(
     """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
 
     The slices are padded with zeros to multiples of 16 and the result is cut back. `fast`
-    computes in bf16; without it, everything is float32.
+    computes in bf16; without it, everything is float32, on a GPU too.
     """
     height, width = slices.shape[1:3]
     pad = (0, -width % 16, 0, -height % 16)
@@ -32,11 +32,16 @@ def predict_slices(
     for start in _starts(len(slices), batch):
         part = torch.from_numpy(np.ascontiguousarray(slices[start : start + batch])).to(device)
         x = F.pad(scale_slices(part), pad).contiguous(memory_format=torch.channels_last)
-        with cast:
+        with _exactly(), cast:
             logits = model(x)
         p = torch.sigmoid(logits.float())[:, 0, :height, :width]
         out[start : start + batch] = p.cpu().numpy()
     return out
+
+
+def _exactly() -> contextlib.AbstractContextManager[None]:
+    """No TF32, and no search for algorithms, which does not pay where volumes differ in size."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
 
 
 def _starts(total: int, batch: int) -> Iterator[int]:
