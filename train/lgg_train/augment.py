@@ -24,8 +24,8 @@ class Augmentation:
     """Ranges and probabilities of the pipeline; fractions but for `shear_degrees`.
 
     lesion: strength of LesionContrast, 0 for none. bias: strength and probability of BiasField.
-    flair: probability that FLAIR stands in the place of one
-    other sequence or of both, which have `flair_both` chances against one each for the others.
+    flair: probability that FLAIR stands in the place of one other sequence or of both, which have
+    `flair_both` chances against one each for the others.
     """
 
     scale: tuple[float, float] = (0.8, 1.25)
