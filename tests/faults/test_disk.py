@@ -72,7 +72,7 @@ def test_a_write_that_fails_at_any_moment_ends_the_run(
     record: Callable[[str, dict[str, Any]], None],
     tmp_path: Path,
 ) -> None:
-    step, failed, unharmed = 1 if KILLS > 100 else 19, 0, 0
+    step, failed, unharmed = 1 if KILLS > 100 else 3, 0, 0
     for number in itertools.count(1, step):
         out = tmp_path / f"out{number}"
         ended = work.server.run(work.call(out, fail_at=number))
