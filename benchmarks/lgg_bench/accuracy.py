@@ -14,7 +14,7 @@ from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_train.history import read_rounds
 from lgg_train.run import CONFIG_FILE, read_json
 
-_PARTS = ("validation", "test")
+_PARTS, FLAIR_ONLY = ("validation", "test"), "_flair_only"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Evidence:
         """The page's blocks by name."""
         return {
             **{name: make(self.runs) for name, make in BLOCKS.items()},
+            "flair": _flair(self.runs, self.folds),
             "folds": _folds(self.folds),
             "leak": _leak(self.leaks, self.folds),
         }
@@ -157,21 +158,28 @@ def _institutions(records: Sequence[RunRecord]) -> str:
     return Table("Dice by institution", header, rows).as_markdown()
 
 
-def _flair(records: Sequence[RunRecord]) -> str:
+def _flair(records: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> str:
+    """A row for each part of a run, and for each cross-validation, that was scored both ways."""
+    pairs = [
+        (record.name, part, record.scores[part], record.scores.get(f"{part}{FLAIR_ONLY}"))
+        for record in records
+        for part in _PARTS
+    ]
+    pairs += [
+        (name, "every patient, in folds", record, record.get("flair_only"))
+        for name, record in folds.items()
+    ]
     rows = []
-    for record in records:
-        for part in _PARTS:
-            alone = record.scores.get(f"{part}_flair_only")
-            if alone is None:
-                continue
-            full = record.scores[part]
-            means = [scores["per_patient_dice"]["mean"] for scores in (full, alone)]
-            recalls = [scores["pooled"]["recall"] for scores in (full, alone)]
-            rows.append(
-                [record.name, part, *(f"{value:.3f}" for value in (*means, means[1] - means[0])),
-                 *(f"{value:.3f}" for value in recalls)]
-            )  # fmt: skip
-    header = ("model", "part", "mean Dice, all three", "FLAIR alone", "difference",
+    for name, part, full, alone in pairs:
+        if alone is None:
+            continue
+        means = [scores["per_patient_dice"]["mean"] for scores in (full, alone)]
+        recalls = [scores["pooled"]["recall"] for scores in (full, alone)]
+        rows.append(
+            [name, part, str(full["per_patient_dice"]["patients"]),
+             *(f"{value:.3f}" for value in (*means, means[1] - means[0], *recalls))]
+        )  # fmt: skip
+    header = ("model", "part", "patients", "mean Dice, all three", "FLAIR alone", "difference",
               "recall, all three", "FLAIR alone")  # fmt: skip
     return Table("FLAIR in the place of the other sequences", header, rows).as_markdown()
 
@@ -222,5 +230,4 @@ BLOCKS = {
     "scores": _scores,
     "trust": _trust,
     "institutions": _institutions,
-    "flair": _flair,
 }

@@ -63,3 +63,17 @@ def test_a_run_by_slice_stands_behind_the_folds_of_its_recipe_and_augmentation()
         [" lite ", " patient, in folds "], [" lite ", " slice "], [" standard ", " slice "]
     ]  # fmt: skip
     assert "| 1,000 | 0.1000 | 0.2000 | 0.3000 | 0.4000 |" in rows[0]
+
+
+def test_what_flair_alone_costs_is_told_of_cross_validations_that_scored_it():
+    record = json.loads(FOLDS[0].read_text()) | {"flair_only": None}
+    pooled = record["pooled"] | {"recall": 0.5}
+    dice = record["per_patient_dice"] | {"mean": record["per_patient_dice"]["mean"] - 0.25}
+    scored = record | {"flair_only": {"pooled": pooled, "per_patient_dice": dice}}
+    block = Evidence([], {"lite": record, "lite-strong": scored}).blocks()["flair"]
+    rows = [line for line in block.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 1
+    cells = [cell.strip() for cell in rows[0].split("|")[1:-1]]
+    assert cells[:3] == ["lite-strong", "every patient, in folds", "98"]
+    assert cells[5] == "-0.250"
+    assert cells[7] == "0.500"

@@ -23,14 +23,21 @@ def make_fold(rng, names):
     return counts, record
 
 
+def write_scores(folder, record):
+    for name in ("metrics_test.json", "metrics_test_flair_only.json"):
+        (folder / name).write_text(json.dumps(record))
+
+
 def test_gathered_scores_are_those_of_all_patients_counted_at_once():
     rng = np.random.default_rng(0)
     folds = [make_fold(rng, names) for names in (("A", "B"), ("C",), ("D", "E", "F"))]
     every = {name: c for counts, _ in folds for name, c in counts.items()}
     whole = summarise(every)
-    found = gather([record for _, record in folds])
+    records = [record for _, record in folds]
+    found = gather(records, records[::-1])
     assert found["pooled"] == whole["pooled"]
     assert found["per_patient_dice"] == whole["per_patient_dice"]
+    assert found["flair_only"] == whole
     assert [fold["patients"] for fold in found["folds"]] == [2, 1, 3]
 
 
@@ -39,7 +46,7 @@ def test_a_fold_without_tumour_found_or_there_counts_as_it_is():
     nothing["decision"], nothing["assessment"] = {}, {"calibration": {"expected_error": 0.0}}
     missed = summarise({"C": Counts(fn=7, tn=10)})
     missed["decision"], missed["assessment"] = {}, {"calibration": {"expected_error": 0.0}}
-    found = gather([nothing, missed])
+    found = gather([nothing, missed], [nothing, missed])
     assert found["pooled"]["support"] == {"tumour": 7, "background": 103}
     assert found["pooled"]["recall"] == found["pooled"]["precision"] == 0
 
@@ -48,7 +55,7 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(tmp_path):
     rng = np.random.default_rng(1)
     (tmp_path / "fold_0").mkdir()
     _, done = make_fold(rng, ("A",))
-    (tmp_path / "fold_0" / "metrics_test.json").write_text(json.dumps(done))
+    write_scores(tmp_path / "fold_0", done)
     (tmp_path / "fold_1").mkdir()
     (tmp_path / "fold_1" / "last.pt").touch()
     ran = []
@@ -56,8 +63,7 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(tmp_path):
     def run_fold(folder, fold, resume):
         ran.append((fold, resume))
         folder.mkdir(exist_ok=True)
-        _, record = make_fold(rng, (f"P{fold}",))
-        (folder / "metrics_test.json").write_text(json.dumps(record))
+        write_scores(folder, make_fold(rng, (f"P{fold}",))[1])
 
     text = cross_validate(tmp_path, 3, run_fold)
     assert ran == [(1, True), (2, False)]
@@ -73,6 +79,9 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == len(list((phantoms / "kaggle_3m").iterdir()))
     assert "95 % interval" in done.out
+    alone = record["flair_only"]["per_patient_dice"]
+    assert alone["by_patient"].keys() == record["per_patient_dice"]["by_patient"].keys()
+    assert f"FLAIR alone: mean Dice {alone['mean']:.4f}" in done.out
 
 
 @pytest.fixture
@@ -86,8 +95,7 @@ def folds_told(monkeypatch):
         return ""
 
     def run_evaluation(folder, *_):
-        _, record = make_fold(np.random.default_rng(2), (folder.name,))
-        (folder / "metrics_test.json").write_text(json.dumps(record))
+        write_scores(folder, make_fold(np.random.default_rng(2), (folder.name,))[1])
 
     monkeypatch.setattr("lgg_train.session.run_training", run_training)
     monkeypatch.setattr("lgg_train.session.run_evaluation", run_evaluation)
@@ -123,6 +131,14 @@ def test_folds_without_more_start_at_random_and_learn_the_masks_alone(
 ):
     assert call_cv(call_main, tmp_path).code == 0
     assert [(told["start"], told["teachers"]) for told in folds_told] == [(None, ())] * 2
+
+
+def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_main, tmp_path):
+    make_folds(tmp_path / "cv", 2)
+    assert call_cv(call_main, tmp_path).code == 0
+    assert not folds_told
+    record = json.loads((tmp_path / "cv" / "cv.json").read_text())
+    assert record["per_patient_dice"]["patients"] == 2
 
 
 @pytest.mark.parametrize("option", ["--start", "--teacher"])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from lgg_runtime.errors import ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, head_mask
 from lgg_runtime.volume import FLAIR
-from lgg_train.cases import find_cases, load_cases
+from lgg_train.cases import CaseFiles, find_cases, institution_of, load_cases
 from lgg_train.phantom import PhantomSettings, make_phantom, patient_name, write_phantoms
+from lgg_train.splits import PARTS, SplitSettings, make_split
 
 SMALL = PhantomSettings(patients=12, slices=10, size=64, seed=3)
 HEALTHY = 9
@@ -118,9 +120,18 @@ def test_files_are_numbered_from_one(written):
     assert {path.name for path in folders[0].iterdir()} == expected
 
 
-def test_institutions_are_spread_evenly(written):
+def test_institutions_are_spread_evenly_and_patients_without_lesion_have_their_own(written):
     groups = [case.institution for case in find_cases(written[0])]
-    assert {name: groups.count(name) for name in groups} == {"A": 3, "B": 3, "C": 3, "D": 3}
+    assert {name: groups.count(name) for name in groups} == {"A": 3, "B": 2, "C": 3, "D": 3, "E": 1}
+    assert patient_name(HEALTHY) == "PHANTOM_E_0010"
+
+
+def test_each_part_of_a_split_of_sixty_has_a_patient_without_lesion():
+    names = [patient_name(index) for index in range(60)]
+    files = [CaseFiles(name, (Path("1.tif"),), (Path("1_mask.tif"),)) for name in names]
+    split = make_split(files, SplitSettings())
+    for part in PARTS:
+        assert "E" in {institution_of(name) for name in split.patients(part)}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

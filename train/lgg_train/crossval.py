@@ -13,12 +13,17 @@ from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.run import LAST_FILE, MODEL_FILE, read_json, write_json
 
-SCORES, RESULT = "metrics_test.json", "cv.json"
+SCORES, FLAIR_SCORES, RESULT = "metrics_test.json", "metrics_test_flair_only.json", "cv.json"
 
 
 def fold_of(folder: Path, fold: int) -> Path:
     """Where a cross-validation keeps the run of a fold."""
     return folder / f"fold_{fold}"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has been trained to its end."""
+    return (folder / MODEL_FILE).is_file()
 
 
 def check_finished(option: str, folder: Path, folds: int) -> None:
@@ -27,37 +32,35 @@ def check_finished(option: str, folder: Path, folds: int) -> None:
     Asked before the first fold, so that no hours are spent before the last one is missed.
     """
     for fold in range(folds):
-        if not (fold_of(folder, fold) / MODEL_FILE).is_file():
+        if not is_finished(fold_of(folder, fold)):
             raise InputError(f"{option} {fold_of(folder, fold)}: no {MODEL_FILE} in it")
 
 
 def cross_validate(out: Path, folds: int, run_fold: Callable[[Path, int, bool], None]) -> str:
     """Run every fold that has no scores yet, then write `cv.json`; returns the scores as text.
 
-    `run_fold(folder, fold, resume)` trains a fold and scores its test patients into the folder.
-    A fold that was broken off goes on from its checkpoint.
+    `run_fold(folder, fold, resume)` trains a fold and scores its test patients into the folder,
+    with all sequences and with FLAIR alone. A fold that was broken off goes on from its checkpoint.
     """
     make_folder(out)
     folders = [fold_of(out, fold) for fold in range(folds)]
+    wanted = (SCORES, FLAIR_SCORES)
     for fold, folder in enumerate(folders):
-        if not (folder / SCORES).is_file():
+        if not all((folder / name).is_file() for name in wanted):
             run_fold(folder, fold, (folder / LAST_FILE).is_file())
-    record = gather([read_json(folder / SCORES) for folder in folders])
+    record = gather(*([read_json(folder / name) for folder in folders] for name in wanted))
     write_json(out / RESULT, record)
     return describe(record, out)
 
 
-def gather(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The scores of all folds' test patients as one: each patient was tested once.
 
-    Threshold and clean-up are each fold's own, chosen on its validation patients.
+    flair_only: the same folds with FLAIR in the place of the other sequences. Threshold and
+    clean-up are each fold's own, chosen on its validation patients with all sequences.
     """
-    dice = {
-        patient: value
-        for fold in folds
-        for patient, value in fold["per_patient_dice"]["by_patient"].items()
-    }
-    pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
+    scores = _pool(folds)
+    dice = scores["per_patient_dice"]["by_patient"]
     return {
         "folds": [
             {
@@ -68,11 +71,21 @@ def gather(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             }
             for fold in folds
         ],
-        "pooled": pooled.to_json(),
-        "per_patient_dice": PatientScores(dice).to_json(),
+        **scores,
         "intervals": bootstrap(list(dice.values())),
         "by_institution": by_institution(dice),
+        "flair_only": _pool(flair_only),
     }
+
+
+def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    dice = {
+        patient: value
+        for fold in folds
+        for patient, value in fold["per_patient_dice"]["by_patient"].items()
+    }
+    pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
+    return {"pooled": pooled.to_json(), "per_patient_dice": PatientScores(dice).to_json()}
 
 
 def describe(record: dict[str, Any], out: Path) -> str:
@@ -83,6 +96,7 @@ def describe(record: dict[str, Any], out: Path) -> str:
         for number, fold in enumerate(record["folds"])
     ]  # fmt: skip
     low, high = record["intervals"]["mean"]
+    alone = record["flair_only"]
     return "\n".join(
         (
             f"{out}: cross-validation by patient\nResearch use only, not for diagnosis.",
@@ -92,6 +106,8 @@ def describe(record: dict[str, Any], out: Path) -> str:
             f"({dice['patients']} patients)",
             f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
             f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}",
+            f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
+            f"recall {alone['pooled']['recall']:.4f}",
         )
     )
 

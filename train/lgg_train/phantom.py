@@ -25,7 +25,8 @@ Triple = tuple[float, float, float]
 Rng = np.random.Generator
 
 INSTITUTIONS = "ABCD"
-HEALTHY_EVERY = 10
+# Patients without a lesion are an institution of their own, so that a split deals them out evenly.
+HEALTHY_EVERY, HEALTHY_INSTITUTION = 10, "E"
 # Brightness in pre-contrast T1, FLAIR and post-contrast T1; white matter in T1 is 1.
 TISSUES: dict[str, Triple] = {
     "air": (0.03, 0.03, 0.03),
@@ -63,7 +64,12 @@ class PhantomSettings:
 
 def patient_name(index: int) -> str:
     """`PHANTOM_A_0001` for index 0; the letter is the institution."""
-    return f"PHANTOM_{INSTITUTIONS[index % len(INSTITUTIONS)]}_{index + 1:04d}"
+    letter = INSTITUTIONS[index % len(INSTITUTIONS)]
+    return f"PHANTOM_{HEALTHY_INSTITUTION if _is_healthy(index) else letter}_{index + 1:04d}"
+
+
+def _is_healthy(index: int) -> bool:
+    return (index + 1) % HEALTHY_EVERY == 0
 
 
 def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
@@ -92,8 +98,9 @@ def make_phantom(index: int, settings: PhantomSettings) -> tuple[Pixels, Mask]:
     image = np.zeros((3, *space.z.shape), np.float32)
     vault, brain = _draw_skull(image, space, rng)
     _draw_brain(image, space, rng, vault, brain)
-    healthy = (index + 1) % HEALTHY_EVERY == 0
-    mask = np.zeros(brain.shape, bool) if healthy else _draw_lesion(image, space, rng, brain)
+    if _is_healthy(index):
+        return _scan(image, space, rng), np.zeros(brain.shape, bool)
+    mask = _draw_lesion(image, space, rng, brain)
     return _scan(image, space, rng), mask
 
 
