@@ -16,6 +16,7 @@ from lgg_train.augment import (
     ReplaceByFlair,
     SequenceIntensity,
     build_augmentation,
+    build_replacement,
 )
 from lgg_train.cli import train
 
@@ -209,7 +210,7 @@ def test_the_command_offers_every_declared_set():
 @pytest.mark.parametrize(("name", "share"), [("plain", 0.30), ("flair", 0.40), ("strong", 0.40)])
 def test_a_declared_set_has_flair_alone_in_its_share_of_the_crops(name, share):
     image, mask = make_picture()
-    pipeline = build_augmentation(32, AUGMENTATIONS[name])
+    pipeline = build_replacement(AUGMENTATIONS[name])
     alone = 0
     for seed in range(400):
         made = apply_seeded(pipeline, seed, image, mask)[0]

@@ -8,7 +8,7 @@ import torch
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
-from lgg_runtime.volume import Volume
+from lgg_runtime.volume import FLAIR, Volume
 from lgg_train.cases import Case
 from lgg_train.dataset import SampleSettings, TrainingSlices
 
@@ -38,8 +38,8 @@ class Unchanged:
     def set_random_seed(self, seed):
         self.seed = seed
 
-    def __call__(self, image, mask):
-        return {"image": image, "mask": mask}
+    def __call__(self, **given):
+        return given
 
 
 def assert_same(one, other):
@@ -48,10 +48,25 @@ def assert_same(one, other):
 
 
 def test_batches_have_the_shapes_and_types_that_the_loop_expects():
-    slices, masks = make_slices().batch(0)
-    assert (tuple(slices.shape), slices.dtype) == ((5, 16, 16, 3), torch.uint8)
+    slices, masks, complete = make_slices().batch(0)
+    for pixels in (slices, complete):
+        assert (tuple(pixels.shape), pixels.dtype) == ((5, 16, 16, 3), torch.uint8)
     assert (tuple(masks.shape), masks.dtype) == ((5, 1, 16, 16), torch.float32)
     assert set(masks.unique().tolist()) == {0.0, 1.0}
+
+
+def test_complete_crops_keep_the_sequences_that_flair_stands_for_in_the_shown_ones():
+    batches = [make_slices().batch(step) for step in range(8)]
+    shown, complete = (torch.cat([part[index] for part in batches]).numpy() for index in (0, 2))
+    np.testing.assert_array_equal(shown[..., FLAIR], complete[..., FLAIR])
+    others = [channel for channel in range(3) if channel != FLAIR]
+    replaced = 0
+    for crop, whole in zip(shown, complete, strict=True):
+        for channel in others:
+            if (crop[..., channel] != whole[..., channel]).any():
+                np.testing.assert_array_equal(crop[..., channel], whole[..., FLAIR])
+                replaced += 1
+    assert 8 <= replaced <= 72
 
 
 def test_a_batch_depends_on_seed_and_step_alone():
@@ -60,22 +75,22 @@ def test_a_batch_depends_on_seed_and_step_alone():
     for step in (3, 1, 2, 0):
         assert_same(data.batch(step), first[step])
         assert_same(make_slices().batch(step), first[step])
-    assert not torch.equal(first[0][0], first[1][0])
+    assert not torch.equal(first[0].slices, first[1].slices)
     other = make_slices(SampleSettings(batch=5, tumour=3, crop=16, seed=8))
-    assert not torch.equal(other.batch(0)[0], first[0][0])
+    assert not torch.equal(other.batch(0).slices, first[0].slices)
 
 
 @pytest.mark.parametrize("tumour", [1, 3, 5])
 def test_the_asked_number_of_crops_is_of_tumour_slices(tumour):
     data = make_slices(SampleSettings(batch=5, tumour=tumour, crop=16))
     for step in range(6):
-        _, masks = data.batch(step)
+        masks = data.batch(step).masks
         assert int(masks.flatten(1).any(dim=1).sum()) == tumour
 
 
 def test_slices_without_tumour_may_be_missing():
     data = make_slices(used={"A": (1, 3), "B": (2,)})
-    _, masks = data.batch(0)
+    masks = data.batch(0).masks
     assert masks.flatten(1).any(dim=1).all()
 
 
@@ -90,7 +105,8 @@ def test_only_the_used_slices_count():
 
 
 def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatch):
-    monkeypatch.setattr("lgg_train.dataset.build_augmentation", lambda *_: Unchanged())
+    for name in ("build_augmentation", "build_replacement"):
+        monkeypatch.setattr(f"lgg_train.dataset.{name}", lambda *_: Unchanged())
     cases = [make_case("A", (0, 1, 0, 1)), make_case("B", (0, 0, 1), seed=1)]
     used = {"A": (0, 1), "B": (2,)}
     expected = {
@@ -99,7 +115,7 @@ def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatc
         for i in used[case.patient]
     }
     data = TrainingSlices(cases, used, INTENSITY, SampleSettings(batch=8, tumour=4, crop=24))
-    seen = {row.numpy().tobytes() for step in range(5) for row in data.batch(step)[0]}
+    seen = {row.numpy().tobytes() for step in range(5) for row in data.batch(step).slices}
     assert seen == expected
 
 

@@ -85,7 +85,7 @@ def assert_same_weights(one, other):
 
 def test_a_few_steps_lower_the_loss_of_the_averaged_model(tmp_path):
     data = make_slices()
-    slices, masks = data.batch(10_000)
+    slices, masks, _ = data.batch(10_000)
 
     def validate(network):
         with torch.no_grad():
@@ -260,16 +260,18 @@ def test_a_step_follows_the_mean_of_the_masks_and_the_teachers_probability(tmp_p
     origin = Origin(teachers=teachers)
     train(make_slices(), settings, EACH_STEP, tmp_path, no_scores, origin)
 
-    slices, masks = make_slices().batch(0)
-    x = scale_slices(slices)
+    slices, masks, complete = make_slices().batch(0)
+    assert not torch.equal(slices, complete)
     targets = masks
     if teachers:
-        with torch.no_grad():  # each looks at a slice once, whatever it does in use
+        # Each looks at a slice once, whatever it does in use, and at all its sequences.
+        with torch.no_grad():
+            x = scale_slices(complete)
             seen = [torch.sigmoid(teacher._logits(x)) for teacher in teachers]
         targets = (masks + sum(seen) / len(seen)) / 2
     torch.manual_seed(settings.seed)
     student = UNet(settings.unet).train()
-    loss = segmentation_loss(student(x), targets)
+    loss = segmentation_loss(student(scale_slices(slices)), targets)
     loss.backward()
     assert read_history(tmp_path)[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
     # After one step AdamW's first moment is a tenth of the gradient.

@@ -1,4 +1,4 @@
-"""Augmentation of normalised slices, as one seeded Albumentations pipeline."""
+"""Augmentation of normalised slices, as two seeded Albumentations pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LESION_RIM_PIXELS = 2.0  # standard deviation of the mask's smoothing
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges and probabilities of the pipeline; fractions but for `shear_degrees`.
+    """Ranges and probabilities of the pipelines; fractions but for `shear_degrees`.
 
     lesion: strength of LesionContrast, 0 for none. bias: strength and probability of BiasField.
     flair: probability that FLAIR stands in the place of one other sequence or of both, which have
@@ -154,7 +154,7 @@ class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
-    """The training pipeline: a (H, W, 3) uint8 slice and its (H, W) mask to `crop` pixels a side.
+    """What comes first: a (H, W, 3) uint8 slice and its (H, W) mask to `crop` pixels a side.
 
     `set_random_seed` before each call makes the result depend on that seed alone.
     """
@@ -178,8 +178,12 @@ def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
         BiasField(strength=chosen.bias, p=chosen.bias),
         A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
         A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
-        ReplaceByFlair(chosen.flair_both, p=chosen.flair),
     ]
     if chosen.lesion:
         transforms.insert(6, LesionContrast(chosen.lesion, p=0.5))
     return A.Compose(transforms)
+
+
+def build_replacement(chosen: Augmentation) -> A.Compose:
+    """What comes last: FLAIR in the place of other sequences, in the set's share of the crops."""
+    return A.Compose([ReplaceByFlair(chosen.flair_both, p=chosen.flair)])

@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
-from lgg_train.augment import AUGMENTATIONS, build_augmentation
+from lgg_train.augment import AUGMENTATIONS, build_augmentation, build_replacement
 from lgg_train.cases import Case
 
 BATCHES_AHEAD = 4
@@ -48,7 +49,15 @@ class SampleSettings:
             )
 
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+class Batch(NamedTuple):
+    """Crops of one step. slices: as the network is shown them, (B, crop, crop, 3) uint8;
+    masks: (B, 1, crop, crop) float32; complete: the slices with their own sequences where FLAIR
+    stands for others, which is what teachers see.
+    """
+
+    slices: torch.Tensor
+    masks: torch.Tensor
+    complete: torch.Tensor
 
 
 class TrainingSlices:
@@ -62,7 +71,9 @@ class TrainingSlices:
         settings: SampleSettings,
     ):
         self._settings = settings
-        self._augment = build_augmentation(settings.crop, AUGMENTATIONS[settings.augmentation])
+        chosen = AUGMENTATIONS[settings.augmentation]
+        self._augment = build_augmentation(settings.crop, chosen)
+        self._replace = build_replacement(chosen)
         self._slices: list[Pixels] = []
         self._masks: list[Mask] = []
         for case in cases:
@@ -79,7 +90,7 @@ class TrainingSlices:
         return len(self._slices)
 
     def batch(self, step: int) -> Batch:
-        """Slices (B, crop, crop, 3) uint8 and masks (B, 1, crop, crop) float32 of one step."""
+        """The crops of one step."""
         s = self._settings
         rng = np.random.default_rng((s.seed, step))
         other = self._without if len(self._without) else self._with_tumour
@@ -87,14 +98,17 @@ class TrainingSlices:
             (rng.choice(self._with_tumour, s.tumour), rng.choice(other, s.batch - s.tumour))
         )
         slices = np.empty((s.batch, s.crop, s.crop, 3), np.uint8)
+        complete = np.empty_like(slices)
         masks = np.empty((s.batch, 1, s.crop, s.crop), np.float32)
         for row, index in enumerate(chosen):
             self._augment.set_random_seed(int(rng.integers(2**31)))
+            self._replace.set_random_seed(int(rng.integers(2**31)))
             made = self._augment(
                 image=self._slices[index], mask=self._masks[index].astype(np.uint8)
             )
-            slices[row], masks[row, 0] = made["image"], made["mask"]
-        return torch.from_numpy(slices), torch.from_numpy(masks)
+            complete[row], masks[row, 0] = made["image"], made["mask"]
+            slices[row] = self._replace(image=complete[row])["image"]
+        return Batch(*(torch.from_numpy(part) for part in (slices, masks, complete)))
 
     def batches(self, first: int, workers: int = 0) -> Generator[Batch, None, None]:
         """Batches from step `first` on without end, made ahead in a thread beside.

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, LggError, ProviderError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
-from lgg_train.dataset import TrainingSlices
+from lgg_train.dataset import Batch, TrainingSlices
 from lgg_train.history import History
 from lgg_train.losses import mix_targets, segmentation_loss
 from lgg_train.schedule import learning_rate
@@ -154,17 +154,18 @@ class _State:
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
-    def take_step(self, batch: tuple[torch.Tensor, torch.Tensor], rate: float) -> None:
+    def take_step(self, batch: Batch, rate: float) -> None:
         """One optimiser step, begun and not waited for."""
-        slices, masks = (part.to(self.device, non_blocking=True) for part in batch)
+        slices, masks = (self._take(part) for part in (batch.slices, batch.masks))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.model.train()
-        x = scale_slices(slices).contiguous(memory_format=torch.channels_last)
         with _autocast(self.device, self.settings.precision):
-            logits = self.forward(x)
-            taught = mean_probability(self.teachers, x) if self.teachers else None
-        loss = segmentation_loss(logits, masks if taught is None else mix_targets(masks, taught))
+            logits = self.forward(_scale(slices))
+            if self.teachers:
+                whole = _scale(self._take(batch.complete))
+                masks = mix_targets(masks, mean_probability(self.teachers, whole))
+        loss = segmentation_loss(logits, masks)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
@@ -174,6 +175,9 @@ class _State:
         self.step += 1
         self._average()
         self._unread.append(loss.detach())
+
+    def _take(self, part: torch.Tensor) -> torch.Tensor:
+        return part.to(self.device, non_blocking=True)
 
     def read_losses(self) -> None:
         """Take the last steps' losses into their mean, which waits for the device.
@@ -231,6 +235,10 @@ class _State:
         self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
         self.history = held["history"]
         torch.set_rng_state(held["random"])
+
+
+def _scale(slices: torch.Tensor) -> torch.Tensor:
+    return scale_slices(slices).contiguous(memory_format=torch.channels_last)
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
