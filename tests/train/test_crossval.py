@@ -94,8 +94,10 @@ def folds_told(monkeypatch):
         told.append(options)
         return ""
 
-    def run_evaluation(folder, *_):
-        write_scores(folder, make_fold(np.random.default_rng(2), (folder.name,))[1])
+    def run_evaluation(folder, _data, part, _device, flair_only):
+        scores = folder / f"metrics_{part}{'_flair_only' if flair_only else ''}.json"
+        assert not scores.exists()
+        scores.write_text(json.dumps(make_fold(np.random.default_rng(2), (folder.name,))[1]))
 
     monkeypatch.setattr("lgg_train.session.run_training", run_training)
     monkeypatch.setattr("lgg_train.session.run_evaluation", run_evaluation)
@@ -135,6 +137,8 @@ def test_folds_without_more_start_at_random_and_learn_the_masks_alone(
 
 def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_main, tmp_path):
     make_folds(tmp_path / "cv", 2)
+    _, scored = make_fold(np.random.default_rng(2), ("fold_0",))
+    (tmp_path / "cv" / "fold_0" / "metrics_test.json").write_text(json.dumps(scored))
     assert call_cv(call_main, tmp_path).code == 0
     assert not folds_told
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())

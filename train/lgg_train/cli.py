@@ -65,7 +65,14 @@ def _refuse_another_split() -> None:
 def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
     with needs_extra("train"):
-        from lgg_train.crossval import check_finished, cross_validate, fold_of, is_finished
+        from lgg_train.crossval import (
+            FLAIR_SCORES,
+            SCORES,
+            check_finished,
+            cross_validate,
+            fold_of,
+            is_finished,
+        )
         from lgg_train.session import run_evaluation, run_training
 
     start, teachers = options["start"], options["teachers"]
@@ -84,8 +91,9 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         click.echo(f"fold {fold} of {folds}", err=True)
         if not is_finished(folder):
             run_training(data, folder, {**options, **by_fold, "resume": resume})
-        for flair_only in (False, True):
-            run_evaluation(folder, data, "test", options["device"], flair_only)
+        for scores, flair_only in ((SCORES, False), (FLAIR_SCORES, True)):
+            if not (folder / scores).is_file():
+                run_evaluation(folder, data, "test", options["device"], flair_only)
 
     click.echo(cross_validate(out, folds, run_fold))
 
