@@ -12,9 +12,9 @@ from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_train.history import read_rounds
-from lgg_train.run import CONFIG_FILE, read_json
+from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, read_json
 
-_PARTS, FLAIR_ONLY = ("validation", "test"), "_flair_only"
+_PARTS = ("validation", "test")
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_
 from lgg_export.quantise import TARGETS
 from lgg_export.references import TRAINED_ON, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
+from lgg_runtime.batching import run_in_batches
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import ModelError, ParityError, UsageError
-from lgg_runtime.segmenter import run_in_batches
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.run import TrainedModel, load_model, read_json

@@ -119,6 +119,7 @@ def _infer(
     from lgg_runtime.errors import UsageError
     from lgg_runtime.journal import Journal
     from lgg_runtime.pipeline import Job
+    from lgg_runtime.provenance import describe, settings_of
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.readers.folder import list_studies
     from lgg_runtime.reading import Reading
@@ -147,8 +148,8 @@ def _infer(
         make_folder(output)
         recorded = str(source) if pull is None else pull.described
         settings = {"input": recorded, "model": options["model"], "batch": segmenter.batch}
-        journal = Journal(settings | _settings(options))
-        _describe(journal, segmenter, options)
+        journal = Journal(settings | settings_of(options))
+        describe(journal, segmenter, options["provider"])
         _run(job, reading, segmenter, journal, options | {"silent": silent, "pull": pull})
     return journal
 
@@ -163,12 +164,13 @@ def _run(
     from lgg_runtime.ledger import open_ledger
     from lgg_runtime.lock import lock_output
     from lgg_runtime.pipeline import run_job
+    from lgg_runtime.provenance import decisive
 
     output, silent, pull = job.output, options["silent"], options["pull"]
-    decisive = _decisive(journal, job.outputs, job.choice)
+    shared = decisive(journal, job.outputs, job.choice)
     with (
         lock_output(output) as died,
-        open_ledger(output, decisive, options["resume"]) as ledger,
+        open_ledger(output, shared, options["resume"]) as ledger,
     ):
         if died and not silent:
             click.echo("the lock of a run that died is taken over", err=True)
@@ -227,31 +229,6 @@ _FLAGS = {
 }
 
 
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    kept = (
-        *("provider", "threads", "threshold", "flair_only", "crop"),
-        *("evaluate", "cpu_precision"),
-    )
-    return {name: options[name] for name in kept}
-
-
-def _decisive(journal: Journal, outputs: tuple[str, ...], choice: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one that it goes on with, besides the inputs."""
-    from lgg_runtime.journal import tool_versions
-    from lgg_runtime.redact import without_uids
-
-    settings = {k: v for k, v in journal.settings.items() if k not in ("input", "model")}
-    return settings | {
-        "model": journal.model["sha256"],
-        "first_look": journal.model["first_look"],
-        "threshold": journal.model["threshold"],
-        "provider": journal.provider["ran"],
-        "outputs": outputs,
-        "series": without_uids(str(choice)),
-        "versions": tool_versions() | journal.versions,
-    }
-
-
 def _load_settings(options: dict[str, Any]) -> Any:
     from lgg_runtime.backends import GpuSettings
     from lgg_runtime.segmenter import LoadSettings
@@ -271,37 +248,6 @@ def _load_settings(options: dict[str, Any]) -> Any:
         public_key=options["require_signature"],
         **{name: options[name] for name in kept},
     )
-
-
-def _describe(journal: Journal, segmenter: Segmenter, options: dict[str, Any]) -> None:
-    contract = segmenter.contract
-    journal.model = {
-        "name": contract.name,
-        "precision": contract.precision,
-        "sha256": segmenter.digest,
-        "threshold": segmenter.threshold,
-        "cleanup": contract.cleanup.to_json(),
-        "intensity": contract.intensity.to_json(),
-        "crop": contract.crop.to_json(),
-        "trained_on": contract.training.data,
-        "first_look": _describe_first_look(segmenter),
-    }
-    journal.provider = {
-        "requested": options["provider"],
-        "ran": segmenter.provider,
-        "device": segmenter.device,
-        "why": segmenter.why,
-    }
-    journal.versions = dict(segmenter.versions)
-
-
-def _describe_first_look(segmenter: Segmenter) -> dict[str, Any] | None:
-    if segmenter.first_look is None:
-        return None
-    from lgg_runtime.first_look import LEAST_SIGN
-
-    quick = segmenter.first_look
-    return {"name": quick.contract.name, "sha256": quick.digest, "least_sign": LEAST_SIGN}
 
 
 def _bar(total: int, silent: bool) -> Any:
@@ -331,34 +277,13 @@ def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
         click.echo(report.describe_run(journal, output))
 
 
-@click.command("lgg-infer doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of lines.")
-def doctor(as_json: bool) -> int:
-    """Say what of the runtime works on this machine, with advice where something does not.
-
-    Takes a few seconds. Ends with 6 where not even the provider cpu starts.
-    """
-    import json
-
-    from lgg_runtime.doctor import examine
-
-    findings = []
-    for finding in examine():
-        findings.append(finding)
-        if not as_json:
-            advice = f"\n{'':24}-> {finding.advice}" if finding.advice else ""
-            click.echo(f"{finding.subject:24}{finding.found}{advice}")
-    if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
-    works = {finding.subject: finding.works for finding in findings}
-    return 0 if works["provider cpu"] else 6
-
-
 def main() -> None:
     # NumPy's own threads, which nothing here uses, would spin beside the model's when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A word in the place of INPUT, unless there is such an input.
     if sys.argv[1:2] == ["doctor"] and not Path("doctor").exists():
+        from lgg_runtime.doctor_cli import command as doctor
+
         del sys.argv[1]
         run_command(doctor)
     run_command(command)

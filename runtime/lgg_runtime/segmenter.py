@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from lgg_runtime.backends import (
 )
 from lgg_runtime.backends.model_file import require_digest
 from lgg_runtime.backends.within_memory import WithinMemory
+from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
@@ -265,42 +264,6 @@ class Segmenter:
         if not self.settings.flair_only:
             return pixels
         return np.repeat(pixels[..., FLAIR : FLAIR + 1], pixels.shape[-1], axis=-1)
-
-
-def run_in_batches(backend: Backend, slices: Pixels, batch: int) -> Probability:
-    """Whole normalised slices (S, H, W, 3) of any size to probabilities (S, H, W)."""
-    return run_boxes(backend, slices, whole_frames(*slices.shape[:3]), batch)
-
-
-def run_boxes(
-    backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int
-) -> Probability:
-    """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them.
-
-    A run takes up to `batch` boxes of one size. Borders are padded with zeros to the contract's
-    size multiple, and the result is cut back.
-    """
-    multiple = backend.contract.size_multiple
-    out: Probability = np.zeros(slices.shape[:3], np.float32)
-    for chosen in _batches(boxes, batch):
-        height, width = chosen[0][1].size
-        padded = (height + -height % multiple, width + -width % multiple)
-        part: Pixels = np.zeros((len(chosen), *padded, slices.shape[3]), np.uint8)
-        for target, (index, box) in zip(part, chosen, strict=True):
-            target[:height, :width] = box.cut(slices[index])
-        for found, (index, box) in zip(backend.run(part), chosen, strict=True):
-            box.restore(found[:height, :width], out[index])
-    return out
-
-
-def _batches(boxes: Sequence[Box | None], batch: int) -> Iterator[list[tuple[int, Box]]]:
-    """Slices' numbers and boxes, at most `batch` of one size together."""
-    by_size: dict[tuple[int, int], list[tuple[int, Box]]] = defaultdict(list)
-    for index, box in enumerate(boxes):
-        if box is not None:
-            by_size[box.size].append((index, box))
-    for same in by_size.values():
-        yield from (same[start : start + batch] for start in range(0, len(same), batch))
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:

@@ -15,7 +15,7 @@ from lgg_export.artifact import ExportSettings, export_run
 from lgg_export.graph import build_graph
 from lgg_train.cli import command
 from lgg_train.phantom import PhantomSettings, write_phantoms
-from lgg_train.session import run_evaluation
+from lgg_train.report import run_evaluation
 from lgg_train.unet import UNet, UNetSettings
 
 TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]

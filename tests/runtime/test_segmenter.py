@@ -17,10 +17,9 @@ from lgg_runtime import segmenter as module
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
-from lgg_runtime.crop import Box
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
-from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model, run_boxes, run_in_batches
+from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model
 from lgg_runtime.volume import FLAIR, Volume
 
 
@@ -106,12 +105,6 @@ def test_the_size_of_a_batch_does_not_matter(artifact: Path, batch: int) -> None
     np.testing.assert_array_equal(found.mask, expected.mask)
 
 
-def test_a_batch_holds_no_more_slices_than_asked_for() -> None:
-    backend = Recorder()
-    run_in_batches(backend, texture((7, 20, 33)), 3)
-    assert backend.shapes == [(3, 32, 48, 3), (3, 32, 48, 3), (1, 32, 48, 3)]
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_head_of_the_volume_is_all_that_runs(artifact: Path, batch: int) -> None:
     pixels = np.zeros((5, 160, 180, 3), np.uint8)
@@ -140,28 +133,6 @@ def test_an_engine_that_plans_for_each_shape_meets_few_of_them(
     pixels[0, 20:84, 10:90] = 100
     prepared = Segmenter(backend, LoadSettings(crop=True)).prepare(Volume(pixels))
     assert [None if box is None else box.size for box in prepared.boxes] == [size, None]
-
-
-def test_boxes_of_one_size_share_a_run_and_a_slice_without_head_has_none() -> None:
-    boxes = [Box(0, 0, 20, 33), None, Box(4, 0, 16, 16), Box(0, 0, 20, 33)]
-    backend = Recorder()
-    run_boxes(backend, texture((4, 20, 33)), boxes, 8)
-    assert backend.shapes == [(2, 32, 48, 3), (1, 16, 16, 3)]
-
-
-class Recorder:
-    """Stands in for a backend to see what reaches it."""
-
-    contract = type("Contract", (), {"size_multiple": 16})
-
-    def __init__(self) -> None:
-        self.shapes: list[tuple[int, ...]] = []
-
-    def run(self, slices: np.ndarray) -> np.ndarray:
-        self.shapes.append(slices.shape)
-        assert slices.flags.c_contiguous
-        assert not slices[:, 20:].any() and not slices[:, :, 33:].any()
-        return np.zeros(slices.shape[:3], np.float32)
 
 
 def test_the_threshold_can_be_replaced_and_belongs_to_the_tumour(artifact: Path) -> None:

@@ -100,7 +100,7 @@ def folds_told(monkeypatch):
         scores.write_text(json.dumps(make_fold(np.random.default_rng(2), (folder.name,))[1]))
 
     monkeypatch.setattr("lgg_train.session.run_training", run_training)
-    monkeypatch.setattr("lgg_train.session.run_evaluation", run_evaluation)
+    monkeypatch.setattr("lgg_train.report.run_evaluation", run_evaluation)
     return told
 
 

@@ -20,8 +20,8 @@ from lgg_train.checkpoint import load_checkpoint
 from lgg_train.cli import command
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
+from lgg_train.report import run_evaluation
 from lgg_train.run import load_model
-from lgg_train.session import run_evaluation
 from lgg_train.settings import Machinery
 from lgg_train.splits import Split
 

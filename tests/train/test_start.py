@@ -12,8 +12,8 @@ import torch
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
+from lgg_train.report import run_evaluation
 from lgg_train.run import load_model, save_model
-from lgg_train.session import run_evaluation
 
 # A rate of almost nothing, so that what the run began with is what it ends with.
 STILL = ["--epochs", "0.1", "--rate", "1e-12", "--validations", "1"]

@@ -73,7 +73,8 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
             fold_of,
             is_finished,
         )
-        from lgg_train.session import run_evaluation, run_training
+        from lgg_train.report import run_evaluation
+        from lgg_train.session import run_training
 
     start, teachers = options["start"], options["teachers"]
     if start is not None:
@@ -119,7 +120,7 @@ def decide(folder: Path, data: Path, device: str) -> None:
 def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
     """Score a run on one part of its split, as the notebook does and by patient."""
     with needs_extra("train"):
-        from lgg_train.session import run_evaluation
+        from lgg_train.report import run_evaluation
 
     click.echo(run_evaluation(run, data, part, device, flair_only))
 

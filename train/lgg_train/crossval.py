@@ -11,9 +11,10 @@ from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.report import format_table
 from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
-from lgg_train.run import LAST_FILE, MODEL_FILE, read_json, write_json
+from lgg_train.run import FLAIR_ONLY, LAST_FILE, MODEL_FILE, read_json, write_json
 
-SCORES, FLAIR_SCORES, RESULT = "metrics_test.json", "metrics_test_flair_only.json", "cv.json"
+SCORES, FLAIR_SCORES = "metrics_test.json", f"metrics_test{FLAIR_ONLY}.json"
+RESULT = "cv.json"
 
 
 def fold_of(folder: Path, fold: int) -> Path:

@@ -30,6 +30,7 @@ from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
 DECISION_FILE = "decision.json"
+FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR alone
 
 
 @dataclass(frozen=True)

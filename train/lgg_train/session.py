@@ -1,4 +1,4 @@
-"""From data and options to a finished run folder, and the scores of one."""
+"""From data and options to a finished run folder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.metrics import Counts
 from lgg_runtime.writers.atomic import make_folder
-from lgg_train.assessment import assess
-from lgg_train.cases import CaseFiles, digest_cases, find_cases, keep_flair, load_cases
+from lgg_train.cases import CaseFiles, digest_cases, find_cases, load_cases
 from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.decision import choose_decision
-from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
-from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.evaluation import Prediction, predict_cases
+from lgg_train.figures import draw_curves
 from lgg_train.fold_decision import load_decided
 from lgg_train.history import carry_rounds, read_history
 from lgg_train.loop import choose_device, load_same, train
 from lgg_train.options import record_options
+from lgg_train.report import write_report
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
@@ -43,11 +43,9 @@ from lgg_train.run import (
 )
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, Origin, TrainSettings
-from lgg_train.splits import Split, SplitSettings, make_split
+from lgg_train.splits import Split, SplitSettings, check_held, make_split
 from lgg_train.teachers import check_teachers, load_teachers
 from lgg_train.unet import UNet, UNetSettings
-
-FLAIR_ONLY = "_flair_only"
 
 
 def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
@@ -144,24 +142,6 @@ def recorded_options(out: Path) -> dict[str, Any]:
     return recorded
 
 
-def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
-    """Score one part of the run's split; writes the scores and their pictures into the run.
-
-    `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
-    """
-    model = load_model(run, choose_device(device))
-    split = Split.read(run / SPLIT_FILE)
-    if not split.parts[part]:
-        raise InputError(f"{run}: its split, by {split.by}, leaves nothing for {part}")
-    files = {case.patient: case for case in find_cases(data)}
-    _check_held(split.parts[part], files)
-    cases = load_cases([files[name] for name in split.patients(part)])
-    if flair_only:
-        cases = [keep_flair(case) for case in cases]
-    found = predict_cases(model.network, cases, split.parts[part], model.intensity)
-    return _report(run, model, f"{part}{FLAIR_ONLY if flair_only else ''}", list(found))
-
-
 def _train_settings(options: dict[str, Any]) -> TrainSettings:
     seed = options["seed"]
     return TrainSettings(
@@ -216,20 +196,9 @@ def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) 
         )
     known = {case.patient: case for case in files}
     for members in split.parts.values():
-        _check_held(members, known)
+        check_held(members, known)
     split.write(out / SPLIT_FILE)
     return split
-
-
-def _check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]) -> None:
-    missing = [
-        name
-        for name, indices in members.items()
-        if name not in known or max(indices, default=0) >= len(known[name].slices)
-    ]
-    if missing:
-        names = ", ".join(missing)
-        raise InputError(f"the data do not hold all slices that the split names of {names}")
 
 
 def _check_resumed(out: Path, config: dict[str, Any], settings: TrainSettings) -> None:
@@ -270,19 +239,4 @@ def _finish(
     model = TrainedModel(network.to(torch.device("cpu")), decision, intensity, training)
     save_model(out, model)
     draw_curves(read_history(out), out / "curves.png")
-    return _report(out, model, "validation", predictions)
-
-
-def _report(out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]) -> str:
-    record = score(predictions, model.decision)
-    record["assessment"] = assess(predictions, model.decision)
-    write_json(out / f"metrics_{part}.json", record)
-    title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
-    draw_precision_recall(record, title, out / f"pr_{part}.png")
-    draw_panels(predictions, model.decision, out / f"panels_{part}.png")
-    threshold, cleanup = model.decision.threshold, model.decision.cleanup
-    heading = (
-        f"{out}: {title}; threshold {threshold:g}, components from "
-        f"{cleanup.smallest_fraction:g} of the largest\nResearch use only, not for diagnosis."
-    )
-    return describe_scores(record, heading)
+    return write_report(out, model, "validation", predictions)

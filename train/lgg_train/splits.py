@@ -97,6 +97,18 @@ class Split:
         return split
 
 
+def check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]) -> None:
+    """Raises InputError for a patient or a slice that the data do not hold."""
+    missing = [
+        name
+        for name, indices in members.items()
+        if name not in known or max(indices, default=0) >= len(known[name].slices)
+    ]
+    if missing:
+        names = ", ".join(missing)
+        raise InputError(f"the data do not hold all slices that the split names of {names}")
+
+
 def needed_parts(by: str) -> tuple[str, ...]:
     """The parts of such a split that may not be empty."""
     return PARTS[:1] if by == "all" else PARTS

@@ -1,0 +1,28 @@
+"""lgg-infer doctor: what of the runtime works on this machine."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from lgg_runtime import doctor
+
+
+@click.command("lgg-infer doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of lines.")
+def command(as_json: bool) -> int:
+    """Say what of the runtime works on this machine, with advice where something does not.
+
+    Takes a few seconds. Ends with 6 where not even the provider cpu starts.
+    """
+    findings = []
+    for finding in doctor.examine():
+        findings.append(finding)
+        if not as_json:
+            advice = f"\n{'':24}-> {finding.advice}" if finding.advice else ""
+            click.echo(f"{finding.subject:24}{finding.found}{advice}")
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
+    works = {finding.subject: finding.works for finding in findings}
+    return 0 if works["provider cpu"] else 6

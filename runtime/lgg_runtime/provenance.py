@@ -1,0 +1,61 @@
+"""What a run records of its model, provider and settings, and what a resumed one must share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lgg_runtime.first_look import LEAST_SIGN
+from lgg_runtime.journal import Journal, tool_versions
+from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.redact import without_uids
+from lgg_runtime.segmenter import Segmenter
+
+
+def settings_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run that decide its results."""
+    kept = ("provider", "threads", "threshold", "flair_only", "crop", "evaluate", "cpu_precision")
+    return {name: options[name] for name in kept}
+
+
+def decisive(journal: Journal, outputs: tuple[str, ...], choice: SeriesChoice) -> dict[str, Any]:
+    """What a resumed run must share with the one that it goes on with, besides the inputs."""
+    settings = {k: v for k, v in journal.settings.items() if k not in ("input", "model")}
+    return settings | {
+        "model": journal.model["sha256"],
+        "first_look": journal.model["first_look"],
+        "threshold": journal.model["threshold"],
+        "provider": journal.provider["ran"],
+        "outputs": outputs,
+        "series": without_uids(str(choice)),
+        "versions": tool_versions() | journal.versions,
+    }
+
+
+def describe(journal: Journal, segmenter: Segmenter, requested: str) -> None:
+    """Fill in what runs: the model, the first look, the provider and its versions."""
+    contract = segmenter.contract
+    journal.model = {
+        "name": contract.name,
+        "precision": contract.precision,
+        "sha256": segmenter.digest,
+        "threshold": segmenter.threshold,
+        "cleanup": contract.cleanup.to_json(),
+        "intensity": contract.intensity.to_json(),
+        "crop": contract.crop.to_json(),
+        "trained_on": contract.training.data,
+        "first_look": _describe_first_look(segmenter),
+    }
+    journal.provider = {
+        "requested": requested,
+        "ran": segmenter.provider,
+        "device": segmenter.device,
+        "why": segmenter.why,
+    }
+    journal.versions = dict(segmenter.versions)
+
+
+def _describe_first_look(segmenter: Segmenter) -> dict[str, Any] | None:
+    if segmenter.first_look is None:
+        return None
+    quick = segmenter.first_look
+    return {"name": quick.contract.name, "sha256": quick.digest, "least_sign": LEAST_SIGN}

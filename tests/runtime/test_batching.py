@@ -1,0 +1,45 @@
+"""What reaches a backend: boxes of one size together, padded and contiguous."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lgg_runtime.batching import run_boxes, run_in_batches
+from lgg_runtime.crop import Box
+
+
+class Recorder:
+    """Stands in for a backend: keeps the shapes, and answers with the first channel."""
+
+    contract = type("Contract", (), {"size_multiple": 16})
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, slices: np.ndarray) -> np.ndarray:
+        self.shapes.append(slices.shape)
+        assert slices.flags.c_contiguous
+        assert not slices[:, 20:].any() and not slices[:, :, 33:].any()
+        return slices[..., 0] / np.float32(255)
+
+
+def make_slices(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(1, 256, (count, 20, 33, 3), dtype=np.uint8)
+
+
+def test_a_batch_holds_no_more_slices_than_asked_for() -> None:
+    backend, slices = Recorder(), make_slices(7)
+    found = run_in_batches(backend, slices, 3)
+    assert backend.shapes == [(3, 32, 48, 3), (3, 32, 48, 3), (1, 32, 48, 3)]
+    np.testing.assert_allclose(found, slices[..., 0] / 255, atol=1e-6)
+
+
+def test_boxes_of_one_size_share_a_run_and_a_slice_without_head_has_none() -> None:
+    boxes = [Box(0, 0, 20, 33), None, Box(4, 0, 16, 16), Box(0, 0, 20, 33)]
+    backend, slices = Recorder(), make_slices(4)
+    found = run_boxes(backend, slices, boxes, 8)
+    assert backend.shapes == [(2, 32, 48, 3), (1, 16, 16, 3)]
+    expected = slices[..., 0] / np.float32(255)
+    expected[1] = 0
+    expected[2, :4] = expected[2, :, 16:] = 0
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -1,0 +1,51 @@
+"""Scores of a finished run on one part of its split, as JSON, pictures and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lgg_runtime.errors import InputError
+from lgg_train.assessment import assess
+from lgg_train.cases import find_cases, keep_flair, load_cases
+from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
+from lgg_train.figures import draw_panels, draw_precision_recall
+from lgg_train.loop import choose_device
+from lgg_train.run import FLAIR_ONLY, SPLIT_FILE, TrainedModel, load_model, write_json
+from lgg_train.splits import Split, check_held
+
+
+def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
+    """Score one part of the run's split; writes the scores and their pictures into the run.
+
+    `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
+    """
+    model = load_model(run, choose_device(device))
+    split = Split.read(run / SPLIT_FILE)
+    if not split.parts[part]:
+        raise InputError(f"{run}: its split, by {split.by}, leaves nothing for {part}")
+    files = {case.patient: case for case in find_cases(data)}
+    check_held(split.parts[part], files)
+    cases = load_cases([files[name] for name in split.patients(part)])
+    if flair_only:
+        cases = [keep_flair(case) for case in cases]
+    found = predict_cases(model.network, cases, split.parts[part], model.intensity)
+    return write_report(run, model, f"{part}{FLAIR_ONLY if flair_only else ''}", list(found))
+
+
+def write_report(
+    out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]
+) -> str:
+    """Write a part's scores and their pictures into the run; returns the scores as text."""
+    record = score(predictions, model.decision)
+    record["assessment"] = assess(predictions, model.decision)
+    write_json(out / f"metrics_{part}.json", record)
+    title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
+    draw_precision_recall(record, title, out / f"pr_{part}.png")
+    draw_panels(predictions, model.decision, out / f"panels_{part}.png")
+    threshold, cleanup = model.decision.threshold, model.decision.cleanup
+    heading = (
+        f"{out}: {title}; threshold {threshold:g}, components from "
+        f"{cleanup.smallest_fraction:g} of the largest\nResearch use only, not for diagnosis."
+    )
+    return describe_scores(record, heading)
