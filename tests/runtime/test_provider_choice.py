@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from lgg_runtime.backends import missing
+from lgg_runtime.backends import BackendSettings, GpuSettings, load_backend, missing
 from lgg_runtime.cli import command
-from lgg_runtime.errors import LggError, ProviderError
+from lgg_runtime.errors import LggError, ProviderError, UsageError
 from stand_ins.artifacts import write_artifact
 
 
@@ -45,6 +45,38 @@ def test_a_gpu_that_is_not_there_is_exit_6_and_nothing_is_written(
     assert "pip install 'lgg-edge[gpu" in str(result.exception)
     assert "\n" not in str(result.exception)
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--cuda-graph",), "CUDA graph: provider cpu has no use for it"),
+        (("--gpu-memory", "500"), "GPU memory: provider cpu has no use for it"),
+        (("--gpu-index", "7"), "GPU number: provider cpu has no use for it"),
+        (("--engine-cache", "c"), "engine cache: provider cpu has no use for it"),
+        (("--provider", "openvino", "--cuda-graph"), "CUDA graph: provider openvino has no use"),
+        (("--provider", "cuda", "--engine-cache", "c"), "engine cache: provider cuda has no use"),
+    ],
+)
+def test_an_option_that_the_provider_has_no_use_for_is_a_usage_error(
+    inputs: Path, options: tuple[str, ...], told: str
+) -> None:
+    result, output = infer(inputs, *options)
+    assert isinstance(result.exception, UsageError)
+    assert told in str(result.exception)
+    assert not output.exists()
+
+
+def test_auto_takes_options_of_a_gpu_for_the_case_that_one_starts(inputs: Path) -> None:
+    result, _ = infer(inputs, "--provider", "auto", "--gpu-memory", "500", "--cuda-graph")
+    assert result.exit_code == 0, result.output
+
+
+def test_an_engine_has_no_use_for_what_was_decided_when_it_was_built(tmp_path: Path) -> None:
+    (tmp_path / "m.engine").touch()
+    settings = BackendSettings("tensorrt", 1, GpuSettings(cuda_graph=True))
+    with pytest.raises(UsageError, match="CUDA graph: an engine has no use for it"):
+        load_backend(tmp_path / "m.engine", settings)
 
 
 def test_auto_says_what_it_became_on_the_screen_and_in_the_record(inputs: Path) -> None:

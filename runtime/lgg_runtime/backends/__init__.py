@@ -58,6 +58,7 @@ def _open_gpu_session(path: Path, settings: BackendSettings) -> Backend:
 def _open_engine(path: Path, settings: BackendSettings) -> Backend:
     from lgg_runtime.backends.engine import EngineBackend
 
+    settings.gpu.require_use("an engine", ("device",))
     return EngineBackend(path, settings)
 
 
@@ -74,6 +75,7 @@ _BACKENDS: dict[str, dict[str, _Open]] = {
     ".engine": {"tensorrt": _open_engine},
 }
 _AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
+_ON_GPU = ("cuda", "tensorrt")
 
 
 def load_backend(path: Path, settings: BackendSettings) -> Backend:
@@ -98,7 +100,8 @@ def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:
     refused: list[str] = []
     for provider in _AUTO[suffix]:
         try:
-            backend = _open(path, replace(settings, provider=provider))
+            gpu = settings.gpu if provider in _ON_GPU else GpuSettings()
+            backend = _open(path, replace(settings, provider=provider, gpu=gpu))
         except ProviderError as error:
             refused.append(str(error))
         else:

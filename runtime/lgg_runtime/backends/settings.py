@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,27 @@ class GpuSettings:
         if self.memory_limit_mib is not None and self.memory_limit_mib < 1:
             raise UsageError(f"GPU memory {self.memory_limit_mib} MiB: expected at least 1")
 
+    def require_use(self, by: str, used: Collection[str]) -> None:
+        """Raises UsageError, which names it, for what was asked for and `by` does not use."""
+        default = GpuSettings()
+        for name, words in _GPU_OPTIONS.items():
+            if name not in used and getattr(self, name) != getattr(default, name):
+                raise UsageError(f"{words}: {by} has no use for it; leave it out")
+
+
+_GPU_OPTIONS = {
+    "device": "GPU number",
+    "memory_limit_mib": "GPU memory",
+    "cuda_graph": "CUDA graph",
+    "engine_cache": "engine cache",
+}
+# What each provider uses of them for an ONNX artifact; `auto` passes them to what it chooses.
+_USED = {
+    "cpu": (),
+    "openvino": (),
+    "cuda": ("device", "memory_limit_mib", "cuda_graph"),
+}
+
 
 @dataclass(frozen=True)
 class BackendSettings:
@@ -62,3 +83,5 @@ class BackendSettings:
                 f"CPU precision {self.cpu_precision}: provider {self.provider} computes as the "
                 "artifact says; --provider openvino computes in it"
             )
+        used = _USED.get(self.provider, tuple(_GPU_OPTIONS))
+        self.gpu.require_use(f"provider {self.provider}", used)
