@@ -36,7 +36,7 @@ _OTHER_WORDS = re.compile(
     re.I,
 )
 _AFTER_WORDS = re.compile(
-    r"(?:\bpost|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
+    r"(?:\bpost(?!erior)|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
 )
 _BEFORE_WORDS = re.compile(r"\bpre|without|w/o|non.?con|nativ", re.I)
 
@@ -128,9 +128,9 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
 
 def recognise(frame: Frame) -> str | None:
     """flair, t1, t1c or None for a frame of a sequence; times in ms."""
-    described = " ".join(
-        str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName")
-    )
+    named = (str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName"))
+    # To a regular expression an underscore is a letter, so that no word would end beside it.
+    described = " ".join(named).replace("_", " ")
     kind = _kind_by_times(frame)
     if kind is None and not _OTHER_WORDS.search(described):
         kind = "flair" if _FLAIR_WORDS.search(described) else None
