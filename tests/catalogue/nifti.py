@@ -194,6 +194,8 @@ ROWS = (
                        save(scene.source / "p_t1.nii", values(), _with((2, 3), -25.0))), 0, "",
         DONE, ("pre-contrast sequence covers 56% of FLAIR; FLAIR in its place",
                "no post-contrast sequence; FLAIR in its place")),
+    Row("name in t1", "A name that ends like a sequence, with no separator before it.",
+        volume("patient1.nii"), 0, "", DONE, (ALONE,)),
     Row("mask", "A file `*_mask.nii.gz`.", volume("a_mask.nii.gz"), 0, "", SKIPPED),
     Row("SEG of NIfTI", "A DICOM SEG asked for NIfTI.",
         lambda scene: (volume("a.nii")(scene), (scene.source / "good/good_1.png").unlink()), 2,

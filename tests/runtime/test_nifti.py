@@ -83,8 +83,13 @@ def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
         ("p1-T1CE.nii", ("p1", "t1c")),
         ("BraTS-1-t2f.nii.gz", ("BraTS-1", "flair")),
         ("BraTS-1-t1n.nii.gz", ("BraTS-1", "t1")),
+        ("p1 T1Gd.nii", ("p1", "t1c")),
+        ("p1.t1w.nii", ("p1", "t1")),
         ("flair.nii", ("", "flair")),
+        ("_flair.nii", ("", "flair")),
         ("p1.nii.gz", ("p1", "")),
+        ("patient1.nii.gz", ("patient1", "")),
+        ("noflair.nii", ("noflair", "")),
     ],
 )
 def test_a_name_tells_its_sequence(name: str, parts: tuple[str, str]) -> None:

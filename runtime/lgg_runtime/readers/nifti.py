@@ -37,7 +37,8 @@ _ROLES = {
     "flair": "flair", "t2f": "flair",
     "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c",
 }  # fmt: skip
-_SEQUENCE = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
+# Without a separator before it, patient1 would be the T1 of `patien`.
+_SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
 _ORDER = ("t1", "flair", "t1c")
 _DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 
@@ -50,7 +51,7 @@ def split_name(path: Path) -> tuple[str, str]:
     """Stem and sequence of a file's name: t1, flair, t1c, or empty where it names none."""
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
     match = _SEQUENCE.match(stem)
-    return (match["stem"], _ROLES[match["role"].lower()]) if match else (stem, "")
+    return (match["stem"] or "", _ROLES[match["role"].lower()]) if match else (stem, "")
 
 
 def read_nifti(files: Sequence[Path]) -> Volume:
