@@ -11,13 +11,15 @@ from typing import Any
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import DONE, FAILED, QUEUED, RECEIVING, WAITING, WORKING, State
 
+# A study that grew since work on it began is awaited anew: what came later may not be whole.
+_ENDS_AS = "state = CASE WHEN generation > done_generation THEN ? ELSE ? END"
+
 
 @dataclass(frozen=True)
 class Job:
     """A study to segment: its images as they were when work on it began."""
 
     study: str
-    generation: int
     files: tuple[Path, ...]
     last_at: float
     ready_at: float
@@ -40,9 +42,11 @@ class Jobs:
         self._state, self._spool, self._attempts = state, spool, attempts
 
     def recover(self) -> None:
-        """At the start: what an earlier process was working on is queued again."""
+        """At the start, before an Intake looks: what an earlier process was working on is queued
+        again, or awaited where it grew meanwhile.
+        """
         with self._state.change() as run:
-            run("UPDATE study SET state = ? WHERE state = ?", (QUEUED, WORKING))
+            run(f"UPDATE study SET {_ENDS_AS} WHERE state = ?", (RECEIVING, QUEUED, WORKING))
 
     def claim(self) -> Job | None:
         """The study that has waited longest, now being worked on; None where none waits."""
@@ -56,13 +60,13 @@ class Jobs:
             if row["attempts"] >= self._attempts:
                 reason = f"the node ended {row['attempts']} times while it worked on it"
                 run(
-                    "UPDATE study SET state = ?, reason = ?, done_generation = generation, "
-                    "ended_at = ? WHERE id = ?",
+                    "UPDATE study SET state = ?, reason = ?, ended_at = ? WHERE id = ?",
                     (FAILED, reason, now, row["id"]),
                 )
                 return None
             run(
-                "UPDATE study SET state = ?, attempts = attempts + 1, started_at = ? WHERE id = ?",
+                "UPDATE study SET state = ?, attempts = attempts + 1, started_at = ?, "
+                "done_generation = generation WHERE id = ?",
                 (WORKING, now, row["id"]),
             )
             found = run(
@@ -70,7 +74,7 @@ class Jobs:
                 (row["id"],),
             ).fetchall()
         files = tuple(self._spool.image(row["id"], one["id"]) for one in found)
-        return Job(row["id"], row["generation"], files, row["last_at"], row["ready_at"], now)
+        return Job(row["id"], files, row["last_at"], row["ready_at"], now)
 
     def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
         """Record a result and what has to be sent; whether it is one that was not known."""
@@ -99,17 +103,15 @@ class Jobs:
             self._end(run, job, state, reason)
 
     def put_back(self, job: Job) -> None:
-        """Not the study's fault: it is queued as it was."""
+        """Not the study's fault: it is queued as it was, or awaited where it grew meanwhile."""
         with self._state.change() as run:
             run(
-                "UPDATE study SET state = ?, attempts = attempts - 1 WHERE id = ?",
-                (QUEUED, job.study),
+                f"UPDATE study SET {_ENDS_AS}, attempts = attempts - 1 WHERE id = ?",
+                (RECEIVING, QUEUED, job.study),
             )
 
     def _end(self, run: Callable[..., Any], job: Job, state: str, reason: str) -> None:
-        """A study that grew meanwhile is awaited anew."""
         run(
-            "UPDATE study SET state = CASE WHEN generation > ? THEN ? ELSE ? END, reason = ?, "
-            "done_generation = ?, ended_at = ? WHERE id = ?",
-            (job.generation, RECEIVING, state, reason, job.generation, time.time(), job.study),
+            f"UPDATE study SET {_ENDS_AS}, reason = ?, ended_at = ? WHERE id = ?",
+            (RECEIVING, state, reason, time.time(), job.study),
         )

@@ -39,11 +39,12 @@ class Node:
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
+        self._jobs = Jobs(state, self.spool, config.study.attempts)
+        self._jobs.recover()
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
         self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
-        self._jobs = Jobs(state, self.spool, config.study.attempts)
         names = [one.name for one in config.destinations]
         self._make = Worker(self._jobs, self.spool, segmenter, names, self.tally)
         self._senders = self._make_senders()
@@ -54,7 +55,6 @@ class Node:
 
     def start(self) -> None:
         self._sweep()
-        self._jobs.recover()
         self.receiver.start()
         for loop in self.loops:
             loop.start()

@@ -27,7 +27,7 @@ CREATE TABLE study (
     state TEXT NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     generation INTEGER NOT NULL DEFAULT 0,       -- grows with each new image
-    done_generation INTEGER NOT NULL DEFAULT 0,  -- what the last result was made of
+    done_generation INTEGER NOT NULL DEFAULT 0,  -- its value when work last began
     attempts INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0,
     purged INTEGER NOT NULL DEFAULT 0,
