@@ -92,7 +92,7 @@ def run(data, one_thread, tmp_path_factory) -> Path:
     torch.nn.init.normal_(network.head.weight)
     torch.nn.init.zeros_(network.head.bias)
     decision = Decision(0.6, CleanupSettings(smallest_fraction=0.1), "by the test")
-    training = describe_training(split, folder / SPLIT_FILE, "0" * 64)
+    training = describe_training(split, "0" * 64)
     save_model(folder, TrainedModel(network, decision, IntensitySettings(), training))
     return folder
 

@@ -26,7 +26,7 @@ BRIEF = (
 TRAIN = ("lgg-train", "train", "--data", "in", "-o", "trained", *BRIEF)
 RESUME = (*TRAIN, "--resume")
 EXPORT = ("lgg-export", "trained", "-o", "new.onnx")
-FIRST = "PHANTOM_A_0001"
+FIRST, SECOND = "PHANTOM_A_0001", "PHANTOM_B_0002"
 USAGE = "Usage: lgg-train train [OPTIONS]\nTry 'lgg-train train --help' for help.\n\nError: "
 
 
@@ -224,15 +224,19 @@ DATA = (
     bad_data("one patient", "One patient alone: nothing to validate or test on.", _leave_one,
              "1 patients leave nothing for validation and test"),
     Row("empty part", "A split file with an empty part.",
-        data(_write_split(train={FIRST: [0]}, validation={}, test={FIRST: [1]})), 3,
+        data(_write_split(train={FIRST: [0]}, validation={}, test={SECOND: [1]})), 3,
         "lgg-train: split.json: nothing in validation", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("shared slice", "A split file that trains on what it tests on.",
         data(_write_split(train={FIRST: [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
         "lgg-train: split.json: a slice stands in two parts", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
+    Row("shared patient", "A split file by patient that trains and tests on one patient.",
+        data(_write_split(train={FIRST: [0]}, validation={SECOND: [1]}, test={FIRST: [1]})), 3,
+        "lgg-train: split.json: a patient stands in two parts of a split by patient", UNTOUCHED,
+        command=(*TRAIN, "--split", "split.json")),
     Row("unknown patient", "A split file that names patients who are not there.",
-        data(_write_split(train={"X": [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
+        data(_write_split(train={"X": [0]}, validation={FIRST: [1]}, test={SECOND: [0]})), 3,
         "lgg-train: the data do not hold all slices that the split names of X", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("no data", "A folder that is not there.", lambda scene: None, 4,

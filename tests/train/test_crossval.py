@@ -1,15 +1,20 @@
 """Cross-validation: every patient tested once, broken off and gone on with, recounted."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.cli import train
 from lgg_train.crossval import cross_validate, gather
 
+SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
+TWO_FOLDS = ["--folds", "2", *SIZE, *BRIEF, "--precision", "fp32", "--device", "cpu"]
 
 
 def make_fold(rng, names):
@@ -72,9 +77,8 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(tmp_path):
 
 
 def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, call_main):
-    size = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
-    args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), "--folds", "2", *size]
-    done = call_main(*args, *BRIEF, "--precision", "fp32", "--device", "cpu", "--no-progress")
+    args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), *TWO_FOLDS]
+    done = call_main(*args, "--no-progress")
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == len(list((phantoms / "kaggle_3m").iterdir()))
@@ -167,3 +171,46 @@ def test_a_recipe_gives_defaults_that_given_options_override(given, features, de
     context = train.make_context("train", ["--data", "d", "--out", "o", *given])
     found = context.params
     assert (found["features"], found["depth"], found["mirror"]) == (features, depth, mirror)
+
+
+def test_a_patient_whom_two_folds_tested_is_refused():
+    rng = np.random.default_rng(4)
+    folds = [make_fold(rng, names)[1] for names in (("A", "B"), ("B", "C"))]
+    with pytest.raises(InputError, match="1 patients were tested in two folds: not one split"):
+        gather(folds, folds)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (["--folds", "3"], "fold_0: a run with another split"),
+        (["--split-seed", "4"], "fold_0: a run with another split"),
+        (["--folds", "2", "--features", "2"], r"fold_0: a run with other settings \(unet\)"),
+        (["--folds", "2", "--seed", "9"], r"fold_0: a run with other settings \(samples, seed\)"),
+    ],
+)
+def test_folds_of_another_cross_validation_are_not_taken(
+    one_fold, tmp_path, phantoms, call_main, change, reason
+):
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS, *change)
+    assert done.code == 3
+    assert re.search(reason, done.err)
+    assert [path.name for path in folder.iterdir()] == ["fold_0"]
+
+
+def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, tmp_path, phantoms, call_main):
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    before = (folder / "fold_0" / "model.pt").read_bytes()
+    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS)
+    assert done.code == 0, done.err
+    assert (folder / "fold_0" / "model.pt").read_bytes() == before
+    assert json.loads((folder / "cv.json").read_text())["per_patient_dice"]["patients"] == 12
+
+
+@pytest.fixture(scope="module")
+def one_fold(phantoms, train_tiny, tmp_path_factory):
+    """The first of two folds, trained and not scored."""
+    root = tmp_path_factory.mktemp("cv")
+    train_tiny(root / "fold_0", *TWO_FOLDS, "--fold", "0")
+    return root

@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import pytest
 
 from lgg_train.cases import find_cases, load_cases
@@ -78,3 +79,12 @@ def test_folds_that_do_not_test_every_patient_decide_nothing(
     assert done.code == 3
     assert reason in done.err
     assert not (root / "decision.json").exists()
+
+
+def test_folds_of_other_data_decide_nothing(folds, phantoms, call_main, tmp_path):
+    other = shutil.copytree(phantoms, tmp_path / "other")
+    path = next((other / "kaggle_3m" / "PHANTOM_A_0001").glob("*_1.tif"))
+    cv2.imwrite(str(path), cv2.imread(str(path)) // 2)
+    done = call_main("decide", str(folds), "--data", str(other))
+    assert done.code == 3
+    assert f"trained on other data than {other}" in done.err

@@ -103,7 +103,7 @@ def test_training_is_described_by_digests_and_counts(tmp_path):
     parts = {"train": {"A": (0, 1), "B": (0,)}, "validation": {"C": (0,)}, "test": {"D": (0,)}}
     split = Split("patient", 3, parts)
     split.write(tmp_path / "split.json")
-    training = describe_training(split, tmp_path / "split.json", "abc")
+    training = describe_training(split, "abc")
     digest = hashlib.sha256((tmp_path / "split.json").read_bytes()).hexdigest()
     counts = {"train": 2, "validation": 1, "test": 1}
     assert training == Training("abc", digest, "patient", counts)

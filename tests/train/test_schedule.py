@@ -59,3 +59,10 @@ def test_a_budget_in_minutes_counts_seconds_alone():
 def test_anything_but_one_budget_above_zero_is_a_usage_error(options):
     with pytest.raises(UsageError, match="either epochs or minutes"):
         Budget(**options)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf])
+def test_a_budget_that_never_ends_or_never_begins_is_refused(value):
+    for budget in ({"epochs": value}, {"minutes": value}):
+        with pytest.raises(UsageError, match="expected one budget above zero"):
+            Budget(**budget)

@@ -326,3 +326,28 @@ def test_a_given_split_of_other_data_is_refused_by_patient(tmp_path, train_tiny,
 def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tiny, more):
     with pytest.raises(UsageError, match="leave --folds and --split-by out"):
         train_tiny(tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "s.json"), *more)
+
+
+def test_a_finished_run_is_not_written_over(run_copy, train_tiny):
+    (run_copy / "last.pt").unlink()
+    before = contents(run_copy)
+    with pytest.raises(UsageError, match="holds a finished run; choose another folder"):
+        train_tiny(run_copy, "--epochs", "1", "--split-seed", "5")
+    assert contents(run_copy) == before
+
+
+def test_a_refused_run_leaves_no_split(tmp_path, train_tiny, finished_run):
+    with pytest.raises(InputError, match="other data or another split"):
+        train_tiny(
+            tmp_path / "run", "--epochs", "1", "--split-seed", "5", "--start", str(finished_run)
+        )
+    assert not any((tmp_path / "run").iterdir())
+
+
+def test_a_run_is_not_evaluated_on_another_split_than_its_own(run_copy, phantoms):
+    split = Split.read(run_copy / "split.json")
+    parts = split.parts | {"train": split.parts["test"], "test": split.parts["train"]}
+    Split(split.by, split.seed, parts).write(run_copy / "split.json")
+    with pytest.raises(InputError, match="not the split that this model was trained with"):
+        run_evaluation(run_copy, phantoms, "test", "cpu")
+    assert not (run_copy / "metrics_test.json").exists()

@@ -209,3 +209,26 @@ def test_one_patient_alone_leaves_named_parts_empty():
 def test_impossible_settings_are_usage_errors(options, named):
     with pytest.raises(UsageError, match=named):
         SplitSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"test": {"A": [3]}}, "a patient stands in two parts of a split by patient"),
+        ({"test": {"C": [1], "D": []}}, "no slice of D is used"),
+        ({"by": "scanner"}, "split by 'scanner': expected patient, slice, all"),
+    ],
+)
+def test_a_file_that_says_one_thing_and_holds_another_is_refused(tmp_path, record, reason):
+    parts = {"train": {"A": [0]}, "validation": {"B": [0]}, "test": record.pop("test", {"C": [0]})}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"by": "patient", "seed": 0, "parts": parts} | record))
+    with pytest.raises(InputError, match=rf"^mine\.json: {reason}$"):
+        Split.read(path)
+
+
+def test_by_slice_a_patient_may_stand_in_two_parts(tmp_path):
+    parts = {"train": {"A": (0,)}, "validation": {"A": (1,)}, "test": {"A": (2,)}}
+    split = Split("slice", 0, parts)
+    split.write(tmp_path / "mine.json")
+    assert Split.read(tmp_path / "mine.json") == split

@@ -65,16 +65,18 @@ def _refuse_another_split() -> None:
 def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
     with needs_extra("train"):
+        from lgg_train.cases import find_cases
         from lgg_train.crossval import (
             FLAIR_SCORES,
             SCORES,
             check_finished,
             cross_validate,
             fold_of,
+            is_begun,
             is_finished,
         )
         from lgg_train.report import run_evaluation
-        from lgg_train.session import run_training
+        from lgg_train.session import check_same_run, run_training
 
     start, teachers = options["start"], options["teachers"]
     if start is not None:
@@ -82,16 +84,24 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     for teacher in teachers:
         check_finished("--teacher", teacher, folds)
 
-    def run_fold(folder: Path, fold: int, resume: bool) -> None:
+    def options_of(fold: int) -> dict[str, Any]:
         by_fold = {
             "split_by": "patient", "split_file": None, "folds": folds, "fold": fold,
             "start": fold_of(start, fold) if start is not None else None,
             "teachers": tuple(fold_of(teacher, fold) for teacher in teachers),
             "decision": None,
         }  # fmt: skip
+        return {**options, **by_fold}
+
+    begun = [fold for fold in range(folds) if is_begun(fold_of(out, fold))]
+    files = find_cases(data) if begun else []
+    for fold in begun:
+        check_same_run(fold_of(out, fold), files, options_of(fold))
+
+    def run_fold(folder: Path, fold: int, resume: bool) -> None:
         click.echo(f"fold {fold} of {folds}", err=True)
         if not is_finished(folder):
-            run_training(data, folder, {**options, **by_fold, "resume": resume})
+            run_training(data, folder, {**options_of(fold), "resume": resume})
         for scores, flair_only in ((SCORES, False), (FLAIR_SCORES, True)):
             if not (folder / scores).is_file():
                 run_evaluation(folder, data, "test", options["device"], flair_only)

@@ -11,7 +11,7 @@ from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.report import format_table
 from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
-from lgg_train.run import FLAIR_ONLY, LAST_FILE, MODEL_FILE, read_json, write_json
+from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, LAST_FILE, MODEL_FILE, read_json, write_json
 
 SCORES, FLAIR_SCORES = "metrics_test.json", f"metrics_test{FLAIR_ONLY}.json"
 RESULT = "cv.json"
@@ -20,6 +20,11 @@ RESULT = "cv.json"
 def fold_of(folder: Path, fold: int) -> Path:
     """Where a cross-validation keeps the run of a fold."""
     return folder / f"fold_{fold}"
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run's settings are in the folder."""
+    return (folder / CONFIG_FILE).is_file()
 
 
 def is_finished(folder: Path) -> bool:
@@ -80,11 +85,13 @@ def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]
 
 
 def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    dice = {
-        patient: value
-        for fold in folds
-        for patient, value in fold["per_patient_dice"]["by_patient"].items()
-    }
+    """Raises InputError for a patient whom two folds tested."""
+    dice: dict[str, float] = {}
+    for fold in folds:
+        theirs = fold["per_patient_dice"]["by_patient"]
+        if twice := dice.keys() & theirs.keys():
+            raise InputError(f"{len(twice)} patients were tested in two folds: not one split")
+        dice |= theirs
     pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
     return {"pooled": pooled.to_json(), "per_patient_dice": PatientScores(dice).to_json()}
 

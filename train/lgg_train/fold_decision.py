@@ -6,45 +6,48 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgg_runtime.errors import InputError
-from lgg_train.cases import find_cases, load_cases
+from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.crossval import check_finished, fold_of
 from lgg_train.decision import Decision, choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.loop import choose_device
 from lgg_train.run import (
     DECISION_FILE,
-    SPLIT_FILE,
     TrainedModel,
     load_model,
     read_json,
+    read_split,
     write_json,
 )
-from lgg_train.splits import Split
 
 
 def decide(folder: Path, data: Path, device: str) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
-    Raises InputError where a fold has no model, and where the folds do not test every patient of
-    the data once.
+    Raises InputError where a fold has no model, where it was trained on other data, and where the
+    folds do not test every patient of the data once.
     """
     folds = len(list(folder.glob("fold_*")))
     if not folds:
         raise InputError(f"{folder}: no cross-validation; `lgg-train cv` writes one")
     check_finished("fold", folder, folds)
     files = {case.patient: case for case in find_cases(data)}
-    splits = [Split.read(fold_of(folder, fold) / SPLIT_FILE) for fold in range(folds)]
+    models = [load_model(fold_of(folder, fold), choose_device(device)) for fold in range(folds)]
+    splits = [read_split(fold_of(folder, fold), model) for fold, model in enumerate(models)]
     tested = [name for split in splits for name in split.patients("test")]
     if sorted(tested) != sorted(files):
         raise InputError(
             f"{folder}: its folds test {len(tested)} patients, the data hold {len(files)}; "
             "each has to be tested once"
         )
+    cases = {case.patient: case for case in load_cases(files.values())}
+    digest = digest_cases(cases.values())
+    if any(model.training.data != digest for model in models):
+        raise InputError(f"{folder}: trained on other data than {data}")
     found = []
-    for fold, split in enumerate(splits):
-        model = load_model(fold_of(folder, fold), choose_device(device))
-        cases = load_cases([files[name] for name in split.patients("test")])
-        predicted = predict_cases(model.network, cases, split.parts["test"], model.intensity)
+    for model, split in zip(models, splits, strict=True):
+        tests = [cases[name] for name in split.patients("test")]
+        predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
         found += [(p.probability, p.truth, p.used) for p in predicted]
     decision = choose_decision(found, f"patients of {folds} folds that did not train on them")
     write_json(folder / DECISION_FILE, decision.to_json())

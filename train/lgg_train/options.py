@@ -49,7 +49,8 @@ _OPTIONS = (
                  help="Processes that augment, for a GPU; 0 is a thread."),
     click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile: about a "
                  "minute at the start, a tenth faster after it."),
-    click.option("--seed", type=int, default=0, help="Of weights, batches and augmentation."),
+    click.option("--seed", type=click.IntRange(0), default=0,
+                 help="Of weights, batches and augmentation."),
     click.option("--validations", type=click.IntRange(1), default=6, help="How often to validate."),
     click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data "
                  "and split (or --split-by all), a network of the same size; for cv a folder of "
@@ -58,7 +59,7 @@ _OPTIONS = (
                  help="Learn that finished run's probability half and half with the masks: same "
                  "data and split (or --split-by all), a network of any size; for cv a folder of "
                  "as many folds. Several are averaged."),
-    click.option("--split-seed", type=int, default=20),
+    click.option("--split-seed", type=click.IntRange(0), default=20),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
     click.option("--no-progress", is_flag=True),
 )  # fmt: skip

@@ -11,8 +11,8 @@ from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.loop import choose_device
-from lgg_train.run import FLAIR_ONLY, SPLIT_FILE, TrainedModel, load_model, write_json
-from lgg_train.splits import Split, check_held
+from lgg_train.run import FLAIR_ONLY, TrainedModel, load_model, read_split, write_json
+from lgg_train.splits import check_held
 
 
 def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
@@ -21,7 +21,7 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
     """
     model = load_model(run, choose_device(device))
-    split = Split.read(run / SPLIT_FILE)
+    split = read_split(run, model)
     if not split.parts[part]:
         raise InputError(f"{run}: its split, by {split.by}, leaves nothing for {part}")
     files = {case.patient: case for case in find_cases(data)}

@@ -48,18 +48,32 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Raises InputError for a file that is missing, cannot be read, or is no JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise InputError(f"{path.name}: not JSON ({error})") from error
 
 
-def describe_training(split: Split, split_file: Path, data_digest: str) -> Training:
+def describe_training(split: Split, data_digest: str) -> Training:
     patients = {part: len(members) for part, members in split.parts.items()}
-    digest = hashlib.sha256(split_file.read_bytes()).hexdigest()
-    return Training(data_digest, digest, split.by, patients)
+    return Training(data_digest, _digest_split(split), split.by, patients)
+
+
+def read_split(run: Path, model: TrainedModel) -> Split:
+    """The split of a finished run. Raises InputError where it is not the one of its training."""
+    split = Split.read(run / SPLIT_FILE)
+    if _digest_split(split) != model.training.split:
+        raise InputError(f"{run / SPLIT_FILE}: not the split that this model was trained with")
+    return split
+
+
+def _digest_split(split: Split) -> str:
+    return hashlib.sha256(split.dumps()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.epochs, self.minutes) if value is not None]
-        if len(given) != 1 or given[0] <= 0:
+        if len(given) != 1 or not 0 < given[0] < math.inf:
             raise UsageError("expected one budget above zero: either epochs or minutes")
 
     def progress(self, step: int, steps_per_epoch: int, seconds: float) -> float:

@@ -30,6 +30,7 @@ from lgg_train.report import write_report
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
+    MODEL_FILE,
     SPLIT_FILE,
     TrainedModel,
     check_same_training,
@@ -57,11 +58,11 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         _check_same_shape(start.network.settings, settings.unet)
     files = find_cases(data)
     make_folder(out)
-    if (out / LAST_FILE).exists() and not options["resume"]:
-        raise UsageError(f"{out} holds a run already; --resume goes on with it")
+    if not options["resume"]:
+        require_no_run(out)
     split = _open_split(files, out, options)
     cases = {case.patient: case for case in load_cases(files, not options["no_progress"])}
-    training = describe_training(split, out / SPLIT_FILE, digest_cases(cases.values()))
+    training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
     if start is not None:
         check_same_training("--start", start, training, intensity)
@@ -84,6 +85,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     }
     if options["resume"]:
         _check_resumed(out, config, settings)
+    split.write(out / SPLIT_FILE)
     write_json(out / CONFIG_FILE, config)
     if start is not None and not options["resume"]:
         carry_rounds(options["start"], out)
@@ -142,6 +144,26 @@ def recorded_options(out: Path) -> dict[str, Any]:
     return recorded
 
 
+def require_no_run(out: Path) -> None:
+    """Raises UsageError where the folder holds a run, finished or not."""
+    if (out / LAST_FILE).exists():
+        raise UsageError(f"{out} holds a run already; --resume goes on with it")
+    if (out / MODEL_FILE).exists():
+        raise UsageError(f"{out} holds a finished run; choose another folder")
+
+
+def check_same_run(out: Path, files: Sequence[CaseFiles], options: dict[str, Any]) -> None:
+    """Raises InputError where the run in this folder has another split or other settings than
+    these options give; its own are what is not asked for anew.
+    """
+    if Split.read(out / SPLIT_FILE) != _open_split(files, out, {**options, "resume": False}):
+        raise InputError(f"{out}: a run with another split; choose another folder")
+    theirs = read_json(out / CONFIG_FILE)["settings"]
+    ours = _train_settings(options).to_json()
+    if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
+        raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
+
+
 def _train_settings(options: dict[str, Any]) -> TrainSettings:
     seed = options["seed"]
     return TrainSettings(
@@ -182,7 +204,7 @@ def _check_decided(decided: TrainedModel, training: Training, intensity: Intensi
 
 
 def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) -> Split:
-    """The run's own split where it resumes, a given one, or a new one; kept in the run's folder."""
+    """The run's own split where it resumes, a given one, or a new one."""
     if options["resume"]:
         return Split.read(out / SPLIT_FILE)
     if options["split_file"] is not None:
@@ -197,7 +219,6 @@ def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) 
     known = {case.patient: case for case in files}
     for members in split.parts.values():
         check_held(members, known)
-    split.write(out / SPLIT_FILE)
     return split
 
 

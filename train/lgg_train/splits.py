@@ -65,15 +65,19 @@ class Split:
     def patients(self, part: str) -> list[str]:
         return sorted(self.parts[part])
 
-    def write(self, path: Path) -> None:
+    def dumps(self) -> bytes:
+        """The file's content, the same for the same split."""
         parts = {p: {k: list(v) for k, v in s.items()} for p, s in self.parts.items()}
         record = {"schema": 1, "by": self.by, "seed": self.seed, "parts": parts}
-        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"))
+        return (json.dumps(record, indent=1) + "\n").encode("ascii")
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, self.dumps())
 
     @classmethod
     def read(cls, path: Path) -> Split:
         """Raises InputError for a file that is missing, is no split, has an empty part, or whose
-        parts share a slice.
+        parts share a slice, or a patient where it is by patient.
         """
         try:
             record = json.loads(path.read_text())
@@ -91,9 +95,16 @@ class Split:
             raise InputError(f"{path.name}: a slice stands in two parts")
         if below := [f"{name} {index}" for name, index in taken if index < 0]:
             raise InputError(f"{path.name}: not a split file (slice below 0: {below[0]})")
+        if split.by not in SPLIT_BY:
+            raise InputError(f"{path.name}: split by {split.by!r}: expected {', '.join(SPLIT_BY)}")
+        members = [(name, len(indices)) for part in PARTS for name, indices in parts[part].items()]
+        if split.by == "patient" and len(dict(members)) < len(members):
+            raise InputError(f"{path.name}: a patient stands in two parts of a split by patient")
         needed = needed_parts(split.by)
         if empty := [part for part in needed if not any(parts[part].values())]:
             raise InputError(f"{path.name}: nothing in {' and '.join(empty)}")
+        if bare := [name for name, count in members if not count]:
+            raise InputError(f"{path.name}: no slice of {bare[0]} is used")
         return split
 
 
