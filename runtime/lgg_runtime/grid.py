@@ -7,6 +7,7 @@ in their plane alone; probabilities come back onto the volume's own voxels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -16,11 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.contract import TRAINED_PIXEL_MM
+from lgg_runtime.errors import InputError
 from lgg_runtime.volume import Mask, Probability, Volume
 
 # Within this fraction of the model's scale slices are taken as they are: heads in the training
 # data vary as much.
 SCALE_TOLERANCE = 0.15
+# Beyond these a spacing is no patient's: what the readers take has at most such sides and voxels,
+# and below a 32nd of the model's pixel 4096 of them would not span a head.
+MAX_SIDE = 4096
+MAX_VOXELS = 1 << 27
+LEAST_SCALE = 1 / 32
 
 _AXIAL = (2, 1, 0)  # world axis (0 leftwards, 1 backwards, 2 upwards) of slices, rows, columns
 
@@ -44,7 +51,8 @@ class ModelGrid:
     def of(cls, volume: Volume, pixel_mm: float = TRAINED_PIXEL_MM) -> ModelGrid:
         """The grid for a volume; as it is where its place or its spacing is unknown.
 
-        pixel_mm: side of the model's pixels, the contract's.
+        pixel_mm: side of the model's pixels, the contract's. Raises InputError, the reason alone,
+        for a spacing that would make too many or next to none of them of a slice.
         """
         shape = volume.pixels.shape[:3]
         axes, flipped = (0, 1, 2), (False, False, False)
@@ -53,6 +61,7 @@ class ModelGrid:
         size = [shape[axis] for axis in axes[1:]]
         if volume.spacing_mm is not None:
             spacing = [volume.spacing_mm[axis] for axis in axes[1:]]
+            _check_spacing(shape[axes[0]], size, spacing, pixel_mm)
             size = [_scaled(n, mm / pixel_mm) for n, mm in zip(size, spacing, strict=True)]
         return cls(axes, flipped, shape, (size[0], size[1]))
 
@@ -120,6 +129,24 @@ def _towards_axial(
     a, b, c = max(permutations(range(3)), key=lambda axes: round(fit(axes), 6))
     against = [bool(cosines[w, x] < 0) for w, x in zip(_AXIAL, (a, b, c), strict=True)]
     return (a, b, c), (against[0], against[1], against[2])
+
+
+def _check_spacing(
+    slices: int, size: Sequence[int], spacing_mm: Sequence[float], pixel_mm: float
+) -> None:
+    """size, spacing_mm: of the rows and columns that become the model's."""
+    found = f"{size[0]} x {size[1]} pixels of {spacing_mm[0]:g} x {spacing_mm[1]:g} mm"
+    if not min(spacing_mm) >= LEAST_SCALE * pixel_mm:
+        raise InputError(
+            f"{found}: expected {LEAST_SCALE * pixel_mm:.2g} mm or more; correct its spacing"
+        )
+    rows, columns = (n * mm / pixel_mm for n, mm in zip(size, spacing_mm, strict=True))
+    if not (max(rows, columns) <= MAX_SIDE and slices * rows * columns <= MAX_VOXELS):
+        raise InputError(
+            f"{found} are {slices} slices of {rows:.5g} x {columns:.5g} of the model's "
+            f"{pixel_mm:g} mm: expected at most {MAX_SIDE} a side and {MAX_VOXELS} voxels; "
+            "correct its spacing"
+        )
 
 
 def _scaled(pixels: int, scale: float) -> int:

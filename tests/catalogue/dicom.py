@@ -179,6 +179,14 @@ HEADERS = (
             PixelSpacing=None),
     without("zero spacing", "A pixel spacing of zero.",
             "PixelSpacing (0.0, 1.0) is not positive", PixelSpacing=[0, 1]),
+    refused("huge spacing", "A pixel spacing of 700 mm.",
+            lambda study: study.change(*study.flair, PixelSpacing=[700, 700]),
+            "study: 32 x 32 pixels of 700 x 700 mm are 6 slices of 23893 x 23893 of the model's "
+            "0.9375 mm: expected at most 4096 a side and 134217728 voxels; correct its spacing"),
+    refused("tiny spacing", "A pixel spacing of a micrometre.",
+            lambda study: study.change(*study.flair, PixelSpacing=[0.001, 0.001]),
+            "study: 32 x 32 pixels of 0.001 x 0.001 mm: expected 0.029 mm or more; correct its "
+            "spacing"),
     without("no directions", "An orientation that is none.",
             "ImageOrientationPatient is no pair of perpendicular directions",
             ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),

@@ -41,7 +41,7 @@ def volume(name: str, pixels: Callable[[], np.ndarray] = values, **header: Any) 
 
 def patched(name: str, *places: tuple[int, bytes]) -> Make:
     """A volume with bytes of its header replaced (NIfTI-1 header: dim 40, vox_offset 108,
-    scl_slope 112, scl_inter 116, qform_code 252, srow_z 312).
+    scl_slope 112, scl_inter 116, xyzt_units 123, qform_code 252, srow_z 312).
     """
 
     def make(scene: Scene) -> None:
@@ -115,6 +115,11 @@ def _with(place: tuple[int, int], value: float) -> np.ndarray:
     return affine
 
 
+def _voxels_of(name: str, mm: float) -> Make:
+    """Voxels that many times as large, and no unit set."""
+    return volume(name, affine=np.diag([mm, mm, mm, 1]) @ RAS, xyzt_units=0)
+
+
 def _save_all(scene: Scene, *names: str) -> None:
     for name in names:
         save(scene.source / name, values())
@@ -127,6 +132,7 @@ def _rgb() -> np.ndarray:
 AXES = "expected three axes, or a fourth of 3 channels, found"
 MOST = "voxels; at most 134217728 are read"
 ALONE = "one channel, taken as FLAIR"
+SPACING = "correct its spacing"
 FLAIR_MISSING = "no FLAIR beside it; expected a name ending in _flair"
 
 ROWS = (
@@ -174,6 +180,13 @@ ROWS = (
     refused("NaN place", "NaN in the affine.",
             volume("a.nii", affine=_with((0, 3), np.nan), qform_code=0),
             "its affine has an axis without length"),
+    Row("huge voxels", "Voxels of 900 mm.", _voxels_of("a.nii", 1000), 3,
+        "a: 20 x 24 pixels of 900 x 900 mm are 6 slices of 19200 x 23040 of the model's 0.9375 mm: "
+        f"expected at most 4096 a side and 134217728 voxels; {SPACING}", OTHERS_DONE),
+    Row("tiny voxels", "Voxels of 0.9 micrometres: those of a file in metres that does not say so.",
+        _voxels_of("a.nii", 0.001), 3,
+        f"a: 20 x 24 pixels of 0.0009 x 0.0009 mm: expected 0.029 mm or more; {SPACING}",
+        OTHERS_DONE),
     refused("T1 alone", "A T1 without its FLAIR.", volume("p_t1.nii"), FLAIR_MISSING, "p_t1.nii"),
     Row("two T1", "T1 before and after contrast without FLAIR.",
         lambda scene: _save_all(scene, "p_t1.nii", "p_t1c.nii"), 3,
@@ -194,6 +207,12 @@ ROWS = (
                        save(scene.source / "p_t1.nii", values(), _with((2, 3), -25.0))), 0, "",
         DONE, ("pre-contrast sequence covers 56% of FLAIR; FLAIR in its place",
                "no post-contrast sequence; FLAIR in its place")),
+    Row("metres", "A file in metres, whose header says so.",
+        volume("a.nii", affine=np.diag([0.001, 0.001, 0.001, 1]) @ RAS, xyzt_units=1), 0, "", DONE,
+        (ALONE,)),
+    Row("micrometres", "A file in micrometres, whose header says so.",
+        volume("a.nii", affine=np.diag([1000, 1000, 1000, 1]) @ RAS, xyzt_units=3), 0, "", DONE,
+        (ALONE,)),
     Row("name in t1", "A name that ends like a sequence, with no separator before it.",
         volume("patient1.nii"), 0, "", DONE, (ALONE,)),
     Row("mask", "A file `*_mask.nii.gz`.", volume("a_mask.nii.gz"), 0, "", SKIPPED),

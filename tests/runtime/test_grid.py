@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgg_runtime.contract import TRAINED_PIXEL_MM
+from lgg_runtime.errors import InputError
 from lgg_runtime.grid import ModelGrid, plane_of
 from lgg_runtime.volume import Volume
 
@@ -97,6 +98,35 @@ def test_pixels_of_unequal_sides_become_square() -> None:
     directions = AXIAL * np.array([1, 1, 2 * TRAINED_PIXEL_MM / 0.9])
     grid = ModelGrid.of(volume_of(numbered((2, 6, 5)), directions))
     assert grid.size == (6, 10)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel_mm", "message"),
+    [
+        ((2, 9, 4), (50000, 100), "9 x 4 pixels of 50000 x 100 mm are 2 slices of 4500 x 4 of the "
+         "model's 100 mm: expected at most 4096 a side and 134217728 voxels; correct its spacing"),
+        ((33, 2, 1), (1e5, 204800), "2 x 1 pixels of 100000 x 204800 mm are 33 slices of 2000 x "
+         "2048 of the"),
+        ((2, 3, 4), (1e300, 1e300), "3 x 4 pixels of 1e+300 x 1e+300 mm are 2 slices of 3e+298 x "),
+        ((2, 3, 4), (100, 3), "3 x 4 pixels of 100 x 3 mm: expected 3.1 mm or more; correct its "
+         "spacing"),
+        ((2, 3, 4), (0.0, 100), "3 x 4 pixels of 0 x 100 mm: expected 3.1 mm or more"),
+        ((2, 3, 4), (float("nan"), 100), "3 x 4 pixels of nan x 100 mm: expected 3.1 mm or more"),
+    ],
+)  # fmt: skip
+def test_a_spacing_that_is_no_patients_is_refused_before_anything_is_resampled(
+    shape: tuple[int, int, int], pixel_mm: tuple[float, float], message: str
+) -> None:
+    volume = Volume(np.zeros((*shape, 3), np.uint8), (), (5.0, *pixel_mm))
+    with pytest.raises(InputError) as refused:
+        ModelGrid.of(volume, 100)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("pixel_mm", [3.2, 1000])
+def test_a_spacing_that_is_just_possible_is_taken(pixel_mm: float) -> None:
+    volume = Volume(np.zeros((2, 320, 320, 3), np.uint8), (), (5.0, pixel_mm, pixel_mm))
+    assert ModelGrid.of(volume, 100).size[0] == round(3.2 * pixel_mm)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int32, np.float32, np.float64])

@@ -52,6 +52,15 @@ def test_axes_are_column_row_slice_and_the_world_is_turned_to_lps(tmp_path: Path
     assert volume.notes == ("one channel, taken as FLAIR",)
 
 
+@pytest.mark.parametrize(("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (8 | 1, 1000)])
+def test_the_headers_spatial_unit_is_brought_to_mm(tmp_path: Path, unit: int, mm: float) -> None:
+    given = np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ RAS
+    volume = read_nifti([write(tmp_path / "a.nii", ramp(), given, xyzt_units=unit)])
+    assert volume.spacing_mm == pytest.approx((5, 0.9, 0.9))
+    assert volume.affine is not None
+    np.testing.assert_allclose(volume.affine @ [3, 2, 1, 1], [-19.1, -28.2, -25, 1], rtol=1e-6)
+
+
 def test_three_channels_are_the_three_sequences(tmp_path: Path) -> None:
     values = np.stack([ramp() + k for k in range(3)], axis=-1)
     volume = read_nifti([write(tmp_path / "a.nii.gz", values)])

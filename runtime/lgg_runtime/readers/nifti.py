@@ -31,6 +31,8 @@ _GZIP = b"\x1f\x8b"
 # NIfTI's world is RAS, DICOM's and ours is LPS.
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+# NIfTI-1, xyzt_units: metres and micrometres; 2 is mm, and what sets no unit means mm.
+_UNITS_MM = {1: 1000.0, 3: 0.001}
 # The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
 _ROLES = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
@@ -196,7 +198,7 @@ def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
         raise InputError(f"{name}: its qform is no rotation") from error
     if not has_sform and not has_qform:
         raise InputError(f"{name}: neither qform nor sform is set, so its orientation is unknown")
-    affine = np.asarray(sform if has_sform else qform, np.float64)
+    affine = np.array(sform if has_sform else qform, np.float64)
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(affine).all() or min(lengths) <= 0:
@@ -206,6 +208,7 @@ def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
         raise InputError(f"{name}: its affine is sheared; resample it onto a rectangular grid")
     if has_sform and has_qform and not _agree(affine, np.asarray(qform), image.shape):
         raise InputError(f"{name}: qform and sform disagree; set them to one of the two")
+    affine[:3] *= _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     swap = np.zeros((4, 4))
     swap[[2, 1, 0, 3], [0, 1, 2, 3]] = 1
     return np.asarray(RAS_LPS @ affine @ swap)
