@@ -1,9 +1,9 @@
-"""What a kill leaves behind is taken up again, by the parts that hold the node's records."""
+"""What a kill or a full disk leaves behind is taken up again, as the node's records have it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,16 +13,23 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 pytest.importorskip("prometheus_client")
 
+from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.pacs.arrival import Arrival
-from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.config import Destination, load_config
 from lgg_runtime.pacs.intake import Intake, Session
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.node import Node
+from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.send import DeliveryError
+from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.worker import Worker
 from stand_ins.pacs import write_config
 
 STUDY = "1.2.3"
+ARCHIVE = Destination(name="archive", kind="c-store", address="127.0.0.1", port=1, ae_title="NO")
 
 
 class Records:
@@ -68,6 +75,10 @@ class Records:
         return Made(
             self.spool.name_of(f"{job.study} {len(job.files)}"), len(job.files), time.time()
         )
+
+    def refuse_changes(self, are_refused: bool = True) -> None:
+        """The database takes no change, as on a full disk, or takes them again."""
+        self.state.rows(f"PRAGMA query_only = {int(are_refused)}")
 
     def states(self, table: str = "study") -> list[str]:
         return [row["state"] for row in self.state.rows(f"SELECT state FROM {table}")]
@@ -141,3 +152,78 @@ def test_a_node_awaits_what_an_earlier_process_left_of_a_study_that_grew(tmp_pat
     wait = node.intake.settle()
     assert wait is not None and wait > 3000
     earlier.state.close()
+
+
+def make_worker(records: Records, make: Callable[[Job], Made]) -> Worker:
+    """A worker that makes a result as the test says, instead of with a model."""
+    segmenter = SimpleNamespace(name="none", digest="none")
+    worker = Worker(records.jobs, records.spool, segmenter, ["archive"], Tally())  # type: ignore[arg-type]
+    worker._make = make  # type: ignore[method-assign]
+    return worker
+
+
+@pytest.mark.parametrize(
+    "error", [None, InputError("no FLAIR"), ResourceError("the disk is full")], ids=repr
+)
+def test_a_study_whose_end_a_full_disk_kept_from_the_records_is_done_again(
+    records: Records, error: Exception | None
+) -> None:
+    is_full = True
+
+    def make(job: Job) -> Made:
+        if is_full:
+            records.refuse_changes()
+            if error is not None:
+                raise error
+        return records.make(job)
+
+    records.send(1, 2)
+    worker = make_worker(records, make)
+    for _ in range(6):  # more often than a study is tried: the disk is not its fault
+        for _ in range(2):
+            with pytest.raises(ResourceError, match=DATABASE):
+                worker.step()
+        records.refuse_changes(False)
+    is_full = False
+    assert worker.step() == 0.0
+    assert (records.states(), records.states("delivery")) == (["done"], ["waiting"])
+    assert worker.step() is None
+
+
+def test_a_study_that_could_be_put_back_is_put_back_once(records: Records) -> None:
+    def make(job: Job) -> Made:
+        raise ResourceError("the disk is full")
+
+    records.send(1, 2)
+    worker = make_worker(records, make)
+    for _ in range(2):
+        with pytest.raises(ResourceError, match="the disk is full"):
+            worker.step()
+    (row,) = records.state.rows("SELECT state, attempts FROM study")
+    assert tuple(row) == ("queued", 0)
+
+
+@pytest.mark.parametrize("error", [None, DeliveryError("cannot be reached", True)], ids=repr)
+def test_a_delivery_whose_end_a_full_disk_kept_from_the_records_is_asked_for_and_sent(
+    records: Records, error: Exception | None
+) -> None:
+    unsure = []
+
+    def send(path: Path, is_unsure: bool) -> None:
+        unsure.append(is_unsure)
+        if len(unsure) == 1:
+            records.refuse_changes()
+            if error is not None:
+                raise error
+
+    records.send(1, 2)
+    job = records.claim()
+    records.jobs.complete(job, records.make(job), [ARCHIVE.name])
+    sender = Sender(ARCHIVE, Outbox(records.state, records.spool, ARCHIVE), send, Tally())
+    for _ in range(2):
+        with pytest.raises(ResourceError, match=DATABASE):
+            sender.step()
+    records.refuse_changes(False)
+    assert sender.step() == 0.0
+    assert (records.states("delivery"), unsure) == (["sent"], [False, True])
+    assert sender.step() is None

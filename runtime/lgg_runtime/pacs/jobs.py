@@ -103,11 +103,14 @@ class Jobs:
             self._end(run, job, state, reason)
 
     def put_back(self, job: Job) -> None:
-        """Not the study's fault: it is queued as it was, or awaited where it grew meanwhile."""
+        """Not the study's fault: it is queued as it was, or awaited where it grew meanwhile.
+
+        Nothing where its end is recorded.
+        """
         with self._state.change() as run:
             run(
-                f"UPDATE study SET {_ENDS_AS}, attempts = attempts - 1 WHERE id = ?",
-                (RECEIVING, QUEUED, job.study),
+                f"UPDATE study SET {_ENDS_AS}, attempts = attempts - 1 WHERE id = ? AND state = ?",
+                (RECEIVING, QUEUED, job.study, WORKING),
             )
 
     def _end(self, run: Callable[..., Any], job: Job, state: str, reason: str) -> None:

@@ -34,7 +34,7 @@ class Outbox:
         self._state, self._spool, self._to = state, spool, destination
 
     def recover(self) -> None:
-        """At the start: what an earlier process was sending waits again."""
+        """What an earlier process was sending, or a sender could not record, waits again."""
         with self._state.change() as run:
             run(
                 "UPDATE delivery SET state = ?, next_at = 0 WHERE state = ? AND destination = ?",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.outbox import Delivery, Outbox
 from lgg_runtime.pacs.send import DeliveryError, Send
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import NAME_DIGITS
@@ -15,11 +15,24 @@ class Sender:
 
     def __init__(self, destination: Destination, outbox: Outbox, send: Send, tally: Tally):
         self._to, self._outbox, self._send, self._tally = destination, outbox, send, tally
+        self._is_unrecorded = False
 
     def step(self) -> float | None:
+        """Send the next delivery, if one is due. Raises ResourceError where the disk is full."""
+        # A full disk may have refused the record of how the last delivery ended.
+        if self._is_unrecorded:
+            self._outbox.recover()
+            self._is_unrecorded = False
         delivery = self._outbox.claim()
         if delivery is None:
             return None
+        self._is_unrecorded = True
+        wait = self._deliver(delivery)
+        self._is_unrecorded = False
+        return wait
+
+    def _deliver(self, delivery: Delivery) -> float | None:
+        """As `step`: returns the seconds until the next."""
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
             self._send(delivery.path, delivery.is_unsure)

@@ -37,12 +37,20 @@ class Worker:
         self._jobs, self._spool, self._segmenter = jobs, spool, segmenter
         self._destinations, self._tally = tuple(destinations), tally
         self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
+        self._at_hand: Job | None = None
 
     def step(self) -> float | None:
         """Do the next study, if one waits. Raises ResourceError where the disk is full."""
-        job = self._jobs.claim()
-        if job is None:
+        # A full disk may have refused the record of how the last study ended, and of its return.
+        self._put_back()
+        self._at_hand = self._jobs.claim()
+        if self._at_hand is None:
             return None
+        self._do(self._at_hand)
+        self._at_hand = None
+        return 0.0
+
+    def _do(self, job: Job) -> None:
         name = job.study[:NAME_DIGITS]
         try:
             made = self._make(job)
@@ -51,7 +59,7 @@ class Worker:
         except ModelError as error:
             self._give_up(job, FAILED, without_uids(str(error)))
         except ResourceError:
-            self._jobs.put_back(job)
+            self._put_back()
             raise
         except Exception as error:  # noqa: BLE001  a bad study must not keep the others waiting
             self._give_up(job, FAILED, type(error).__name__)
@@ -61,7 +69,11 @@ class Worker:
             told = "" if is_new else "; the result is the one that was known"
             spent = made.made_at - job.started_at
             LOG.info("study %s: %d slices in %.2f s%s", name, made.slices, spent, told)
-        return 0.0
+
+    def _put_back(self) -> None:
+        if self._at_hand is not None:
+            self._jobs.put_back(self._at_hand)
+            self._at_hand = None
 
     def _make(self, job: Job) -> Made:
         volume = read_dicom(job.files)
