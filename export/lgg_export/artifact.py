@@ -13,11 +13,11 @@ import onnx
 
 from lgg_export.golden import make_golden
 from lgg_export.graph import build_graph
-from lgg_export.int8 import CALIBRATED_ON, quantise_run
+from lgg_export.int8 import quantise_run
 from lgg_export.parity import Limits, Parity, Reference, compare, without_patients
 from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_weights_as_fp16
 from lgg_export.quantise import TARGETS
-from lgg_export.references import TRAINED_ON, open_references
+from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
@@ -111,7 +111,7 @@ def _build(
         graph = store_weights_as_fp16(graph)
     if not lossy:
         return graph, {}
-    subject, references = open_references(run, model, settings.data, TRAINED_ON, CALIBRATED_ON)
+    subject, references = open_calibration(run, model, settings.data)
 
     def judge(subject: str, chosen: Sequence[Reference], graph: onnx.ModelProto) -> Parity:
         return compare(subject, chosen, in_batches(load(graph)), model.decision)

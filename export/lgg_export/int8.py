@@ -16,7 +16,6 @@ from lgg_export.quantise import Quantiser, Target, float_layers
 from lgg_export.references import choose_slices
 from lgg_export.sensitivity import keep_sensitive
 
-CALIBRATED_ON = 12  # patients
 SLICES = 16  # of each of them
 
 Judge = Callable[[str, Sequence[Reference], onnx.ModelProto], Parity]

@@ -98,6 +98,6 @@ def test_slices_are_chosen_from_the_largest_tumour_down():
     truth[3], truth[1, 0] = True, True
     slices = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     chosen = choose_slices(Reference("A", slices, truth.astype(np.float32), truth), 3)
-    assert chosen.slices[:, 0, 0, 0].tolist() == [3, 0, 4]
+    assert chosen.slices[:, 0, 0, 0].tolist() == [3, 0, 5]
     assert chosen.truth.sum(axis=(1, 2)).tolist() == [4, 0, 0]
     assert len(choose_slices(Reference("A", slices, truth * 1.0, truth), 9).slices) == 6

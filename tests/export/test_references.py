@@ -1,0 +1,61 @@
+"""Which patients an artifact is compared on, and on which ones int8's ranges are found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lgg_export import references
+from lgg_export.parity import Reference
+from lgg_export.references import choose_slices, open_calibration, open_references
+from lgg_train.cases import find_cases
+from lgg_train.run import CONFIG_FILE, SPLIT_FILE, describe_training, load_model, write_json
+from lgg_train.splits import SplitSettings, make_split
+
+
+@pytest.fixture
+def run_on_all(finished_run, phantoms, tmp_path):
+    """A run's folder and model whose split lets all patients train."""
+    split = make_split(find_cases(phantoms), SplitSettings("all"))
+    split.write(tmp_path / SPLIT_FILE)
+    write_json(tmp_path / CONFIG_FILE, {"data": str(phantoms)})
+    return tmp_path, replace(load_model(finished_run), training=describe_training(split, "0" * 64))
+
+
+def patients_of(opened):
+    subject, found = opened
+    return subject, [reference.patient for reference in found]
+
+
+def test_where_all_patients_trained_int8_is_judged_on_others_than_those_of_its_ranges(
+    run_on_all, phantoms, monkeypatch
+):
+    monkeypatch.setattr(references, "CALIBRATED_ON", 5)
+    monkeypatch.setattr(references, "COMPARED_ON", 4)
+    said, judged = patients_of(open_references(*run_on_all, None))
+    asked, ranged = patients_of(open_calibration(*run_on_all, None))
+    assert (said, asked) == ("4 train patients", "5 train patients")
+    assert not set(judged) & set(ranged)
+    assert len(set(judged)) == 4 and len(set(ranged)) == 5
+
+
+def test_too_few_patients_to_tell_both_apart_are_told(run_on_all, phantoms):
+    total = len(find_cases(phantoms))
+    assert total <= references.CALIBRATED_ON
+    said, judged = patients_of(open_references(*run_on_all, None))
+    assert said == f"{len(judged)} train patients, int8's ranges are of them too"
+    assert len(judged) == min(total, references.COMPARED_ON)
+
+
+@pytest.mark.parametrize("slices", [16, 17, 24, 31, 47, 60])
+def test_the_chosen_slices_go_from_the_largest_tumour_to_none(slices):
+    truth = np.zeros((slices, 4, 16), bool)
+    for index in range(slices):
+        truth[index].flat[: index + 1 - slices // 3] = index >= slices // 3
+    pixels = np.arange(slices, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 16, 3), "u1")
+    chosen = choose_slices(Reference("A", pixels, truth * 1.0, truth), 16)
+    areas = chosen.truth.sum(axis=(1, 2))
+    assert len(areas) == len(np.unique(chosen.slices[:, 0, 0, 0])) == 16
+    assert areas[0] == truth.sum(axis=(1, 2)).max() and areas[-1] == 0
+    assert (np.diff(areas) <= 0).all()
+    assert (areas == 0).mean() == pytest.approx(1 / 3, abs=0.1)
