@@ -13,7 +13,7 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 pytest.importorskip("prometheus_client")
 
-from lgg_runtime.errors import InputError, ResourceError
+from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.config import Destination, load_config
 from lgg_runtime.pacs.intake import Intake, Session
@@ -24,6 +24,7 @@ from lgg_runtime.pacs.send import DeliveryError
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.status import retry
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
 from stand_ins.pacs import write_config
@@ -227,3 +228,29 @@ def test_a_delivery_whose_end_a_full_disk_kept_from_the_records_is_asked_for_and
     assert sender.step() == 0.0
     assert (records.states("delivery"), unsure) == (["sent"], [False, True])
     assert sender.step() is None
+
+
+def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_done(
+    records: Records,
+) -> None:
+    large = records.spool.name_of("1.2.1")
+    is_scarce = True
+
+    def make(job: Job) -> Made:
+        if is_scarce and job.study == large:
+            raise OutOfMemoryError("the memory does not suffice; give smaller slices")
+        return records.make(job)
+
+    records.send(1, study="1.2.1")
+    records.send(1, study="1.2.2")
+    worker = make_worker(records, make)
+    assert [worker.step() for _ in range(3)] == [0.0, 0.0, None]
+    rows = records.state.rows("SELECT state, reason FROM study ORDER BY ready_at")
+    assert [tuple(row) for row in rows] == [
+        ("failed", "the memory does not suffice; give smaller slices"),
+        ("done", ""),
+    ]
+    is_scarce = False
+    assert retry(records.state, [large], everything=False) == 1
+    assert [worker.step() for _ in range(2)] == [0.0, None]
+    assert records.states() == ["done", "done"]

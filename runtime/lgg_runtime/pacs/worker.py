@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from lgg_runtime.errors import InputError, ModelError, ResourceError
+from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import Spool
@@ -56,7 +56,8 @@ class Worker:
             made = self._make(job)
         except InputError as error:
             self._give_up(job, REFUSED, without_uids(str(error)))
-        except ModelError as error:
+        except (ModelError, OutOfMemoryError) as error:
+            # Put back, a study beyond the memory would be the next again, before all others.
             self._give_up(job, FAILED, without_uids(str(error)))
         except ResourceError:
             self._put_back()
