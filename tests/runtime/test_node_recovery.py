@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.arrival import Arrival
-from lgg_runtime.pacs.config import Destination, load_config
+from lgg_runtime.pacs.config import Destination, Retention, load_config
 from lgg_runtime.pacs.intake import Intake, Session
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.send import DeliveryError
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
@@ -254,3 +256,25 @@ def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_do
     assert retry(records.state, [large], everything=False) == 1
     assert [worker.step() for _ in range(2)] == [0.0, None]
     assert records.states() == ["done", "done"]
+
+
+def test_an_image_that_comes_while_old_records_are_swept_keeps_its_study(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.send(1, 2)
+    job = records.claim()
+    records.jobs.complete(job, records.make(job), ())
+    listed = records.state.rows
+
+    def list_and_receive(query: str, *given: Any) -> Any:
+        found = listed(query, *given)
+        if query.startswith("SELECT id FROM study WHERE state"):
+            assert found
+            records.bring(records.associate(), 3)
+        return found
+
+    monkeypatch.setattr(records.state, "rows", list_and_receive)
+    sweeper = Sweeper(records.state, records.spool, Retention(records_days=0.0))
+    sweeper.step()
+    present = listed("SELECT id FROM instance WHERE present")
+    assert len(present) == 3

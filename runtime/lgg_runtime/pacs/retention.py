@@ -69,6 +69,12 @@ class Sweeper:
         for row in rows:
             results = self._state.rows("SELECT id FROM result WHERE study = ?", (row["id"],))
             with self._state.change() as run:
+                # Again, inside the transaction: an image may have come.
+                if not run(
+                    "SELECT 1 FROM study WHERE id = ? AND state IN (?, ?, ?, ?) AND last_at < ?",
+                    (row["id"], *_ENDED, before),
+                ).fetchone():
+                    continue
                 self._spool.remove_images(row["id"], _images_of(run, row["id"]))
                 run("DELETE FROM study WHERE id = ?", (row["id"],))
             for result in results:
