@@ -52,7 +52,7 @@ class ScanWriter:
         segmenter = self.segmenter
         algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
         result = ScanResult(volume, found, algorithm)
-        base = self.output / study.folder / Path(study.name).name
+        base = self.output / study.base
         files: dict[Path, bytes] = {}
         for name in self.outputs:
             ends = SCAN_OUTPUTS[name][1](result) if name in SCAN_OUTPUTS else _draw(name, result)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from catalogue.dicom_study import put_study
 from catalogue.keepings import (
     DONE,
     NOTHING_MADE,
@@ -225,6 +226,15 @@ NAMES = (
     conflict("shared NIfTI", "`a.nii` beside `a.nii.gz`.",
              lambda scene: (scene.put("a.nii", b""), scene.put("a.nii.gz", b"")), 8,
              "a.nii and a.nii.gz would share their outputs; rename one"),
+    conflict("slices and NIfTI", "Slices beside a NIfTI file of their name.",
+             lambda scene: (scene.put("p/p_001.png", png()), scene.put("p/p.nii", b"")), 8,
+             "p/p_001.png and p/p.nii would share the name p in the results; rename one, or move "
+             "it to a folder of its own"),
+    conflict("DICOM and NIfTI", "A DICOM study beside a NIfTI file of its folder's name.",
+             lambda scene: (put_study(scene, lambda _study: None),
+                            scene.put("study/study_flair.nii", b"")), 8,
+             "study/flair_1 and study/study_flair.nii would share the name study in the results; "
+             "rename one, or move it to a folder of its own"),
     conflict("letters' case", "`a.JPG` beside `a.jpg`.",
              lambda scene: (scene.put("a.jpg", png()), scene.put("a.JPG", png())), 8,
              "a.JPG and a.jpg would share their outputs; rename one"),

@@ -9,6 +9,7 @@ import pytest
 
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
 from lgg_runtime.readers.folder import Listing, list_studies
+from lgg_runtime.redact import without_uids
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -144,6 +145,44 @@ def test_two_slices_that_would_share_an_output_are_refused(
     with pytest.raises(OutputConflictError, match="would share their outputs; rename one") as error:
         list_studies(tree(tmp_path, *names))
     assert all(name in str(error.value) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "shared"),
+    [
+        (["p1/p1_001.tif", "p1/p1.nii.gz"], "p1"),
+        (["p1/p1.1.png", "p1/p1_flair.nii"], "p1"),
+        (["q_1.png", "q_t1c.nii"], "q"),
+        (["x/q_1.png", "x/q.nii"], "x/q"),
+        (["p/1.png", "p/slices.nii"], "p/slices"),
+        (["p.nii", "p/p.nii"], "p"),
+        (["p_1.png", "p/flair.nii"], "p"),
+        (["1.2.3.4.5.6/a_1.png", "1.2.3.4.5.6/a.nii"], "uid-ffaff041/a"),
+    ],
+)
+def test_slices_and_scans_that_would_share_a_name_are_refused(
+    tmp_path: Path, names: list[str], shared: str
+) -> None:
+    with pytest.raises(OutputConflictError) as refused:
+        list_studies(tree(tmp_path, *names))
+    first, second = (without_uids(name) for name in names)
+    assert str(refused.value) == (
+        f"{first} and {second} would share the name {shared} in the results; rename one, or move "
+        "it to a folder of its own"
+    )
+
+
+def test_outputs_that_begin_alike_are_refused_where_the_studies_names_differ(
+    tmp_path: Path,
+) -> None:
+    names = ["a/a_1.png", "a/a/a_1.png", "a/a/a.nii"]
+    with pytest.raises(OutputConflictError, match=r"^a/a/a_1\.png and a/a/a\.nii would share the"):
+        list_studies(tree(tmp_path, *names))
+
+
+def test_slices_and_scans_of_other_names_share_a_folder(tmp_path: Path) -> None:
+    root = tree(tmp_path, "p/p_1.png", "p/q.nii", "p/q2_flair.nii", "p.nii.txt", "r/p_1.png")
+    assert sorted(studies(list_studies(root))) == ["p", "p/q", "p/q2", "r/p"]
 
 
 def test_one_name_in_two_folders_shares_nothing(tmp_path: Path) -> None:

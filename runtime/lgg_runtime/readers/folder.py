@@ -13,6 +13,7 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError, printable
 from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
 from lgg_runtime.readers.scans import find_scans, list_file
+from lgg_runtime.redact import without_uids
 
 RASTER = "raster"
 _EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
@@ -39,6 +40,13 @@ class Study:
     @property
     def files(self) -> tuple[Path, ...]:
         return tuple(map(Path, self.paths))
+
+    @property
+    def base(self) -> Path:
+        """What the outputs of a scan begin with, relative to the output's root; those of slices
+        begin with their own names, which begin so.
+        """
+        return self.folder / Path(self.name).name
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ def list_studies(given: Path) -> Listing:
     """List the slices and scans of a file, a folder or a tree; symbolic links are not followed.
 
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
-    their suffix alone and would share their outputs.
+    their suffix alone and would share their outputs, or where two studies, of slices or scans,
+    would share the beginning of their outputs' names or their name in the results.
     """
     is_folder = _is_folder(given)
     root = given if is_folder else given.parent
@@ -99,6 +108,7 @@ def list_studies(given: Path) -> Listing:
         Study(scan.name, scan.folder, tuple(map(str, scan.files)), scan.kind)
         for scan in found.scans
     )
+    _refuse_shared_names(studies + volumes, root)
     return Listing(root, studies + volumes, masks, found.skipped + walked.links, unreadable)
 
 
@@ -134,6 +144,24 @@ def _refuse_shared_outputs(slices: list[Path], root: Path) -> None:
             a, b = (printable(p.relative_to(root).as_posix()) for p in (taken[key], path))
             raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
         taken[key] = path
+
+
+def _refuse_shared_names(studies: Sequence[Study], root: Path) -> None:
+    taken: dict[tuple[str, str], Study] = {}
+    for study in studies:
+        for key in (("name", study.name), ("outputs", study.base.as_posix())):
+            if key in taken:
+                a, b = (_first_file(one, root) for one in (taken[key], study))
+                raise OutputConflictError(
+                    f"{a} and {b} would share the name {without_uids(key[1])} in the "
+                    "results; rename one, or move it to a folder of its own"
+                )
+            taken[key] = study
+
+
+def _first_file(study: Study, root: Path) -> str:
+    """As it may stand in a message: the files of a DICOM study are often called by their UIDs."""
+    return without_uids(study.files[0].relative_to(root).as_posix())
 
 
 @dataclass
