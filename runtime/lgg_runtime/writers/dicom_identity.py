@@ -1,7 +1,8 @@
 """Who and what a written DICOM object belongs to: its UIDs, its patient, its equipment.
 
-The same series, model and mask give the same UIDs and the same bytes, so that a second attempt
-to store a result is the same object and no new one.
+The same series, model, threshold, verdict and mask give the same UIDs and the same bytes, so that
+a second attempt to store a result is the same object and no new one; what is written of another
+one of these is another object.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ def source_of(result: ScanResult) -> DicomSource:
 
 
 def make_uid(result: ScanResult, what: str) -> str:
-    """A UID below 2.25 (PS3.5, B.2) that depends on the images, the model and the mask."""
-    source = source_of(result)
-    digest = hashlib.sha256(f"{what} {result.algorithm}".encode())
+    """A UID below 2.25 (PS3.5, B.2) that depends on all that an object's bytes depend on: the
+    images, the model, the threshold, the verdict and the mask.
+    """
+    source, threshold = source_of(result), result.segmentation.threshold
+    made = f"{what} {result.algorithm} {threshold:g} {result.verdict}"
+    digest = hashlib.sha256(made.encode())
     for frame in source.frames:
         digest.update(f"{frame.header.SOPInstanceUID} {frame.index} ".encode())
     digest.update(result.segmentation.mask.tobytes())

@@ -1,0 +1,68 @@
+"""UIDs of written DICOM objects: one for the same bytes, others for others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("highdicom")
+pytest.importorskip("SimpleITK")
+
+import pydicom
+
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.volume import Segmentation
+from lgg_runtime.writers import SCAN_OUTPUTS
+from lgg_runtime.writers.scan import Algorithm, ScanResult
+from stand_ins.dicom_study import Study
+
+DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
+
+
+@pytest.fixture
+def result(study: Study) -> ScanResult:
+    """Four tumour pixels in the third slice."""
+    volume = read_dicom(study.files)
+    probability = np.zeros(volume.pixels.shape[:3], np.float32)
+    probability[2, 8:10, 8:10] = 0.9
+    found = Segmentation(probability >= 0.5, probability, 0.5, volume.spacing_mm)
+    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+
+
+def encode(name: str, result: ScanResult) -> dict[str, bytes]:
+    """The objects of an output by their SOPInstanceUID."""
+    objects = SCAN_OUTPUTS[name][1](result).values()
+    return {str(pydicom.dcmread(io.BytesIO(data)).SOPInstanceUID): data for data in objects}
+
+
+def change(result: ScanResult, **fields: Any) -> ScanResult:
+    return replace(result, segmentation=replace(result.segmentation, **fields))
+
+
+@pytest.mark.parametrize("name", DICOM_OUTPUTS)
+def test_the_same_result_is_the_same_object(name: str, result: ScanResult) -> None:
+    assert encode(name, result) == encode(name, change(result, threshold=0.5))
+
+
+@pytest.mark.parametrize("name", DICOM_OUTPUTS)
+@pytest.mark.parametrize(
+    "another",
+    [
+        lambda result: change(result, threshold=0.3),
+        lambda result: change(result, doubts=("no head in it",)),
+        lambda result: change(result, mask=result.segmentation.probability > 1),
+        lambda result: replace(result, algorithm=replace(result.algorithm, digest="cd" * 32)),
+    ],
+    ids=["threshold", "doubts", "mask", "model"],
+)
+def test_an_object_of_other_bytes_is_another_object(
+    name: str, another: Callable[[ScanResult], ScanResult], result: ScanResult
+) -> None:
+    one, other = encode(name, result), encode(name, another(result))
+    assert len(one) == len(other)
+    assert not one.keys() & other.keys()
