@@ -64,9 +64,13 @@ class Evidence:
     def read(
         cls, runs: Sequence[Path], folds: Sequence[Path] = (), leaks: Sequence[Path] = ()
     ) -> Evidence:
-        """Raises InputError for a run without scores and for a missing file."""
+        """Raises InputError for a run without scores or by slice, and for a missing file."""
+        records = [RunRecord.read(run) for run in runs]
+        for run, record in zip(runs, records, strict=True):
+            if (by := record.config["training"]["split_by"]) != "patient":
+                raise InputError(f"{run}: split by {by}; --leak takes those by slice")
         return cls(
-            [RunRecord.read(run) for run in runs],
+            records,
             {path.stem.removeprefix("cv-"): read_json(path) for path in folds},
             [RunRecord.read(run) for run in leaks],
         )

@@ -13,10 +13,11 @@ from lgg_bench.machine import describe_machine
 from lgg_bench.non_brain import draw_non_brain
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.errors import InputError
 from lgg_runtime.plausibility import PlausibilitySettings, find_doubts
 from lgg_runtime.volume import Pixels
 from lgg_train.cases import find_cases, load_case
-from lgg_train.splits import Split
+from lgg_train.splits import Split, check_held
 
 _SIGNAL, _BRIGHT_PERCENTILE = 0.12, 99.5
 
@@ -54,7 +55,11 @@ def _measure_patients(
 ) -> dict[str, int]:
     cases = {case.patient: case for case in find_cases(data)}
     found: Counter[str] = Counter()
-    for name in Split.read(split).patients(settings.part):
+    chosen = Split.read(split).parts[settings.part]
+    if not chosen:
+        raise InputError(f"{split}: nothing in {settings.part}")
+    check_held(chosen, cases)
+    for name in sorted(chosen):
         pixels: Pixels = load_case(cases[name]).volume.pixels.astype(np.uint8)
         in_volume = bool(find_doubts(pixels, ranges))
         found.update(volumes=1, volumes_warned=in_volume)

@@ -116,7 +116,10 @@ def _cases(run: Path, data: Path, part: str) -> Iterator[Case]:
     from lgg_train.splits import Split
 
     known = {case.patient: case for case in find_cases(data)}
-    for name in Split.read(run / SPLIT_FILE).patients(part):
+    names = Split.read(run / SPLIT_FILE).patients(part)
+    if not names:
+        raise InputError(f"{run}: its split leaves nothing for {part}")
+    for name in names:
         if name not in known:
             raise InputError(f"{data}: a patient of the split's part {part} is missing")
         yield load_case(known[name])

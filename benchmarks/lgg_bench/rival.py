@@ -64,6 +64,8 @@ ENGINES: dict[str, Callable[[str], Predict]] = {
 
 def segment_folder(predict: Predict, folder: Path, output: Path) -> None:
     paths = sorted(p for p in folder.rglob("*.tif") if not p.stem.endswith("_mask"))
+    if not paths:
+        raise SystemExit(f"{folder}: no .tif slice in it, which is all that a notebook reads")
     output.mkdir(parents=True)
     for start in range(0, len(paths), BATCH):
         chosen = paths[start : start + BATCH]

@@ -43,7 +43,8 @@ def infer_command(*args: str | Path) -> list[str]:
 def run_whole(
     command: Sequence[str], threads: int | None, inspect: Callable[[Path], Any] = lambda _: None
 ) -> Ran:
-    """Run a command to its end. threads: set as OMP_NUM_THREADS, which all engines obey.
+    """Run a command to its end. threads: set as OMP_NUM_THREADS, and as many
+    of the cores are given to it, since not every engine obeys the variable.
 
     Raises InputError, with the last line that it printed, where the command fails.
     """
@@ -53,7 +54,10 @@ def run_whole(
         filled = [output.as_posix() if part == OUTPUT else part for part in command]
         begun = time.perf_counter()
         process = subprocess.Popen(
-            filled, stdout=subprocess.DEVNULL, stderr=said, env=os.environ | limit
+            [*_hold_to(threads), *filled],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=os.environ | limit,
         )
         with _Peak(process.pid) as peak:
             code = process.wait()
@@ -63,6 +67,14 @@ def run_whole(
             lines = said.read().decode(errors="replace").strip().splitlines() or ["no message"]
             raise InputError(f"{' '.join(command[:4])}: exit {code}: {lines[-1]}")
         return Ran(seconds, peak.mib, inspect(output))
+
+
+def _hold_to(threads: int | None) -> list[str]:
+    """What goes before a command to hold it to so many cores, where there are more."""
+    cores = sorted(os.sched_getaffinity(0))
+    if threads is None or threads >= len(cores):
+        return []
+    return ["taskset", "--cpu-list", ",".join(map(str, cores[:threads]))]
 
 
 class _Peak:

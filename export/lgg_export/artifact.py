@@ -24,7 +24,7 @@ from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.volume import Pixels, Probability
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.run import TrainedModel, load_model, read_json
 
 
@@ -72,6 +72,7 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
+    require_writable(output)
     model = load_model(run)
     contract = _contract(run, model, settings)
     with tempfile.TemporaryDirectory() as folder:

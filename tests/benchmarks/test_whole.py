@@ -1,9 +1,11 @@
 """Whole commands: how long they ran, what they held, and whose turn it was."""
 
+import os
 import sys
 
 import pytest
 
+from lgg_bench.rival import segment_folder
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole, spread_of
 from lgg_runtime.errors import InputError
 
@@ -18,6 +20,24 @@ def test_a_command_gets_a_new_output_folder_and_its_threads():
         ran = run_whole(command, threads, lambda output: (output / "a").read_text())
         assert ran.report == str(threads)
         assert ran.seconds > 0
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing to hold to")
+def test_a_command_is_held_to_as_many_cores_as_threads():
+    script = (
+        "import os, pathlib, sys; pathlib.Path(sys.argv[1]).mkdir();"
+        "(pathlib.Path(sys.argv[1]) / 'a').write_text(str(len(os.sched_getaffinity(0))))"
+    )
+    command = [sys.executable, "-c", script, OUTPUT]
+    total = len(os.sched_getaffinity(0))
+    for threads, cores in ((1, 1), (2, 2), (None, total)):
+        ran = run_whole(command, threads, lambda output: (output / "a").read_text())
+        assert ran.report == str(cores)
+
+
+def test_a_rival_that_finds_no_slice_fails(tmp_path):
+    with pytest.raises(SystemExit, match=r"no \.tif slice in it"):
+        segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
 
 
 def test_the_peak_is_of_the_command_alone():

@@ -19,7 +19,14 @@ from lgg_export.precision import PRECISIONS
 from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
-from lgg_runtime.errors import InputError, ModelError, NoInputError, ParityError, UsageError
+from lgg_runtime.errors import (
+    InputError,
+    ModelError,
+    NoInputError,
+    ParityError,
+    ResourceError,
+    UsageError,
+)
 from lgg_runtime.intensity import normalise
 from lgg_runtime.segmenter import Segmenter
 from lgg_train.cases import find_cases, load_cases
@@ -299,6 +306,11 @@ def test_given_data_that_are_not_there_are_no_input(finished_run, tmp_path, read
 
 
 # What is refused before any work.
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_run_is_read(tmp_path):
+    with pytest.raises(ResourceError, match=r"x\.onnx: cannot be written: No such file"):
+        export_run(tmp_path / "no run", tmp_path / "nowhere" / "x.onnx", FP32)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The dataset's layout: pairs in order, every fault of a file named, digests of pixels alone."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -168,3 +170,22 @@ def test_one_pixel_or_name_or_the_order_of_slices_changes_the_digest(tmp_path, p
         slices, masks = slices[::-1], masks[::-1]
     write_patient(tmp_path / "b", name, slices, masks)
     assert load_digest(tmp_path / "a") != load_digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["P_1.TIF", "P_1.tiff"])
+def test_a_slice_that_ends_otherwise_is_named_and_not_left_out(tmp_path, name):
+    slices, masks = make_pixels(0)
+    write_patient(tmp_path, "Q", slices, masks)
+    (tmp_path / "P").mkdir()
+    shutil.copy(tmp_path / "Q" / "Q_1.tif", tmp_path / "P" / name)
+    with pytest.raises(InputError, match=f"{name} does not end in .tif"):
+        find_cases(tmp_path)
+
+
+def test_two_slices_of_one_number_are_named(tmp_path):
+    slices, masks = make_pixels(0)
+    write_patient(tmp_path, "P", slices, masks)
+    for kind in ("", "_mask"):
+        shutil.copy(tmp_path / "P" / f"P_1{kind}.tif", tmp_path / "P" / f"P_01{kind}.tif")
+    with pytest.raises(InputError, match=r"P_01\.tif and P_1\.tif have one number"):
+        find_cases(tmp_path)

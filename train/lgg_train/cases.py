@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -52,15 +53,20 @@ class Case:
 def find_cases(root: Path) -> list[CaseFiles]:
     """List the patients below `root` (the folder `kaggle_3m`, or one that holds it).
 
-    Raises NoInputError where there is no patient, InputError where a mask or an image of a pair
-    is missing; every such file is named.
+    Raises NoInputError where there is no patient or a folder cannot be read, InputError where a
+    mask or an image of a pair is missing, a TIFF is named otherwise, or two slices of a patient
+    have one number; every such file is named.
     """
     if not root.is_dir():
         raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
     base = root / "kaggle_3m" if (root / "kaggle_3m").is_dir() else root
+    try:
+        folders = sorted(path for path in base.iterdir() if path.is_dir())
+        pairs = [_pair_files(folder) for folder in folders]
+    except OSError as error:
+        raise NoInputError(f"{base}: cannot be read ({error.strerror})") from error
     cases, problems = [], []
-    for folder in sorted(path for path in base.iterdir() if path.is_dir()):
-        case, unpaired = _pair_files(folder)
+    for case, unpaired in pairs:
         problems += unpaired
         if case.slices:
             cases.append(case)
@@ -107,14 +113,21 @@ def digest_cases(cases: Iterable[Case]) -> str:
 
 
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
-    names = {path.name for path in folder.glob("*.tif")}
+    every = {path.name for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
+    names = {name for name in every if name.endswith(".tif")}
     matches = [m for name in names if (m := _SLICE.match(name))]
-    ordered = sorted(matches, key=lambda m: int(m["number"]))
+    ordered = sorted(matches, key=lambda m: (int(m["number"]), m.string))
     images = [m.string for m in ordered]
     wanted = {image: f"{Path(image).stem}_mask.tif" for image in images}
     problems = [f"{image} has no mask" for image in images if wanted[image] not in names]
     orphans = {n for n in names if n.endswith("_mask.tif")} - set(wanted.values())
     problems += [f"{name} has no image" for name in sorted(orphans)]
+    problems += [f"{name} does not end in .tif" for name in sorted(every - names)]
+    problems += [
+        f"{one.string} and {two.string} have one number"
+        for one, two in itertools.pairwise(ordered)
+        if int(one["number"]) == int(two["number"])
+    ]
     slices = tuple(folder / image for image in images)
     masks = tuple(folder / wanted[image] for image in images)
     return CaseFiles(folder.name, slices, masks), problems

@@ -53,6 +53,14 @@ def require_folder(path: Path) -> None:
         raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
+def require_writable(path: Path) -> None:
+    """Raises ResourceError where a file cannot be made beside `path`; asked before long work."""
+    if not path.parent.is_dir():
+        raise refused(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def require_names(names: Iterable[str]) -> None:
     """Raises InputError, the reason alone, for a file name that no file system takes."""
     longest = max((len(os.fsencode(name + PART_SUFFIX)) for name in names), default=0)
