@@ -159,6 +159,8 @@ def phantom(out: Path, form: str, **options: Any) -> None:
         from lgg_train.phantom_files import write_scans
         from lgg_train.phantom_scan import ScanSettings
 
+        if form != "dicom" and (options["gap"] or options["reversed"]):
+            raise click.UsageError("--gap and --reversed: for --format dicom")
         write_scans(out, form, settings, ScanSettings(**options))
         click.echo(f"{patients} phantom studies in {out / form}, the truth in {out / 'truth'}")
         return
