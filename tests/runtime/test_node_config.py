@@ -62,6 +62,14 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
         ('name = "a"\nkind = "c-store"', "destination 1.ae_title: missing; kind c-store needs it"),
         ('name = "a"\nkind = "stow"', "destination 1.url: missing; kind stow needs it"),
         (
+            'name = "a"\nkind = "c-store"\nurl = "http://h/w"',
+            "destination 1.url: kind c-store has no use for it",
+        ),
+        (
+            'name = "a"\nkind = "stow"\nurl = "http://h/w"\nport = 104',
+            "destination 1.port: kind stow has no use for it",
+        ),
+        (
             'name = "a"\nkind = "stow"\nurl = "http://h/w"\nuser = "u"',
             "destination 1: user and password_file go together",
         ),

@@ -142,6 +142,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "retention": Retention, "http": Http,
 }  # fmt: skip
 _NEEDS = {"c-store": ("address", "port", "ae_title"), "stow": ("url",)}
+_HAS_NO_USE = {"c-store": ("url", "user", "password_file"), "stow": _NEEDS["c-store"]}
 
 
 def load_config(path: Path) -> NodeConfig:
@@ -185,6 +186,9 @@ def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination
         for name in _NEEDS[one.kind]:
             if not getattr(one, name):
                 mistakes.append(f"{where}.{name}: missing; kind {one.kind} needs it")
+        for name in _HAS_NO_USE[one.kind]:
+            if getattr(one, name):
+                mistakes.append(f"{where}.{name}: kind {one.kind} has no use for it")
         if bool(one.user) != bool(one.password_file):
             mistakes.append(f"{where}: user and password_file go together")
         if one.first_wait_seconds > one.longest_wait_seconds:
