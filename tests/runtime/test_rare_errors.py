@@ -160,6 +160,18 @@ def test_what_pydicom_raises_late_is_a_damaged_header(
     assert reason(study) == told.format(file=study.files[0].name)
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), AssertionError("ours")], ids=["memory", "a defect of our own"]
+)
+def test_what_no_header_causes_is_not_called_a_damaged_header(
+    study: Study, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """MemoryError ends a command with exit code 7."""
+    monkeypatch.setattr(np, "stack", fail_with(error))
+    with pytest.raises(type(error)):
+        read_dicom(study.files)
+
+
 def test_a_file_that_cannot_be_read_a_second_time_is_named(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +256,19 @@ def test_headers_that_highdicom_refuses_are_an_error_of_the_study(
     with pytest.raises(InputError) as refused:
         encode(result)
     assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [(dicom_seg, "equipment"), (dicom_sr, "_report"), (dicom_sc, "_capture")],
+)
+def test_memory_that_ends_while_an_object_is_built_is_not_blamed_on_the_headers(
+    study: Study, monkeypatch: pytest.MonkeyPatch, module: Any, part: str
+) -> None:
+    result = scan_result(read_dicom(study.files))
+    monkeypatch.setattr(module, part, fail_with(MemoryError()))
+    with pytest.raises(MemoryError):
+        getattr(module, f"encode_{module.__name__.rpartition('.')[2]}")(result)
 
 
 def test_a_volume_without_a_place_or_from_no_dicom_file_gives_no_such_object() -> None:

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("SimpleITK")
 
+import SimpleITK
+
 from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
 
 COARSE = np.array([[0, 0, 2.0, -4], [0, 2.0, 0, -6], [5.0, 0, 0, -8], [0, 0, 0, 1]])
@@ -58,3 +60,22 @@ def test_a_grid_is_the_same_within_a_twentieth_of_a_voxel() -> None:
     assert is_same(one, Lattice(near, (2, 3, 4)))
     assert not is_same(one, Lattice(away, (2, 3, 4)))
     assert not is_same(one, Lattice(COARSE, (2, 3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ("itkImportImageContainer.hxx:179:\nFailed to allocate memory for image.", MemoryError),
+        ("ITK ERROR: Bad direction, determinant is 0.", RuntimeError),
+    ],
+)
+def test_memory_that_does_not_suffice_is_told_from_simpleitks_other_errors(
+    monkeypatch: pytest.MonkeyPatch, told: str, kind: type[Exception]
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(SimpleITK.ResampleImageFilter, "Execute", fail)
+    grid = Lattice(COARSE, (2, 2, 2))
+    with pytest.raises(kind):
+        resample(np.ones((2, 2, 2)), grid, grid, "dicom")

@@ -50,13 +50,14 @@ def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Vol
 
     Objects that are no MR images are passed over. Values are those of the scanner after
     RescaleSlope: int16, uint16 or float32. Notes say what was used, replaced and dropped.
-    Raises InputError for a damaged file, or a study with no usable FLAIR.
+    Raises InputError for a damaged file, or a study with no usable FLAIR, MemoryError where the
+    memory does not suffice for the volume.
     """
     try:
         return _read_study(files, choice or SeriesChoice())
-    except LggError:
+    except (LggError, MemoryError):
         raise
-    except Exception as error:
+    except damage() as error:
         # pydicom converts a value, and fails in its own ways, where it is first asked for.
         raise InputError("a DICOM header of it is damaged") from error
 

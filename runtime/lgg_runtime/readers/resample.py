@@ -13,6 +13,7 @@ from lgg_runtime.extras import import_extra
 
 # A grid is the same where corners lie within this fraction of a voxel of each other.
 SAME_GRID = 0.05
+_NO_MEMORY = "Failed to allocate memory"
 _PROBES = np.linspace(0, 1, 9)
 
 
@@ -56,9 +57,20 @@ def resample(
 ) -> npt.NDArray[np.float32]:
     """(S, H, W) linearly interpolated onto the target's voxels, float32; outside it is 0.
 
-    extra: the one that installs SimpleITK for the caller's format.
+    extra: the one that installs SimpleITK for the caller's format. Raises MemoryError.
     """
     sitk = import_extra("SimpleITK", extra)
+    try:
+        return _resample(sitk, pixels, source, target)
+    except RuntimeError as error:  # SimpleITK's only kind
+        if _NO_MEMORY in str(error):
+            raise MemoryError from error
+        raise
+
+
+def _resample(
+    sitk: Any, pixels: npt.NDArray[Any], source: Lattice, target: Lattice
+) -> npt.NDArray[np.float32]:
     reference = _image(sitk, np.zeros((1, 1, 1), np.float32), target)
     resampler = sitk.ResampleImageFilter()
     resampler.SetOutputSpacing(reference.GetSpacing())

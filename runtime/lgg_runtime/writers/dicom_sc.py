@@ -38,6 +38,8 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
         shown = SliceResult(grey, found.mask[index], found.probability[index])
         try:
             data = _capture(result, template, index, draw_overlay(shown))
+        except MemoryError:
+            raise  # of no header: it ends the run
         except DAMAGE as error:
             raise InputError("its headers are not fit for a secondary capture") from error
         files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)

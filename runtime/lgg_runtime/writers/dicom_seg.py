@@ -97,6 +97,8 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
             **form.kind,
             **equipment(result),
         )
+    except MemoryError:
+        raise  # of no header: it ends the run
     except DAMAGE as error:
         raise InputError("its headers are not fit for a DICOM SEG to refer to") from error
     _fix_organization(data, make_uid(result, "dimensions"))

@@ -42,6 +42,8 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
             series_description=result.verdict,
             **made,
         )
+    except MemoryError:
+        raise  # of no header: it ends the run
     except DAMAGE as error:
         raise InputError("its headers are not fit for a DICOM SR to refer to") from error
     return {"sr.dcm": finish(report, source)}
