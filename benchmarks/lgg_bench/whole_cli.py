@@ -77,7 +77,7 @@ def peers(
     output: Path | None,
     no_progress: bool,
 ) -> None:
-    """The same beside what a notebook does with the network of RUN; all take turns.
+    """Slices a second of lgg-infer beside what a notebook does with RUN's network, in turns.
 
     Rivals on full frames: PyTorch eager and compiled; onnxruntime and OpenVINO with no option set,
     on the first artifact.
