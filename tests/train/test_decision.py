@@ -81,9 +81,19 @@ def test_a_second_true_component_is_kept():
 
 def test_a_patient_without_tumour_counts_by_its_false_alarms():
     sick = make_patient((100, 0.97, True))
-    healthy = make_patient((10, 0.62, False))
+    healthy = make_patient((600, 0.62, False))
     assert choose_decision([sick, healthy]).threshold == 0.65
     assert choose_decision([sick]).threshold == 0.1
+
+
+def test_a_small_finding_in_a_patient_without_tumour_sets_the_least_size():
+    sick = make_patient((300, 0.97, True))
+    found = choose_decision([sick, make_patient((60, 0.97, False))])
+    assert (found.threshold, found.cleanup) == (0.1, CleanupSettings(0.0, 100))
+    assert "least voxels [0, 50, 100, 200, 500]" in found.how
+    alone = choose_decision([sick])
+    assert alone.cleanup == CleanupSettings()
+    assert "voxels" not in alone.how
 
 
 def test_slices_of_another_part_decide_nothing():

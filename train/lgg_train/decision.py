@@ -17,6 +17,8 @@ from lgg_runtime.volume import Mask, Probability
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(17))
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 1.0)
+# Only a patient without tumour can tell how small a finding is no tumour.
+LEAST_VOXELS = (0, 50, 100, 200, 500)
 TOLERANCE = 0.005
 
 
@@ -27,6 +29,14 @@ class Decision:
     threshold: float
     cleanup: CleanupSettings
     how: str
+
+    def describe(self) -> str:
+        """For a person: the threshold and which components stay."""
+        least = self.cleanup.smallest_voxels
+        return (
+            f"threshold {self.threshold:g}, components from {self.cleanup.smallest_fraction:g} of "
+            f"the largest{f' and {least} voxels' if least else ''}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,14 +58,20 @@ def choose_decision(
 
     Each is a whole volume's probabilities and truth, (S, H, W), and the indices of the slices
     that count: clean-up sees the whole volume, but slices of another part decide nothing.
-    Among all pairs whose mean Dice by patient is within 0.005 of the best one's, the pair with
-    the highest pooled recall is taken; of equal ones, the higher mean Dice.
+    Where one of them has no tumour, a least size of components is tried as well.
+    Among all choices whose mean Dice by patient is within 0.005 of the best one's, the one with
+    the highest pooled recall is taken; of equal ones the higher mean Dice, then the least clean-up.
     """
+    has_empty = any(not truth[list(used)].any() for _, truth, used in patients)
+    cleanups = [
+        CleanupSettings(fraction, voxels)
+        for fraction in FRACTIONS
+        for voxels in (LEAST_VOXELS if has_empty else LEAST_VOXELS[:1])
+    ]
     scored = []
     for threshold in THRESHOLDS:
         raw = [(p >= threshold, truth[list(used)], list(used)) for p, truth, used in patients]
-        for fraction in FRACTIONS:
-            cleanup = CleanupSettings(smallest_fraction=fraction)
+        for cleanup in cleanups:
             counts = [Counts.of(clean_up(mask, cleanup)[used], truth) for mask, truth, used in raw]
             mean = float(np.mean([c.dice for c in counts]))
             recall = sum(counts, Counts()).recall
@@ -63,10 +79,11 @@ def choose_decision(
     best = max(mean for _, mean, _, _ in scored)
     eligible = [entry for entry in scored if entry[1] >= best - TOLERANCE]
     recall, mean, threshold, cleanup = max(eligible, key=lambda entry: entry[:2])
+    sizes = f", least voxels {list(LEAST_VOXELS)}" if has_empty else ""
     how = (
         f"highest pooled recall ({recall:.4f}) on {len(patients)} {who} among all "
         f"thresholds {THRESHOLDS[0]} to {THRESHOLDS[-1]} and smallest component fractions "
-        f"{list(FRACTIONS)} whose mean Dice by patient is within {TOLERANCE} of the best "
+        f"{list(FRACTIONS)}{sizes} whose mean Dice by patient is within {TOLERANCE} of the best "
         f"({best:.4f}); this one's mean Dice is {mean:.4f}"
     )
     return Decision(threshold, cleanup, how)

@@ -51,11 +51,7 @@ def decide(folder: Path, data: Path, device: str) -> str:
         found += [(p.probability, p.truth, p.used) for p in predicted]
     decision = choose_decision(found, f"patients of {folds} folds that did not train on them")
     write_json(folder / DECISION_FILE, decision.to_json())
-    return (
-        f"{folder}: threshold {decision.threshold:g}, components from "
-        f"{decision.cleanup.smallest_fraction:g} of the largest: {decision.how}\n"
-        "Research use only, not for diagnosis."
-    )
+    return f"{folder}: {decision.describe()}: {decision.how}\nResearch use only, not for diagnosis."
 
 
 def load_decided(folder: Path) -> TrainedModel:

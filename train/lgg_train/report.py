@@ -43,9 +43,5 @@ def write_report(
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
     draw_precision_recall(record, title, out / f"pr_{part}.png")
     draw_panels(predictions, model.decision, out / f"panels_{part}.png")
-    threshold, cleanup = model.decision.threshold, model.decision.cleanup
-    heading = (
-        f"{out}: {title}; threshold {threshold:g}, components from "
-        f"{cleanup.smallest_fraction:g} of the largest\nResearch use only, not for diagnosis."
-    )
+    heading = f"{out}: {title}; {model.decision.describe()}\nResearch use only, not for diagnosis."
     return describe_scores(record, heading)
