@@ -77,3 +77,8 @@ def test_what_flair_alone_costs_is_told_of_cross_validations_that_scored_it():
     assert cells[:3] == ["lite-strong", "every patient, in folds", "98"]
     assert cells[5] == "-0.250"
     assert cells[7] == "0.500"
+
+
+def test_a_run_by_slice_is_not_taken_for_one_by_patient():
+    with pytest.raises(InputError, match="split by slice; --leak takes those by slice"):
+        Evidence.read([LEAKS[0]])

@@ -133,3 +133,20 @@ def test_the_version_is_told_before_anything_heavy_is_loaded():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("lgg-train, version ")
+
+
+@pytest.mark.parametrize("option", ["--seed", "--split-seed"])
+def test_a_seed_below_zero_is_a_usage_error(call_main, tmp_path, option):
+    done = call_main(
+        "train", "--data", "d", "-o", str(tmp_path / "r"), "--epochs", "1", option, "-1"
+    )
+    assert done.code == 2
+    assert f"{option}" in done.err and "-1 is not in the range" in done.err
+
+
+@pytest.mark.parametrize("option", ["--gap", "--reversed"])
+def test_dicom_s_options_of_a_phantom_are_refused_for_nifti(call_main, tmp_path, option):
+    done = call_main("phantom", "-o", str(tmp_path / "p"), "--format", "nifti", option)
+    assert done.code == 2
+    assert "--gap and --reversed: for --format dicom" in done.err
+    assert not (tmp_path / "p").exists()

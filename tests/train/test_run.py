@@ -114,3 +114,8 @@ def test_the_versions_of_what_decides_the_numbers_are_told():
     found = versions()
     assert found["torch"] == torch.__version__
     assert {"python", "lgg-edge", "albumentations", "numpy"} <= set(found)
+
+
+def test_a_folder_in_the_place_of_json_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)

@@ -59,7 +59,7 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     files = find_cases(data)
     make_folder(out)
     if not options["resume"]:
-        require_no_run(out)
+        _require_no_run(out)
     split = _open_split(files, out, options)
     cases = {case.patient: case for case in load_cases(files, not options["no_progress"])}
     training = describe_training(split, digest_cases(cases.values()))
@@ -144,7 +144,7 @@ def recorded_options(out: Path) -> dict[str, Any]:
     return recorded
 
 
-def require_no_run(out: Path) -> None:
+def _require_no_run(out: Path) -> None:
     """Raises UsageError where the folder holds a run, finished or not."""
     if (out / LAST_FILE).exists():
         raise UsageError(f"{out} holds a run already; --resume goes on with it")
