@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError, UsageError
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
 
 SCHEMA = 1
 
@@ -47,10 +47,11 @@ class Record:
 
 
 def check_output(path: Path | None) -> None:
-    """Before a long measurement: raises UsageError where its record could not be written."""
+    """Before a long measurement: raises UsageError for a record's wrong name, ResourceError where
+    it could not be written.
+    """
     if path is None:
         return
     if path.suffix != ".json":
         raise UsageError(f"{path.name}: expected a name that ends in .json")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: no such folder; make it first")
+    require_writable(path)

@@ -56,7 +56,10 @@ def require_folder(path: Path) -> None:
 def require_writable(path: Path) -> None:
     """Raises ResourceError where a file cannot be made beside `path`; asked before long work."""
     if not path.parent.is_dir():
-        raise refused(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        raise ResourceError(
+            f"{printable(path.name)}: cannot be written: no folder {printable(str(path.parent))}; "
+            "make it first"
+        )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
