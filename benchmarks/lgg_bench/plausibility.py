@@ -13,11 +13,10 @@ from lgg_bench.machine import describe_machine
 from lgg_bench.non_brain import draw_non_brain
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_runtime.errors import InputError
 from lgg_runtime.plausibility import PlausibilitySettings, find_doubts
 from lgg_runtime.volume import Pixels
-from lgg_train.cases import find_cases, load_case
-from lgg_train.splits import Split, check_held
+from lgg_train.cases import CaseFiles, find_cases, load_case
+from lgg_train.splits import Split, find_members
 
 _SIGNAL, _BRIGHT_PERCENTILE = 0.12, 99.5
 
@@ -38,29 +37,25 @@ class PlausibilityBench:
 def measure_plausibility(data: Path, split: Path, settings: PlausibilityBench) -> Record:
     """Warnings by kind of picture, and of slices alone and of volumes of the split's part."""
     machine = describe_machine()
+    members = find_members(Split.read(split), settings.part, find_cases(data))
     ranges = PlausibilitySettings()
     drawn: Counter[str] = Counter()
     warned: Counter[str] = Counter()
     for kind, pixels in draw_non_brain(settings.drawn, settings.size, settings.seed):
         drawn[kind] += 1
         warned[kind] += bool(find_doubts(pixels[None], ranges))
-    real = _measure_patients(data, split, settings, ranges)
+    real = _measure_patients(members, settings, ranges)
     kinds = {kind: warned[kind] / drawn[kind] for kind in drawn}
     results = {"pictures": sum(drawn.values()), "warned": sum(warned.values()), "by_kind": kinds}
     return Record("plausibility", asdict(settings), machine, results | real)
 
 
 def _measure_patients(
-    data: Path, split: Path, settings: PlausibilityBench, ranges: PlausibilitySettings
+    members: list[CaseFiles], settings: PlausibilityBench, ranges: PlausibilitySettings
 ) -> dict[str, int]:
-    cases = {case.patient: case for case in find_cases(data)}
     found: Counter[str] = Counter()
-    chosen = Split.read(split).parts[settings.part]
-    if not chosen:
-        raise InputError(f"{split}: nothing in {settings.part}")
-    check_held(chosen, cases)
-    for name in sorted(chosen):
-        pixels: Pixels = load_case(cases[name]).volume.pixels.astype(np.uint8)
+    for files in members:
+        pixels: Pixels = load_case(files).volume.pixels.astype(np.uint8)
         in_volume = bool(find_doubts(pixels, ranges))
         found.update(volumes=1, volumes_warned=in_volume)
         for slice_ in pixels[_head_share(pixels) >= settings.least_head]:

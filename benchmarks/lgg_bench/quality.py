@@ -4,11 +4,10 @@ after a first look, against the run's network in float32 on all of every slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,13 +15,10 @@ from lgg_bench.artifacts import digest_file, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import UsageError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_train.extras import needs_extra
-
-if TYPE_CHECKING:
-    from lgg_train.cases import Case
 
 PYTORCH = "PyTorch fp32, full frames"
 # What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.
@@ -75,16 +71,20 @@ def measure_quality(
         for way, options in ways.items()
     }
     with needs_extra("train"):
+        from lgg_train.cases import find_cases, load_case
         from lgg_train.predict import predict_slices
-        from lgg_train.run import load_model
+        from lgg_train.run import load_model, read_split
+        from lgg_train.splits import find_members
     from lgg_runtime.intensity import normalise
 
     model = load_model(run)
+    members = find_members(read_split(run, model), settings.part, find_cases(data))
     theirs: dict[str, Counts] = {}
     ours: dict[Any, dict[str, Counts]] = {key: {} for key in segmenters}
     slices = 0
-    cases = islice(_cases(run, data, settings.part), settings.limit)
-    for case in tqdm(cases, unit="patient", disable=None if progress else True, leave=False):
+    chosen = members[: settings.limit]
+    for file in tqdm(chosen, unit="patient", disable=None if progress else True, leave=False):
+        case = load_case(file)
         pixels = case.volume.pixels
         slices += len(pixels)
         probability = predict_slices(model.network, normalise(pixels, model.intensity))
@@ -108,21 +108,6 @@ def measure_quality(
         "rows": rows,
     }
     return Record("quality", settings.to_json(), machine, results)
-
-
-def _cases(run: Path, data: Path, part: str) -> Iterator[Case]:
-    from lgg_train.cases import find_cases, load_case
-    from lgg_train.run import SPLIT_FILE
-    from lgg_train.splits import Split
-
-    known = {case.patient: case for case in find_cases(data)}
-    names = Split.read(run / SPLIT_FILE).patients(part)
-    if not names:
-        raise InputError(f"{run}: its split leaves nothing for {part}")
-    for name in names:
-        if name not in known:
-            raise InputError(f"{data}: a patient of the split's part {part} is missing")
-        yield load_case(known[name])
 
 
 def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:

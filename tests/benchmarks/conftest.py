@@ -61,8 +61,8 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(data, one_thread, tmp_path_factory) -> Path:
-    """A run's folder as training leaves it, without the training; its test part is two patients."""
+def make_run(data, one_thread, tmp_path_factory):
+    """Makes a run's folder as training leaves it, without the training, of the parts' patients."""
     import torch
 
     from lgg_runtime.cleanup import CleanupSettings
@@ -76,25 +76,34 @@ def run(data, one_thread, tmp_path_factory) -> Path:
         save_model,
         write_json,
     )
-    from lgg_train.splits import Split
+    from lgg_train.splits import PARTS, Split
     from lgg_train.unet import UNet, UNetSettings
 
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    folder.mkdir()
-    names = {"train": (patient_name(0),), "validation": (patient_name(1),), "test": TEST_PATIENTS}
-    parts = {part: dict.fromkeys(group, tuple(range(SLICES))) for part, group in names.items()}
-    split = Split("patient", 0, parts)
-    split.write(folder / SPLIT_FILE)
-    write_json(folder / CONFIG_FILE, {"data": str(data)})
-    torch.manual_seed(1)
-    network = UNet(UNetSettings(features=4, depth=2)).eval()
-    # An untrained head answers the same everywhere; this one finds a part of the tumours.
-    torch.nn.init.normal_(network.head.weight)
-    torch.nn.init.zeros_(network.head.bias)
-    decision = Decision(0.6, CleanupSettings(smallest_fraction=0.1), "by the test")
-    training = describe_training(split, "0" * 64)
-    save_model(folder, TrainedModel(network, decision, IntensitySettings(), training))
-    return folder
+    def make(by: str, **names: tuple[str, ...]) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        folder.mkdir()
+        parts = {part: dict.fromkeys(names.get(part, ()), tuple(range(SLICES))) for part in PARTS}
+        split = Split(by, 0, parts)
+        split.write(folder / SPLIT_FILE)
+        write_json(folder / CONFIG_FILE, {"data": str(data)})
+        torch.manual_seed(1)
+        network = UNet(UNetSettings(features=4, depth=2)).eval()
+        # An untrained head answers the same everywhere; this one finds a part of the tumours.
+        torch.nn.init.normal_(network.head.weight)
+        torch.nn.init.zeros_(network.head.bias)
+        decision = Decision(0.6, CleanupSettings(smallest_fraction=0.1), "by the test")
+        training = describe_training(split, "0" * 64)
+        save_model(folder, TrainedModel(network, decision, IntensitySettings(), training))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run(make_run) -> Path:
+    """A run whose test part is two patients."""
+    one, other = (patient_name(0),), (patient_name(1),)
+    return make_run("patient", train=one, validation=other, test=TEST_PATIENTS)
 
 
 @pytest.fixture(scope="session")

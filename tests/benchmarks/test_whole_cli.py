@@ -5,6 +5,8 @@ import pytest
 from lgg_bench.record import Record
 from lgg_bench.throughput import NOTEBOOK
 from lgg_runtime.errors import InputError
+from lgg_train.phantom import patient_name
+from lgg_train.run import SPLIT_FILE
 
 
 def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
@@ -69,6 +71,25 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
         assert row["lost"]["mean_dice"] == pytest.approx(lost)
         assert row["lost"]["patient_dice"] >= lost
     assert "PHANTOM" not in out.read_text()
+
+
+@pytest.mark.parametrize("command", ["quality", "plausibility"])
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ((), "the split, by all, leaves nothing for test"),
+        (("NOBODY",), "the data do not hold all slices that the split names of NOBODY"),
+    ],
+)
+def test_a_part_that_is_empty_or_not_in_the_data_is_refused(
+    call_main, data, make_run, artifact, tmp_path, command, test, said
+):
+    run = make_run("all", train=(patient_name(0),), test=test)
+    what = [run, artifact] if command == "quality" else ["--split", run / SPLIT_FILE]
+    ended = call_main(command, *what, "--data", data, "-o", tmp_path / "record.json")
+    assert (ended.code, ended.out) == (InputError.exit_code, "")
+    assert said in ended.err
+    assert not (tmp_path / "record.json").exists()
 
 
 def test_the_page_is_filled_from_records_and_from_nothing_else(call_main, tmp_path):

@@ -1,5 +1,6 @@
 """The dataset's layout: pairs in order, every fault of a file named, digests of pixels alone."""
 
+import errno
 import shutil
 
 import cv2
@@ -90,6 +91,15 @@ def test_a_patient_with_masks_alone_is_named(tmp_path):
 def test_no_folder_says_how_to_get_the_data(tmp_path):
     with pytest.raises(NoInputError, match=r"nowhere: no such folder; `make data`"):
         find_cases(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    with pytest.raises(NoInputError, match=rf"^{tmp_path}: cannot be read \(Permission denied\)$"):
+        find_cases(tmp_path)
 
 
 def test_a_folder_without_patients_says_what_was_expected(tmp_path):

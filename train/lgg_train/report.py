@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgg_runtime.errors import InputError
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.loop import choose_device
 from lgg_train.run import FLAIR_ONLY, TrainedModel, load_model, read_split, write_json
-from lgg_train.splits import check_held
+from lgg_train.splits import find_members
 
 
 def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
@@ -22,11 +21,7 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     """
     model = load_model(run, choose_device(device))
     split = read_split(run, model)
-    if not split.parts[part]:
-        raise InputError(f"{run}: its split, by {split.by}, leaves nothing for {part}")
-    files = {case.patient: case for case in find_cases(data)}
-    check_held(split.parts[part], files)
-    cases = load_cases([files[name] for name in split.patients(part)])
+    cases = load_cases(find_members(split, part, find_cases(data)))
     if flair_only:
         cases = [keep_flair(case) for case in cases]
     found = predict_cases(model.network, cases, split.parts[part], model.intensity)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,18 @@ class Split:
         if bare := [name for name, count in members if not count]:
             raise InputError(f"{path.name}: no slice of {bare[0]} is used")
         return split
+
+
+def find_members(split: Split, part: str, known: Iterable[CaseFiles]) -> list[CaseFiles]:
+    """The files of a part's patients, sorted. Raises InputError where the split leaves nothing for
+    the part, or the data do not hold all of it.
+    """
+    members = split.parts[part]
+    if not members:
+        raise InputError(f"the split, by {split.by}, leaves nothing for {part}")
+    files = {case.patient: case for case in known}
+    check_held(members, files)
+    return [files[name] for name in split.patients(part)]
 
 
 def check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]) -> None:
