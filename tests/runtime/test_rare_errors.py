@@ -172,6 +172,13 @@ def test_what_no_header_causes_is_not_called_a_damaged_header(
         read_dicom(study.files)
 
 
+def test_memory_that_ends_in_a_header_is_not_called_damage(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pydicom, "dcmread", fail_with(MemoryError()))
+    assert reason(study) == f"{study.files[0].name}: the memory does not suffice for its header"
+
+
 def test_a_file_that_cannot_be_read_a_second_time_is_named(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

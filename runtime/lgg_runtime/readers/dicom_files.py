@@ -81,6 +81,8 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags and list(tags))
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
+    except MemoryError as error:
+        raise InputError(f"{name}: the memory does not suffice for its header") from error
     except LggError:
         raise
     except Exception as error:
