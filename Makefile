@@ -64,7 +64,9 @@ data: $(VENV)/.train ## Fetch the public dataset into data/lgg
 	@$(BIN)/lgg-train data -o data/lgg
 
 $(PHANTOMS): $(VENV)/.runtime
-	$(BIN)/lgg-train phantom -o $@ --patients 60 --slices 24
+	@rm -rf $@.part
+	$(BIN)/lgg-train phantom -o $@.part --patients 60 --slices 24
+	@mv $@.part $@
 
 train: $(VENV)/.train $(if $(filter phantom,$(DATA)),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
 	@test -d "$(FOLDER)" || { echo "No data: 'make data' fetches the public dataset, DATA=FOLDER \

@@ -36,10 +36,16 @@ def describe_machine(cpuinfo: Path = _CPUINFO) -> dict[str, Any]:
         "cores": available_cores(),
         "memory_gib": _memory_gib(),
         "load": _load(),
-        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "os": _describe_os(),
         "python": platform.python_version(),
         "versions": installed_versions(),
     }
+
+
+def _describe_os() -> str:
+    """System, version and architecture, without what a builder appends to the version."""
+    kernel = platform.release().partition("-")[0]
+    return f"{platform.system()} {kernel} {platform.machine()}"
 
 
 def read_cpuinfo(path: Path = _CPUINFO) -> tuple[str | None, list[str]]:

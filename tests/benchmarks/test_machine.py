@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 from lgg_bench.machine import (
     count,
@@ -56,6 +57,12 @@ def test_describes_processor_memory_system_and_versions_alone():
     assert 1 <= machine["cores"] <= os.cpu_count()
     assert machine["versions"].keys() >= {"lgg-edge", "numpy"}
     assert json.loads(json.dumps(machine)) == machine
+
+
+def test_the_system_is_told_without_what_its_builder_appended(monkeypatch):
+    monkeypatch.setattr("platform.uname", lambda: SimpleNamespace(
+        system="Linux", release="6.8.0-45-someones", machine="x86_64"))  # fmt: skip
+    assert describe_machine()["os"] == "Linux 6.8.0 x86_64"
 
 
 def test_the_cores_are_those_that_the_process_may_use(monkeypatch):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lgg_runtime.errors import ResourceError
 from lgg_train.phantom import PhantomSettings, make_phantom
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import OBLIQUE_DEGREES, PLANES, ScanSettings, make_scan, place_scan
@@ -75,6 +78,21 @@ def test_dicom_studies_stand_beside_their_truth(tmp_path: Path) -> None:
         assert len({header.SOPInstanceUID for header in headers}) == len(headers)
         truth = json.loads((tmp_path / "truth" / f"{folder.name}.json").read_text())
         assert truth["shape"] == [6, 32, 32]
+
+
+@pytest.mark.parametrize("form", ["dicom", "nifti"])
+def test_a_scan_that_cannot_be_written_is_named_and_leaves_no_part(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"dicom": "pydicom", "nifti": "nibabel"}[form])
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ResourceError, match=r"^\w+[\w.]*: the disk is full; free some space$"):
+        write_scans(tmp_path, form, SMALL, ScanSettings())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_reversed_files_are_numbered_from_the_top(tmp_path: Path) -> None:

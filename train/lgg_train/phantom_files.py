@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +81,8 @@ def write_nifti(folder: Path, scan: Scan, index: int, _settings: ScanSettings) -
     for channel, role in enumerate(("t1", "flair", "t1c")):
         image = nibabel.Nifti1Image(scan.pixels[..., channel].transpose(2, 1, 0), affine)
         image.header.set_xyzt_units("mm")
-        nibabel.save(image, folder / f"study_{index + 1:04d}_{role}.nii.gz")
+        data = gzip.compress(image.to_bytes(), mtime=0)
+        write_atomically(folder / f"study_{index + 1:04d}_{role}.nii.gz", data)
 
 
 def write_dicom(folder: Path, scan: Scan, index: int, settings: ScanSettings) -> None:
@@ -110,7 +113,9 @@ def write_dicom(folder: Path, scan: Scan, index: int, settings: ScanSettings) ->
             data.append(image)
     names = np.random.default_rng(index).permutation(len(data)).tolist()
     for name, image in zip(names, data, strict=True):
-        image.save_as(folder / f"IM{name:04d}", enforce_file_format=True)
+        stream = io.BytesIO()
+        image.save_as(stream, enforce_file_format=True)
+        write_atomically(folder / f"IM{name:04d}", stream.getvalue())
 
 
 @dataclass(frozen=True)
