@@ -11,7 +11,7 @@ from lgg_bench.document import fill_blocks
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import make_folder, write_atomically
-from lgg_train.history import read_rounds
+from lgg_train.history import HISTORY_FILE, read_rounds
 from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, read_json
 
 _PARTS = ("validation", "test")
@@ -35,14 +35,22 @@ class RunRecord:
         mirror = ", mirror" if unet["mirror"] else ""
         return f"{self.name} ({unet['features']} features{size}{mirror})"
 
+    @property
+    def tested(self) -> set[str]:
+        """Names of the test patients."""
+        return set(self.scores["test"]["per_patient_dice"]["by_patient"])
+
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
         scores = {
             path.stem.removeprefix("metrics_"): read_json(path)
             for path in sorted(folder.glob("metrics_*.json"))
         }
-        if "test" not in scores:
-            raise InputError(f"{folder}: no metrics_test.json; `lgg-train evaluate` writes it")
+        for part in _PARTS:
+            if part not in scores:
+                raise InputError(
+                    f"{folder}: no metrics_{part}.json; `lgg-train evaluate` writes it"
+                )
         config = read_json(folder / CONFIG_FILE)
         return cls(folder.name, config, scores, read_rounds(folder))
 
@@ -69,6 +77,10 @@ class Evidence:
         for run, record in zip(runs, records, strict=True):
             if (by := record.config["training"]["split_by"]) != "patient":
                 raise InputError(f"{run}: split by {by}; --leak takes those by slice")
+            if not record.rounds[-1]:
+                raise InputError(f"{run}: no {HISTORY_FILE}, which training writes")
+            if record.tested != records[0].tested:
+                raise InputError(f"{run}: tested on other patients than {runs[0]}")
         return cls(
             records,
             {path.stem.removeprefix("cv-"): read_json(path) for path in folds},
@@ -76,13 +88,16 @@ class Evidence:
         )
 
     def blocks(self) -> dict[str, str]:
-        """The page's blocks by name."""
-        return {
-            **{name: make(self.runs) for name, make in BLOCKS.items()},
-            "flair": _flair(self.runs, self.folds),
-            "folds": _folds(self.folds),
-            "leak": _leak(self.leaks, self.folds),
-        }
+        """The page's blocks by name. Raises InputError for files of another kind or version."""
+        try:
+            return {
+                **{name: make(self.runs) for name, make in BLOCKS.items()},
+                "flair": _flair(self.runs, self.folds),
+                "folds": _folds(self.folds),
+                "leak": _leak(self.leaks, self.folds),
+            }
+        except (KeyError, TypeError) as error:
+            raise InputError(f"scores of another kind or version: {error!r} is missing") from error
 
 
 def write_accuracy(evidence: Evidence, page: Path) -> None:
@@ -142,13 +157,18 @@ def _trust(records: Sequence[RunRecord]) -> str:
                 [record.name, part,
                  f"{lesions['found']} of {lesions['lesions']}",
                  f"{lesions['false_per_patient']:.2f}",
-                 f"{found['hd95_pixels']['median']:.1f}",
+                 _pixels(found["hd95_pixels"]["median"]),
                  f"{100 * empty['fraction']:.1f} % of {empty['slices']}",
                  f"{found['calibration']['expected_error']:.4f}"]
             )  # fmt: skip
     header = ("model", "part", "lesions found", "false lesions a patient",
               "median HD95 [pixels]", "empty slices marked", "calibration error")  # fmt: skip
     return Table("Lesions, surfaces, empty slices, calibration", header, rows).as_markdown()
+
+
+def _pixels(distance: float | None) -> str:
+    """None where no patient has both a reference and a finding."""
+    return "-" if distance is None else f"{distance:.1f}"
 
 
 def _institutions(records: Sequence[RunRecord]) -> str:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, UsageError
+
+_WEIGHTS = "model.pt"  # of a run's folder, whose module loads PyTorch
 
 
 def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
@@ -23,6 +25,15 @@ def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
         if not path.is_file():
             raise ModelError(f"{path}: no such model")
     return labels
+
+
+def digest_run(run: Path | None) -> str | None:
+    """SHA-256 of a run's weights, None without a run. Raises InputError where it has none."""
+    if run is None:
+        return None
+    if not (run / _WEIGHTS).is_file():
+        raise InputError(f"{run}: no {_WEIGHTS} in it")
+    return digest_file(run / _WEIGHTS)
 
 
 def digest_file(path: Path) -> str:

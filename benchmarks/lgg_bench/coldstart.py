@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.artifacts import digest_file
+from lgg_bench.artifacts import digest_file, label_artifacts
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -51,6 +51,7 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
     importing by package, of Python's own start, of the stages, and of the rest.
     """
     machine = describe_machine()
+    label_artifacts([artifact])
     with tempfile.TemporaryDirectory() as folder:
         (patient,) = write_phantoms(Path(folder), PhantomSettings(1, 3, 256))
         slice_ = patient / f"{patient.name}_2.tif"

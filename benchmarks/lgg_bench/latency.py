@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -96,7 +96,7 @@ def measure_latency(
     machine = describe_machine()
     files = label_artifacts(artifacts)
     described = {label: _describe(path, settings.backend(1)) for label, path in files.items()}
-    plain = settings.to_json()
+    plain, weights = settings.to_json(), digest_run(run)
     slices = phantom_slices(max(settings.batches), settings.size)
     configurations = [(t, b) for t in plain["threads"] for b in settings.batches]
     subjects = len(files) + (len(EAGER) if run else 0)
@@ -110,7 +110,7 @@ def measure_latency(
                     loads, slices[:batch], settings.timing, clock or Clock(), bar.update
                 )
             rows += [{"threads": threads, "batch": batch, **row} for row in found]
-    return Record("latency", plain, machine, {"artifacts": described, "rows": rows})
+    return Record("latency", plain, machine, {"run": weights, "artifacts": described, "rows": rows})
 
 
 def _measure(

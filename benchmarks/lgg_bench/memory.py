@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.artifacts import digest_file
+from lgg_bench.artifacts import digest_file, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -45,6 +45,7 @@ class MemorySettings:
 def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
     """Results: `rows`, seconds and peak MiB by slices. The folders hold copies of one phantom."""
     machine = describe_machine()
+    label_artifacts([artifact])
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         phantoms = PhantomSettings(1, _SLICES_OF_PATIENT, settings.size)

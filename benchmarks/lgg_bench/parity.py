@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -116,7 +116,8 @@ def measure_parity(
         rows.append({"artifact": label, "sha256": digest_file(files[label]), **row})
     results = {
         "subject": subject,
-        "slices": sum(len(reference.slices) for reference in references),
+        "slices": sum(len(reference.counted) for reference in references),
+        "run": digest_run(run),
         "threshold": model.decision.threshold,
         "training_data": model.training.data,
         "pytorch": _score(references, model),
@@ -235,6 +236,7 @@ def _score(references: Sequence[Reference], model: TrainedModel) -> dict[str, An
     from lgg_export.parity import without_patients
 
     counts = {
-        r.patient: Counts.of(model.decision.apply(r.probability), r.truth) for r in references
+        r.patient: Counts.of(model.decision.apply(r.probability)[r.counted], r.truth[r.counted])
+        for r in references
     }
     return without_patients(summarise(counts))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -73,25 +73,29 @@ def measure_quality(
     with needs_extra("train"):
         from lgg_train.cases import find_cases, load_case
         from lgg_train.predict import predict_slices
-        from lgg_train.run import load_model, read_split
+        from lgg_train.run import check_cases, load_model, read_split
         from lgg_train.splits import find_members
     from lgg_runtime.intensity import normalise
 
     model = load_model(run)
-    members = find_members(read_split(run, model), settings.part, find_cases(data))
+    split = read_split(run, model)
+    members = find_members(split, settings.part, find_cases(data))
     theirs: dict[str, Counts] = {}
     ours: dict[Any, dict[str, Counts]] = {key: {} for key in segmenters}
     slices = 0
     chosen = members[: settings.limit]
     for file in tqdm(chosen, unit="patient", disable=None if progress else True, leave=False):
         case = load_case(file)
+        check_cases(run, [case])
+        used = list(split.parts[settings.part][case.patient])
+        truth = case.masks[used]
         pixels = case.volume.pixels
-        slices += len(pixels)
+        slices += len(used)
         probability = predict_slices(model.network, normalise(pixels, model.intensity))
-        theirs[case.patient] = Counts.of(model.decision.apply(probability), case.masks)
+        theirs[case.patient] = Counts.of(model.decision.apply(probability)[used], truth)
         for key, segmenter in segmenters.items():
             found = segmenter.segment(case.volume)
-            ours[key][case.patient] = Counts.of(found.mask, case.masks)
+            ours[key][case.patient] = Counts.of(found.mask[used], truth)
     rows: list[dict[str, Any]] = [{"subject": PYTORCH, "way": "", **_score(theirs, None)}]
     for key, counts in ours.items():
         label, provider, way = key
@@ -100,6 +104,7 @@ def measure_quality(
         rows.append({"subject": subject, "way": way, "left_out": left_out,
                      **_score(counts, theirs)})  # fmt: skip
     results = {
+        "run": digest_run(run),
         "artifacts": {label: digest_file(path) for label, path in files.items()},
         "first_look": None if settings.first_look is None else digest_file(settings.first_look),
         "patients": len(theirs),

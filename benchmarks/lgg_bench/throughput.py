@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.latency import BUSY
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
@@ -101,6 +101,7 @@ def measure_throughput(
     results = {
         "slices": slices,
         "studies": len(listing.studies),
+        "run": digest_run(run),
         "artifacts": {label: _describe(path) for label, path in files.items()},
         "first_look": None if settings.first_look is None else _describe(settings.first_look),
         "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],

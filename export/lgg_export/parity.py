@@ -40,13 +40,19 @@ class Limits:
 class Reference:
     """One patient as PyTorch saw it.
 
-    slices: normalised, (S, H, W, 3) uint8; probability and truth: (S, H, W).
+    slices: normalised, (S, H, W, 3) uint8; probability and truth: (S, H, W); used: the slices that
+    count, None for all: of a split by slice, others are of other parts, and clean-up sees them.
     """
 
     patient: str
     slices: Pixels
     probability: Probability
     truth: Mask
+    used: tuple[int, ...] | None = None
+
+    @property
+    def counted(self) -> list[int]:
+        return list(range(len(self.slices)) if self.used is None else self.used)
 
 
 @dataclass(frozen=True)
@@ -112,17 +118,17 @@ def compare(
         found = run(reference.slices)
         if not (np.isfinite(found).all() and np.isfinite(reference.probability).all()):
             raise ParityError(f"{subject}: the output is no number")
-        largest = max(largest, float(np.abs(found - reference.probability).max()))
-        sides = [p >= decision.threshold for p in (found, reference.probability)]
-        flipped += int(np.count_nonzero(sides[0] != sides[1]))
-        pixels, slices = pixels + found.size, slices + len(found)
-        theirs[reference.patient] = Counts.of(
-            decision.apply(reference.probability), reference.truth
-        )
-        ours[reference.patient] = Counts.of(decision.apply(found), reference.truth)
+        used = reference.counted
+        a, b = found[used], reference.probability[used]
+        largest = max(largest, float(np.abs(a - b).max()))
+        flipped += int(np.count_nonzero((a >= decision.threshold) != (b >= decision.threshold)))
+        pixels, slices = pixels + a.size, slices + len(used)
+        truth = reference.truth[used]
+        theirs[reference.patient] = Counts.of(decision.apply(reference.probability)[used], truth)
+        ours[reference.patient] = Counts.of(decision.apply(found)[used], truth)
     if not ours:
         raise ParityError(f"{subject}: no patient to compare on")
-    a, b = summarise(theirs), summarise(ours)
+    pytorch, artifact = summarise(theirs), summarise(ours)
     losses = [theirs[name].dice - ours[name].dice for name in ours]
     return Parity(
         subject=subject,
@@ -131,14 +137,15 @@ def compare(
         largest_probability_difference=largest,
         flipped_pixels=flipped / pixels,
         largest_metric_difference=max(
-            abs(a["pooled"][k] - b["pooled"][k]) for k in ("iou", "precision", "recall", "f1")
+            abs(pytorch["pooled"][k] - artifact["pooled"][k])
+            for k in ("iou", "precision", "recall", "f1")
         ),
         largest_dice_difference=max(map(abs, losses)),
-        mean_dice_loss=a["per_patient_dice"]["mean"] - b["per_patient_dice"]["mean"],
+        mean_dice_loss=pytorch["per_patient_dice"]["mean"] - artifact["per_patient_dice"]["mean"],
         largest_dice_loss=max(losses),
-        recall_loss=a["pooled"]["recall"] - b["pooled"]["recall"],
-        pytorch=a,
-        artifact=b,
+        recall_loss=pytorch["pooled"]["recall"] - artifact["pooled"]["recall"],
+        pytorch=pytorch,
+        artifact=artifact,
     )
 
 

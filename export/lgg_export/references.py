@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from lgg_export.parity import Reference
-from lgg_runtime.errors import InputError
-from lgg_train.cases import CaseFiles, find_cases, load_cases
+from lgg_train.cases import Case, find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
-from lgg_train.run import CONFIG_FILE, TrainedModel, read_json, read_split
+from lgg_train.run import CONFIG_FILE, TrainedModel, check_cases, read_json, read_split
+from lgg_train.splits import check_held
 
 # Where the dataset is not there: the part that was trained on has phantoms of its own.
 PHANTOMS = PhantomSettings(patients=6, slices=24, seed=1000)
@@ -40,8 +40,10 @@ def open_references(
         others = set(trained) - set(_spread(trained, CALIBRATED_ON))
         names = _spread(sorted(others) or trained, COMPARED_ON)
         note = "" if others else ", int8's ranges are of them too"
-        return _of_dataset(model, folder, names, f"train patients{note}")
-    return _of_dataset(model, folder, names, f"{part} patients")
+        what, part = f"train patients{note}", "train"
+    else:
+        what = f"{part} patients"
+    return _of_dataset(run, model, folder, (names, split.parts[part]), what)
 
 
 def open_calibration(
@@ -51,14 +53,16 @@ def open_calibration(
     folder = _folder_of(run, data)
     if folder is None:
         return _phantoms(model, replace(PHANTOMS, seed=PHANTOMS.seed + 1))
-    names = _spread(read_split(run, model).patients("train"), CALIBRATED_ON)
-    return _of_dataset(model, folder, names, "train patients")
+    split = read_split(run, model)
+    names = _spread(split.patients("train"), CALIBRATED_ON)
+    return _of_dataset(run, model, folder, (names, split.parts["train"]), "train patients")
 
 
 def choose_slices(reference: Reference, count: int) -> Reference:
     """So many slices of a patient, from the one with the largest tumour to those with none."""
-    areas = np.count_nonzero(reference.truth, axis=(1, 2))
-    order = np.argsort(-areas, kind="stable")
+    counted = np.array(reference.counted)
+    areas = np.count_nonzero(reference.truth[counted], axis=(1, 2))
+    order = counted[np.argsort(-areas, kind="stable")]
     chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
     return Reference(
         reference.patient,
@@ -80,20 +84,31 @@ def _spread(names: list[str], most: int) -> list[str]:
 
 
 def _of_dataset(
-    model: TrainedModel, folder: Path, names: list[str], what: str
+    run: Path,
+    model: TrainedModel,
+    folder: Path,
+    members: tuple[list[str], dict[str, tuple[int, ...]]],
+    what: str,
 ) -> tuple[str, Iterator[Reference]]:
+    """members: the patients, and by patient the slices that count."""
+    names, used = members
     known = {case.patient: case for case in find_cases(folder)}
-    if missing := [name for name in names if name not in known]:
-        raise InputError(f"{folder}: patients of the split are missing: {', '.join(missing)}")
-    return f"{len(names)} {what}", _references(model, [known[name] for name in names])
+    check_held({name: used[name] for name in names}, known)
+
+    def stream() -> Iterator[Reference]:
+        for name in names:
+            case = load_case(known[name])
+            check_cases(run, [case])
+            yield from _references(model, case, used)
+
+    return f"{len(names)} {what}", stream()
 
 
-def _references(model: TrainedModel, chosen: list[CaseFiles]) -> Iterator[Reference]:
-    for files in chosen:
-        case = load_cases([files])
-        used = {files.patient: tuple(range(len(files.slices)))}
-        for p in predict_cases(model.network, case, used, model.intensity):
-            yield Reference(p.patient, p.slices, p.probability, p.truth)
+def _references(
+    model: TrainedModel, case: Case, used: dict[str, tuple[int, ...]]
+) -> Iterator[Reference]:
+    for p in predict_cases(model.network, [case], used, model.intensity):
+        yield Reference(p.patient, p.slices, p.probability, p.truth, p.used)
 
 
 def _phantoms(model: TrainedModel, settings: PhantomSettings) -> tuple[str, Iterator[Reference]]:
@@ -104,4 +119,6 @@ def _phantoms(model: TrainedModel, settings: PhantomSettings) -> tuple[str, Iter
 def _draw(model: TrainedModel, settings: PhantomSettings) -> Iterator[Reference]:
     with tempfile.TemporaryDirectory() as folder:
         write_phantoms(Path(folder), settings)
-        yield from _references(model, find_cases(Path(folder)))
+        for files in find_cases(Path(folder)):
+            used = {files.patient: tuple(range(len(files.slices)))}
+            yield from _references(model, load_case(files), used)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lgg_runtime.terminal import run_command
+from lgg_runtime.terminal import run_command, told_at_the_end
 
 if TYPE_CHECKING:
     from lgg_runtime.job import Job
@@ -30,9 +30,18 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
 
 
+class NamedPath(click.Path):
+    """A path that is not empty: an unset variable would name the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; '.' names the current folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command("lgg-infer", epilog=EXIT_CODES, context_settings={"show_default": True})
-@click.argument("source", metavar="[INPUT]", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False),
+@click.argument("source", metavar="[INPUT]", required=False, type=NamedPath(path_type=Path))
+@click.option("-o", "--output", required=True, type=NamedPath(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
 @click.option("--model-sha256", metavar="DIGEST", help="Refuse a model of another SHA-256.")
@@ -116,24 +125,22 @@ def _given(source: Path | None, pull: Pull | None) -> AbstractContextManager[Pat
 def _infer(
     source: Path, output: Path, silent: bool, options: dict[str, Any], pull: Pull | None
 ) -> Journal:
-    from lgg_runtime.errors import UsageError
+    from lgg_runtime.destination import check_output, check_places
     from lgg_runtime.journal import Journal
     from lgg_runtime.pipeline import Job
     from lgg_runtime.provenance import describe, settings_of
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.readers.folder import list_studies
     from lgg_runtime.reading import Reading
-    from lgg_runtime.scans import check_request
+    from lgg_runtime.scans import check_evaluable, check_request
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder, require_folder
 
-    # Unlike Path.resolve, realpath raises nothing for a loop of links.
-    if _is_inside(*(Path(os.path.realpath(path)) for path in (output, source))):
-        raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
+    check_output(output, source)
     listing = list_studies(source)
-    slices = (path for study in listing.studies for path in study.files)
-    if options["evaluate"] and not any(map(listing.masks_of, slices)):
-        raise UsageError(f"--evaluate: no *_mask file beside the slices of {source}")
+    check_places(output, source, listing)
+    if options["evaluate"]:
+        check_evaluable(listing)
     flagged = [name for name, flag in _FLAGS.items() if options[flag]]
     outputs = (*dict.fromkeys(options["output_types"]), *flagged)
     choice = SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c")))
@@ -190,7 +197,7 @@ def _run(
             if segmenter.largest_batch is not None:
                 journal.provider["largest_batch"] = segmenter.largest_batch
             if segmenter.first_look is not None:
-                journal.model["first_look"] |= {"left_out": segmenter.left_out}
+                journal.model["first_look"] |= {"left_out": journal.left_out}
             journal.write(output, state)
 
 
@@ -214,11 +221,6 @@ def _tell_what_runs(segmenter: Segmenter, requested: str) -> None:
             "fp32 here",
             err=True,
         )
-
-
-def _is_inside(output: Path, source: Path) -> bool:
-    """Whether results could be taken for inputs, or replace the masks beside a single slice."""
-    return output.is_relative_to(source) if source.is_dir() else output == source.parent
 
 
 # Pictures beside the outputs by --output-type, and the option that asks for each.
@@ -251,7 +253,7 @@ def _load_settings(options: dict[str, Any]) -> Any:
 
 
 def _bar(total: int, silent: bool) -> Any:
-    if silent or not sys.stderr.isatty():
+    if silent or sys.stderr is None or not sys.stderr.isatty():
         return nullcontext(_NoBar())
     from tqdm import tqdm
 
@@ -269,12 +271,14 @@ class _NoBar:
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     from lgg_runtime import report
 
-    for record in journal.failures:
-        click.echo(record.reason, err=True)
-    if as_json:
-        click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
-    elif not quiet:
-        click.echo(report.describe_run(journal, output))
+    with told_at_the_end():
+        for record in journal.failures:
+            click.echo(report.describe_failure(record), err=True)
+    with told_at_the_end():
+        if as_json:
+            click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
+        elif not quiet:
+            click.echo(report.describe_run(journal, output))
 
 
 def main() -> None:

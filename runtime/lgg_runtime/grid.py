@@ -28,6 +28,7 @@ SCALE_TOLERANCE = 0.15
 MAX_SIDE = 4096
 MAX_VOXELS = 1 << 27
 LEAST_SCALE = 1 / 32
+MOST_SLICE_MM = 100.0
 
 _AXIAL = (2, 1, 0)  # world axis (0 leftwards, 1 backwards, 2 upwards) of slices, rows, columns
 
@@ -62,6 +63,11 @@ class ModelGrid:
         if volume.spacing_mm is not None:
             spacing = [volume.spacing_mm[axis] for axis in axes[1:]]
             _check_spacing(shape[axes[0]], size, spacing, pixel_mm)
+            if not (between := volume.spacing_mm[axes[0]]) <= MOST_SLICE_MM:
+                raise InputError(
+                    f"slices {between:g} mm apart: expected at most {MOST_SLICE_MM:g}; "
+                    "correct its spacing"
+                )
             size = [_scaled(n, mm / pixel_mm) for n, mm in zip(size, spacing, strict=True)]
         return cls(axes, flipped, shape, (size[0], size[1]))
 

@@ -43,8 +43,8 @@ class Journal:
 
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
     seconds: by stage; metrics: against the reference masks, where the run was evaluated;
-    resumed: number of studies that an earlier run had finished; doubts: by study, why it does not
-    look like what the model was trained on.
+    resumed: number of studies that an earlier run had finished; left_out: slices that the first
+    look left out; doubts: by study, why it does not look like what the model was trained on.
     """
 
     settings: dict[str, Any]
@@ -57,6 +57,7 @@ class Journal:
     seconds: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, Any] | None = None
     resumed: int = 0
+    left_out: int = 0
     doubts: dict[str, str] = field(default_factory=dict)
 
     @property

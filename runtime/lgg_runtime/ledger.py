@@ -20,7 +20,7 @@ from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.writers.atomic import refused, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
-SCHEMA = 1
+SCHEMA = 2
 # A killed process loses no line; a power failure loses this much, and it is done again.
 SYNC_EVERY_S = 1.0
 _BLOCK_BYTES = 1 << 20

@@ -24,7 +24,8 @@ class Finished:
     """One study that is done.
 
     inputs, outputs: SHA-256 by name, relative to the input's and to the output's root;
-    records, rows, doubts: what the run recorded of it.
+    records, rows, doubts: what the run recorded of it; left_out: slices that the first look left
+    out.
     """
 
     study: str
@@ -33,6 +34,7 @@ class Finished:
     records: tuple[InputRecord, ...]
     rows: tuple[SummaryRow, ...]
     doubts: tuple[str, ...] = ()
+    left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -33,11 +33,12 @@ class StudyRecord:
     records: dict[str, InputRecord] = field(default_factory=dict)
     rows: list[SummaryRow] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    left_out: int = 0
 
     def finish(self) -> Finished:
         records = tuple(self.records.values())
         rows, doubts = tuple(self.rows), tuple(self.doubts)
-        return Finished(self.study, self.inputs, self.outputs, records, rows, doubts)
+        return Finished(self.study, self.inputs, self.outputs, records, rows, doubts, self.left_out)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from lgg_runtime.metrics import summarise
 from lgg_runtime.reading import Reading, ReadyVolume
 from lgg_runtime.results import Found, Results
 from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.summary import partly_scored
 
 __all__ = ["Job", "run_job"]
 
@@ -50,10 +51,14 @@ def run_job(
         reading.use(segmenter, job.ledger)
         for study, ready in zip(job.listing.studies, reading, strict=True):
             if isinstance(ready, Finished):
+                journal.left_out += ready.left_out
                 results.add(ready)
             else:
                 start = time.perf_counter()
+                before = segmenter.left_out
                 found = [_run(volume, segmenter) for volume in ready.volumes]
+                ready.record.left_out = segmenter.left_out - before
+                journal.left_out += ready.record.left_out
                 seconds["run"] += time.perf_counter() - start
                 results.add(ready, found)
             advance(len(study.paths))
@@ -63,7 +68,7 @@ def run_job(
         results.close()
         seconds["read"] = reading.seconds
     if results.counts:
-        journal.metrics = summarise(results.counts)
+        journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
     seconds["total"] = time.perf_counter() - begun
 
 

@@ -25,7 +25,7 @@ def decisive(journal: Journal, outputs: tuple[str, ...], choice: SeriesChoice) -
         "first_look": journal.model["first_look"],
         "threshold": journal.model["threshold"],
         "provider": journal.provider["ran"],
-        "outputs": outputs,
+        "outputs": sorted(outputs),
         "series": without_uids(str(choice)),
         "versions": tool_versions() | journal.versions,
     }

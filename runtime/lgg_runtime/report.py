@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import printable
-from lgg_runtime.journal import Journal
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.journal import InputRecord, Journal
+from lgg_runtime.redact import without_uids
+from lgg_runtime.summary import SummaryRow, partly_scored
 
 _MOST_ROWS = 40
 
@@ -19,7 +20,7 @@ def describe_run(journal: Journal, output: Path) -> str:
     slices, with_tumour = _count_slices(journal)
     lines = [_table(journal, slices, with_tumour)]
     if journal.metrics is not None:
-        lines.append(_metrics(journal))
+        lines += [_metrics(journal), *_partly(journal)]
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
     lines.append(
@@ -37,6 +38,13 @@ def describe_run(journal: Journal, output: Path) -> str:
     lines.append(f"Results: {output}  (summary.csv, run.json)")
     lines.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
     return "\n".join(lines)
+
+
+def describe_failure(record: InputRecord) -> str:
+    """The reason, `NAME: why`, with the name's folder: 1.tif stands in many of them."""
+    folder, _, name = record.name.rpartition("/")
+    known = folder and record.reason.startswith(f"{printable(name)}: ")
+    return f"{without_uids(folder)}/{record.reason}" if known else record.reason
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -115,3 +123,16 @@ def _metrics(journal: Journal) -> str:
         f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
         f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}"
     )
+
+
+def _partly(journal: Journal) -> list[str]:
+    """A line on the patients whose scores are of some of their slices alone."""
+    partly = partly_scored(journal.rows)
+    if not partly:
+        return []
+    shown = [
+        f"{printable(name)} {count['scored']} of {count['slices']}"
+        for name, count in list(partly.items())[:5]
+    ]
+    more = f" and {len(partly) - 5} more" if len(partly) > 5 else ""
+    return [f"Only slices with a mask are scored: {', '.join(shown)}{more}"]

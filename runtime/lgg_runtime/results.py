@@ -18,7 +18,7 @@ from lgg_runtime.metrics import Counts
 from lgg_runtime.pending import PendingWrites
 from lgg_runtime.readers.study import LoadedVolume
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
-from lgg_runtime.scans import ScanWriter
+from lgg_runtime.scans import NOT_SCORED, ScanWriter
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
@@ -81,6 +81,7 @@ class Results:
             rows += self._finish_volume(ready, volume, values)
         ready.record.rows += join_volumes(rows)
         self._add_rows(ready.study.name, ready.record.rows)
+        self._add_doubts(ready.study.name, ready.record.doubts)
         self._writes.end_study(ready.record)
         self._journal.seconds["finish"] += time.perf_counter() - begun
 
@@ -94,7 +95,6 @@ class Results:
             assert volume.volume is not None and not isinstance(volume.prepared, Exception)
             result = self._segmenter.finish(volume.prepared, found)
             ready.record.doubts += result.doubts
-            self._add_doubts(ready.study.name, result.doubts)
             if volume.slices is None:
                 return self._finish_scan(ready, volume.volume, result)
             return self._finish_slices(ready, volume.slices, volume.volume, result)
@@ -147,7 +147,8 @@ class Results:
         require_names(target.name for target in files)
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
-        done = InputRecord(study.name, DONE, "", (*scan.notes, *found), written)
+        unscored = (f"not scored: {NOT_SCORED}",) if self._job.evaluate else ()
+        done = InputRecord(study.name, DONE, "", (*scan.notes, *found, *unscored), written)
         self._writes.finish()  # one scan's files in memory, not as many as slices may wait
         self._writes.submit(partial(_write_files, files), done, ready.record)
         return summarise_volume(study.name, scan.names, result, [None] * len(scan))

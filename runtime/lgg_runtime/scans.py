@@ -10,13 +10,15 @@ from pathlib import Path
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import Listing, Study
+from lgg_runtime.readers.folder import RASTER, Listing, Study
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_identity import load_highdicom
 from lgg_runtime.writers.images import SliceResult, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
+
+NOT_SCORED = "masks beside pictures of slices are scored, DICOM and NIfTI are not"
 
 
 def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice) -> None:
@@ -37,6 +39,15 @@ def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice
         load_highdicom()
     if "nifti" in outputs:
         import_extra("nibabel", "nifti")
+
+
+def check_evaluable(listing: Listing) -> None:
+    """Raises UsageError where there is nothing that reference masks beside it could score."""
+    slices = [study for study in listing.studies if study.kind == RASTER]
+    if not slices:
+        raise UsageError(f"--evaluate: {NOT_SCORED}")
+    if not any(listing.masks_of(path) for study in slices for path in study.files):
+        raise UsageError(f"--evaluate: no *_mask file beside the slices of {listing.root}")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class LoadSettings:
     cpu_precision: str = "fp32"
     sha256: str | None = None
     first_look_sha256: str | None = None
-    public_key: Path | None = None
+    public_key: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:

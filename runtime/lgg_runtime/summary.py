@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,6 +103,21 @@ def join_volumes(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
         counts=sum(known, Counts()) if known else None,
     )
     return [*(row for row in rows if row.level != "patient"), joined]
+
+
+def partly_scored(rows: Iterable[SummaryRow]) -> dict[str, dict[str, int]]:
+    """Patients of whose slices some have a reference mask and some none: `scored` of `slices`."""
+    known: Counter[str] = Counter()
+    slices: Counter[str] = Counter()
+    for row in rows:
+        if row.level == "slice":
+            slices[row.patient] += 1
+            known[row.patient] += row.counts is not None
+    return {
+        name: {"scored": known[name], "slices": count}
+        for name, count in sorted(slices.items())
+        if 0 < known[name] < count
+    }
 
 
 def encode_csv(rows: Iterable[SummaryRow]) -> Iterator[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +17,7 @@ import click
 from lgg_runtime.errors import LggError, ResourceError
 
 INTERRUPTED, TERMINATED = 130, 143
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
@@ -36,12 +41,44 @@ def run_command(command: click.Command) -> NoReturn:
     except MemoryError:
         click.echo(f"{command.name}: memory exhausted; give fewer or smaller slices", err=True)
         sys.exit(ResourceError.exit_code)
+    except OSError as error:
+        # What writes files says which one; here it is a standard stream that goes to one.
+        if error.errno not in _FULL:
+            raise
+        _drop_broken_streams()
+        with contextlib.suppress(OSError):
+            click.echo(f"{command.name}: the disk is full; free some space", err=True)
+        _drop_broken_streams()
+        sys.exit(ResourceError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{command.name}: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except Terminated:
         click.echo(f"{command.name}: terminated", err=True)
         sys.exit(TERMINATED)
+
+
+@contextlib.contextmanager
+def told_at_the_end() -> Iterator[None]:
+    """For what is printed when all is done: that nobody reads it any more changes no exit code."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_broken_streams()
+
+
+def _drop_broken_streams() -> None:
+    """So that Python, which flushes them when it ends, does not end with an error of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

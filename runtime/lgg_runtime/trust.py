@@ -37,11 +37,12 @@ def digest_line(path: Path) -> bytes:
         raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
 
 
-def require_signature(model: Path, public_key: Path) -> None:
+def require_signature(model: Path, public_key: str | Path) -> None:
     """Raises ModelError unless the signature beside the model is of that key and this file.
 
     UsageError for a file that is no public key, MissingExtraError without `cryptography`.
     """
+    public_key = Path(public_key)
     key, invalid = _load_key(public_key)
     path = signature_path(model)
     try:

@@ -17,7 +17,7 @@ Mask = npt.NDArray[np.bool_]
 Probability = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """Slices of one study in anatomical order.
 
@@ -28,7 +28,8 @@ class Volume:
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
-    Raises InputError when the shape is not that of a volume, or a value is no finite number.
+    Raises InputError when the shape is not that of a volume, a value is no finite number, or
+    spacing or affine are none.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -42,18 +43,31 @@ class Volume:
         shape = self.pixels.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
-        if self.pixels.dtype.kind not in "buif":
+        if self.pixels.dtype.kind not in "uif":
             raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
         if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).all():
             raise InputError("volume: expected finite numbers, found NaN or infinity")
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
+        spacing = self.spacing_mm
+        if spacing is not None and not (
+            len(spacing) == 3 and np.isfinite(spacing).all() and min(spacing) > 0
+        ):
+            raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
+        if self.affine is not None and not _is_placement(self.affine):
+            raise InputError("volume: expected a (4, 4) affine whose axes have a length")
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
 
 
-@dataclass(frozen=True)
+def _is_placement(affine: npt.NDArray[np.float64]) -> bool:
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        return False
+    return bool(np.linalg.norm(affine[:3, :3], axis=0).min() > 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """What the model found in a volume.
 

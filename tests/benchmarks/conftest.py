@@ -67,6 +67,7 @@ def make_run(data, one_thread, tmp_path_factory):
 
     from lgg_runtime.cleanup import CleanupSettings
     from lgg_runtime.intensity import IntensitySettings
+    from lgg_train.cases import find_cases, load_cases
     from lgg_train.decision import Decision
     from lgg_train.run import (
         CONFIG_FILE,
@@ -85,7 +86,8 @@ def make_run(data, one_thread, tmp_path_factory):
         parts = {part: dict.fromkeys(names.get(part, ()), tuple(range(SLICES))) for part in PARTS}
         split = Split(by, 0, parts)
         split.write(folder / SPLIT_FILE)
-        write_json(folder / CONFIG_FILE, {"data": str(data)})
+        digests = {case.patient: case.digest for case in load_cases(find_cases(data))}
+        write_json(folder / CONFIG_FILE, {"data": str(data), "digests": digests})
         torch.manual_seed(1)
         network = UNet(UNetSettings(features=4, depth=2)).eval()
         # An untrained head answers the same everywhere; this one finds a part of the tumours.

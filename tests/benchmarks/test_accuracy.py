@@ -40,11 +40,39 @@ def test_a_changed_score_changes_the_page_and_the_pictures_are_pictures(tmp_path
         assert len(np.unique(picture)) > 2
 
 
-def test_a_run_that_was_not_tested_is_refused(tmp_path):
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_run_that_was_not_scored_is_refused(tmp_path, part):
     run = shutil.copytree(RUNS[0], tmp_path / "standard")
-    (run / "metrics_test.json").unlink()
-    with pytest.raises(InputError, match=r"no metrics_test\.json; `lgg-train evaluate` writes it"):
+    (run / f"metrics_{part}.json").unlink()
+    with pytest.raises(InputError, match=rf"no metrics_{part}\.json; `lgg-train evaluate` writes"):
         RunRecord.read(run)
+
+
+def test_a_run_without_a_history_or_tested_on_others_is_refused(tmp_path):
+    run = shutil.copytree(RUNS[1], tmp_path / "lite")
+    path = run / "metrics_test.json"
+    record = json.loads(path.read_text())
+    record["per_patient_dice"]["by_patient"].popitem()
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="lite: tested on other patients than"):
+        Evidence.read([RUNS[0], run])
+    (run / "history.csv").unlink()
+    with pytest.raises(InputError, match=r"lite: no history\.csv"):
+        Evidence.read([run])
+
+
+def test_a_distance_without_a_finding_is_a_dash(tmp_path):
+    run = shutil.copytree(RUNS[0], tmp_path / "standard")
+    path = run / "metrics_test.json"
+    record = json.loads(path.read_text())
+    record["assessment"]["hd95_pixels"]["median"] = None
+    path.write_text(json.dumps(record))
+    assert "| - |" in Evidence.read([run]).blocks()["trust"]
+
+
+def test_a_file_that_is_no_cross_validation_is_refused():
+    with pytest.raises(InputError, match="another kind or version: KeyError"):
+        Evidence([], {"lite": {"folds": []}}).blocks()
 
 
 def test_a_page_that_is_not_there_is_refused(tmp_path):

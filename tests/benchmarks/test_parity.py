@@ -146,7 +146,7 @@ def test_a_dataset_without_the_patients_of_the_split_is_an_error(run, artifact, 
         (folder / case).mkdir(parents=True)
         for source in sorted(_case_folder(run, case).iterdir()):
             (folder / case / source.name).write_bytes(source.read_bytes())
-    with pytest.raises(InputError, match="missing: PHANTOM_C_0003, PHANTOM_D_0004"):
+    with pytest.raises(InputError, match="split names of PHANTOM_C_0003, PHANTOM_D_0004"):
         measure_parity(run, [artifact], replace(SETTINGS, data=tmp_path))
 
 

@@ -75,16 +75,19 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
 
 @pytest.mark.parametrize("command", ["quality", "plausibility"])
 @pytest.mark.parametrize(
-    ("test", "said"),
+    ("parts", "said"),
     [
-        ((), "the split, by all, leaves nothing for test"),
-        (("NOBODY",), "the data do not hold all slices that the split names of NOBODY"),
+        ({"by": "all"}, "the split, by all, leaves nothing for test"),
+        (
+            {"by": "patient", "validation": (patient_name(1),), "test": ("NOBODY",)},
+            "the data do not hold all slices that the split names of NOBODY",
+        ),
     ],
 )
 def test_a_part_that_is_empty_or_not_in_the_data_is_refused(
-    call_main, data, make_run, artifact, tmp_path, command, test, said
+    call_main, data, make_run, artifact, tmp_path, command, parts, said
 ):
-    run = make_run("all", train=(patient_name(0),), test=test)
+    run = make_run(train=(patient_name(0),), **parts)
     what = [run, artifact] if command == "quality" else ["--split", run / SPLIT_FILE]
     ended = call_main(command, *what, "--data", data, "-o", tmp_path / "record.json")
     assert (ended.code, ended.out) == (InputError.exit_code, "")
@@ -98,6 +101,13 @@ def test_the_page_is_filled_from_records_and_from_nothing_else(call_main, tmp_pa
     ended = call_main("performance", tmp_path, "-o", with_nothing)
     assert ended.code == InputError.exit_code
     assert "throughput.json: no such file" in ended.err
+
+
+@pytest.mark.parametrize("command", ["coldstart", "memory"])
+def test_a_model_that_is_not_there_is_refused_before_any_work(call_main, tmp_path, command):
+    ended = call_main(command, tmp_path / "none.onnx")
+    assert (ended.code, ended.out) == (5, "")
+    assert ended.err == f"lgg-bench: {tmp_path / 'none.onnx'}: no such model\n"
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ NO_INPUT = (
             f"in: no slice in it; {EXPECTED}; IM1: cannot be opened: Permission denied"),
     Row("nothing usable", "Bad files alone.",
         lambda scene: scene.put("good/good_1.png", b"no picture"), 4,
-        "good_1.png: expected TIFF, PNG or JPEG content, found neither; is it an image, and "
+        "good/good_1.png: expected TIFF, PNG or JPEG content, found neither; is it an image, and "
         "whole?", RECORDED),
 )  # fmt: skip
 
@@ -188,7 +188,7 @@ UNREADABLE = (
             "closed: cannot be listed: Permission denied"),
     refused("unreadable other file", "A file without a known suffix that may not be read: it might "
             "be a DICOM slice.", lambda scene: (scene.put("x/IM1", b"text"), _forbid(scene, "IM1")),
-            "IM1: cannot be opened: Permission denied"),
+            "x/IM1: cannot be opened: Permission denied"),
     refused("unreadable NIfTI", "A NIfTI file that may not be read.",
             lambda scene: (scene.put("a.nii", b"text"), _forbid(scene, "a.nii")),
             "a: a.nii: cannot be opened: Permission denied"),

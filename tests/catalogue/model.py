@@ -283,9 +283,9 @@ GRAPHS = (
     hostile("opset", "A newer opset than the installed onnxruntime knows.", ask_for_opset(999),
             "onnxruntime refuses it: {its words}"),
     Row("NaN", "A model that answers NaN.", put_formula("nan"), 4,
-        "good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
+        "good/good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
     Row("no probability", "A model that answers beyond 0 and 1.", put_formula("logit"), 4,
-        "good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
+        "good/good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
 )  # fmt: skip
 
 ENGINES = (

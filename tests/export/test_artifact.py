@@ -295,7 +295,9 @@ def test_given_data_without_the_split_s_patients_are_refused_by_name(
     other = shutil.copytree(phantoms, tmp_path / "other")
     (patient,) = Split.read(finished_run / "split.json").patients("validation")
     shutil.rmtree(other / "kaggle_3m" / patient)
-    with pytest.raises(InputError, match=f"patients of the split are missing: {patient}"):
+    with pytest.raises(
+        InputError, match=f"do not hold all slices that the split names of {patient}"
+    ):
         export_run(finished_run, tmp_path / "model.onnx", replace(FP32, data=other))
     assert not (tmp_path / "model.onnx").exists()
 

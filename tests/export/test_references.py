@@ -8,8 +8,16 @@ import pytest
 from lgg_export import references
 from lgg_export.parity import Reference
 from lgg_export.references import choose_slices, open_calibration, open_references
-from lgg_train.cases import find_cases
-from lgg_train.run import CONFIG_FILE, SPLIT_FILE, describe_training, load_model, write_json
+from lgg_runtime.errors import InputError
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.run import (
+    CONFIG_FILE,
+    SPLIT_FILE,
+    describe_training,
+    load_model,
+    read_json,
+    write_json,
+)
 from lgg_train.splits import SplitSettings, make_split
 
 
@@ -18,7 +26,8 @@ def run_on_all(finished_run, phantoms, tmp_path):
     """A run's folder and model whose split lets all patients train."""
     split = make_split(find_cases(phantoms), SplitSettings("all"))
     split.write(tmp_path / SPLIT_FILE)
-    write_json(tmp_path / CONFIG_FILE, {"data": str(phantoms)})
+    digests = {case.patient: case.digest for case in load_cases(find_cases(phantoms))}
+    write_json(tmp_path / CONFIG_FILE, {"data": str(phantoms), "digests": digests})
     return tmp_path, replace(load_model(finished_run), training=describe_training(split, "0" * 64))
 
 
@@ -45,6 +54,30 @@ def test_too_few_patients_to_tell_both_apart_are_told(run_on_all, phantoms):
     said, judged = patients_of(open_references(*run_on_all, None))
     assert said == f"{len(judged)} train patients, int8's ranges are of them too"
     assert len(judged) == min(total, references.COMPARED_ON)
+
+
+def test_other_data_under_the_same_names_are_refused(run_on_all, phantoms):
+    run, model = run_on_all
+    config = read_json(run / CONFIG_FILE)
+    name = min(config["digests"])
+    config["digests"][name] = "0" * 64
+    write_json(run / CONFIG_FILE, config)
+    with pytest.raises(InputError, match=f"trained on other data: {name} differ"):
+        patients_of(open_references(run, model, phantoms))
+
+
+def test_slices_of_another_part_do_not_count(finished_run, phantoms, tmp_path):
+    split = make_split(find_cases(phantoms), SplitSettings("slice"))
+    split.write(tmp_path / SPLIT_FILE)
+    write_json(tmp_path / CONFIG_FILE, read_json(finished_run / CONFIG_FILE))
+    model = replace(load_model(finished_run), training=describe_training(split, "0" * 64))
+    _, found = open_references(tmp_path, model, phantoms, "test")
+    counted = {reference.patient: reference.used for reference in found}
+    assert counted == split.parts["test"]
+    _, ranged = open_calibration(tmp_path, model, phantoms)
+    for reference in ranged:
+        chosen = choose_slices(reference, 99)
+        assert len(chosen.slices) == len(split.parts["train"][reference.patient])
 
 
 @pytest.mark.parametrize("slices", [16, 17, 24, 31, 47, 60])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,33 @@ def test_the_installed_command_prints_a_name_that_is_no_text(
     done = subprocess.run(args, capture_output=True, timeout=DEADLINE_S, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"caf\udce9" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "code"),
+    [
+        ("> /dev/full", 7),
+        ("2> /dev/full", 7),
+        ("| true", 3),
+        ("2>&1 | true", 3),
+        ("2>&-", 3),
+        (">&- 2>&-", 3),
+    ],
+)
+def test_where_it_is_told_changes_no_result(
+    with_bad_files: Path, out: Path, artifact: Path, where: str, code: int
+) -> None:
+    tool, *args = map(
+        shlex.quote, (installed_command(), str(with_bad_files), str(out), str(artifact))
+    )
+    line = f"{tool} {args[0]} -o {args[1]} -m {args[2]} {where}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    run = read_run(out)
+    assert (run["state"], run["counts"]["done"], run["counts"]["failed"]) == ("complete", 4, 3)
 
 
 def test_sigterm_ends_a_run_with_what_was_done_recorded_and_nothing_torn(

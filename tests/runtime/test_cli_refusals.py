@@ -27,8 +27,8 @@ def test_bad_files_are_named_and_the_good_ones_done(
     assert len([name for name in files(out) if name.endswith("_mask.png")]) == 4
     run = read_run(out)
     failed = {e["name"]: e["reason"] for e in run["inputs"] if e["fate"] == "failed"}
-    assert sorted(failed) == [f"a/{name}" for name in BAD]
-    assert sorted(failed.values()) == sorted(result.err.splitlines())
+    assert sorted(failed) == list(BAD)
+    assert sorted(f"a/{reason}" for reason in failed.values()) == result.err.splitlines()
     assert "16-bit" in failed["a/sixteen.tif"]
     assert (run["state"], run["counts"]["failed"], run["counts"]["done"]) == ("complete", 3, 4)
 
@@ -133,6 +133,52 @@ def test_the_reference_mask_beside_a_single_slice_is_never_replaced(
     result = call_infer(source / "a" / "a_2.png", "-o", source / "a", "-m", artifact)
     assert result.code == 2
     assert (source / "a" / "a_2_mask.png").read_bytes() == b"the reference"
+
+
+def test_nor_is_one_beside_a_link_to_a_slice(
+    tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
+) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "x_1.png").symlink_to(source / "a" / "a_1.png")
+    for output in (links, source / "a"):
+        assert call_infer(links / "x_1.png", "-o", output, "-m", artifact).code == 2
+
+
+@pytest.mark.parametrize("option", ["-ot", "-p"])
+def test_results_that_would_go_among_the_inputs_are_refused(
+    tmp_path: Path, source: Path, artifact: Path, call_infer: Infer, option: str
+) -> None:
+    """The output holds the input, and a folder of the input has the input's own name."""
+    inner = source / "in"
+    shutil.copytree(source / "a", inner)
+    shutil.copytree(source / "a", inner / "in")
+    before = files(tmp_path)
+    more = [option, *(["mask"] if option == "-ot" else [])]
+    result = call_infer(inner, "-o", source, "-m", artifact, *more)
+    assert (result.code, result.out) == (2, "")
+    assert "results of in would lie inside the input" in result.err
+    assert files(tmp_path) == before
+
+
+def test_a_folder_named_as_the_runs_own_file_is_refused(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    shutil.move(source / "a", source / "run.json")
+    result = infer(source)
+    assert result.code == 8
+    assert "in the place of the run's own run.json" in result.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("empty", ["input", "output"])
+def test_an_empty_path_is_not_the_current_folder(
+    source: Path, out: Path, call_infer: Infer, empty: str
+) -> None:
+    given = ("", "-o", out) if empty == "input" else (source, "-o", "")
+    result = call_infer(*given)
+    assert result.code == 2
+    assert "it is empty; '.' names the current folder" in result.err
 
 
 def test_slices_that_would_share_a_mask_are_refused(source: Path, out: Path, infer: Infer) -> None:

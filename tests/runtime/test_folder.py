@@ -133,6 +133,25 @@ def test_nifti_files_are_studies_of_their_own(tmp_path: Path) -> None:
     assert [path.name for path in scans[1].files] == ["q_flair.nii", "q_t1.nii"]
 
 
+def test_t2_and_labels_beside_a_scan_are_left_out_and_counted(tmp_path: Path) -> None:
+    names = [f"p_{role}.nii" for role in ("flair", "t1", "t2", "seg")]
+    listing = list_studies(tree(tmp_path, *names, "q_seg.nii"))
+    assert studies(listing) == {"p": ["p_flair.nii", "p_t1.nii"], "q": ["q_seg.nii"]}
+    assert listing.skipped == 2
+
+
+def test_what_macos_puts_beside_a_file_is_no_slice(tmp_path: Path) -> None:
+    listing = list_studies(tree(tmp_path, "a_1.png", "._a_1.png", "._p_flair.nii"))
+    assert (studies(listing), listing.skipped) == ({"a": ["a_1.png"]}, 2)
+
+
+def test_links_alone_are_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a_1.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(NoInputError, match=r"; symbolic links, not followed: 1$"):
+        list_studies(tmp_path / "in")
+
+
 def test_nifti_files_that_would_share_an_output_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputConflictError, match=r"^a\.nii and a\.nii\.gz would share"):
         list_studies(tree(tmp_path, "a.nii", "a.nii.gz"))

@@ -17,7 +17,7 @@ pytest.importorskip("SimpleITK")
 
 import nibabel
 
-from lgg_runtime.readers.nifti import read_nifti, split_name
+from lgg_runtime.readers.nifti import UNUSED, read_nifti, split_name
 
 RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
 SHAPE = (6, 5, 4)  # columns, rows, slices
@@ -96,6 +96,9 @@ def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
         ("p1.t1w.nii", ("p1", "t1")),
         ("flair.nii", ("", "flair")),
         ("_flair.nii", ("", "flair")),
+        ("BraTS-1_t2.nii.gz", ("BraTS-1", UNUSED)),
+        ("BraTS-1-t2w.nii.gz", ("BraTS-1", UNUSED)),
+        ("BraTS-1_seg.nii.gz", ("BraTS-1", UNUSED)),
         ("p1.nii.gz", ("p1", "")),
         ("patient1.nii.gz", ("patient1", "")),
         ("noflair.nii", ("noflair", "")),
@@ -103,6 +106,19 @@ def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
 )
 def test_a_name_tells_its_sequence(name: str, parts: tuple[str, str]) -> None:
     assert split_name(Path(name)) == parts
+
+
+@pytest.mark.parametrize("names", [["p_t2.nii"], ["p_seg.nii"], ["p_t2.nii", "p_t2w.nii"]])
+def test_t2_and_labels_are_not_taken_for_flair(tmp_path: Path, names: list[str]) -> None:
+    told = reason(*(write(tmp_path / name, ramp()) for name in names))
+    assert told == f"{names[0]}: no FLAIR beside it; expected a name ending in _flair"
+
+
+def test_nifti_2_is_read_too(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti2Image(ramp(), RAS), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(
+        read_nifti([tmp_path / "a.nii.gz"]).pixels[..., 1], ramp().transpose(2, 1, 0)
+    )
 
 
 def test_one_file_a_sequence_on_one_grid(tmp_path: Path) -> None:

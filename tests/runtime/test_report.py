@@ -10,7 +10,7 @@ import pytest
 
 from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
-from lgg_runtime.report import describe_run, format_table
+from lgg_runtime.report import describe_failure, describe_run, format_table
 from lgg_runtime.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 
@@ -73,6 +73,21 @@ def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
     assert text.split("\n")[2].split()[-1] == "0.6667"
     assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patients)" in text
     assert "IoU 0.5000, precision 0.5000, recall 1.0000, F1 0.6667" in text
+    assert "\nOnly slices with a mask are scored: P 1 of 2\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "line"),
+    [
+        ("1.tif", "1.tif: empty", "1.tif: empty"),
+        ("p/q/1.tif", "1.tif: empty", "p/q/1.tif: empty"),
+        ("p/1.tif", "1_mask.png: damaged", "1_mask.png: damaged"),
+        ("1.2.840.113619.2.1/1.tif", "1.tif: empty", "uid-"),
+        ("p\n/1.tif", "1.tif: empty", "p\\n/1.tif: empty"),
+    ],
+)
+def test_a_failure_is_told_with_the_folder_of_its_file(name: str, reason: str, line: str) -> None:
+    assert describe_failure(InputRecord(name, FAILED, reason)).startswith(line)
 
 
 @pytest.mark.parametrize(("patients", "left"), [(40, 0), (41, 1), (100, 60)])

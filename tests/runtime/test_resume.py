@@ -90,6 +90,22 @@ def test_a_resumed_run_gives_what_an_undisturbed_one_gives(
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+def test_doubts_and_what_a_first_look_left_out_stay_as_they_were(
+    tmp_path: Path, source: Path, infer: Infer, artifact: Path, draw_slice: Draw,
+    write_picture: Write,
+) -> None:  # fmt: skip
+    write_picture(source / "z" / "z_1.png", draw_slice())
+    noise = np.random.default_rng(3).integers(0, 256, (2, 64, 80, 3), dtype=np.uint8)
+    for number, pixels in enumerate((noise[0], noise[1], noise[0][:, :60]), start=1):
+        write_picture(source / "n" / f"n_{number}.png", pixels)
+    infer(tmp_path / "out", "--first-look", artifact)
+    before = results(tmp_path / "out")["run.json"]
+    assert len(before["doubts"]["n"].split("; ")) == 2, "of both sizes"
+    assert before["model"]["first_look"]["left_out"] > 0
+    infer(tmp_path / "out", "--first-look", artifact, "--resume")
+    assert results(tmp_path / "out")["run.json"] == before
+
+
 def test_a_complete_run_is_resumed_without_work(
     tmp_path: Path, infer: Infer, stop_at: Callable[..., list[str]]
 ) -> None:
@@ -124,7 +140,7 @@ def test_a_study_with_a_failure_is_tried_again(
     (source / "b" / "b_2.png").write_bytes(whole[:50])
     for more in ((), ("--resume",)):
         done = infer(tmp_path / "out", *more)
-        assert (done.code, done.err.split(":")[0]) == (3, "b_2.png")
+        assert (done.code, done.err.split(":")[0]) == (3, "b/b_2.png")
     written = stop_at(None)
     (source / "b" / "b_2.png").write_bytes(whole)
     assert infer(tmp_path / "out", "--resume").code == 0

@@ -75,7 +75,7 @@ def test_notes_stay_with_their_slice(tmp_path: Path, write_picture: Write) -> No
 
 @pytest.fixture
 def with_masks(tmp_path: Path, write_picture: Write) -> Path:
-    """Three slices, masks beside the first two: 255 marks row 2, and any value marks row 1."""
+    """Three slices, masks beside the first two: of row 1 by 255, of row 2 by 1."""
     for number in (1, 2, 3):
         write_picture(tmp_path / f"s_{number}.png", colour())
     for number, value in ((1, 255), (2, 1)):
@@ -97,6 +97,18 @@ def test_masks_are_not_opened_unless_asked_for(with_masks: Path) -> None:
     (with_masks / "s_1_mask.png").write_bytes(b"damaged")
     loaded = load(with_masks)
     assert (loaded.failures, loaded.volumes[0].truth) == ([], [None, None, None])
+
+
+def test_a_mask_of_several_values_is_refused(with_masks: Path, write_picture: Write) -> None:
+    """As JPEG leaves it: shades around the border, which would count as tumour."""
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1], mask[2] = 255, 3
+    write_picture(with_masks / "s_2_mask.png", mask)
+    [(path, reason)] = load(with_masks, with_truth=True).failures
+    assert path.name == "s_2.png"
+    assert reason == (
+        "s_2_mask.png: mask holds 2 values besides 0, expected one; write it as PNG or TIFF"
+    )
 
 
 @pytest.mark.parametrize("fault", ["damaged", "size"])

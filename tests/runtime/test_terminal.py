@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Callable, Iterator
 
@@ -41,6 +42,7 @@ def failing(error: BaseException) -> Callable[[], object]:
         (errors.ResourceError("full"), 7, "tool: full"),
         (errors.ParityError("differs"), 9, "tool: differs"),
         (MemoryError(), 7, "tool: memory exhausted; give fewer or smaller slices"),
+        (OSError(errno.ENOSPC, "full"), 7, "tool: the disk is full; free some space"),
         (KeyboardInterrupt(), 130, "tool: interrupted"),
         (Terminated(), 143, "tool: terminated"),
     ],

@@ -36,7 +36,24 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
         Volume(pixels)
 
 
-@pytest.mark.parametrize("kind", [np.complex64, "U1", object])
+@pytest.mark.parametrize("spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1)])
+def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="spacing of three lengths"):
+        Volume(np.zeros((1, 2, 2, 3), np.uint8), spacing_mm=spacing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3)])
+def test_an_affine_that_places_nothing_is_refused(affine: np.ndarray) -> None:
+    with pytest.raises(InputError, match="axes have a length"):
+        Volume(np.zeros((1, 2, 2, 3), np.uint8), affine=affine)
+
+
+def test_two_values_are_compared_as_objects() -> None:
+    one, other = (Volume(np.zeros((1, 2, 2, 3), np.uint8)) for _ in range(2))
+    assert one == one and one != other  # noqa: PLR0124
+
+
+@pytest.mark.parametrize("kind", [bool, np.complex64, "U1", object])
 def test_values_that_are_no_real_numbers_are_refused(kind: object) -> None:
     with pytest.raises(InputError, match="expected real numbers"):
         Volume(np.zeros((1, 2, 2, 3), kind))

@@ -42,4 +42,4 @@ def read_png(path: Path) -> np.ndarray:
     return pixels
 
 
-BAD = ("corrupt.png", "empty.tif", "sixteen.tif")
+BAD = ("a/corrupt.png", "a/empty.tif", "a/sixteen.tif")

@@ -11,6 +11,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.cli import train
 from lgg_train.crossval import cross_validate, gather
+from lgg_train.phantom import PhantomSettings, write_phantoms
 
 SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
@@ -115,14 +116,17 @@ def make_folds(folder, folds):
     return folder
 
 
-def call_cv(call_main, folder, *more):
-    return call_main("cv", "--data", "d", "-o", str(folder / "cv"), "--folds", "2", *BRIEF, *more)
+@pytest.fixture
+def call_cv(call_main, phantoms, tmp_path):
+    """Calls `cv` for two folds in `cv`, with more options."""
+    common = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), "--folds", "2", *BRIEF]
+    return lambda *more: call_main(*common, *more)
 
 
-def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_main, tmp_path):
+def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_cv, tmp_path):
     start, one, two = (make_folds(tmp_path / name, 2) for name in ("start", "one", "two"))
     given = ["--start", str(start), "--teacher", str(one), "--teacher", str(two)]
-    done = call_cv(call_main, tmp_path, *given)
+    done = call_cv(*given)
     assert done.code == 0, done.err
     for fold, options in enumerate(folds_told):
         name = f"fold_{fold}"
@@ -132,18 +136,16 @@ def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_main, t
     assert len(folds_told) == 2
 
 
-def test_folds_without_more_start_at_random_and_learn_the_masks_alone(
-    folds_told, call_main, tmp_path
-):
-    assert call_cv(call_main, tmp_path).code == 0
+def test_folds_without_more_start_at_random_and_learn_the_masks_alone(folds_told, call_cv):
+    assert call_cv().code == 0
     assert [(told["start"], told["teachers"]) for told in folds_told] == [(None, ())] * 2
 
 
-def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_main, tmp_path):
+def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_cv, tmp_path):
     make_folds(tmp_path / "cv", 2)
     _, scored = make_fold(np.random.default_rng(2), ("fold_0",))
     (tmp_path / "cv" / "fold_0" / "metrics_test.json").write_text(json.dumps(scored))
-    assert call_cv(call_main, tmp_path).code == 0
+    assert call_cv().code == 0
     assert not folds_told
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == 2
@@ -151,11 +153,18 @@ def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, cal
 
 @pytest.mark.parametrize("option", ["--start", "--teacher"])
 def test_a_fold_that_is_missing_is_named_before_any_is_trained(
-    folds_told, call_main, tmp_path, option
+    folds_told, call_cv, tmp_path, option
 ):
-    done = call_cv(call_main, tmp_path, option, str(make_folds(tmp_path / "short", 1)))
+    done = call_cv(option, str(make_folds(tmp_path / "short", 1)))
     assert done.code == 3
     assert f"{option} {tmp_path / 'short' / 'fold_1'}: no model.pt in it" in done.err
+    assert not folds_told
+
+
+def test_more_folds_than_patients_are_refused_before_any_is_trained(folds_told, call_cv):
+    done = call_cv("--folds", "13")
+    assert done.code == 3
+    assert "12 patients leave nothing for" in done.err
     assert not folds_told
 
 
@@ -197,6 +206,15 @@ def test_folds_of_another_cross_validation_are_not_taken(
     assert done.code == 3
     assert re.search(reason, done.err)
     assert [path.name for path in folder.iterdir()] == ["fold_0"]
+
+
+def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
+    other = tmp_path / "other"
+    write_phantoms(other, PhantomSettings(patients=12, slices=6, size=64, seed=6))
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    done = call_main("cv", "--data", str(other), "-o", str(folder), *TWO_FOLDS, "--folds", "2")
+    assert done.code == 3
+    assert "fold_0: a run on other data" in done.err
 
 
 def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, tmp_path, phantoms, call_main):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lgg_runtime.errors import MissingExtraError
+from lgg_runtime.errors import InputError, MissingExtraError
 from lgg_train.history import History, carry_rounds, read_history, read_rounds
 
 
@@ -65,8 +65,8 @@ def test_rounds_go_on_where_the_one_before_ended(tmp_path):
     keep(tmp_path / "a", (10, 1, {"f1": 0.25}), (20, 2, {"f1": 0.5}))
     keep(tmp_path / "b", (30, 4, {"f1": 0.75}))
     keep(tmp_path / "c", (5, 1, {"f1": 1.0}))
-    carry_rounds(tmp_path / "a", tmp_path / "b")
-    carry_rounds(tmp_path / "b", tmp_path / "c")
+    carry_rounds(read_rounds(tmp_path / "a"), tmp_path / "b")
+    carry_rounds(read_rounds(tmp_path / "b"), tmp_path / "c")
     rounds = [
         [(row["step"], row["minutes"], row["f1"]) for row in rows]
         for rows in read_rounds(tmp_path / "c")
@@ -79,11 +79,17 @@ def test_a_round_that_validates_nothing_keeps_what_it_has(tmp_path):
     keep(tmp_path / "split", (10, 1, {"f1": 0.25}))
     keep(tmp_path / "all", (20, 2, {}))
     keep(tmp_path / "on", (30, 3, {}))
-    carry_rounds(tmp_path / "split", tmp_path / "all")
-    carry_rounds(tmp_path / "all", tmp_path / "on")
+    carry_rounds(read_rounds(tmp_path / "split"), tmp_path / "all")
+    carry_rounds(read_rounds(tmp_path / "all"), tmp_path / "on")
     first, second, third = read_rounds(tmp_path / "on")
     assert ([row.get("f1") for row in first], second[0].get("f1")) == ([0.25], None)
     assert (second[0]["step"], third[0]["step"]) == (30, 60)
+
+
+def test_a_history_that_is_no_table_of_numbers_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text("step,minutes\n10,soon\n")
+    with pytest.raises(InputError, match=r"history\.csv: no table of numbers \(could not convert"):
+        read_rounds(tmp_path)
 
 
 def test_a_folder_without_a_history_has_no_rows(tmp_path):

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import click
 import cv2
@@ -20,6 +21,7 @@ from lgg_train.checkpoint import load_checkpoint
 from lgg_train.cli import command
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
+from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.report import run_evaluation
 from lgg_train.run import load_model
 from lgg_train.settings import Machinery
@@ -176,8 +178,10 @@ def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_t
 
 
 def test_resuming_what_was_never_begun_is_refused(tmp_path, train_tiny):
-    with pytest.raises(InputError, match=r"split\.json: no such split file"):
-        train_tiny(tmp_path / "run", *BRIEF, "--resume")
+    for more in (BRIEF, ()):
+        with pytest.raises(InputError, match=r"run: no run to go on with; leave --resume out"):
+            train_tiny(tmp_path / "run", *more, "--resume")
+    assert not (tmp_path / "run").exists()
 
 
 def recount(run, phantoms, part, sequences=(0, 1, 2)):
@@ -244,6 +248,22 @@ def test_evaluating_the_validation_part_repeats_the_training_s_own_scores(run_co
     before = read_metrics(run_copy)
     run_evaluation(run_copy, phantoms, "validation", "cpu")
     assert read_metrics(run_copy) == before
+
+
+def test_evaluation_on_other_data_is_refused_and_changes_nothing(run_copy, tmp_path):
+    write_phantoms(tmp_path / "other", PhantomSettings(patients=12, slices=6, size=64, seed=6))
+    before = contents(run_copy)
+    with pytest.raises(InputError, match=r"trained on other data: PHANTOM_.* differ"):
+        run_evaluation(run_copy, tmp_path / "other", "test", "cpu")
+    assert contents(run_copy) == before
+
+
+def test_a_split_by_all_that_leaves_slices_out_is_refused(tmp_path, run_copy, train_tiny):
+    split = Split.read(run_copy / "split.json")
+    given = tmp_path / "given.json"
+    replace(split, by="all", parts=split.parts | {"validation": {}, "test": {}}).write(given)
+    with pytest.raises(InputError, match="the split, by all, leaves slices of the data out"):
+        train_tiny(tmp_path / "all", *BRIEF, "--split", str(given), "--start", str(run_copy))
 
 
 def test_evaluation_without_a_patient_of_the_split_names_it(run_copy, phantoms, tmp_path):
@@ -322,10 +342,14 @@ def test_a_given_split_of_other_data_is_refused_by_patient(tmp_path, train_tiny,
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-@pytest.mark.parametrize("more", [("--folds", "3"), ("--split-by", "slice")])
+@pytest.mark.parametrize(
+    "more", ["--folds 3", "--split-by slice", "--split-seed 3", "--folds 3 --fold 2"]
+)
 def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tiny, more):
-    with pytest.raises(UsageError, match="leave --folds and --split-by out"):
-        train_tiny(tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "s.json"), *more)
+    with pytest.raises(UsageError, match="leave --split-by, --split-seed, --folds and --fold out"):
+        train_tiny(
+            tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "s.json"), *more.split()
+        )
 
 
 def test_a_finished_run_is_not_written_over(run_copy, train_tiny):

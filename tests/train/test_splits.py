@@ -216,6 +216,7 @@ def test_impossible_settings_are_usage_errors(options, named):
     [
         ({"test": {"A": [3]}}, "a patient stands in two parts of a split by patient"),
         ({"test": {"C": [1], "D": []}}, "no slice of D is used"),
+        ({"by": "all"}, "by all, and not all slices train"),
         ({"by": "scanner"}, "split by 'scanner': expected patient, slice, all"),
     ],
 )

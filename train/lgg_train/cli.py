@@ -65,7 +65,7 @@ def _refuse_another_split() -> None:
 def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
     with needs_extra("train"):
-        from lgg_train.cases import find_cases
+        from lgg_train.cases import find_cases, load_cases
         from lgg_train.crossval import (
             FLAIR_SCORES,
             SCORES,
@@ -77,6 +77,7 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         )
         from lgg_train.report import run_evaluation
         from lgg_train.session import check_same_run, run_training
+        from lgg_train.splits import SplitSettings, make_split
 
     start, teachers = options["start"], options["teachers"]
     if start is not None:
@@ -93,10 +94,13 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         }  # fmt: skip
         return {**options, **by_fold}
 
-    begun = [fold for fold in range(folds) if is_begun(fold_of(out, fold))]
-    files = find_cases(data) if begun else []
-    for fold in begun:
-        check_same_run(fold_of(out, fold), files, options_of(fold))
+    files = find_cases(data)
+    for fold in range(folds):
+        make_split(files, SplitSettings(seed=options["split_seed"], folds=folds, fold=fold))
+    if begun := [fold for fold in range(folds) if is_begun(fold_of(out, fold))]:
+        digests = {case.patient: case.digest for case in load_cases(files)}
+        for fold in begun:
+            check_same_run(fold_of(out, fold), files, digests, options_of(fold))
 
     def run_fold(folder: Path, fold: int, resume: bool) -> None:
         click.echo(f"fold {fold} of {folds}", err=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts
 from lgg_runtime.volume import Mask, Probability
 
@@ -42,9 +43,13 @@ class Decision:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Decision:
-        cleanup = CleanupSettings(**value["cleanup"])
-        return cls(float(value["threshold"]), cleanup, str(value["how"]))
+    def from_json(cls, value: Any) -> Decision:
+        """Raises InputError for what is no decision."""
+        try:
+            cleanup = CleanupSettings(**value["cleanup"])
+            return cls(float(value["threshold"]), cleanup, str(value["how"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"no decision: {error!r}") from error
 
     def apply(self, probability: Probability) -> Mask:
         """(S, H, W) probabilities of a whole volume to its mask."""

@@ -61,5 +61,9 @@ def load_decided(folder: Path) -> TrainedModel:
     """
     if not (folder / DECISION_FILE).is_file():
         return load_model(folder)
-    decision = Decision.from_json(read_json(folder / DECISION_FILE))
+    path = folder / DECISION_FILE
+    try:
+        decision = Decision.from_json(read_json(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return replace(load_model(fold_of(folder, 0)), decision=decision)

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.extras import needs_extra
 
@@ -54,7 +55,9 @@ class History:
 
 
 def read_history(folder: Path) -> list[Row]:
-    """The rows of a run alone; none where it kept no history."""
+    """The rows of a run alone; none where it kept no history. Raises InputError for a file that
+    holds anything else.
+    """
     return _read(folder / HISTORY_FILE)
 
 
@@ -73,18 +76,21 @@ def read_rounds(folder: Path) -> list[list[Row]]:
     return [*rounds, own]
 
 
-def carry_rounds(start: Path, folder: Path) -> None:
-    """Keep the rounds up to the run `start` in the folder of the one that goes on from it."""
-    rounds = enumerate(read_rounds(start), 1)
-    _write(folder / EARLIER_FILE, [{"round": n, **row} for n, rows in rounds for row in rows])
+def carry_rounds(rounds: Sequence[Sequence[Row]], folder: Path) -> None:
+    """Keep the rounds of a run in the folder of the one that goes on from it."""
+    numbered = [{"round": n, **row} for n, rows in enumerate(rounds, 1) for row in rows]
+    _write(folder / EARLIER_FILE, numbered)
 
 
 def _read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
-    with path.open(newline="") as stream:
-        rows = csv.DictReader(stream)
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    try:
+        with path.open(newline="") as stream:
+            rows = csv.DictReader(stream)
+            return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: no table of numbers ({error})") from error
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:

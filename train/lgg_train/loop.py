@@ -111,12 +111,18 @@ def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     held = load_checkpoint(path)
     ours = settings.to_json()
     default = TrainSettings(settings.budget).to_json()
+    if not (isinstance(held.get("settings"), dict) and held.keys() >= _HELD):
+        raise InputError(f"{path.name}: not a checkpoint of this version")
     theirs = default | held["settings"]
     theirs["samples"] = default["samples"] | theirs["samples"]
     if theirs != ours:
         other = [key for key in theirs if key not in ours or theirs[key] != ours[key]]
         raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
     return held
+
+
+_HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "mean_loss", "random",
+         "history"}  # fmt: skip
 
 
 class _State:

@@ -67,10 +67,10 @@ _OPTIONS = (
 
 
 def record_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that a resumed run goes on with, for JSON."""
+    """The options that a resumed run goes on with, for JSON; paths hold from any folder."""
     kept = {name: options[name] for name in _RECORDED}
-    kept["teachers"] = [str(run) for run in kept["teachers"]]
-    return {name: str(v) if isinstance(v, Path) else v for name, v in kept.items()}
+    kept["teachers"] = [str(run.resolve()) for run in kept["teachers"]]
+    return {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in kept.items()}
 
 
 def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:

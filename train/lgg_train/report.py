@@ -10,7 +10,7 @@ from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.loop import choose_device
-from lgg_train.run import FLAIR_ONLY, TrainedModel, load_model, read_split, write_json
+from lgg_train.run import FLAIR_ONLY, TrainedModel, check_cases, load_model, read_split, write_json
 from lgg_train.splits import find_members
 
 
@@ -22,6 +22,7 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     model = load_model(run, choose_device(device))
     split = read_split(run, model)
     cases = load_cases(find_members(split, part, find_cases(data)))
+    check_cases(run, cases)
     if flair_only:
         cases = [keep_flair(case) for case in cases]
     found = predict_cases(model.network, cases, split.parts[part], model.intensity)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.writers.atomic import write_atomically
+from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
 from lgg_train.splits import Split
@@ -76,6 +78,13 @@ def _digest_split(split: Split) -> str:
     return hashlib.sha256(split.dumps()).hexdigest()
 
 
+def check_cases(run: Path, cases: Iterable[Case]) -> None:
+    """Raises InputError for a patient who is not, pixel by pixel, the one of the run's data."""
+    known = read_json(run / CONFIG_FILE).get("digests", {})
+    if other := [case.patient for case in cases if known.get(case.patient) != case.digest]:
+        raise InputError(f"{run}: trained on other data: {', '.join(other[:5])} differ")
+
+
 def versions() -> dict[str, str]:
     names = ("lgg-edge", "torch", "albumentations", "numpy", "opencv-python-headless")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
@@ -127,5 +136,5 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             IntensitySettings(**held["intensity"]),
             Training(**held["training"]),
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, InputError) as error:
         raise InputError(f"{MODEL_FILE}: not a model of this version ({error})") from error

@@ -23,7 +23,7 @@ from lgg_train.decision import choose_decision
 from lgg_train.evaluation import Prediction, predict_cases
 from lgg_train.figures import draw_curves
 from lgg_train.fold_decision import load_decided
-from lgg_train.history import carry_rounds, read_history
+from lgg_train.history import carry_rounds, read_history, read_rounds
 from lgg_train.loop import choose_device, load_same, train
 from lgg_train.options import record_options
 from lgg_train.report import write_report
@@ -56,13 +56,17 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
     settings = _train_settings(options)
     if start is not None:
         _check_same_shape(start.network.settings, settings.unet)
+        rounds = read_rounds(options["start"])
     files = find_cases(data)
-    make_folder(out)
-    if not options["resume"]:
+    if options["resume"]:
+        _require_begun(out)
+    else:
+        make_folder(out)
         _require_no_run(out)
     split = _open_split(files, out, options)
     cases = {case.patient: case for case in load_cases(files, not options["no_progress"])}
     training = describe_training(split, digest_cases(cases.values()))
+    digests = {name: case.digest for name, case in sorted(cases.items())}
     intensity = IntensitySettings()
     if start is not None:
         check_same_training("--start", start, training, intensity)
@@ -75,20 +79,21 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
         _check_decided(decided, training, intensity)
     device = choose_device(options["device"])
     config = {
-        "data": str(data),
+        "data": str(data.resolve()),
         "training": asdict(training),
         "settings": settings.to_json(),
         "options": record_options(options),
         "intensity": intensity.to_json(),
         "device": str(device),
         "versions": versions(),
+        "digests": digests,
     }
     if options["resume"]:
         _check_resumed(out, config, settings)
     split.write(out / SPLIT_FILE)
     write_json(out / CONFIG_FILE, config)
     if start is not None and not options["resume"]:
-        carry_rounds(options["start"], out)
+        carry_rounds(rounds, out)
     slices = TrainingSlices(
         [cases[name] for name in split.patients("train")],
         split.parts["train"],
@@ -137,11 +142,22 @@ def run_training(data: Path, out: Path, options: dict[str, Any]) -> str:
 
 
 def recorded_options(out: Path) -> dict[str, Any]:
-    """The options that the run in this folder was begun with; none of a folder without a run."""
-    if not (out / CONFIG_FILE).is_file():
-        return {}
-    recorded: dict[str, Any] = read_json(out / CONFIG_FILE).get("options", {})
+    """The options that the run in this folder was begun with.
+
+    None where it recorded none. Raises InputError for a folder without a run, or a damaged one.
+    """
+    _require_begun(out)
+    config = read_json(out / CONFIG_FILE)
+    recorded = config.get("options", {}) if isinstance(config, dict) else None
+    if not isinstance(recorded, dict):
+        raise InputError(f"{out / CONFIG_FILE}: no options of a run in it")
     return recorded
+
+
+def _require_begun(out: Path) -> None:
+    """Raises InputError where there is no run to go on with."""
+    if not (out / CONFIG_FILE).is_file():
+        raise InputError(f"{out}: no run to go on with; leave --resume out to begin one")
 
 
 def _require_no_run(out: Path) -> None:
@@ -152,13 +168,20 @@ def _require_no_run(out: Path) -> None:
         raise UsageError(f"{out} holds a finished run; choose another folder")
 
 
-def check_same_run(out: Path, files: Sequence[CaseFiles], options: dict[str, Any]) -> None:
-    """Raises InputError where the run in this folder has another split or other settings than
-    these options give; its own are what is not asked for anew.
+def check_same_run(
+    out: Path, files: Sequence[CaseFiles], digests: dict[str, str], options: dict[str, Any]
+) -> None:
+    """Raises InputError where the run in this folder has other data, another split or other
+    settings than these give; its own are what is not asked for anew.
+
+    digests: of each patient of the data.
     """
+    config = read_json(out / CONFIG_FILE)
+    if config["digests"] != digests:
+        raise InputError(f"{out}: a run on other data; choose another folder")
     if Split.read(out / SPLIT_FILE) != _open_split(files, out, {**options, "resume": False}):
         raise InputError(f"{out}: a run with another split; choose another folder")
-    theirs = read_json(out / CONFIG_FILE)["settings"]
+    theirs = config["settings"]
     ours = _train_settings(options).to_json()
     if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
         raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
@@ -207,18 +230,21 @@ def _open_split(files: Sequence[CaseFiles], out: Path, options: dict[str, Any]) 
     """The run's own split where it resumes, a given one, or a new one."""
     if options["resume"]:
         return Split.read(out / SPLIT_FILE)
-    if options["split_file"] is not None:
-        if options["folds"] is not None or options["split_by"] != "patient":
-            raise UsageError("--split names the slices; leave --folds and --split-by out")
+    by, seed = options["split_by"], options["split_seed"]
+    asked = SplitSettings(by, seed=seed, folds=options["folds"], fold=options["fold"])
+    if options["split_file"] is None:
+        split = make_split(files, asked)
+    elif asked == SplitSettings():
         split = Split.read(options["split_file"])
     else:
-        by, seed = options["split_by"], options["split_seed"]
-        split = make_split(
-            files, SplitSettings(by, seed=seed, folds=options["folds"], fold=options["fold"])
+        raise UsageError(
+            "--split names the slices; leave --split-by, --split-seed, --folds and --fold out"
         )
     known = {case.patient: case for case in files}
     for members in split.parts.values():
         check_held(members, known)
+    if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
+        raise InputError("the split, by all, leaves slices of the data out")
     return split
 
 

@@ -100,6 +100,8 @@ class Split:
         members = [(name, len(indices)) for part in PARTS for name, indices in parts[part].items()]
         if split.by == "patient" and len(dict(members)) < len(members):
             raise InputError(f"{path.name}: a patient stands in two parts of a split by patient")
+        if split.by == "all" and (parts["validation"] or parts["test"]):
+            raise InputError(f"{path.name}: by all, and not all slices train")
         needed = needed_parts(split.by)
         if empty := [part for part in needed if not any(parts[part].values())]:
             raise InputError(f"{path.name}: nothing in {' and '.join(empty)}")

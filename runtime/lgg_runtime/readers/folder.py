@@ -16,6 +16,7 @@ from lgg_runtime.readers.scans import find_scans, list_file
 from lgg_runtime.redact import without_uids
 
 RASTER = "raster"
+_APPLE_DOUBLE = "._"
 _EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
 _MASK = re.compile(r"(.*)_mask\.", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
@@ -97,6 +98,8 @@ def list_studies(given: Path) -> Listing:
     unreadable = walked.unreadable | found.unreadable
     if not slices and not found.scans:
         why = "".join(f"; {reason}" for reason in unreadable.values())
+        if walked.links:
+            why += f"; symbolic links, not followed: {walked.links}"
         raise NoInputError(f"{given}: no slice in it; expected {_EXPECTED}{why}")
     _refuse_shared_outputs(slices, root)
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
@@ -109,7 +112,8 @@ def list_studies(given: Path) -> Listing:
         for scan in found.scans
     )
     _refuse_shared_names(studies + volumes, root)
-    return Listing(root, studies + volumes, masks, found.skipped + walked.links, unreadable)
+    skipped = found.skipped + walked.links + walked.attributes
+    return Listing(root, studies + volumes, masks, skipped, unreadable)
 
 
 def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]) -> Study:
@@ -166,11 +170,14 @@ def _first_file(study: Study, root: Path) -> str:
 
 @dataclass
 class _Walked:
-    """pictures: slices and masks in order; others: the other files; links: their number."""
+    """pictures: slices and masks in order; others: the other files; links, attributes: the number
+    of symbolic links, and of files that macOS puts beside others for their attributes.
+    """
 
     pictures: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     links: int = 0
+    attributes: int = 0
     unreadable: dict[Path, str] = field(default_factory=dict)
 
 
@@ -202,6 +209,8 @@ def _walk(folder: Path) -> _Walked:
     for entry in _entries(folder, walked.unreadable):
         if entry.is_symlink():
             walked.links += 1
+        elif entry.name.startswith(_APPLE_DOUBLE):
+            walked.attributes += 1
         elif Path(entry.name).suffix.lower() in SUFFIXES:
             walked.pictures.append(Path(entry.path))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -33,14 +34,18 @@ RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # NIfTI-1, xyzt_units: metres and micrometres; 2 is mm, and what sets no unit means mm.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
+# Of files that lie beside a FLAIR in such data sets, and that no model here takes.
+UNUSED = "unused"
 # The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
 _ROLES = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
     "flair": "flair", "t2f": "flair",
     "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c",
+    "t2": UNUSED, "t2w": UNUSED, "seg": UNUSED, "label": UNUSED, "labels": UNUSED,
 }  # fmt: skip
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
+_NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
 _ORDER = ("t1", "flair", "t1c")
 _DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 
@@ -50,7 +55,9 @@ def is_nifti_name(path: Path) -> bool:
 
 
 def split_name(path: Path) -> tuple[str, str]:
-    """Stem and sequence of a file's name: t1, flair, t1c, or empty where it names none."""
+    """Stem and sequence of a file's name: t1, flair, t1c, UNUSED for T2 and labels, or empty where
+    it names none.
+    """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
     match = _SEQUENCE.match(stem)
     return (match["stem"] or "", _ROLES[match["role"].lower()]) if match else (stem, "")
@@ -67,11 +74,11 @@ def read_nifti(files: Sequence[Path]) -> Volume:
     by_role: dict[str, Path] = {}
     for path in files:
         role = split_name(path)[1]
-        if role in by_role:
+        if role in by_role and role != UNUSED:
             raise InputError(f"{_name(path)}: a second {role or 'file of no known sequence'}")
         by_role[role] = path
     if "flair" not in by_role:
-        raise InputError(f"{_name(files[0])}: no FLAIR beside it; expected a name ending in _flair")
+        raise InputError(f"{_name(files[0])}: {_NO_FLAIR}")
     flair, affine = _read_grey(by_role["flair"])
     target = Lattice(affine, _shape(flair))
     channels, notes = [], list[str]()
@@ -98,8 +105,8 @@ def _read_one(path: Path) -> Volume:
     image = _load(path)
     pixels, affine = _pixels(path, image), _affine(path, image)
     if pixels.ndim == 3:
-        if split_name(path)[1] in ("t1", "t1c"):
-            raise InputError(f"{_name(path)}: no FLAIR beside it; expected a name ending in _flair")
+        if split_name(path)[1] not in ("", "flair"):
+            raise InputError(f"{_name(path)}: {_NO_FLAIR}")
         note = "one channel, taken as FLAIR"
         return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, [note])
     return _volume(np.ascontiguousarray(pixels), affine, [])
@@ -138,14 +145,17 @@ def _load(path: Path) -> Any:
     name = _name(path)
     if _first_bytes(path) != _GZIP and path.name.lower().endswith(".gz"):
         raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
-    try:
-        return nibabel.Nifti1Image.from_filename(path)
-    except (
+    failures = (
         *_DAMAGE,
         nibabel.filebasedimages.ImageFileError,
         nibabel.spatialimages.HeaderDataError,
         nibabel.wrapstruct.WrapStructError,
-    ) as error:
+    )
+    try:
+        return nibabel.Nifti1Image.from_filename(path)
+    except failures as error:
+        with contextlib.suppress(*failures):
+            return nibabel.Nifti2Image.from_filename(path)
         raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
 
 

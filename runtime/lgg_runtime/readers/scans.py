@@ -12,7 +12,7 @@ from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import DICOMDIR, is_dicom, list_dicomdir, read_header
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.nifti import is_nifti_name, read_nifti, split_name
+from lgg_runtime.readers.nifti import UNUSED, is_nifti_name, read_nifti, split_name
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
 
@@ -60,9 +60,10 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
         except InputError as error:
             unreadable[path] = str(error)
     grouped = _group_dicom(dicom, unreadable, root)
-    used = len(images) + len(dicom) + len(unreadable) - grouped.skipped
-    scans = [*grouped.scans, *_group_nifti(images, root)]
-    return FoundScans(scans, len(paths) - used, grouped.unreadable)
+    volumes = _group_nifti(images, root)
+    used = sum(len(scan.files) for scan in volumes)
+    used += len(dicom) + len(unreadable) - grouped.skipped
+    return FoundScans([*grouped.scans, *volumes], len(paths) - used, grouped.unreadable)
 
 
 def list_file(path: Path) -> list[Path]:
@@ -138,7 +139,9 @@ def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
             stem = path.parent.resolve().name
         groups[path.parent, stem].append(path)
     studies = []
-    for (parent, stem), files in sorted(groups.items()):
+    for (parent, stem), found in sorted(groups.items()):
+        # What the model does not take stands alone to be refused, and beside a scan is left out.
+        files = [path for path in found if split_name(path)[1] != UNUSED] or found
         whole = [path for path in files if not split_name(path)[1]]
         if whole and len(files) > 1:
             a, b = sorted(path.name for path in (whole[0], next(f for f in files if f != whole[0])))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import RASTER, Listing, Study
 from lgg_runtime.readers.raster import read_mask, read_raster
@@ -82,7 +82,13 @@ def load_study(
 def _read_truth(path: Path | None, pixels: npt.NDArray[np.uint8]) -> Mask | None:
     if path is None:
         return None
-    truth: Mask = read_mask(path) > 0
+    values, name = read_mask(path), printable(path.name)
+    if len(found := np.setdiff1d(values, [0])) > 1:
+        raise InputError(
+            f"{name}: mask holds {len(found)} values besides 0, expected one; "
+            "write it as PNG or TIFF"
+        )
+    truth: Mask = values > 0
     if truth.shape != pixels.shape[:2]:
-        raise InputError(f"{path.name}: mask is {truth.shape}, its slice {pixels.shape[:2]}")
+        raise InputError(f"{name}: mask is {truth.shape}, its slice {pixels.shape[:2]}")
     return truth

@@ -18,6 +18,7 @@ from lgg_runtime.intensity import level_percentile
 from lgg_runtime.volume import Mask, Pixels, Probability
 
 SHOWING_FLAIR = frozenset({"overlay", "heatmap"})
+_WORDS, _WORDS_SCALE = "research use only", 0.33
 _FOUND, _TRUTH = (40, 40, 255), (80, 220, 80)  # BGR: red for the model, green for the reference
 _PNG_HEADER_BYTES = 33  # signature and IHDR
 
@@ -103,9 +104,14 @@ def _outline(picture: npt.NDArray[Any], mask: Mask, colour: tuple[int, int, int]
 
 
 def _stamp(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The words that every picture carries, in its lower left corner."""
-    place = (3, picture.shape[0] - 4)
-    cv2.putText(picture, "research use only", place, cv2.FONT_HERSHEY_SIMPLEX, 0.33, (200,) * 3)
+    """The words that every picture carries, in its lower left corner; a narrow one has them small,
+    and below some 50 pixels they cannot be read.
+    """
+    place, font = (3, picture.shape[0] - 4), cv2.FONT_HERSHEY_SIMPLEX
+    (width, _), _ = cv2.getTextSize(_WORDS, font, _WORDS_SCALE, 1)
+    scale = _WORDS_SCALE * min(1.0, (picture.shape[1] - 2 * place[0]) / width)
+    if scale > 0:
+        cv2.putText(picture, _WORDS, place, font, scale, (200,) * 3)
     return picture
 
 

@@ -1,0 +1,51 @@
+"""Where results may go: never among the inputs, and never in the place of a run's own files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lgg_runtime.errors import OutputConflictError, UsageError
+from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
+from lgg_runtime.ledger import JOURNAL_FILE
+from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.readers.folder import Listing
+from lgg_runtime.redact import without_uids
+
+_OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}
+
+
+def check_output(output: Path, source: Path) -> None:
+    """Raises UsageError where results could be taken for inputs, or replace the reference masks
+    beside a single slice.
+    """
+    if _is_inside(output, source):
+        raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
+
+
+def check_places(output: Path, source: Path, listing: Listing) -> None:
+    """The same of the folders below it in which each study's results go; raises
+    OutputConflictError where such a folder has the name of a file that every run writes.
+    """
+    for folder in sorted({study.folder for study in listing.studies}):
+        name = without_uids(folder.as_posix())
+        if _OWN_FILES.intersection(folder.parts[:1]):
+            raise OutputConflictError(
+                f"results of {name} would stand in the place of the run's own {folder.parts[0]}; "
+                "rename that folder"
+            )
+        if _is_inside(output / folder, source):
+            raise UsageError(
+                f"results of {name} would lie inside the input, in {output / name}; "
+                "choose another output folder"
+            )
+
+
+def _is_inside(results: Path, source: Path) -> bool:
+    if source.is_dir():
+        return _follow(results).is_relative_to(_follow(source))
+    return _follow(results) in (_follow(source.parent), _follow(source).parent)
+
+
+def _follow(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike resolve, it takes a loop of links
