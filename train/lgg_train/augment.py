@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -44,28 +44,26 @@ class Augmentation:
     flair_both: int = 3
 
 
-_STRONG = Augmentation(
-    scale=(0.7, 1.4),
-    shear_degrees=8.0,
-    affine=0.9,
-    lesion=0.3,
-    brightness=0.15,
-    contrast=0.35,
-    gamma=0.7,
-    intensity=0.85,
-    bias=0.4,
-    blur=0.15,
-    noise=0.15,
-    noise_limit=0.06,
-    flair=0.6,
-    flair_both=4,
-)
 # The declared sets, by the names that `--augmentation` takes.
 AUGMENTATIONS = {
     "plain": Augmentation(),
     "flair": Augmentation(flair=0.6, flair_both=4),
-    "strong": _STRONG,
-    "strong-flair": replace(_STRONG, flair=0.8, flair_both=6),
+    "strong": Augmentation(
+        scale=(0.7, 1.4),
+        shear_degrees=8.0,
+        affine=0.9,
+        lesion=0.3,
+        brightness=0.15,
+        contrast=0.35,
+        gamma=0.7,
+        intensity=0.85,
+        bias=0.4,
+        blur=0.15,
+        noise=0.15,
+        noise_limit=0.06,
+        flair=0.6,
+        flair_both=4,
+    ),
 }
 
 
