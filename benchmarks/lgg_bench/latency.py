@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
-from lgg_bench.machine import count, describe_machine
+from lgg_bench.machine import count, describe_machine, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.table import Table
@@ -227,7 +227,7 @@ def _ratio(spread: dict[str, float] | None) -> str:
 
 def _notes(record: Record) -> list[str]:
     settings, rows = record.settings, record.results["rows"]
-    size, cores = settings["size"], record.machine["cores"]
+    size = settings["size"]
     lines = [
         f"p50, p90, p99: of one slice of {size} x {size}, from uint8 to probability, warm; "
         f"{rows[0]['calls']} calls each, taking turns in {count(settings['rounds'], 'round')}.",
@@ -249,8 +249,7 @@ def _notes(record: Record) -> list[str]:
             f"Largest probability difference from PyTorch on these slices: {found}. "
             "An artifact of another run is another network, and differs by that."
         )
-    if max(settings["threads"]) > cores:
-        lines.append(f"Only {count(cores, 'core')} for this process: more threads share them.")
+    lines += note_shared_cores(max(settings["threads"]), record.machine)
     if (record.machine["load"] or 0) > BUSY:
         lines.append(
             f"The machine was busy before the start (load {record.machine['load']:g}): other "

@@ -48,6 +48,14 @@ def _describe_os() -> str:
     return f"{platform.system()} {kernel} {platform.machine()}"
 
 
+def note_shared_cores(threads: int, machine: dict[str, Any]) -> list[str]:
+    """A line where more threads were asked for than the machine's record has cores."""
+    cores = machine["cores"]
+    if threads <= cores:
+        return []
+    return [f"Only {count(cores, 'core')} for this process: more threads share them."]
+
+
 def read_cpuinfo(path: Path = _CPUINFO) -> tuple[str | None, list[str]]:
     """The processor's name and those of its instruction sets that are in FEATURES.
 

@@ -37,8 +37,9 @@ def draw_throughput(record: Record) -> bytes:
     fastest = rows[0]["slices_per_second"]["median"]
     axes.set_xlim(0, 1.5 * fastest)
     axes.set_xlabel("slices a second, from the command's start to its last file (more is better)")
+    cores = min(settings["threads"], record.machine["cores"])
     axes.set_title(
-        f"{results['slices']} MRI slices to masks on {count(settings['threads'], 'CPU core')} "
+        f"{results['slices']} MRI slices to masks on {count(cores, 'CPU core')} "
         f"({record.machine['cpu']})\nblue: lgg-infer; grey: the standard network without it",
         fontsize=10, loc="left",
     )  # fmt: skip

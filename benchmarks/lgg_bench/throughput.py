@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.latency import BUSY
-from lgg_bench.machine import count, describe_machine
+from lgg_bench.machine import count, describe_machine, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import (
@@ -200,6 +200,7 @@ def tabulate(record: Record) -> list[Table]:
         "PyTorch compiled, where it takes part: with its compilation.",
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
+        *note_shared_cores(settings["threads"], record.machine),
     ]
     if (record.machine["load"] or 0) > BUSY:
         notes.append(

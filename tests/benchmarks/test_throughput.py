@@ -1,11 +1,24 @@
 """Which patients of a folder a whole command is timed on."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from lgg_bench.throughput import copy_slices
+from lgg_bench.record import Record
+from lgg_bench.throughput import copy_slices, tabulate
 from lgg_runtime.readers.folder import list_studies
+
+SHIPPED = Path(__file__).parents[2] / "docs" / "results" / "throughput.json"
+
+
+@pytest.mark.parametrize(("cores", "told"), [(1, True), (2, False)])
+def test_threads_beyond_the_cores_are_told(cores, told):
+    record = Record.read(SHIPPED)
+    (table,) = tabulate(replace(record, machine=record.machine | {"cores": cores}))
+    assert ("Only 1 core for this process: more threads share" in table.as_text()) is told
 
 
 @pytest.mark.parametrize(
