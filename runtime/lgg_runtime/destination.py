@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, UsageError
@@ -19,7 +20,7 @@ def check_output(output: Path, source: Path) -> None:
     """Raises UsageError where results could be taken for inputs, or replace the reference masks
     beside a single slice.
     """
-    if _is_inside(output, source):
+    if _among_inputs(source)(output):
         raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
 
 
@@ -27,6 +28,7 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
     """The same of the folders below it in which each study's results go; raises
     OutputConflictError where such a folder has the name of a file that every run writes.
     """
+    is_inside = _among_inputs(source)
     for folder in sorted({study.folder for study in listing.studies}):
         name = without_uids(folder.as_posix())
         if _OWN_FILES.intersection(folder.parts[:1]):
@@ -34,17 +36,20 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
                 f"results of {name} would stand in the place of the run's own {folder.parts[0]}; "
                 "rename that folder"
             )
-        if _is_inside(output / folder, source):
+        if is_inside(output / folder):
             raise UsageError(
                 f"results of {name} would lie inside the input, in {output / name}; "
                 "choose another output folder"
             )
 
 
-def _is_inside(results: Path, source: Path) -> bool:
+def _among_inputs(source: Path) -> Callable[[Path], bool]:
+    """Whether results in a folder would lie below the input, or beside it if it is one file."""
     if source.is_dir():
-        return _follow(results).is_relative_to(_follow(source))
-    return _follow(results) in (_follow(source.parent), _follow(source).parent)
+        root = _follow(source)
+        return lambda results: _follow(results).is_relative_to(root)
+    beside = (_follow(source.parent), _follow(source).parent)
+    return lambda results: _follow(results) in beside
 
 
 def _follow(path: Path) -> Path:
