@@ -192,6 +192,8 @@ HEADERS = (
             ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
     without("bits", "BitsStored above BitsAllocated.", "17 bits stored of 16 allocated; refused",
             BitsStored=17),
+    without("high bit", "HighBit not the last of BitsStored.",
+            "HighBit 15 for 12 bits stored; export the study again", HighBit=15),
     without("rows", "A header of 5000 rows.", "claims 5000 x 32 pixels; at most 4096 a side",
             Rows=5000),
     without("no columns", "No Columns.", "no usable Columns", Columns=None),
@@ -243,6 +245,10 @@ STUDIES = (
             lambda study: study.change(study.flair[5], ImagePositionPatient=[-111, -111, 90]),
             "study: series 3: irregular spacing: between slices 5 and 6 of 6 lie 47.70 mm, "
             "elsewhere 28.20 mm"),
+    refused("other pixels", "A slice of another pixel spacing.",
+            lambda study: study.change(study.flair[3], PixelSpacing=[3.6, 3.6]),
+            "study: series 3: slices differ in PixelSpacing: (7.2, 7.2) and (3.6, 3.6) mm; "
+            "resample them onto one grid"),
     refused("duplicate", "Two slices at one position.",
             lambda study: study.add("again", study.flair[0]),
             f"study: series 3: 1 of 7 slices {SHARED}"),

@@ -51,6 +51,29 @@ def test_the_same_result_is_the_same_object(name: str, result: ScanResult) -> No
 
 @pytest.mark.parametrize("name", DICOM_OUTPUTS)
 @pytest.mark.parametrize(
+    "corrected",
+    [
+        {"PatientName": "Another^Name"},
+        {"PatientID": "7"},
+        {"StudyInstanceUID": "1.2.3.4"},
+        {"StudyDescription": "brain"},
+        {"StudyDate": "20010204"},
+        {"Manufacturer": "another"},
+        {"FrameOfReferenceUID": "1.2.3.5"},
+    ],
+    ids=lambda corrected: next(iter(corrected)),
+)
+def test_an_object_of_a_corrected_header_is_another_object(
+    name: str, corrected: dict[str, str], result: ScanResult, study: Study
+) -> None:
+    for path in study.files:
+        study.change(path, **corrected)
+    other = replace(result, volume=read_dicom(study.files))
+    assert not encode(name, result).keys() & encode(name, other).keys()
+
+
+@pytest.mark.parametrize("name", DICOM_OUTPUTS)
+@pytest.mark.parametrize(
     "another",
     [
         lambda result: change(result, threshold=0.3),

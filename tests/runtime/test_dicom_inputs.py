@@ -82,6 +82,26 @@ def test_a_gap_is_named(study: Study) -> None:
     )
 
 
+@pytest.mark.parametrize("jittering", [[1, 3, 5], [5], [4, 5]])
+def test_orientations_that_differ_by_rounding_are_one_stack(
+    study: Study, jittering: list[int]
+) -> None:
+    for place, path in enumerate(study.flair):
+        sine = 0.005001 if place in jittering else 0.004999
+        study.change(path, ImageOrientationPatient=[1, sine, 0, -sine, 1, 0])
+    volume = read_dicom(study.files)
+    assert len(volume) == 6
+    assert "3 localizer or derived frames dropped" in volume.notes
+
+
+def test_a_slice_of_other_pixels_is_named(study: Study) -> None:
+    study.change(study.flair[3], PixelSpacing=[3.6, 3.6])
+    assert reason(study) == (
+        "series 3: slices differ in PixelSpacing: (7.2, 7.2) and (3.6, 3.6) mm; resample them onto "
+        "one grid"
+    )
+
+
 def test_a_repeated_position_is_named(study: Study) -> None:
     first = pydicom.dcmread(study.flair[0])
     first.SOPInstanceUID += ".1"

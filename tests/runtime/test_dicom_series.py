@@ -14,6 +14,7 @@ from lgg_runtime.readers.dicom_series import SeriesChoice, Stack, recognise, sta
 
 pydicom = pytest.importorskip("pydicom")
 AXIAL, SAGITTAL = (1.0, 0, 0, 0, 1.0, 0), (0, 1.0, 0, 0, 0, -1.0)
+TILTED = (1.0, 0, 0, 0, 0.966, 0.259)  # by 15 degrees
 
 FLAIR = {"EchoTime": 120, "InversionTime": 2500, "RepetitionTime": 9000}
 T1 = {"EchoTime": 12, "RepetitionTime": 500}
@@ -54,6 +55,8 @@ def stacks_of(*series: dict[str, Any]) -> list[Stack]:
         (T1, "t1"),
         ({**T1, "ContrastBolusAgent": "Gadovist"}, "t1c"),
         ({**T1, "ContrastBolusAgent": "NONE"}, "t1"),
+        ({**T1, "ContrastBolusAgentSequence": [pydicom.Dataset()]}, "t1c"),
+        ({**T1, "ContrastBolusAgentSequence": []}, "t1"),
         ({**T1, "SeriesDescription": "ax T1 post gad"}, "t1c"),
         ({**T1, "SeriesDescription": "ax T1 pre contrast"}, "t1"),
         ({**T1, "SeriesDescription": "t1 without contrast"}, "t1"),
@@ -73,6 +76,8 @@ def stacks_of(*series: dict[str, Any]) -> list[Stack]:
         ({"EchoTime": 100, "RepetitionTime": 9000, "ScanningSequence": ["SE", "IR"],
           "SeriesDescription": "AX FLAIR"}, "flair"),
         ({"EchoTime": 50, "InversionTime": 150, "RepetitionTime": 4000}, None),
+        ({"EchoTime": 70, "InversionTime": 160, "RepetitionTime": 4000,
+          "SeriesDescription": "t2_tirm_tra_fs"}, None),
         ({"EchoTime": 90, "RepetitionTime": 5000, "ScanningSequence": "EP",
           "SeriesDescription": "flair-like"}, None),
         ({"EchoTime": 4, "RepetitionTime": 25, "SeriesDescription": "TOF 3D"}, None),
@@ -114,6 +119,8 @@ def test_the_three_sequences_are_chosen() -> None:
     [
         ({**FLAIR, "orientation": SAGITTAL}, FLAIR),
         ({**FLAIR, "ImageType": ["DERIVED", "SECONDARY", "MPR"]}, FLAIR),
+        ({**FLAIR, "orientation": TILTED}, FLAIR),
+        ({**FLAIR, "orientation": SAGITTAL}, {**FLAIR, "orientation": TILTED}),
     ],
 )
 def test_an_original_and_axial_flair_goes_before_another(

@@ -179,6 +179,16 @@ def disagreeing(path: Path) -> Path:
     return path
 
 
+def turned(path: Path) -> Path:
+    """qform and sform with two opposite corners in common."""
+    sform = np.diag([2.0, 2.0, 2.0, 1.0])
+    image = nibabel.Nifti1Image(ramp((4, 4, 4)), sform)
+    image.set_sform(sform, 1)
+    image.set_qform(sform[:, [1, 2, 0, 3]], 1)
+    nibabel.save(image, path)
+    return path
+
+
 def cut(path: Path) -> Path:
     whole = write(path, np.random.default_rng(0).integers(0, 999, (40, 40, 9)).astype(np.int16))
     whole.write_bytes(whole.read_bytes()[:-500])
@@ -219,6 +229,7 @@ def raw(path: Path, data: bytes) -> Path:
          "134217728 are read"),
         ("a.nii", unplaced, "neither qform nor sform is set, so its orientation is unknown"),
         ("a.nii", disagreeing, "qform and sform disagree; set them to one of the two"),
+        ("a.nii", turned, "qform and sform disagree; set them to one of the two"),
         ("a.nii", lambda p: write(p, ramp(), sheared(), qform_code=0), "its affine is sheared; "
          "resample it onto a rectangular grid"),
         ("p_t1.nii", lambda p: write(p, ramp()), "no FLAIR beside it; expected a name ending in "

@@ -1,15 +1,18 @@
-"""A phantom study whose files may be spoilt."""
+"""A phantom study whose files may be spoilt, and a finding in it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.volume import Segmentation
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_dicom
 from lgg_train.phantom_scan import ScanSettings, make_scan
@@ -20,7 +23,14 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.writers.scan import Algorithm, ScanResult
 
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+# The macros of a plane that may be shared or a frame's own (PS3.3, C.7.6.16.1).
+PLANE_MACROS = {
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+}
 SMALL = PhantomSettings(patients=1, slices=6, size=32, seed=2)
 FLAIR, T1, T1C = 3, 2, 4
 
@@ -63,10 +73,68 @@ class Study:
         for path in self.flair:
             self.change(path, **attributes)
 
+    def enhance(
+        self, *objects: Sequence[int], per_frame: Sequence[str] = (), **changes: Any
+    ) -> list[Path]:
+        """The FLAIR series as Enhanced MR objects `enhanced_N`, of the slices given for each.
+
+        per_frame: which of PLANE_MACROS are no shared ones.
+        """
+        images = [pydicom.dcmread(path) for path in self.flair]
+        self.drop(FLAIR)
+        paths = []
+        for number, places in enumerate(objects):
+            frames = [images[place] for place in places]
+            data = _join(frames, per_frame)
+            data.SOPInstanceUID = f"{frames[0].SOPInstanceUID}.{number}"
+            for keyword, value in changes.items():
+                setattr(data, keyword, value)
+            paths.append(self.folder / f"enhanced_{number}")
+            data.save_as(paths[-1], enforce_file_format=True)
+        return paths
+
     def drop(self, *series: int) -> None:
         for number in series:
             for path in self.by_series[number]:
                 path.unlink()
+
+
+def _join(images: Sequence[Any], per_frame: Sequence[str]) -> Any:
+    """Single-frame images as one Enhanced MR object."""
+    data = pydicom.Dataset(dict(images[0].items()))
+    data.file_meta = pydicom.dataset.FileMetaDataset(dict(images[0].file_meta.items()))
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = ENHANCED_MR
+    data.NumberOfFrames = len(images)
+    data.PixelData = b"".join(image.PixelData for image in images)
+    data.SharedFunctionalGroupsSequence = [pydicom.Dataset()]
+    data.PerFrameFunctionalGroupsSequence = [pydicom.Dataset() for _ in images]
+    for groups, image in zip(data.PerFrameFunctionalGroupsSequence, images, strict=True):
+        groups.PlanePositionSequence = [_macro(image, ("ImagePositionPatient",))]
+    for name, keywords in PLANE_MACROS.items():
+        if name in per_frame:
+            for groups, image in zip(data.PerFrameFunctionalGroupsSequence, images, strict=True):
+                setattr(groups, name, [_macro(image, keywords)])
+        else:
+            setattr(data.SharedFunctionalGroupsSequence[0], name, [_macro(images[0], keywords)])
+    for keyword in ("ImagePositionPatient", *(k for keys in PLANE_MACROS.values() for k in keys)):
+        data.pop(keyword, None)
+    return data
+
+
+def _macro(image: Any, keywords: Sequence[str]) -> Any:
+    macro = pydicom.Dataset()
+    for keyword in keywords:
+        if keyword in image:
+            macro.add(image[keyword])
+    return macro
+
+
+def result_of(study: Study) -> ScanResult:
+    """Something found at random in every slice."""
+    volume = read_dicom(study.files)
+    probability = np.random.default_rng(3).random(volume.pixels.shape[:3], np.float32)
+    found = Segmentation(probability >= 0.5, probability, 0.5, volume.spacing_mm)
+    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
 
 
 def reason(study: Study, choice: SeriesChoice | None = None) -> str:

@@ -24,10 +24,10 @@ class Chosen:
 def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
     """Choose by hand where that was said, else by the rules.
 
-    FLAIR: an original before a derived series, axial before another plane. T1: one in FLAIR's
-    frame of reference, FLAIR's plane before another, the finer slices before the coarser. What is
-    equal in all of that is ambiguous. Raises InputError, with the reason alone, where there is no
-    FLAIR or a choice is ambiguous; the candidates are listed.
+    FLAIR: an original before a derived series, axial before another plane, straight before
+    oblique. T1: one in FLAIR's frame of reference, FLAIR's plane before another, the finer slices
+    before the coarser. What is equal in all of that is ambiguous. Raises InputError, with the
+    reason alone, where there is no FLAIR or a choice is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
     others, notes = {}, []
@@ -46,7 +46,11 @@ def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
     candidates = [stack for stack in stacks if stack.role == "flair"]
     if not candidates:
         raise InputError(f"no FLAIR among {_listed(stacks)}; choose it with --flair NUMBER")
-    return _best(candidates, lambda s: (not _is_original(s), s.plane != "axial"), "flair")
+
+    def rank(stack: Stack) -> tuple[bool, ...]:
+        return (not _is_original(stack), not stack.plane.endswith("axial"), stack.plane != "axial")
+
+    return _best(candidates, rank, "flair")
 
 
 def _choose_t1(

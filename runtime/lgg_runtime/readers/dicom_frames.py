@@ -81,7 +81,7 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
     for data in (*macros, header):
         for keyword in keywords:
             value = _convert(data, keyword)
-            if value is not None and value != "":
+            if value not in (None, "", []):
                 return value
     return None
 
@@ -153,6 +153,9 @@ def _check_layout(name: str, header: Any) -> None:
     )
     if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
         raise InputError(f"{name}: {stored} bits stored of {allocated} allocated; refused")
+    # PS3.5, 8.1.1; older objects have them elsewhere in the word.
+    if (high := header.get("HighBit", stored - 1)) != stored - 1:
+        raise InputError(f"{name}: HighBit {high} for {stored} bits stored; export the study again")
     samples = _integer(name, header, "SamplesPerPixel")
     colour = header.get("PhotometricInterpretation")
     if samples != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):

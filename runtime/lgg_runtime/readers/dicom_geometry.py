@@ -16,6 +16,8 @@ STEP_TOLERANCE = 0.02
 # Fraction of a pixel by which slices may lie beside the line that the first and the last span.
 SHIFT_TOLERANCE = 0.25
 DUPLICATE_MM = 0.01
+# Fraction by which the PixelSpacing of slices may differ: half a pixel over 512 of them.
+SPACING_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,18 @@ def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
 def span_grid(frames: Sequence[Frame]) -> Grid:
     """The grid of sorted frames of one orientation and size.
 
-    Raises InputError, with the reason alone, where they are one slice, share a position, leave
-    a gap, are irregular, or shifted against one another.
+    Raises InputError, with the reason alone, where they are one slice, differ in PixelSpacing,
+    share a position, leave a gap, are irregular, or shifted against one another.
     """
     if len(frames) < 2:
         raise InputError("one slice alone; a volume needs two positions at least")
     first = frames[0]
+    for frame in frames:
+        if not np.allclose(frame.spacing, first.spacing, rtol=SPACING_TOLERANCE, atol=0):
+            raise InputError(
+                f"slices differ in PixelSpacing: {first.spacing} and {frame.spacing} mm; "
+                "resample them onto one grid"
+            )
     positions = np.array([frame.position for frame in frames])
     along = positions @ first.normal
     steps = np.diff(along)

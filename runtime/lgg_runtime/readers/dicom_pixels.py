@@ -66,7 +66,10 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
         raise InputError(f"{name}: expected {rows} x {columns} pixels, decoded {array.shape}")
     if array.ndim == 3 and array.shape[0] <= frame.index:
         raise InputError(f"{name}: holds {array.shape[0]} frames, fewer than it describes")
-    return _without_unused_bits(array, data) if str(syntax) in _UNCOMPRESSED else array
+    # JPEG-LS knows no sign, and DCMTK encodes the bits above BitsStored as zeros.
+    is_signed = int(data.get("PixelRepresentation", 0)) == 1
+    is_plain = str(syntax) in _UNCOMPRESSED
+    return _without_unused_bits(array, data) if is_plain or is_signed else array
 
 
 def _require_codec(name: str, syntax: Any) -> None:
@@ -83,7 +86,7 @@ def _require_codec(name: str, syntax: Any) -> None:
 
 
 def _without_unused_bits(array: npt.NDArray[Any], data: Any) -> npt.NDArray[Any]:
-    """The BitsStored bits below HighBit; bits above may hold an overlay (PS3.5, 8.1.1)."""
+    """The lowest BitsStored bits; those above may hold an overlay, or no sign (PS3.5, 8.1.1)."""
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
     unused = allocated - stored
     if unused == 0:

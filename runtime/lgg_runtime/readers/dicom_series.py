@@ -24,6 +24,8 @@ ROLES = ("t1", "flair", "t1c")
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
 # Planes of a series that are fewer than this beside a larger stack of it are its localizer.
 SMALLEST_STACK = 4
+# Direction cosines of one stack are equal but for this: scanners round them, slice by slice.
+ORIENTATION_TOLERANCE = 0.01
 
 _NOT_IMAGES = re.compile(
     r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
@@ -103,27 +105,40 @@ class Stack:
 
 def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
     """Frames to stacks, and the number of frames dropped as localizers and derived pictures."""
-    groups: dict[Any, list[Frame]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[list[Frame]]] = defaultdict(list)
     for frame in frames:
         header = frame.header
         key = (
             str(header.get("SeriesInstanceUID", "")),
             str(header.get("FrameOfReferenceUID", "")),
             frame.size,
-            tuple(np.round(frame.orientation, 2) + 0.0),
         )
-        groups[key].append(frame)
+        for group in groups[key]:
+            if _are_parallel(frame, group[0]):
+                group.append(frame)
+                break
+        else:
+            groups[key].append([frame])
     largest: dict[str, int] = defaultdict(int)
-    for key, group in groups.items():
-        largest[key[0]] = max(largest[key[0]], len(group))
+    for key, parallel in groups.items():
+        largest[key[0]] = max(largest[key[0]], *map(len, parallel))
     stacks, dropped = [], 0
-    for key, group in sorted(groups.items(), key=lambda item: repr(item[0])):
+    ordered = sorted(
+        ((key, group) for key, parallel in groups.items() for group in parallel),
+        key=lambda item: (item[0], item[1][0].orientation),
+    )
+    for key, group in ordered:
         is_remainder = len(group) < SMALLEST_STACK and len(group) < largest[key[0]]
         if is_remainder or _is_no_image(group[0]):
             dropped += len(group)
         else:
             stacks.append(Stack(tuple(sort_frames(group)), recognise(group[0])))
     return stacks, dropped
+
+
+def _are_parallel(one: Frame, other: Frame) -> bool:
+    pairs = zip(one.orientation, other.orientation, strict=True)
+    return all(abs(a - b) <= ORIENTATION_TOLERANCE for a, b in pairs)
 
 
 def recognise(frame: Frame) -> str | None:
@@ -160,7 +175,7 @@ def _kind_by_times(frame: Frame) -> str | None:
         (inverted >= 1500, "flair" if echo >= 60 else "other"),
         (echo >= 60 and bool(names) and "IR" not in names, "other"),
         # The inversion time is often left out; then the sequence's name has to say it.
-        (echo >= 60, None),
+        (echo >= 60, "other" if inverted > 0 else None),
         (echo > 30, "other"),
         (inverted > 0, "t1" if inverted >= 350 else "other"),
         (repetition is None, None),

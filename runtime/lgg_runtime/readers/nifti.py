@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,8 @@ def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
 
 
 def _agree(one: npt.NDArray[Any], other: npt.NDArray[Any], shape: Sequence[int]) -> bool:
-    """Whether opposite corners lie within half of the smallest voxel length of each other."""
-    corners = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape[:3]), 1]], np.float64)
+    """Whether all eight corners lie within half of the smallest voxel length of each other."""
+    ends = [(0, n - 1) for n in shape[:3]]
+    corners = np.array([[*corner, 1] for corner in product(*ends)], np.float64)
     apart = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1)
     return bool(apart.max() <= 0.5 * np.linalg.norm(one[:3, :3], axis=0).min())

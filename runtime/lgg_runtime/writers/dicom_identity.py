@@ -1,4 +1,4 @@
-"""Who and what a written DICOM object belongs to: its UIDs, its patient, its equipment.
+"""What a written DICOM object is: its UIDs, its date, its equipment.
 
 The same series, model, threshold, verdict and mask give the same UIDs and the same bytes, so that
 a second attempt to store a result is the same object and no new one; what is written of another
@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom import DicomSource
-from lgg_runtime.readers.dicom_files import keep_silent, load_pydicom
+from lgg_runtime.readers.dicom_files import keep_silent
+from lgg_runtime.writers.dicom_patient import copy_patient_and_study, encode
+from lgg_runtime.writers.dicom_reference import bare_image
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
 SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "sc": 9003, "seg fractional": 9004}
-# Attributes of type 2 in the patient and study modules: there, if empty (PS3.3, C.7.1.1, C.7.2.1).
-_MAY_BE_EMPTY = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-    "ReferringPhysicianName", "StudyID", "AccessionNumber",
-)  # fmt: skip
 _DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
 _TIMES = ("ContentTime", "AcquisitionTime", "SeriesTime", "StudyTime")
+# Values of DA and TM (PS3.5, 6.2).
+_DATE = re.compile(r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 
 
 def load_highdicom() -> Any:
@@ -46,34 +47,20 @@ def source_of(result: ScanResult) -> DicomSource:
 
 def make_uid(result: ScanResult, what: str) -> str:
     """A UID below 2.25 (PS3.5, B.2) that depends on all that an object's bytes depend on: the
-    images, the model, the threshold, the verdict and the mask.
+    images, what is copied of their headers, the model, the threshold, the verdict and the mask.
     """
     source, threshold = source_of(result), result.segmentation.threshold
     made = f"{what} {result.algorithm} {threshold:g} {result.verdict}"
     digest = hashlib.sha256(made.encode())
+    digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
     for frame in source.frames:
-        digest.update(f"{frame.header.SOPInstanceUID} {frame.index} ".encode())
+        place = f"{frame.position} {frame.orientation} {frame.spacing}"
+        digest.update(f"{frame.header.SOPInstanceUID} {frame.index} {place} ".encode())
     digest.update(result.segmentation.mask.tobytes())
     number = int.from_bytes(digest.digest()[:16], "big")
     # The version and variant bits of a UUID, as a root below 2.25 asks for.
     number = number & ~(0xF << 76) & ~(0x3 << 62) | (0x5 << 76) | (0x2 << 62)
     return f"2.25.{number}"
-
-
-def headers_to_copy(source: DicomSource) -> list[Any]:
-    """Copies of the source's data sets with what later objects have to repeat, if empty."""
-    load_pydicom()
-    from pydicom import Dataset
-
-    copies = []
-    for header in source.headers:
-        copy = Dataset(header)
-        copy.file_meta = header.file_meta
-        for keyword in _MAY_BE_EMPTY:
-            if copy.get(keyword) is None:
-                setattr(copy, keyword, "")
-        copies.append(copy)
-    return copies
 
 
 def equipment(result: ScanResult) -> dict[str, Any]:
@@ -87,14 +74,8 @@ def equipment(result: ScanResult) -> dict[str, Any]:
 
 
 def finish(data: Any, source: DicomSource) -> bytes:
-    """The object as a file, with the images' date in place of the clock's."""
-    header = source.frames[0].header
-    for keyword, candidates, default in (
-        ("ContentDate", _DATES, "19700101"),
-        ("ContentTime", _TIMES, "000000"),
-    ):
-        known = [header.get(name) for name in candidates if header.get(name)]
-        setattr(data, keyword, known[0] if known else default)
+    """The object as a file: of the images' patient and study, with their date, not the clock's."""
+    data.update(_copied(source))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in data:
             delattr(data, keyword)
@@ -103,3 +84,16 @@ def finish(data: Any, source: DicomSource) -> bytes:
     stream = io.BytesIO()
     data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
+
+
+def _copied(source: DicomSource) -> Any:
+    """What every object repeats of the first image: patient, study, date and time."""
+    header = source.frames[0].header
+    copied = copy_patient_and_study(header)
+    for keyword, candidates, form, default in (
+        ("ContentDate", _DATES, _DATE, "19700101"),
+        ("ContentTime", _TIMES, _TIME, "000000"),
+    ):
+        known = (str(header.get(name, "")) for name in candidates)
+        setattr(copied, keyword, next((value for value in known if form.fullmatch(value)), default))
+    return copied

@@ -14,11 +14,11 @@ from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
     finish,
-    headers_to_copy,
     load_highdicom,
     make_uid,
     source_of,
 )
+from lgg_runtime.writers.dicom_reference import bare_image
 from lgg_runtime.writers.images import SliceResult, draw_overlay, stretch_flair
 from lgg_runtime.writers.scan import ScanResult
 
@@ -30,7 +30,7 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     """
     load_highdicom()
     source = source_of(result)
-    template = headers_to_copy(source)[0]
+    template = bare_image(source.frames[0].header)
     greys = stretch_flair(result.volume.pixels[..., FLAIR])
     files = {}
     for index, grey in enumerate(greys):

@@ -10,17 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom import DicomSource
 from lgg_runtime.readers.dicom_files import DAMAGE
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
     finish,
-    headers_to_copy,
     load_highdicom,
     make_uid,
     source_of,
 )
+from lgg_runtime.writers.dicom_reference import bare_slices, refer_to_source
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
 
@@ -72,25 +71,19 @@ class _Form:
 def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
     """values: (S, H, W) on the volume's grid."""
     load_highdicom()
-    from highdicom.content import PixelMeasuresSequence
     from highdicom.seg import Segmentation
 
-    source, volume = source_of(result), result.volume
-    assert volume.spacing_mm is not None
-    between, rows, columns = volume.spacing_mm
-    measures = PixelMeasuresSequence(
-        pixel_spacing=(rows, columns), slice_thickness=between, spacing_between_slices=between
-    )
+    source, spacing_mm = source_of(result), result.volume.spacing_mm
+    assert spacing_mm is not None
     try:
         data = Segmentation(
-            source_images=headers_to_copy(source),
-            pixel_array=in_frame_order(values, source),
+            source_images=bare_slices(source, spacing_mm[0]),
+            pixel_array=values,
             segment_descriptions=[_describe(result)],
             series_instance_uid=make_uid(result, f"{form.name} series"),
             series_number=form.series_number,
             sop_instance_uid=make_uid(result, form.name),
             instance_number=1,
-            pixel_measures=measures,
             content_label="FLAIR_LESION",
             content_description=form.description,
             series_description=form.description,
@@ -101,16 +94,9 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
         raise  # of no header: it ends the run
     except DAMAGE as error:
         raise InputError("its headers are not fit for a DICOM SEG to refer to") from error
+    refer_to_source(data, source)
     _fix_organization(data, make_uid(result, "dimensions"))
     return data
-
-
-def in_frame_order(values: npt.NDArray[Any], source: DicomSource) -> npt.NDArray[Any]:
-    """(S, H, W) with its slices in the order of the source's files and frames."""
-    files = list({frame.path: None for frame in source.frames})
-    keys = [(files.index(frame.path), frame.index) for frame in source.frames]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return values[order]
 
 
 def _describe(result: ScanResult) -> Any:

@@ -11,11 +11,11 @@ from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
     finish,
-    headers_to_copy,
     load_highdicom,
     make_uid,
     source_of,
 )
+from lgg_runtime.writers.dicom_reference import bare_image
 from lgg_runtime.writers.dicom_seg import build_seg
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
@@ -32,7 +32,7 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
     made = equipment(result)
     try:
         report = Comprehensive3DSR(
-            evidence=[*headers_to_copy(source), seg],
+            evidence=[*map(bare_image, source.headers), seg],
             content=_report(result, seg)[0],
             series_instance_uid=make_uid(result, "sr series"),
             series_number=SERIES_NUMBERS["sr"],

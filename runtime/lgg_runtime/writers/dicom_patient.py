@@ -1,0 +1,100 @@
+"""The patient and the study of a written DICOM object: as the images have them, right or wrong.
+
+An archive knows a patient by these values; one that breaks a rule of its VR is no reason to
+change it, nor to write nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_files import damage, load_pydicom
+
+# Attributes of type 2 in the patient and study modules: there, if empty (PS3.3, C.7.1.1, C.7.2.1).
+MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "ReferringPhysicianName", "StudyID", "AccessionNumber",
+)  # fmt: skip
+_PATIENT = (  # PS3.3, C.7.1.1
+    "ReferencedPatientSequence", "IssuerOfPatientID", "TypeOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence", "SourcePatientGroupIdentificationSequence",
+    "GroupOfPatientsIdentificationSequence", "PatientBirthTime",
+    "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar",
+    "PatientAlternativeCalendar", "QualityControlSubject", "StrainDescription",
+    "StrainNomenclature", "StrainStockSequence", "StrainAdditionalInformation",
+    "StrainCodeSequence", "GeneticModificationsSequence", "OtherPatientNames",
+    "OtherPatientIDsSequence", "ReferencedPatientPhotoSequence", "EthnicGroupCodeSequence",
+    "PatientSpeciesDescription", "PatientSpeciesCodeSequence", "PatientBreedDescription",
+    "PatientBreedCodeSequence", "BreedRegistrationSequence", "ResponsiblePerson",
+    "ResponsiblePersonRole", "ResponsibleOrganization", "PatientComments",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+)  # fmt: skip
+_CLINICAL_TRIAL = (  # PS3.3, C.7.1.3 and C.7.2.3
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "IssuerOfClinicalTrialProtocolID", "OtherClinicalTrialProtocolIDsSequence",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "IssuerOfClinicalTrialSiteID",
+    "ClinicalTrialSubjectID", "IssuerOfClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
+    "IssuerOfClinicalTrialSubjectReadingID", "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialProtocolEthicsCommitteeApprovalNumber", "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription", "LongitudinalTemporalOffsetFromEvent",
+    "LongitudinalTemporalEventType", "ClinicalTrialTimePointTypeCodeSequence",
+    "IssuerOfClinicalTrialTimePointID", "ConsentForClinicalTrialUseSequence",
+)  # fmt: skip
+_STUDY = (  # PS3.3, C.7.2.1 and C.7.2.2
+    "StudyInstanceUID", "IssuerOfAccessionNumberSequence",
+    "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName",
+    "ConsultingPhysicianIdentificationSequence", "StudyDescription", "ProcedureCodeSequence",
+    "PhysiciansOfRecord", "PhysiciansOfRecordIdentificationSequence",
+    "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence",
+    "ReferencedStudySequence", "RequestingService", "RequestingServiceCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence", "AdmittingDiagnosesDescription",
+    "AdmittingDiagnosesCodeSequence", "PatientAge", "PatientSize", "PatientSizeCodeSequence",
+    "PatientBodyMassIndex", "MeasuredAPDimension", "MeasuredLateralDimension", "PatientWeight",
+    "MedicalAlerts", "Allergies", "Occupation", "SmokingStatus", "AdditionalPatientHistory",
+    "PregnancyStatus", "LastMenstrualDate", "PatientSexNeutered", "ReasonForVisit",
+    "ReasonForVisitCodeSequence", "AdmissionID", "IssuerOfAdmissionIDSequence",
+    "ServiceEpisodeID", "ServiceEpisodeDescription", "IssuerOfServiceEpisodeIDSequence",
+    "PatientState",
+)  # fmt: skip
+ATTRIBUTES = (*MAY_BE_EMPTY, *_PATIENT, *_CLINICAL_TRIAL, *_STUDY)
+
+
+def copy_patient_and_study(header: Any) -> Any:
+    """A data set of ATTRIBUTES and of the SpecificCharacterSet that their text is encoded in.
+
+    Raises InputError, the reason alone, for a value that no file can hold.
+    """
+    load_pydicom()
+    from pydicom import Dataset
+
+    copied = Dataset()
+    for keyword in MAY_BE_EMPTY:
+        setattr(copied, keyword, "")
+    for keyword in ATTRIBUTES:
+        if keyword in header:
+            copied.add(_read(header, keyword))
+    if header.get("SpecificCharacterSet"):
+        copied.add(header["SpecificCharacterSet"])
+    return copied
+
+
+def encode(data: Any) -> bytes:
+    """The bytes of a data set alone, in Explicit VR Little Endian."""
+    stream = io.BytesIO()
+    data.save_as(stream, implicit_vr=False, little_endian=True)
+    return stream.getvalue()
+
+
+def _read(header: Any, keyword: str) -> Any:
+    from pydicom import Dataset
+
+    try:
+        element = header[keyword]
+        encode(Dataset({element.tag: element}))
+    except MemoryError:
+        raise  # of no header: it ends the run
+    except damage() as error:
+        raise InputError(f"{keyword} is not of its kind; export the study again") from error
+    return element

@@ -1,0 +1,91 @@
+"""The images that a written DICOM object refers to: as highdicom takes them, and as they are.
+
+highdicom reads one multi-frame object whose macros are shared, or single-frame images of exactly
+one orientation, and it checks values that are not its own. It gets bare images instead, of a
+volume's slices; patient, study, and the objects and frames referred to are set in what it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.readers.dicom import DicomSource
+from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.readers.dicom_frames import MR_IMAGE, Frame
+from lgg_runtime.writers.dicom_patient import MAY_BE_EMPTY
+
+_KEPT = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID", "PositionReferenceIndicator", "Rows", "Columns",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+    # The scanner, for ContributingEquipmentSequence (PS3.3, C.12.1).
+    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber",
+    "InstitutionName", "InstitutionalDepartmentName", "InstitutionAddress", "StationName",
+)  # fmt: skip
+
+
+def bare_image(header: Any) -> Any:
+    """What highdicom asks of an image beside its place; nothing of the patient."""
+    load_pydicom()
+    from pydicom import Dataset
+
+    image = Dataset()
+    for keyword in MAY_BE_EMPTY:
+        setattr(image, keyword, "")
+    for keyword in _KEPT:
+        if value := header.get(keyword):
+            setattr(image, keyword, value)
+    return image
+
+
+def bare_slices(source: DicomSource, between_mm: float) -> list[Any]:
+    """A single-frame image a slice, in the volume's order; SOPInstanceUID is its place there.
+
+    between_mm: from slice to slice, by their positions. All have the first one's orientation.
+    """
+    first, slices = source.frames[0], []
+    for place, frame in enumerate(source.frames):
+        image = bare_image(frame.header)
+        image.SOPClassUID, image.SOPInstanceUID = MR_IMAGE, str(place)
+        image.ImagePositionPatient = frame.get("ImagePositionPatient")
+        image.ImageOrientationPatient = first.get("ImageOrientationPatient")
+        image.PixelSpacing = first.get("PixelSpacing")
+        image.SliceThickness = image.SpacingBetweenSlices = between_mm
+        slices.append(image)
+    return slices
+
+
+def refer_to_source(data: Any, source: DicomSource) -> None:
+    """In an image made from `bare_slices`, refer to the objects and frames that they stand for."""
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        for image in groups.DerivationImageSequence[0].SourceImageSequence:
+            image.update(_image([source.frames[int(image.ReferencedSOPInstanceUID)]]))
+    by_file: dict[Path, list[Frame]] = {}
+    for frame in source.frames:
+        by_file.setdefault(frame.path, []).append(frame)
+    data.SourceImageSequence = [_image(frames) for frames in by_file.values()]
+    (series,) = data.ReferencedSeriesSequence
+    series.ReferencedInstanceSequence = [_instance(frames[0]) for frames in by_file.values()]
+
+
+def _instance(frame: Frame) -> Any:
+    """An item of the SOP Instance Reference macro (PS3.3, 10.8)."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = frame.header.SOPClassUID
+    item.ReferencedSOPInstanceUID = frame.header.SOPInstanceUID
+    return item
+
+
+def _image(frames: Sequence[Frame]) -> Any:
+    """An item of the Image SOP Instance Reference macro (PS3.3, 10.3), to frames of one object.
+
+    They are numbered where the object has others.
+    """
+    item = _instance(frames[0])
+    if int(frames[0].header.get("NumberOfFrames") or 1) > len(frames):
+        item.ReferencedFrameNumber = sorted(frame.index + 1 for frame in frames)
+    return item

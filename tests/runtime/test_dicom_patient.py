@@ -1,0 +1,124 @@
+"""Patient and study of a written object: those of the images, whatever a rule says of a value."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("highdicom")
+pytest.importorskip("SimpleITK")
+
+import pydicom
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.writers import SCAN_OUTPUTS, dicom_patient
+from lgg_runtime.writers.dicom_patient import ATTRIBUTES, MAY_BE_EMPTY, copy_patient_and_study
+from lgg_runtime.writers.scan import ScanResult
+from stand_ins.dicom_study import Study, result_of
+
+DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
+
+
+def write(name: str, result: ScanResult) -> bytes:
+    """The first file of an output."""
+    return next(iter(SCAN_OUTPUTS[name][1](result).values()))
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
+@pytest.mark.parametrize(
+    ("character_set", "patient"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 192", "Мюллер^Йорг"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 6", "Muller^Jorg"),
+    ],
+)
+def test_a_name_is_the_same_in_its_character_set(
+    study: Study, tmp_path: Path, output: str, character_set: Any, patient: str
+) -> None:
+    study.change_flair(SpecificCharacterSet=character_set, PatientName=patient)
+    data = write(output, result_of(study))
+    written = pydicom.dcmread(io.BytesIO(data))
+    assert written.PatientName == patient
+    assert written.SpecificCharacterSet == character_set
+    if shutil.which("dciodvfy") is not None:
+        (tmp_path / "object").write_bytes(data)
+        command = ["dciodvfy", tmp_path / "object"]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert b"Error" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("SpecificCharacterSet", "ISO 2022 IR 100"),
+        ("SpecificCharacterSet", "LATIN-1"),
+        ("PatientSex", "U"),
+        ("PatientSex", "m"),
+        ("PatientBirthDate", "1970-01-01"),
+        ("PatientBirthDate", "00000000"),
+        ("StudyDate", "notadate"),
+        ("StudyTime", "12:30:11"),
+        ("PatientAge", "45"),
+        ("PatientName", "A" * 200),
+    ],
+)
+def test_a_value_against_its_rules_is_copied(
+    study: Study, output: str, keyword: str, value: str
+) -> None:
+    study.change_flair(**{keyword: value})
+    written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))
+    assert written[keyword].value == value
+    assert written.ContentDate == ("19700101" if keyword == "StudyDate" else "20010203")
+    assert written.ContentTime == ("000000" if keyword == "StudyTime" else "101112")
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
+def test_what_is_missing_or_empty_is_there_and_empty(study: Study, output: str) -> None:
+    study.change_flair(SpecificCharacterSet="", **dict.fromkeys(MAY_BE_EMPTY))
+    written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))
+    assert not any(written[keyword].value for keyword in MAY_BE_EMPTY)
+    assert "SpecificCharacterSet" not in written
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
+def test_a_value_that_no_file_can_hold_is_named(study: Study, output: str) -> None:
+    result = result_of(study)
+    header = result.volume.source.frames[0].header  # type: ignore[attr-defined]
+    tag = pydicom.tag.Tag("PregnancyStatus")
+    header[tag] = pydicom.dataelem.RawDataElement(tag, "US", 3, b"\1\2\3", 0, False, True)
+    with pytest.raises(InputError) as refused:
+        write(output, result)
+    assert str(refused.value) == "PregnancyStatus is not of its kind; export the study again"
+
+
+def test_memory_that_does_not_suffice_is_no_fault_of_a_header(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(_: Any) -> bytes:
+        raise MemoryError
+
+    header = pydicom.dcmread(study.flair[0])
+    monkeypatch.setattr(dicom_patient, "encode", exhaust)
+    with pytest.raises(MemoryError):
+        copy_patient_and_study(header)
+
+
+def test_the_attributes_are_those_of_the_standards_modules() -> None:
+    from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
+
+    attributes = get_module_attribute_map()
+    modules = [
+        m["key"] for m in get_iod_module_map()["mr-image"] if m["ie"] in ("Patient", "Study")
+    ]
+    expected = [a["keyword"] for key in modules for a in attributes[key] if not a["path"]]
+    assert sorted(ATTRIBUTES) == sorted(expected)
