@@ -16,10 +16,16 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
+from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
-from stand_ins.pacs import associate, draw_studies, send_study, store
+from lgg_runtime.pacs.status import read_status
+from stand_ins.pacs import PATIENT, associate, draw_studies, send_study, store
 from stand_ins.reception import Reception
+
+STORESCU = shutil.which("storescu")
+needs_storescu = pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,13 @@ def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
     yield make
     for one in made:
         one.stop()
+
+
+def send_in(syntax: str, port: int, files: list[Path]) -> int:
+    """Send with dcmtk, which ends at the first failure; syntax: the option that proposes it."""
+    assert STORESCU is not None
+    words = [STORESCU, syntax, "-aec", "LGG-NODE", "127.0.0.1", str(port), *map(str, files)]
+    return subprocess.run(words, check=False, capture_output=True).returncode
 
 
 def test_a_released_study_is_queued_and_its_files_bear_no_uid(
@@ -142,6 +155,77 @@ def test_the_same_uid_with_other_bytes_is_a_conflict_and_the_first_stays(
     assert [row["conflicts"] for row in node.state.rows("SELECT conflicts FROM study")] == [1]
     kept = (node.spool.root / "images").rglob("*.dcm")
     assert not any("ImageComments" in dcmread(path) for path in kept)
+
+
+@needs_storescu
+@pytest.mark.parametrize("syntax", ["-xi", "-xr"], ids=["implicit", "rle"])
+def test_the_same_image_in_another_transfer_syntax_is_one_image(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path, syntax: str
+) -> None:
+    node, again = receive(), []
+    for path in sorted(study.iterdir()):
+        image = dcmread(path)
+        if syntax == "-xr":
+            image.compress(RLELossless, generate_instance_uid=False)
+        again.append(tmp_path / path.name)
+        image.save_as(again[-1])
+    assert set(send_study(node.port, study)) == {0}
+    assert send_in(syntax, node.port, again) == 0
+    assert node.settle() == ["queued"]
+    assert node.count("present") == len(again)
+    assert [row["conflicts"] for row in node.state.rows("SELECT conflicts FROM study")] == [0]
+
+
+@needs_storescu
+def test_a_release_counts_what_an_aborted_association_brought_in_another_transfer_syntax(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node = receive()
+    send_study(node.port, study, abort_after=3)
+    assert node.settle() == ["held"]
+    assert send_in("-xi", node.port, sorted(study.iterdir())) == 0
+    assert node.settle() == ["queued"]
+
+
+@needs_storescu
+def test_a_study_whose_images_were_removed_comes_again_in_another_transfer_syntax(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    send_study(node.port, study)
+    assert node.settle() == ["queued"]
+    for row in node.state.rows("SELECT id, study FROM instance"):
+        node.spool.remove_images(row["study"], [row["id"]])
+    node.state.rows("UPDATE instance SET present = 0")
+    assert send_in("-xi", node.port, files[:1]) == 0
+    assert node.settle() == ["held"]
+    assert send_in("-xi", node.port, files) == 0
+    assert node.settle() == ["queued"]
+    assert node.count("present") == len(list((node.spool.root / "images").rglob("*.dcm")))
+
+
+def test_a_held_study_says_what_sending_again_does_not_help(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    send_study(node.port, study, abort_after=len(files))
+    assert node.settle() == ["held"]
+    other = dcmread(files[0])
+    other.ImageComments = "another"
+    other.save_as(tmp_path / files[0].name)
+    association = associate(node.port)
+    assert store(association, [tmp_path / files[0].name, *files[1:]]) == [0x0111] + [0] * (
+        len(files) - 1
+    )
+    association.release()
+    assert node.settle() == ["held"]
+    (trouble,) = read_status(node.state, load_config(tmp_path / "node.toml"))["troubles"]
+    assert trouble["reason"].startswith("1 of its images came over associations that were not")
+    assert trouble["reason"].endswith(
+        "; of what came, 1 had the UID of a known image and other content, and sending that "
+        "again does not help"
+    )
+    assert not any(word in trouble["reason"] for word in PATIENT)
 
 
 def test_what_was_received_outlives_the_process(

@@ -15,6 +15,7 @@ pytest.importorskip("highdicom")
 pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
+from lgg_runtime.pacs import spool
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.config import Destination, Retention, load_config
 from lgg_runtime.pacs.intake import Intake, Session
@@ -29,6 +30,7 @@ from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.status import retry
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
+from lgg_runtime.writers.atomic import write_atomically
 from stand_ins.pacs import write_config
 
 STUDY = "1.2.3"
@@ -278,3 +280,59 @@ def test_an_image_that_comes_while_old_records_are_swept_keeps_its_study(
     sweeper.step()
     present = listed("SELECT id FROM instance WHERE present")
     assert len(present) == 3
+
+
+def test_the_file_of_a_known_result_that_is_made_again_is_removed_again(
+    records: Records,
+) -> None:
+    def make(job: Job) -> Made:
+        made = records.make(job)
+        records.spool.keep_result(made.result, b"file")
+        return made
+
+    def sweep() -> list[Path]:
+        keep = Retention(results_hours=0.0)
+        Sweeper(records.state, records.spool, keep).step()
+        return list((records.spool.root / "results").iterdir())
+
+    records.send(1, 2)
+    worker = make_worker(records, make)
+    worker.step()
+    assert len(sweep()) == 1  # it has to be sent yet
+    records.state.rows("UPDATE delivery SET state = 'sent', sent_at = 0")
+    assert sweep() == []
+    records.state.rows("UPDATE study SET state = 'queued'")
+    worker.step()
+    assert records.states() == ["done"]
+    assert len(list((records.spool.root / "results").iterdir())) == 1
+    assert sweep() == []
+    assert len(records.states("delivery")) == 1
+
+
+def test_the_folder_of_a_study_goes_with_its_last_image(records: Records) -> None:
+    records.send(1, 2)
+    first, second = records.claim().files
+    study = first.parent
+    records.spool.remove_images(study.name, [first.stem])
+    assert list(study.iterdir()) == [second]
+    records.spool.remove_images(study.name, [second.stem])
+    assert not study.exists()
+    records.spool.remove_images(study.name, [])
+
+
+def test_an_image_is_kept_though_its_folder_is_removed_as_it_comes(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+
+    def remove_and_write(path: Path, data: bytes) -> None:
+        writes.append(path)
+        if len(writes) == 1:
+            records.spool.remove_images(path.parent.name, [])
+        write_atomically(path, data)
+
+    monkeypatch.setattr(spool, "write_atomically", remove_and_write)
+    records.send(1)
+    assert len(writes) == 2
+    (kept,) = records.claim().files
+    assert kept.read_bytes() == b"file 1"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from lgg_runtime.pacs.arrival import Arrival
+from lgg_runtime.pacs.content import is_same_image
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 
@@ -42,6 +44,7 @@ class Intake:
     def __init__(self, state: State, spool: Spool, quiet_seconds: float):
         self._state, self._spool, self._quiet = state, spool, quiet_seconds
         self._lock = threading.Lock()
+        self._comparing = threading.Lock()  # one at a time: it decodes pixels
         self._arriving: set[str] = set()
         self._arrived = threading.Condition(self._lock)
         self._sessions: list[Session] = []
@@ -58,35 +61,34 @@ class Intake:
     def keep(self, session: Session, arrival: Arrival) -> str:
         """Keep an image durably: stored, a duplicate, or a conflict of which the first stays.
 
+        A duplicate has the content of the first, in whatever transfer syntax.
         Raises ResourceError where disk or database refuse; nothing is kept then.
         """
         instance = self._spool.name_of(arrival.instance_uid)
         study = self._spool.name_of(arrival.study_uid)
         digest = hashlib.sha256(arrival.body).hexdigest()
         with self._alone(instance):
-            query = "SELECT study, digest, present FROM instance WHERE id = ?"
+            query = "SELECT id, study, digest, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
-            if not known:
-                self._spool.keep_image(study, instance, arrival.file)
-                self._record(study, instance, digest, len(arrival.file))
-                outcome = STORED
-            elif (known[0]["study"], known[0]["digest"]) != (study, digest):
+            outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
+            if outcome == CONFLICT:
                 with self._state.change() as run:
                     run(
                         "UPDATE study SET conflicts = conflicts + 1 WHERE id = ?",
                         (known[0]["study"],),
                     )
                 return CONFLICT
-            else:
-                if not known[0]["present"]:
-                    self._spool.keep_image(study, instance, arrival.file)
-                    with self._state.change() as run:
-                        run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
-                        run(
-                            "UPDATE study SET purged = 0, last_at = ? WHERE id = ?",
-                            (time.time(), study),
-                        )
-                outcome = DUPLICATE
+            if outcome == STORED:
+                self._spool.keep_image(study, instance, arrival.file)
+                self._record(study, instance, digest, len(arrival.file))
+            elif not known[0]["present"]:
+                self._spool.keep_image(study, instance, arrival.file)
+                with self._state.change() as run:
+                    run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
+                    run(
+                        "UPDATE study SET purged = 0, last_at = ? WHERE id = ?",
+                        (time.time(), study),
+                    )
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
@@ -159,6 +161,18 @@ class Intake:
                 )
         return True
 
+    def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:
+        """What an object is beside the image that is known by its UID."""
+        if known["study"] != study:
+            return CONFLICT
+        if known["digest"] == digest:
+            return DUPLICATE
+        if not known["present"]:
+            return STORED  # as a new one: nothing is left to compare it with
+        with self._comparing:
+            is_same = is_same_image(self._spool.image(study, known["id"]), file)
+        return DUPLICATE if is_same else CONFLICT
+
     def _record(self, study: str, instance: str, digest: str, size: int) -> None:
         now = time.time()
         with self._state.change() as run:
@@ -167,7 +181,7 @@ class Intake:
                 (study, RECEIVING, now),
             )
             run(
-                "INSERT INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
                 (instance, study, digest, size),
             )
             run(

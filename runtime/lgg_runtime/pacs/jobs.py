@@ -94,6 +94,8 @@ class Jobs:
                     "VALUES (?, ?, ?, ?)",
                     (made.result, destination, WAITING, made.made_at),
                 )
+            # A known result whose file was removed has one again: recorded, to be removed again.
+            run("UPDATE result SET present = 1 WHERE id = ?", (made.result,))
             self._end(run, job, DONE, "")
         return is_new
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _PENDING = (0xFF00, 0xFF01)
 _LONGEST_QUESTION_SECONDS = 10.0
@@ -23,7 +25,7 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 class DeliveryError(LggError):
     """A destination did not take a result; the message says why, without patient data.
 
-    is_passing: the destination, not the result, is why; the next would fare the same.
+    is_passing: a state of the destination that may pass is why; the next would fare the same.
     is_unsure: it may have been taken all the same.
     """
 
@@ -102,17 +104,22 @@ def _send_c_store(
             if _holds(association, path):
                 return
     with _associate(to, calling, tls, SEGMENTATION) as association:
-        _store(association, path)
+        _store(association, path, may_be_there=ask_first)
 
 
 @contextmanager
 def _associate(
     to: Destination, calling: str, tls: ssl.SSLContext | None, what: str
 ) -> Iterator[Any]:
+    """An association for one SOP class. Its accepted contexts are none where the peer does not
+    take the class: pynetdicom has aborted it then.
+    """
     from pynetdicom import AE
 
     entity = AE(calling)
-    entity.add_requested_context(what, EXPLICIT_LITTLE_ENDIAN)
+    # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
+    for syntax in (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN):
+        entity.add_requested_context(what, syntax)
     for name in ("acse_timeout", "network_timeout", "connection_timeout"):
         setattr(entity, name, to.timeout_seconds)
     entity.dimse_timeout = to.timeout_seconds
@@ -125,28 +132,34 @@ def _associate(
         tls_args=(tls, to.address) if tls else None,
     )
     try:
-        if association.is_established:
+        is_declined = association.rejected_contexts and not association.accepted_contexts
+        if association.is_established or is_declined:
             yield association
         elif association.is_rejected:
             raise DeliveryError("rejects the association", is_passing=True)
-        elif what == STUDY_ROOT_FIND and association.rejected_contexts:
-            yield association
         else:
             raise DeliveryError("cannot be reached", is_passing=True)
     finally:
         association.release()
 
 
-def _store(association: Any, path: Path) -> None:
+def _store(association: Any, path: Path, may_be_there: bool) -> None:
+    from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
+
+    syntaxes = {context.transfer_syntax[0] for context in association.accepted_contexts}
+    if not syntaxes:
+        raise DeliveryError("takes no Segmentation in explicit or implicit VR little endian")
+    is_fit = EXPLICIT_LITTLE_ENDIAN in syntaxes  # the file as it is; else it is encoded anew
     try:
-        answer = association.send_c_store(path)
-    except ValueError as error:
-        raise DeliveryError("takes no Segmentation in explicit VR little endian") from error
+        answer = association.send_c_store(path if is_fit else load_pydicom().dcmread(path))
     except (RuntimeError, *DAMAGE) as error:
         raise DeliveryError(type(error).__name__, is_unsure=True) from error
     if "Status" not in answer:
         raise DeliveryError("no answer to the object", is_passing=True, is_unsure=True)
-    if answer.Status != 0 and answer.Status >> 12 != 0xB:  # a warning: stored all the same
+    # A UID stands for one content here, so a duplicate is the object of an earlier attempt.
+    if may_be_there and answer.Status == DUPLICATE_INSTANCE:
+        return
+    if code_to_category(answer.Status) not in (STATUS_SUCCESS, STATUS_WARNING):
         raise DeliveryError(f"refuses the object with 0x{answer.Status:04X}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -9,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.writers.atomic import make_folder, refused, write_atomically
 
 DATABASE = "state.sqlite"
@@ -42,16 +44,26 @@ class Spool:
 
     def keep_image(self, study: str, instance: str, data: bytes) -> None:
         """Write an image; on return it is on the disk. Raises ResourceError."""
-        self._keep(self.image(study, instance), data)
+        path = self.image(study, instance)
+        try:
+            self._keep(path, data)
+        except ResourceError:
+            if path.parent.is_dir():
+                raise
+            self._keep(path, data)  # the folder was empty, and removed meanwhile
 
     def keep_result(self, result: str, data: bytes) -> None:
         """Write a result; on return it is on the disk. Raises ResourceError."""
         self._keep(self.result(result), data)
 
     def remove_images(self, study: str, instances: Iterable[str]) -> None:
-        """Remove these images alone: another may be arriving in the same folder."""
+        """Remove these images alone: another may be arriving in the same folder, which goes
+        with the last.
+        """
         for instance in instances:
             self.image(study, instance).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or gone
+            (self._images / study).rmdir()
 
     def remove_result(self, result: str) -> None:
         self.result(result).unlink(missing_ok=True)

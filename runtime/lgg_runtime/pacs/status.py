@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import statistics
 import time
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ from lgg_runtime.pacs.worker import NAME_DIGITS
 
 _RECENT = 200
 _TROUBLES = (HELD, REFUSED, FAILED)
+_CONFLICTS = (
+    "; of what came, {count} had the UID of a known image and other content, and sending that "
+    "again does not help"
+)
 
 
 def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
@@ -61,13 +66,22 @@ def _names(state: State, config: NodeConfig) -> list[str]:
 
 def _troubles(state: State) -> list[dict[str, Any]]:
     rows = state.rows(
-        "SELECT id, state, reason FROM study WHERE state IN (?, ?, ?) ORDER BY last_at DESC "
-        "LIMIT ?",
+        "SELECT id, state, reason, conflicts FROM study WHERE state IN (?, ?, ?) "
+        "ORDER BY last_at DESC LIMIT ?",
         (*_TROUBLES, _RECENT),
     )
     return [
-        {"study": r["id"][:NAME_DIGITS], "state": r["state"], "reason": r["reason"]} for r in rows
+        {"study": row["id"][:NAME_DIGITS], "state": row["state"], "reason": _reason(row)}
+        for row in rows
     ]
+
+
+def _reason(study: sqlite3.Row) -> str:
+    """Why a study is in trouble; of a held one also what sending again does not mend."""
+    reason = str(study["reason"])
+    if study["state"] == HELD and study["conflicts"]:
+        reason += _CONFLICTS.format(count=study["conflicts"])
+    return reason
 
 
 def _destination(state: State, name: str) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""Whether two encodings hold one image: a transfer syntax is no content (PS3.5, 10)."""
+
+from __future__ import annotations
+
+import io
+from itertools import starmap
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.pacs.pixels import have_same_compressed_pixels, have_same_pixels
+from lgg_runtime.readers.dicom_files import damage, load_pydicom
+
+_PIXELS = 0x7FE0
+
+
+def is_same_image(kept: Path, came: bytes) -> bool:
+    """Whether a file and the bytes of another, both as of PS3.10, hold the same attributes and
+    the same pixels after decoding.
+
+    What cannot be decoded is not the same. Group lengths, retired in PS3.5, 7.2, do not count,
+    and neither does what follows the pixels: padding and signatures.
+    """
+    read = load_pydicom().dcmread
+    try:
+        headers = [read(file, stop_before_pixels=True) for file in (kept, io.BytesIO(came))]
+        if not _are_same(*headers):
+            return False
+        if any(one.file_meta.TransferSyntaxUID.is_encapsulated for one in headers):
+            return have_same_compressed_pixels(kept, came)
+        return have_same_pixels(kept, came)
+    except damage():  # or another number of items or frames
+        return False
+
+
+def _are_same(first: Any, second: Any) -> bool:
+    """Whether two data sets, or items of a sequence, have the same elements."""
+    tags = [
+        [tag for tag in sorted(data.keys()) if tag.element != 0 and tag.group != _PIXELS]
+        for data in (first, second)
+    ]
+    return tags[0] == tags[1] and all(_agree_on(tag, first, second) for tag in tags[0])
+
+
+def _agree_on(tag: Any, first: Any, second: Any) -> bool:
+    encoded = [data.get_item(tag).value or b"" for data in (first, second)]
+    one, other = first[tag], second[tag]
+    representations = {one.VR, other.VR}
+    if "SQ" in representations:
+        return all(starmap(_are_same, zip(_items_of(one), _items_of(other), strict=True)))
+    # Implicit VR does not tell that of a private element.
+    if "UN" in representations:
+        return bool(encoded[0] == encoded[1])
+    return bool(one.value == other.value)
+
+
+def _items_of(element: Any) -> Any:
+    """A sequence of unknown VR is encoded as in Implicit VR Little Endian (PS3.5, 6.2.2)."""
+    from pydicom.values import convert_SQ
+
+    return element.value if element.VR == "SQ" else convert_SQ(element.value, True, True)

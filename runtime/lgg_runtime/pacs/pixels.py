@@ -1,0 +1,63 @@
+"""Whether two files hold the same pixels after decoding, a frame at a time.
+
+As a command, `python -m lgg_runtime.pacs.pixels KEPT`, with the other file as its input: the exit
+code is 0 where they do.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from itertools import starmap
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from lgg_runtime.readers.dicom_files import load_pydicom
+
+MOST_BYTES = 2 << 30  # of address space, for two files and a decoder
+MOST_SECONDS = 30.0
+
+
+def have_same_pixels(kept: Path, came: bytes) -> bool:
+    """Decodes in this process: for native pixels, whose size is checked before they are read.
+
+    Raises what pydicom raises on damage, ValueError for another number of frames.
+    """
+    load_pydicom()
+    from pydicom.pixels.utils import iter_pixels
+
+    files: tuple[Path, BinaryIO] = (kept, io.BytesIO(came))
+    frames = (iter_pixels(file, raw=True) for file in files)
+    return all(starmap(np.array_equal, zip(*frames, strict=True)))
+
+
+def have_same_compressed_pixels(kept: Path, came: bytes) -> bool:
+    """Decodes in a process of its own, of bounded memory and time: a codec believes what a
+    codestream says of its size. False where that does not suffice.
+    """
+    words = [sys.executable, "-m", __name__, str(kept)]
+    # One thread: each more takes address space.
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            words, input=came, env=environment, capture_output=True, check=False,
+            timeout=MOST_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def main() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    sys.exit(not have_same_pixels(Path(sys.argv[1]), sys.stdin.buffer.read()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""One image in two encodings is one; another attribute, or another pixel, makes it another."""
+
+from __future__ import annotations
+
+import resource
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pydicom")
+
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from lgg_runtime.pacs import pixels
+from lgg_runtime.pacs.content import is_same_image
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+COMPRESSED = (RLELossless, JPEGLSLossless, JPEG2000Lossless)
+UNKNOWN = "NOBODY KNOWS THIS"  # to pydicom's dictionary, as creator of private elements
+
+
+def make_image() -> Any:
+    """Two frames of 32 x 40, with attributes of every kind that encodings treat differently."""
+    image = Dataset()
+    image.SpecificCharacterSet = "ISO_IR 100"
+    image.SOPClassUID, image.SOPInstanceUID = MR_IMAGE, "1.2.3"
+    image.PatientName = "Drawn^Bär"
+    image.Rows, image.Columns, image.NumberOfFrames = 32, 40, 2
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+    image.PixelRepresentation = 0
+    image.SmallestImagePixelValue = 3  # US or SS
+    image.EchoTime, image.AcquisitionMatrix = "90.50", [0, 40, 32, 0]
+    image.ProcedureCodeSequence = [make_code()]
+    image.PixelData = np.arange(2560, dtype="<u2").tobytes()
+    image["PixelData"].VR = "OW"
+    return image
+
+
+def make_code() -> Any:
+    code = Dataset()
+    code.CodeValue, code.CodeMeaning = "1", "a code"
+    code.PurposeOfReferenceCodeSequence = [Dataset()]
+    return code
+
+
+def add_private(image: Any) -> None:
+    """Elements whose value representation implicit VR does not tell."""
+    block = image.private_block(0x0029, UNKNOWN, create=True)
+    block.add_new(0x01, "LO", "odd")
+    block.add_new(0x02, "FD", 0.5)
+    block.add_new(0x03, "LO", "")
+    block.add_new(0x04, "SQ", [make_code()])
+
+
+def encode(image: Any, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    copy = Dataset(image)
+    copy.file_meta = FileMetaDataset()
+    copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if syntax in COMPRESSED:
+        copy.compress(syntax, generate_instance_uid=False)
+    elif syntax == ExplicitVRBigEndian and "PixelData" in image:
+        copy.PixelData = np.frombuffer(image.PixelData, "<u2").astype(">u2").tobytes()
+    copy.file_meta.TransferSyntaxUID = syntax
+    stream = DicomBytesIO()
+    copy.save_as(stream, enforce_file_format=True)
+    return bytes(stream.getvalue())
+
+
+@pytest.fixture
+def is_same(tmp_path: Path) -> Callable[[bytes, bytes], bool]:
+    def compare(kept: bytes, came: bytes) -> bool:
+        found = []
+        for first, second in ((kept, came), (came, kept)):
+            (tmp_path / "kept.dcm").write_bytes(first)
+            found.append(is_same_image(tmp_path / "kept.dcm", second))
+        assert found[0] == found[1]
+        return found[0]
+
+    return compare
+
+
+IsSame = Callable[[bytes, bytes], bool]
+
+
+@pytest.mark.parametrize("syntax", (*NATIVE, *COMPRESSED), ids=lambda uid: uid.name)
+def test_a_transfer_syntax_is_no_content(is_same: IsSame, syntax: str) -> None:
+    assert is_same(encode(make_image()), encode(make_image(), syntax))
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda uid: uid.name)
+def test_compressed_pixels_are_compared_as_they_decode(is_same: IsSame, syntax: str) -> None:
+    other = make_image()
+    other.PixelData = bytes(2) + np.arange(1, 2560, dtype="<u2").tobytes()
+    assert is_same(encode(make_image(), syntax), encode(other, ImplicitVRLittleEndian))
+    other.PixelData = np.arange(1, 2561, dtype="<u2").tobytes()
+    assert not is_same(encode(make_image(), syntax), encode(other, ImplicitVRLittleEndian))
+
+
+def test_private_elements_are_the_same_where_implicit_vr_hides_what_they_are(
+    is_same: IsSame,
+) -> None:
+    image = make_image()
+    add_private(image)
+    explicit, implicit = encode(image), encode(image, ImplicitVRLittleEndian)
+    assert is_same(explicit, implicit)
+    image[0x0029, 0x1004].value[0].CodeMeaning = "another"
+    assert not is_same(encode(image), implicit)
+    image = make_image()
+    add_private(image)
+    image[0x0029, 0x1001].value = "even"
+    assert not is_same(encode(image), implicit)
+
+
+def test_lengths_are_no_content(is_same: IsSame) -> None:
+    """Neither retired group lengths nor whether a sequence and its items have a known length."""
+    image = make_image()
+    known = encode(image)
+    image["ProcedureCodeSequence"].is_undefined_length = True
+    image.ProcedureCodeSequence[0].is_undefined_length_sequence_item = True
+    unknown = encode(image)
+    first = b"\x08\x00\x05\x00CS"
+    length = b"\x08\x00\x00\x00UL\x04\x00\x10\x00\x00\x00"
+    assert unknown != known and known.count(first) == 1
+    assert is_same(known, unknown)
+    assert is_same(known, known.replace(first, length + first))
+
+
+def change_name(image: Any) -> None:
+    image.PatientName = "Drawn^By Code"
+
+
+def change_number(image: Any) -> None:
+    image.SmallestImagePixelValue = 4
+
+
+def change_an_item(image: Any) -> None:
+    image.ProcedureCodeSequence[0].CodeMeaning = "another"
+
+
+def add_an_item(image: Any) -> None:
+    image.ProcedureCodeSequence.append(make_code())
+
+
+def remove_an_attribute(image: Any) -> None:
+    del image.EchoTime
+
+
+def change_a_pixel(image: Any) -> None:
+    image.PixelData = image.PixelData[:-2] + b"\x01\x00"
+
+
+def turn_the_frames(image: Any) -> None:
+    image.Rows, image.Columns = image.Columns, image.Rows
+
+
+def remove_the_pixels(image: Any) -> None:
+    del image.PixelData
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_name,
+        change_number,
+        change_an_item,
+        add_an_item,
+        remove_an_attribute,
+        add_private,
+        change_a_pixel,
+        turn_the_frames,
+        remove_the_pixels,
+    ],
+)
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.name)
+def test_other_content_is_another_image(
+    is_same: IsSame, change: Callable[[Any], None], syntax: str
+) -> None:
+    image = make_image()
+    change(image)
+    assert not is_same(encode(make_image()), encode(image, syntax))
+
+
+def test_a_codestream_that_claims_to_be_huge_is_not_believed(is_same: IsSame) -> None:
+    whole = encode(make_image(), JPEG2000Lossless)
+    claimed = whole.replace(struct.pack(">II", 40, 32), struct.pack(">II", 60_000, 60_000))
+    assert claimed != whole
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert not is_same(whole, claimed)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after - before < 100 << 10  # KiB
+    assert is_same(whole, whole)
+
+
+def test_a_decoder_that_does_not_end_is_ended(
+    is_same: IsSame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "MOST_SECONDS", 0.001)
+    assert not is_same(encode(make_image()), encode(make_image(), RLELossless))
+
+
+@pytest.mark.parametrize("cut", [0, 100, 200, -3])
+def test_what_cannot_be_decoded_is_not_the_same(is_same: IsSame, cut: int) -> None:
+    whole = encode(make_image())
+    assert not is_same(whole, whole[:cut])
+    assert dcmread(DicomBytesIO(whole)).Rows == 32

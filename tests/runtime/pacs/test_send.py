@@ -1,0 +1,158 @@
+"""Bringing a result to a destination by C-STORE: what is proposed, what counts as stored, and why
+a destination did not take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+
+from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.send import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_sender
+from stand_ins.pacs import MR_IMAGE
+
+EXPLICIT, IMPLICIT = [ExplicitVRLittleEndian], [ImplicitVRLittleEndian]
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    data = Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = SEGMENTATION, "1.2.3.3"
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3.1", "1.2.3.2"
+    data.SegmentSequence = [Dataset()]
+    data.SegmentSequence[0].SegmentLabel = "FLAIR abnormality"
+    data.PixelData = b"\x01\x02"
+    data["PixelData"].VR = "OB"
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    return tmp_path / "seg.dcm"
+
+
+class Peer:
+    """A destination that takes the classes of `contexts`, and answers objects with `status`."""
+
+    def __init__(self, contexts: dict[str, Sequence[str]], status: int = 0, holds: bool = False):
+        self._status, self._holds = status, holds
+        self.proposed: list[tuple[str, list[str]]] = []
+        self.stored: list[tuple[str, Any]] = []  # syntax and data set
+        entity = AE("PEER")
+        for uid, syntaxes in contexts.items():
+            entity.add_supported_context(uid, list(syntaxes))
+        handlers = [
+            (evt.EVT_REQUESTED, self._look),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_FIND, self._find),
+        ]
+        self._server: Any = entity.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=handlers
+        )
+
+    def send(self, path: Path, ask_first: bool = False) -> None:
+        port = self._server.server_address[1]
+        to = Destination(
+            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER"
+        )
+        make_sender(to, "LGG-NODE")(path, ask_first)
+
+    def stop(self) -> None:
+        self._server.shutdown()
+
+    def _look(self, event: Any) -> None:
+        for context in event.assoc.requestor.primitive.presentation_context_definition_list:
+            self.proposed.append((context.abstract_syntax, context.transfer_syntax))
+
+    def _store(self, event: Any) -> int:
+        self.stored.append((event.context.transfer_syntax, event.dataset))
+        return self._status
+
+    def _find(self, event: Any) -> Iterator[tuple[int, Any]]:
+        if self._holds:
+            yield 0xFF00, event.identifier
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Peer]]:
+    made: list[Peer] = []
+
+    def make(*given: Any, **more: Any) -> Peer:
+        made.append(Peer(*given, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+Start = Callable[..., Peer]
+
+
+def values_of(data: Any) -> dict[Any, Any]:
+    """Without value representations: implicit VR has OW for all pixels (PS3.5, A.1)."""
+    return {element.tag: element.value for element in data}
+
+
+@pytest.mark.parametrize(
+    ("taken", "used"),
+    [(EXPLICIT, EXPLICIT), (IMPLICIT, IMPLICIT), (IMPLICIT + EXPLICIT, EXPLICIT)],
+)
+def test_a_result_goes_in_explicit_vr_where_it_is_taken_else_in_implicit(
+    start: Start, result: Path, taken: list[str], used: list[str]
+) -> None:
+    peer = start({SEGMENTATION: taken})
+    peer.send(result)
+    ((syntax, got),) = peer.stored
+    assert [syntax] == used
+    assert values_of(got) == values_of(dcmread(result))
+    assert peer.proposed == [(SEGMENTATION, EXPLICIT), (SEGMENTATION, IMPLICIT)]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_peer_of_implicit_vr_alone_is_asked_what_it_holds(
+    start: Start, result: Path, holds: bool
+) -> None:
+    peer = start({SEGMENTATION: IMPLICIT, STUDY_ROOT_FIND: IMPLICIT}, holds=holds)
+    peer.send(result, ask_first=True)
+    assert peer.proposed[:2] == [(STUDY_ROOT_FIND, EXPLICIT), (STUDY_ROOT_FIND, IMPLICIT)]
+    assert len(peer.stored) == (0 if holds else 1)
+
+
+def test_a_peer_without_segmentation_is_told_as_such(start: Start, result: Path) -> None:
+    peer = start({MR_IMAGE: EXPLICIT})
+    with pytest.raises(DeliveryError, match="takes no Segmentation in explicit or impl") as error:
+        peer.send(result)
+    assert not error.value.is_passing
+    assert not error.value.is_unsure
+
+
+@pytest.mark.parametrize("status", [0x0000, 0x0001, 0x0107, 0x0116, 0xB000, 0xB007])
+def test_a_warning_is_stored(start: Start, result: Path, status: int) -> None:
+    peer = start({SEGMENTATION: EXPLICIT}, status=status)
+    peer.send(result)
+    assert len(peer.stored) == 1
+
+
+@pytest.mark.parametrize("status", [0x0110, 0x0111, 0x0124, 0xA700, 0xA900, 0xC000, 0xFF00])
+def test_a_failure_is_told_with_its_status(start: Start, result: Path, status: int) -> None:
+    peer = start({SEGMENTATION: EXPLICIT}, status=status)
+    with pytest.raises(DeliveryError, match=f"refuses the object with 0x{status:04X}") as error:
+        peer.send(result)
+    assert not error.value.is_unsure
+
+
+def test_a_duplicate_is_stored_where_an_earlier_attempt_may_have_arrived(
+    start: Start, result: Path
+) -> None:
+    peer = start({SEGMENTATION: EXPLICIT}, status=0x0111)
+    peer.send(result, ask_first=True)
+    assert len(peer.stored) == 1
