@@ -78,7 +78,7 @@ export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity 
 	$(BIN)/lgg-export $(RUN) -o $(MODEL)
 	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
 
-bench: $(VENV)/.dev ## Measure the shipped models' quality and speed, and fill docs/performance.md
+bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what ships; fill docs/performance.md
 	@mkdir -p runs/bench $(RESULTS)
 	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) $(GATE) --precision $$precision \
 	  -o runs/bench/standard-$$precision.onnx || exit; done

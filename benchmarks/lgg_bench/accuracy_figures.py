@@ -33,7 +33,9 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
         axes.plot(range(1, len(order) + 1), values, "o", color=colour, label=record.label)
         axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
     axes.set(
-        xlabel="test patients, worst first", ylabel="Dice of the patient's volume", ylim=(0, 1)
+        xlabel=f"test patients in the order of {records[0].name}, worst first",
+        ylabel="Dice of the patient's volume",
+        ylim=(0, 1),
     )
     axes.set_xticks(range(1, len(order) + 1))
     axes.legend(loc="lower right", title="dashed: mean")
@@ -48,7 +50,11 @@ def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
         values = sorted(dice["by_patient"].values())
         axes.plot(range(1, len(values) + 1), values, ".", color=colour, label=name)
         axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
-    axes.set(xlabel="patients, worst first", ylabel="Dice of the patient's volume", ylim=(0, 1))
+    axes.set(
+        xlabel="patients, for each recipe from its worst on",
+        ylabel="Dice of the patient's volume",
+        ylim=(0, 1),
+    )
     axes.legend(loc="lower right", title="dashed: mean")
     return _png(figure)
 
@@ -81,9 +87,10 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
     axes.set(xlabel="training steps [1000]", ylabel="validation: mean Dice by patient")
     axes.set_ylim(0.7, 0.92)
     handles, _ = axes.get_legend_handles_labels()
+    cleaned = Line2D([], [], color="grey", label="the largest component alone, at 0.5")
     plain = Line2D([], [], color="grey", linestyle=":", label="without clean-up")
     ended = Line2D([], [], color="grey", linewidth=0.5, label="end of a round")
-    axes.legend(handles=[*handles, plain, ended], loc="lower right")
+    axes.legend(handles=[*handles, cleaned, plain, ended], loc="lower right")
     return _png(figure)
 
 

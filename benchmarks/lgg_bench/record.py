@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 
@@ -26,6 +27,7 @@ class Record:
     results: dict[str, Any]
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     schema: int = SCHEMA
+    use: str = RESEARCH_ONLY
 
     def write(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""

@@ -14,7 +14,7 @@ from lgg_runtime.volume import Mask
 
 @dataclass(frozen=True)
 class CleanupSettings:
-    """Which 3-D components stay; the values are chosen on validation patients.
+    """Which 3-D components stay; the values are chosen on patients that did not train.
 
     smallest_fraction: a component stays if it has at least this fraction of the voxels of the
         volume's largest one; 0 keeps all, 1 keeps the largest alone.

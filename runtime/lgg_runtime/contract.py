@@ -37,7 +37,7 @@ class Training:
     """What the weights were trained on: digests and counts, no patient.
 
     data: SHA-256 over the pixels of all cases; split: SHA-256 of the split file;
-    split_by: patient or slice; patients: how many of them in each part.
+    split_by: patient, slice or all; patients: how many of them in each part.
     """
 
     data: str

@@ -121,7 +121,11 @@ def _int8(engine: str, load: Callable[[Path], Callable[[], object]]) -> Finding:
     found = f"{ratio:.1f} times as fast as fp32"
     if ratio >= _HELPS:
         return Finding(subject, found, "an int8 model is worth its while here")
-    return Finding(subject, found, "int8 gains nothing on this processor; use an fp32 model")
+    return Finding(
+        subject,
+        found,
+        "int8 gains nothing here; use an fp32 model, or ask again when no other program runs",
+    )
 
 
 def _time_in_turn(calls: list[Callable[[], object]]) -> list[float]:

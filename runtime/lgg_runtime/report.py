@@ -34,7 +34,7 @@ def describe_run(journal: Journal, output: Path) -> str:
     if journal.doubts:
         lines.append(_doubts(journal))
     if journal.resumed:
-        lines.append(f"{journal.resumed} studies of these were done before and are unchanged.")
+        lines.append(f"Done before and unchanged: {journal.resumed} of the studies.")
     lines.append(f"Results: {output}  (summary.csv, run.json)")
     lines.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
     return "\n".join(lines)

@@ -72,7 +72,7 @@ class Segmentation:
     """What the model found in a volume.
 
     mask: (S, H, W) bool, after the decision threshold and the 3-D clean-up.
-    probability: (S, H, W) float32 in 0..1, as the model gave it.
+    probability: (S, H, W) float32 in 0..1, the model's, on the volume's own voxels.
     threshold: the probability at and above which a pixel is tumour before the clean-up.
     spacing_mm: as in the volume; doubts: why the volume does not look like the training data.
     """

@@ -42,7 +42,7 @@ that are listed as done are on the disk.
 | 5 | the model is refused |
 | 6 | the provider, or a package that it needs, is not available |
 | 7 | disk or memory is exhausted, or the output cannot be written |
-| 8 | the output is in use, or two inputs would share one |
+| 8 | the output is in use or of another run, or two inputs would share one |
 | 9 | an artifact differs from its PyTorch model and is not written |
 | 130, 143 | ended by Ctrl-C, by SIGTERM |
 | 1 | anything else: a loss that is no number any more |

@@ -114,7 +114,7 @@ def test_a_complete_run_is_resumed_without_work(
     written = stop_at(None)
     done = infer(tmp_path / "out", "--resume")
     assert (done.code, written) == (0, [])
-    assert "4 studies of these were done before and are unchanged." in done.out
+    assert "Done before and unchanged: 4 of the studies." in done.out
     assert results(tmp_path / "out") == before
     assert (tmp_path / "out" / JOURNAL_FILE).read_bytes() == journal
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.report import format_table
@@ -68,6 +69,7 @@ def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]
     scores = _pool(folds)
     dice = scores["per_patient_dice"]["by_patient"]
     return {
+        "use": RESEARCH_ONLY,
         "folds": [
             {
                 "patients": fold["per_patient_dice"]["patients"],

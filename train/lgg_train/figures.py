@@ -80,6 +80,8 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
 
 
 def _save(figure: Any, path: Path) -> None:
+    below = 0.14 / figure.get_figheight()  # inches for the line below the pictures
+    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
     figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110)

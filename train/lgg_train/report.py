@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
@@ -33,7 +34,7 @@ def write_report(
     out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]
 ) -> str:
     """Write a part's scores and their pictures into the run; returns the scores as text."""
-    record = score(predictions, model.decision)
+    record = {"use": RESEARCH_ONLY} | score(predictions, model.decision)
     record["assessment"] = assess(predictions, model.decision)
     write_json(out / f"metrics_{part}.json", record)
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
