@@ -50,9 +50,12 @@ class Training:
 class Golden:
     """An input made by a formula and what the artifact answers to it, to check a host with.
 
-    The input is `(7 n + 11 y + 13 x + 5 c + x y // 8) mod 256` for slice n, row y, column x,
-    channel c, of the given shape. `samples` are probabilities at rows and columns
-    0, 16, 32, ... of slice 0, row by row.
+    The input has the given shape (N, H, W, 3); all divisions are whole. With r the lesser of H and
+    W, dy = y - H/2 and dx = x - W/2, slice n, row y and column x are head where
+    dx^2 + dy^2 < (7r/16)^2, and lesion where (dx - r/8)^2 + (dy + r/16)^2 < (r/8)^2. Its value is
+    `(7 n + 7 y + 13 x + x y / 8) mod 32`, plus 192 in channel 1 of the lesion, else plus 64 in the
+    head, and 0 outside of it. `samples` are probabilities at rows and columns 0, 16, 32, ... of
+    slice 0, row by row.
     """
 
     shape: tuple[int, ...]

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
 from lgg_runtime.contract import Golden
 from lgg_runtime.errors import ModelError
-from lgg_runtime.volume import Pixels, Probability
+from lgg_runtime.volume import FLAIR, Pixels, Probability
 
-SHAPE = (1, 64, 64, 3)
+SHAPE = (1, 128, 128, 3)
 STEP = 16
 
 
 def golden_input(shape: tuple[int, ...] = SHAPE) -> Pixels:
-    """(7 n + 11 y + 13 x + 5 c + x y // 8) mod 256, as the contract's docstring states it."""
+    """A round head with a round lesion, bright in FLAIR, as the contract's docstring states it: so
+    that answers near 1 are among the samples as well as answers near 0.
+    """
     n, y, x, c = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
-    return ((7 * n + 11 * y + 13 * x + 5 * c + x * y // 8) % 256).astype(np.uint8)
+    radius, y0, x0 = min(shape[1:3]), shape[1] // 2, shape[2] // 2
+    head = (x - x0) ** 2 + (y - y0) ** 2 < (7 * radius // 16) ** 2
+    away_x, away_y = x - x0 - radius // 8, y - y0 + radius // 16
+    lesion = (away_x**2 + away_y**2 < (radius // 8) ** 2) & (c == FLAIR)
+    grain = (7 * n + 7 * y + 13 * x + x * y // 8) % 32
+    made: Pixels = np.where(head, grain + np.where(lesion, 192, 64), 0).astype(np.uint8)
+    return made
 
 
 def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     """The largest difference from the golden samples.
 
     Raises ModelError where it is over the contract's tolerance: this device, driver or library
-    does not compute what the model was proven to compute.
+    does not compute what the model was proven to compute; and for samples of another input.
     """
-    found = run(golden_input(golden.shape))[0, ::STEP, ::STEP].ravel()
+    slices = golden_input(golden.shape)
+    if hashlib.sha256(slices.tobytes()).hexdigest() != golden.input_sha256:
+        raise ModelError("its golden input is another one than this version makes; export it again")
+    found = run(slices)[0, ::STEP, ::STEP].ravel()
     difference = float(np.abs(found - np.array(golden.samples, np.float32)).max())
     if not difference <= golden.tolerance:
         raise ModelError(

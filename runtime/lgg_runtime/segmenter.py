@@ -17,19 +17,19 @@ from lgg_runtime.backends import (
     GpuSettings,
     open_backend,
 )
-from lgg_runtime.backends.model_file import require_digest
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
+from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.first_look import keep_signs, require_same_slices
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.plausibility import find_doubts
-from lgg_runtime.trust import digest_line, require_signature
+from lgg_runtime.trust import digest_line, require_signature, signed_file
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -161,16 +161,22 @@ class Segmenter:
     def _load_one(cls, model: str | Path, settings: LoadSettings) -> Segmenter:
         path = find_model(model)
         threads = settings.threads or available_cores()
-        digest = digest_line(path).decode()
+        key = settings.public_key
+        signed = None if key is None else require_signature(path, key)
+        is_model_signed = signed is not None and signed_file(path) == path
+        digest = signed if signed is not None and is_model_signed else digest_line(path).decode()
         try:
             require_digest(digest, settings.sha256)
         except ModelError as error:
             raise ModelError(f"{path.name}: {error}") from error
-        if settings.public_key is not None:
-            require_signature(path, settings.public_key)
-        # The backend reads the file again, and takes no other than the one of this digest.
+        # The backend reads the files again, and takes no others than those of these digests.
         chosen = BackendSettings(
-            settings.provider, threads, settings.gpu, settings.cpu_precision, digest
+            settings.provider,
+            threads,
+            settings.gpu,
+            settings.cpu_precision,
+            digest,
+            None if is_model_signed else signed,
         )
         backend, why = open_backend(path, chosen)
         return cls(backend, settings, digest, why)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.contract import Contract
+from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
 
 SCHEMA = 1
@@ -114,32 +115,43 @@ def sidecar_path(engine: Path) -> Path:
     return engine.with_name(engine.name + SUFFIX)
 
 
-def read_sidecar(engine: Path) -> Sidecar:
-    """The sidecar of an engine file. Raises ModelError where it is missing or damaged."""
+def read_sidecar(engine: Path, sha256: str | None = None) -> Sidecar:
+    """The sidecar of an engine file. Raises ModelError where it is missing, damaged, or has
+    another digest than the one given.
+    """
     path = sidecar_path(engine)
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{engine.name}: its sidecar {path.name} cannot be read; keep the two files together"
         ) from error
     try:
+        require_digest(hashlib.sha256(data).hexdigest(), sha256)
         return Sidecar.loads(text)
     except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
 
 
-def read_engine(path: Path) -> tuple[bytes, Sidecar]:
+def read_engine(
+    path: Path, sha256: str | None = None, sidecar_sha256: str | None = None
+) -> tuple[bytes, Sidecar]:
     """The bytes of an engine whose digest stands in its sidecar, before anyone parses them.
 
-    Raises ModelError for an engine that was changed or has another engine's sidecar.
+    sha256, sidecar_sha256: the digests that the two files must have, None for any. Raises
+    ModelError for an engine that was changed or has another engine's sidecar.
     """
-    sidecar = read_sidecar(path)
+    sidecar = read_sidecar(path, sidecar_sha256)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: no such model") from error
     found = hashlib.sha256(data).hexdigest()
+    try:
+        require_digest(found, sha256)
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
     if found != sidecar.key.engine_sha256:
         raise ModelError(
             f"{path.name}: its digest {found[:12]} is not the {sidecar.key.engine_sha256[:12]} of "

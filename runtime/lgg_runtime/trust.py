@@ -37,10 +37,12 @@ def digest_line(path: Path) -> bytes:
         raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
 
 
-def require_signature(model: Path, public_key: str | Path) -> None:
-    """Raises ModelError unless the signature beside the model is of that key and this file.
+def require_signature(model: Path, public_key: str | Path) -> str:
+    """The digest that the signature beside the model is of: whoever reads the signed file again
+    has to compare its own.
 
-    UsageError for a file that is no public key, MissingExtraError without `cryptography`.
+    Raises ModelError unless the signature is of that key and this file, UsageError for a file that
+    is no public key, MissingExtraError without `cryptography`.
     """
     public_key = Path(public_key)
     key, invalid = _load_key(public_key)
@@ -51,12 +53,14 @@ def require_signature(model: Path, public_key: str | Path) -> None:
         raise ModelError(
             f"{model.name}: its signature {path.name} cannot be read; sign it with lgg-export sign"
         ) from error
+    digest = digest_line(signed_file(model))
     try:
-        key.verify(signature, digest_line(signed_file(model)))
+        key.verify(signature, digest)
     except invalid as error:
         raise ModelError(
             f"{model.name}: {path.name} is no signature of this file by {public_key.name}"
         ) from error
+    return digest.decode()
 
 
 def _load_key(path: Path) -> tuple[Any, type[Exception]]:

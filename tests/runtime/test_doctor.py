@@ -81,11 +81,20 @@ def test_the_command_prints_a_line_for_each_finding(
     assert listed[1] == {"subject": "int8", "found": "slow", "advice": "use fp32", "works": True}
 
 
-def test_without_the_cpu_it_ends_with_6(
-    call_infer: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("openvino", "code"), [(False, 6), (True, 0)])
+def test_without_any_provider_it_ends_with_6(
+    call_infer: Callable[..., SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    openvino: bool,
+    code: int,
 ) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: [Finding("provider cpu", "no", works=False)])
-    assert call_infer("doctor").code == 6
+    found = [
+        Finding("provider cpu", "no", works=False),
+        Finding("provider openvino", "perhaps", works=openvino),
+        Finding("int8", "helps"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda: found)
+    assert call_infer("doctor").code == code
 
 
 def test_an_input_of_that_name_is_an_input(

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgg_runtime.backends.graph_check import MOST_OPERATORS, OPERATORS, check_graph
-from lgg_runtime.backends.model_file import read_model, require_digest
+from lgg_runtime.backends.model_file import read_model
+from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
 from lgg_runtime.segmenter import find_model
 
@@ -43,6 +44,7 @@ REFUSED = [
     (MODEL + b"\xff" * 11, "not an ONNX model, or cut short; export it again"),
     (MODEL + b"\x3b", "not an ONNX model, or cut short; export it again"),  # a group
     (MODEL + b"\x02\x00", "not an ONNX model, or cut short; export it again"),  # field 0
+    (MODEL + b"\x00\x05", "not an ONNX model, or cut short; export it again"),  # field 0, a number
     (MODEL + b"\x09\0\0\0", "not an ONNX model, or cut short; export it again"),  # 8 bytes
     (b"\x38\x01", "not an ONNX model, or cut short; export it again"),  # a graph that is a number
     (field(7, field(1, b"")), "operator (nameless) is none that models of this toolchain use"),
@@ -68,6 +70,27 @@ def test_what_is_no_plain_graph_is_refused(data: bytes, reason: str) -> None:
         check_graph(data)
     assert reason in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda long: field(7, NODE + long(1, field(4, b"If"))),  # a node
+        lambda long: field(7, NODE + long(5, field(13, b""))),  # an initializer
+        lambda long: field(7, NODE + field(5, long(13, b""))),  # where its values lie
+        lambda long: MODEL + long(25, b""),  # a function
+    ],
+)
+def test_a_field_hidden_behind_a_tag_of_more_than_32_bits_is_refused(
+    hidden: Callable[..., bytes],
+) -> None:
+    """protobuf takes the lower 32 bits of a tag, and finds the field."""
+
+    def long(number: int, content: bytes) -> bytes:
+        return varint((number << 3 | 2) + (1 << 32)) + varint(len(content)) + content
+
+    with pytest.raises(ModelError, match="not an ONNX model, or cut short"):
+        check_graph(hidden(long))
 
 
 @pytest.mark.parametrize("place", [5, 6, 10, 11, 22, 23])

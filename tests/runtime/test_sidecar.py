@@ -61,6 +61,15 @@ def test_the_sidecar_of_another_engine_is_refused(tmp_path: Path) -> None:
         read_engine(path)
 
 
+def test_files_of_other_digests_than_those_asked_for_are_refused(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, sidecar_path(path))]
+    assert read_engine(path, *digests)[0] == ENGINE
+    for wrong in (["0" * 64, digests[1]], [digests[0], "0" * 64]):
+        with pytest.raises(ModelError, match=r"^m\.engine.*: its SHA-256 is .*, expected 0000"):
+            read_engine(path, *wrong)
+
+
 def test_an_engine_without_its_sidecar_is_refused(tmp_path: Path) -> None:
     path, _ = write_pair(tmp_path)
     sidecar_path(path).unlink()

@@ -14,8 +14,9 @@ pytest.importorskip("cryptography")
 pytest.importorskip("onnx")
 
 from lgg_export.signing import sign_model
+from lgg_runtime import segmenter, trust
 from lgg_runtime.errors import MissingExtraError, ModelError, UsageError
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model
 from lgg_runtime.trust import digest_line, require_signature, signature_path, signed_file
 
 
@@ -56,6 +57,27 @@ def test_the_first_look_must_be_signed_too(model: Path, keys: Path, artifact: Pa
     assert Segmenter.load(model, settings).first_look is not None
     with pytest.raises(ModelError, match=r"tiny\.onnx\.sig cannot be read"):
         Segmenter.load(model, replace(settings, first_look=artifact))
+
+
+@pytest.mark.parametrize("begins_with", ["ours", "theirs"])
+def test_a_file_that_is_exchanged_between_two_looks_is_never_run(
+    model: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, begins_with: str
+) -> None:
+    sign_model(model, keys / "ours.pem")
+    ours = model.read_bytes()
+    theirs = find_model("tiny").read_bytes()
+    model.write_bytes(ours if begins_with == "ours" else theirs)
+    real = trust.digest_line
+
+    def exchange(path: Path) -> bytes:
+        found = real(path)
+        path.write_bytes(theirs if path.read_bytes() == ours else ours)
+        return found
+
+    for module in (trust, segmenter):
+        monkeypatch.setattr(module, "digest_line", exchange)
+    with pytest.raises(ModelError, match=r"is no signature of this file|its SHA-256 is"):
+        Segmenter.load(model, LoadSettings(threads=1, public_key=keys / "ours.pub"))
 
 
 def test_openssl_makes_and_checks_the_same_signature(

@@ -106,7 +106,7 @@ def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:
             refused.append(str(error))
         else:
             return backend, "; ".join(refused) or f"{provider} is the fastest that starts"
-    raise ProviderError(f"provider auto: {'; '.join(refused)}")
+    raise ProviderError(f"provider auto: {'; '.join(dict.fromkeys(refused))}")
 
 
 def _open(path: Path, settings: BackendSettings) -> Backend:

@@ -42,7 +42,7 @@ class EngineBackend:
         library: Any | None = None,
         driver: Any | None = None,
     ):
-        data, sidecar = read_engine(path)
+        data, sidecar = read_engine(path, settings.sha256, settings.sidecar_sha256)
         key = sidecar.key
         self.contract = sidecar.contract
         module = import_library(key.library) if library is None else library

@@ -121,6 +121,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, _Value]]:
     while at < len(data):
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
+        # Of a longer tag protobuf takes the lower 32 bits alone, which are another field.
+        if number == 0 or key >> 32:
+            raise _damaged()
         if kind == _VARINT:
             value, at = _varint(data, at)
             yield number, value
@@ -131,7 +134,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, _Value]]:
             size = 8 if kind == _EIGHT_BYTES else 4
         else:
             raise _damaged()
-        if number == 0 or at + size > len(data):
+        if at + size > len(data):
             raise _damaged()
         yield number, data[at : at + size]
         at += size

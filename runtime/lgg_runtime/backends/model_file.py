@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lgg_runtime.backends.graph_check import check_graph
+from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.readers.regular import open_regular
 
@@ -27,9 +28,3 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     except (InputError, ModelError) as error:
         raise ModelError(f"{path.name}: {error}") from error
     return data
-
-
-def require_digest(found: str, expected: str | None) -> None:
-    """Raises ModelError, the reason alone, for another SHA-256 than the expected one."""
-    if expected is not None and found != expected.lower():
-        raise ModelError(f"its SHA-256 is {found[:12]}..., expected {expected[:12].lower()}...")

@@ -64,7 +64,8 @@ _USED = {
 class BackendSettings:
     """provider: cpu, openvino, cuda, tensorrt or auto; threads: of the computation on a CPU;
     cpu_precision: of its arithmetic, where the artifact itself says no lower one; sha256: the
-    digest that the model's file must have, None for any.
+    digest that the model's file must have, sidecar_sha256: that of an engine's sidecar, None for
+    any.
     """
 
     provider: str
@@ -72,6 +73,7 @@ class BackendSettings:
     gpu: GpuSettings = field(default_factory=GpuSettings)
     cpu_precision: str = "fp32"
     sha256: str | None = None
+    sidecar_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.cpu_precision not in CPU_PRECISIONS:

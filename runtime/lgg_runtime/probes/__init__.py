@@ -1,0 +1,1 @@
+"""Models of one operator, to tell what a processor is good at."""
