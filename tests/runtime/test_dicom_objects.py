@@ -176,6 +176,19 @@ def test_jpeg_ls_keeps_the_sign_of_12_bits(study: Study) -> None:
     np.testing.assert_array_equal(read_dicom(study.files).pixels, straight)
 
 
+def test_jpeg_ls_keeps_no_bits_above_the_stored_ones(study: Study) -> None:
+    pytest.importorskip("jpeg_ls")
+    straight = read_dicom(study.files).pixels
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        data.PixelData = (np.frombuffer(data.PixelData, "<u2") | 0x8000).tobytes()
+        data.BitsStored, data.HighBit = 16, 15
+        data.compress(pydicom.uid.JPEGLSLossless, generate_instance_uid=False)
+        data.BitsStored, data.HighBit = 12, 11
+        data.save_as(path)
+    np.testing.assert_array_equal(read_dicom(study.files).pixels, straight)
+
+
 def test_a_missing_codec_is_named_with_its_package(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,41 @@ def write(name: str, result: ScanResult) -> bytes:
 
 
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)
+@pytest.mark.parametrize("value", [b"K\xd61 ", b"K\xc41 "])
+def test_bytes_that_do_not_fit_the_character_set_are_kept(
+    study: Study, output: str, value: bytes
+) -> None:
+    study.change_flair(SpecificCharacterSet="ISO_IR 192", PatientID="ABCD")
+    for path in study.flair:
+        data = path.read_bytes()
+        assert data.count(b"ABCD") == 1
+        path.write_bytes(data.replace(b"ABCD", value))
+    written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))
+    assert written.get_item("PatientID").value == value
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
+def test_objects_are_in_explicit_vr_and_lossy_where_an_image_was(study: Study, output: str) -> None:
+    study.change(
+        study.flair[2],
+        LossyImageCompression="01",
+        LossyImageCompressionRatio="12.5",
+        LossyImageCompressionMethod="ISO_10918_1",
+    )
+    files = SCAN_OUTPUTS[output][1](result_of(study)).values()
+    written = [pydicom.dcmread(io.BytesIO(data)) for data in files]
+    assert {data.file_meta.TransferSyntaxUID.name for data in written} == {
+        "Explicit VR Little Endian"
+    }
+    if output == "dicom-sr":
+        return
+    lossy = [data for data in written if data.get("LossyImageCompression") == "01"]
+    assert len(lossy) == 1
+    assert lossy[0].LossyImageCompressionRatio == 12.5
+    assert lossy[0].LossyImageCompressionMethod == "ISO_10918_1"
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
 @pytest.mark.parametrize(
     ("character_set", "patient"),
     [

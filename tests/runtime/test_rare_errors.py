@@ -60,8 +60,14 @@ def fail_with(error: Exception) -> Callable[..., NoReturn]:
 def test_auto_that_can_start_nowhere_tells_every_reason(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(_path: Path, settings: BackendSettings) -> NoReturn:
+        raise ProviderError(f"no {settings.provider} here")
+
+    monkeypatch.setattr(backends, "_open", fail)
+    with pytest.raises(ProviderError, match=r"^provider auto: no cuda here; no cpu here$"):
+        backends.open_backend(artifact, BackendSettings("auto", 1))
     monkeypatch.setattr(backends, "_open", fail_with(ProviderError("not here")))
-    with pytest.raises(ProviderError, match=r"^provider auto: not here; not here"):
+    with pytest.raises(ProviderError, match=r"^provider auto: not here$"):
         load_backend(artifact, BackendSettings("auto", 1))
 
 

@@ -11,6 +11,8 @@ from lgg_runtime.pacs.pixels import have_same_compressed_pixels, have_same_pixel
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
 
 _PIXELS = 0x7FE0
+_PADDING = 0xFFFCFFFC
+_DERIVATION = 0x00082111
 
 
 def is_same_image(kept: Path, came: bytes) -> bool:
@@ -18,14 +20,19 @@ def is_same_image(kept: Path, came: bytes) -> bool:
     the same pixels after decoding.
 
     What cannot be decoded is not the same. Group lengths, retired in PS3.5, 7.2, do not count,
-    and neither does what follows the pixels: padding and signatures.
+    neither does what follows the pixels, padding and signatures, nor between transfer syntaxes
+    DerivationDescription, in which encoders say what they did.
     """
     read = load_pydicom().dcmread
     try:
         headers = [read(file, stop_before_pixels=True) for file in (kept, io.BytesIO(came))]
+        syntaxes = [header.file_meta.TransferSyntaxUID for header in headers]
+        if syntaxes[0] != syntaxes[1]:
+            for header in headers:
+                header.pop(_DERIVATION, None)
         if not _are_same(*headers):
             return False
-        if any(one.file_meta.TransferSyntaxUID.is_encapsulated for one in headers):
+        if any(syntax.is_encapsulated for syntax in syntaxes):
             return have_same_compressed_pixels(kept, came)
         return have_same_pixels(kept, came)
     except damage():  # or another number of items or frames
@@ -35,7 +42,11 @@ def is_same_image(kept: Path, came: bytes) -> bool:
 def _are_same(first: Any, second: Any) -> bool:
     """Whether two data sets, or items of a sequence, have the same elements."""
     tags = [
-        [tag for tag in sorted(data.keys()) if tag.element != 0 and tag.group != _PIXELS]
+        [
+            tag
+            for tag in sorted(data.keys())
+            if tag.element != 0 and tag.group != _PIXELS and tag != _PADDING
+        ]
         for data in (first, second)
     ]
     return tags[0] == tags[1] and all(_agree_on(tag, first, second) for tag in tags[0])
@@ -47,8 +58,8 @@ def _agree_on(tag: Any, first: Any, second: Any) -> bool:
     representations = {one.VR, other.VR}
     if "SQ" in representations:
         return all(starmap(_are_same, zip(_items_of(one), _items_of(other), strict=True)))
-    # Implicit VR does not tell that of a private element.
-    if "UN" in representations:
+    # Implicit VR does not tell that of a private element; and NaN equals nothing.
+    if "UN" in representations or len(representations) > 1 or encoded[0] == encoded[1]:
         return bool(encoded[0] == encoded[1])
     return bool(one.value == other.value)
 
@@ -57,4 +68,4 @@ def _items_of(element: Any) -> Any:
     """A sequence of unknown VR is encoded as in Implicit VR Little Endian (PS3.5, 6.2.2)."""
     from pydicom.values import convert_SQ
 
-    return element.value if element.VR == "SQ" else convert_SQ(element.value, True, True)
+    return element.value if element.VR == "SQ" else convert_SQ(element.value or b"", True, True)

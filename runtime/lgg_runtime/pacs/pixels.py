@@ -10,13 +10,16 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import starmap
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.readers.dicom_pixels import without_unused_bits
 
 MOST_BYTES = 2 << 30  # of address space, for two files and a decoder
 MOST_SECONDS = 30.0
@@ -27,11 +30,15 @@ def have_same_pixels(kept: Path, came: bytes) -> bool:
 
     Raises what pydicom raises on damage, ValueError for another number of frames.
     """
-    load_pydicom()
+    read = load_pydicom().dcmread
     from pydicom.pixels.utils import iter_pixels
 
-    files: tuple[Path, BinaryIO] = (kept, io.BytesIO(came))
-    frames = (iter_pixels(file, raw=True) for file in files)
+    def frames_of(file: Path | BinaryIO) -> Iterator[npt.NDArray[Any]]:
+        header = read(file, stop_before_pixels=True)
+        for frame in iter_pixels(file, raw=True):
+            yield without_unused_bits(frame, header)
+
+    frames = (frames_of(kept), frames_of(io.BytesIO(came)))
     return all(starmap(np.array_equal, zip(*frames, strict=True)))
 
 

@@ -17,8 +17,6 @@ from lgg_runtime.redact import without_uids
 
 MAX_VOXELS = 1 << 27
 
-_UNCOMPRESSED = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
-
 
 def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
@@ -52,8 +50,7 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
         data = pydicom.dcmread(path)
         if "PixelData" not in data:
             raise InputError(f"{name}: has no pixels")
-        syntax = data.file_meta.TransferSyntaxUID
-        _require_codec(name, syntax)
+        _require_codec(name, data.file_meta.TransferSyntaxUID)
         array = np.asarray(data.pixel_array)
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
@@ -66,10 +63,8 @@ def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
         raise InputError(f"{name}: expected {rows} x {columns} pixels, decoded {array.shape}")
     if array.ndim == 3 and array.shape[0] <= frame.index:
         raise InputError(f"{name}: holds {array.shape[0]} frames, fewer than it describes")
-    # JPEG-LS knows no sign, and DCMTK encodes the bits above BitsStored as zeros.
-    is_signed = int(data.get("PixelRepresentation", 0)) == 1
-    is_plain = str(syntax) in _UNCOMPRESSED
-    return _without_unused_bits(array, data) if is_plain or is_signed else array
+    # Compressed too: JPEG-LS keeps an overlay above BitsStored, and no sign.
+    return without_unused_bits(array, data)
 
 
 def _require_codec(name: str, syntax: Any) -> None:
@@ -85,10 +80,9 @@ def _require_codec(name: str, syntax: Any) -> None:
         )
 
 
-def _without_unused_bits(array: npt.NDArray[Any], data: Any) -> npt.NDArray[Any]:
+def without_unused_bits(array: npt.NDArray[Any], data: Any) -> npt.NDArray[Any]:
     """The lowest BitsStored bits; those above may hold an overlay, or no sign (PS3.5, 8.1.1)."""
-    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
-    unused = allocated - stored
+    unused = 8 * array.dtype.itemsize - int(data.BitsStored)
     if unused == 0:
         return array
     # Shifting up in the stored type and down again keeps the sign where there is one.

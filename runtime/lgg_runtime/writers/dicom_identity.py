@@ -16,7 +16,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom import DicomSource
 from lgg_runtime.readers.dicom_files import keep_silent
-from lgg_runtime.writers.dicom_patient import copy_patient_and_study, encode
+from lgg_runtime.writers.dicom_patient import copy_patient_and_study, encode, keep_encoding
 from lgg_runtime.writers.dicom_reference import bare_image
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
 
@@ -75,7 +75,11 @@ def equipment(result: ScanResult) -> dict[str, Any]:
 
 def finish(data: Any, source: DicomSource) -> bytes:
     """The object as a file: of the images' patient and study, with their date, not the clock's."""
+    from pydicom.filewriter import correct_ambiguous_vr
+
+    correct_ambiguous_vr(data, True)  # which pydicom leaves out of what keeps its encoding
     data.update(_copied(source))
+    keep_encoding(data, source.frames[0].header)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in data:
             delattr(data, keyword)

@@ -74,10 +74,16 @@ def copy_patient_and_study(header: Any) -> Any:
         setattr(copied, keyword, "")
     for keyword in ATTRIBUTES:
         if keyword in header:
-            copied.add(_read(header, keyword))
+            copied[keyword] = _read(header, keyword)
     if header.get("SpecificCharacterSet"):
         copied.add(header["SpecificCharacterSet"])
+    keep_encoding(copied, header)
     return copied
+
+
+def keep_encoding(data: Any, header: Any) -> None:
+    """Have pydicom write copied text as it is encoded in the header, without decoding it."""
+    data.set_original_encoding(False, True, header.original_character_set)
 
 
 def encode(data: Any) -> bytes:
@@ -89,7 +95,13 @@ def encode(data: Any) -> bytes:
 
 def _read(header: Any, keyword: str) -> Any:
     from pydicom import Dataset
+    from pydicom.datadict import dictionary_VR
+    from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
+    stored = header.get_item(keyword)
+    representation = stored.VR or dictionary_VR(keyword)
+    if stored.is_raw and representation in CUSTOMIZABLE_CHARSET_VR:
+        return stored._replace(VR=representation)  # its bytes, which need not fit the character set
     try:
         element = header[keyword]
         encode(Dataset({element.tag: element}))

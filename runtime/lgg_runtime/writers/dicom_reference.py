@@ -16,10 +16,12 @@ from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.readers.dicom_frames import MR_IMAGE, Frame
 from lgg_runtime.writers.dicom_patient import MAY_BE_EMPTY
 
+# Once lossy, what is derived from it is lossy too (PS3.3, C.7.6.1.1.5).
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _KEPT = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
     "FrameOfReferenceUID", "PositionReferenceIndicator", "Rows", "Columns",
-    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+    *LOSSY,
     # The scanner, for ContributingEquipmentSequence (PS3.3, C.12.1).
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber",
     "InstitutionName", "InstitutionalDepartmentName", "InstitutionAddress", "StationName",
@@ -46,6 +48,8 @@ def bare_slices(source: DicomSource, between_mm: float) -> list[Any]:
     between_mm: from slice to slice, by their positions. All have the first one's orientation.
     """
     first, slices = source.frames[0], []
+    headers = [frame.header for frame in source.frames]
+    lossy = next((h for h in headers if h.get("LossyImageCompression") == "01"), first.header)
     for place, frame in enumerate(source.frames):
         image = bare_image(frame.header)
         image.SOPClassUID, image.SOPInstanceUID = MR_IMAGE, str(place)
@@ -53,6 +57,9 @@ def bare_slices(source: DicomSource, between_mm: float) -> list[Any]:
         image.ImageOrientationPatient = first.get("ImageOrientationPatient")
         image.PixelSpacing = first.get("PixelSpacing")
         image.SliceThickness = image.SpacingBetweenSlices = between_mm
+        for keyword in LOSSY:
+            if value := lossy.get(keyword):
+                setattr(image, keyword, value)
         slices.append(image)
     return slices
 

@@ -18,7 +18,7 @@ from lgg_runtime.writers.dicom_identity import (
     make_uid,
     source_of,
 )
-from lgg_runtime.writers.dicom_reference import bare_image
+from lgg_runtime.writers.dicom_reference import LOSSY, bare_image
 from lgg_runtime.writers.images import SliceResult, draw_overlay, stretch_flair
 from lgg_runtime.writers.scan import ScanResult
 
@@ -30,14 +30,14 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     """
     load_highdicom()
     source = source_of(result)
-    template = bare_image(source.frames[0].header)
+    templates = [bare_image(frame.header) for frame in source.frames]
     greys = stretch_flair(result.volume.pixels[..., FLAIR])
     files = {}
     for index, grey in enumerate(greys):
         found = result.segmentation
         shown = SliceResult(grey, found.mask[index], found.probability[index])
         try:
-            data = _capture(result, template, index, draw_overlay(shown))
+            data = _capture(result, templates[index], index, draw_overlay(shown))
         except MemoryError:
             raise  # of no header: it ends the run
         except DAMAGE as error:
@@ -49,6 +49,7 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
 def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any:
     """One slice; picture: (H, W, 3) uint8, BGR as OpenCV has it."""
     from highdicom.sc import ConversionTypeValues, SCImage
+    from pydicom.uid import ExplicitVRLittleEndian
 
     frame = source_of(result).frames[index]
     made = equipment(result)
@@ -66,7 +67,11 @@ def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any
         manufacturer=made["manufacturer"],
         pixel_spacing=spacing,
         patient_orientation=("L", "P"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    for keyword in LOSSY:
+        if keyword in template:
+            setattr(data, keyword, template[keyword].value)
     # highdicom knows no directions of three letters, which an oblique slice has.
     data.PatientOrientation = list(_patient_orientation(frame.orientation))
     del data.DateOfSecondaryCapture, data.TimeOfSecondaryCapture

@@ -127,6 +127,36 @@ def test_private_elements_are_the_same_where_implicit_vr_hides_what_they_are(
     assert not is_same(encode(image), implicit)
 
 
+def test_what_an_encoder_says_it_did_counts_within_one_syntax_alone(is_same: IsSame) -> None:
+    told = make_image()
+    told.DerivationDescription = "Lossless JPEG compression, selection value 1"
+    assert is_same(encode(make_image()), encode(told, JPEG2000Lossless))
+    assert not is_same(encode(make_image()), encode(told))
+
+
+def test_bits_above_the_stored_ones_are_no_content(is_same: IsSame) -> None:
+    """An overlay there, or the sign, is lost by codecs that take as many bits as are stored."""
+    signed, bare, over = make_image(), make_image(), make_image()
+    stored = np.arange(2560, dtype="<i2") - 1000
+    signed.PixelRepresentation = bare.PixelRepresentation = 1
+    signed.PixelData = stored.tobytes()
+    bare.PixelData = (stored & 0x0FFF).tobytes()
+    assert is_same(encode(signed), encode(bare, ImplicitVRLittleEndian))
+    over.PixelData = (np.arange(2560, dtype="<u2") | 0x8000).tobytes()
+    assert is_same(encode(make_image()), encode(over, ImplicitVRLittleEndian))
+
+
+def test_no_number_and_padding_are_no_difference(is_same: IsSame) -> None:
+    image = make_image()
+    image.private_block(0x0029, UNKNOWN, create=True).add_new(0x01, "FD", float("nan"))
+    image.private_block(0x0029, UNKNOWN).add_new(0x02, "SQ", [])
+    image.RealWorldValueLUTData = float("nan")
+    assert is_same(encode(image), encode(image, ImplicitVRLittleEndian))
+    padded = make_image()
+    padded.ProcedureCodeSequence[0].add_new(0xFFFCFFFC, "OB", bytes(8))
+    assert is_same(encode(make_image()), encode(padded))
+
+
 def test_lengths_are_no_content(is_same: IsSame) -> None:
     """Neither retired group lengths nor whether a sequence and its items have a known length."""
     image = make_image()
