@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lgg_runtime.golden import golden_input
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.volume import FLAIR
 
@@ -171,3 +175,11 @@ def test_a_view_of_another_memory_order_gives_the_same() -> None:
     np.testing.assert_array_equal(
         normalise(np.asfortranarray(pixels), DEFAULT), normalise(pixels, DEFAULT)
     )
+
+
+def test_the_pair_of_the_contracts_document() -> None:
+    made = normalise(golden_input((1, 128, 128, 3)), IntensitySettings())
+    document = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
+    assert f"`{hashlib.sha256(made.tobytes()).hexdigest()}`" in document
+    assert made[0, 60, 72].tolist() == [51, 255, 51]
+    assert made[0, 100, 40].tolist() == [117, 105, 117]
