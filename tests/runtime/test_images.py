@@ -75,7 +75,12 @@ def test_an_empty_and_a_full_mask_are_written_too(found: bool) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_probabilities_are_written_bit_for_bit(size: tuple[int, int]) -> None:
     slice_ = result(size)
-    pixels = tifffile.imread(io.BytesIO(encode_probability(slice_)))
+    data = encode_probability(slice_)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.pages[0].description == "research use only, not for diagnosis"
+        pixels = file.asarray()
+    again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(again, slice_.probability)
     assert pixels.dtype == np.float32
     np.testing.assert_array_equal(pixels.reshape(size), slice_.probability)
 

@@ -80,8 +80,8 @@ def encode_heatmap(result: SliceResult) -> bytes:
 
 
 def encode_probability(result: SliceResult) -> bytes:
-    """TIFF (H, W) float32 in 0..1."""
-    return _encode(".tif", result.probability)
+    """TIFF (H, W) float32 in 0..1, with an ImageDescription."""
+    return _describe_tiff(_encode(".tif", result.probability))
 
 
 def stretch_flair(flair: npt.NDArray[Any]) -> Pixels:
@@ -121,6 +121,25 @@ def _png(picture: npt.NDArray[Any]) -> bytes:
     body = b"tEXt" + b"Comment\0" + RESEARCH_ONLY.encode("latin-1")
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return data[:_PNG_HEADER_BYTES] + chunk + data[_PNG_HEADER_BYTES:]
+
+
+def _describe_tiff(data: bytes) -> bytes:
+    """The TIFF with the words in its ImageDescription, which OpenCV writes none of: its directory
+    stands once more at the end, with one entry more (TIFF 6.0, section 2).
+    """
+    data += bytes(len(data) % 2)  # directories and values begin at even places
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, at)
+    fields = [data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count)]
+    text = RESEARCH_ONLY.encode("ascii") + b"\0"
+    text += bytes(len(text) % 2)
+    ascii_type = 2
+    fields.append(struct.pack(f"{order}HHII", 270, ascii_type, len(text), len(data)))
+    fields.sort(key=lambda field: struct.unpack_from(f"{order}H", field))
+    directory = struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4)
+    header = data[:4] + struct.pack(f"{order}I", len(data) + len(text))
+    return header + data[8:] + text + directory
 
 
 def _encode(suffix: str, picture: npt.NDArray[Any]) -> bytes:
