@@ -43,7 +43,7 @@ def open_references(
         what, part = f"train patients{note}", "train"
     else:
         what = f"{part} patients"
-    return _of_dataset(run, model, folder, (names, split.parts[part]), what)
+    return _of_dataset(run, model, folder, {n: split.parts[part][n] for n in names}, what)
 
 
 def open_calibration(
@@ -55,7 +55,8 @@ def open_calibration(
         return _phantoms(model, replace(PHANTOMS, seed=PHANTOMS.seed + 1))
     split = read_split(run, model)
     names = _spread(split.patients("train"), CALIBRATED_ON)
-    return _of_dataset(run, model, folder, (names, split.parts["train"]), "train patients")
+    members = {name: split.parts["train"][name] for name in names}
+    return _of_dataset(run, model, folder, members, "train patients")
 
 
 def choose_slices(reference: Reference, count: int) -> Reference:
@@ -87,21 +88,20 @@ def _of_dataset(
     run: Path,
     model: TrainedModel,
     folder: Path,
-    members: tuple[list[str], dict[str, tuple[int, ...]]],
+    members: dict[str, tuple[int, ...]],
     what: str,
 ) -> tuple[str, Iterator[Reference]]:
-    """members: the patients, and by patient the slices that count."""
-    names, used = members
+    """members: by patient the slices that count."""
     known = {case.patient: case for case in find_cases(folder)}
-    check_held({name: used[name] for name in names}, known)
+    check_held(members, known)
 
     def stream() -> Iterator[Reference]:
-        for name in names:
+        for name in members:
             case = load_case(known[name])
             check_cases(run, [case])
-            yield from _references(model, case, used)
+            yield from _references(model, case, members)
 
-    return f"{len(names)} {what}", stream()
+    return f"{len(members)} {what}", stream()
 
 
 def _references(

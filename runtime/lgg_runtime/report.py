@@ -10,7 +10,7 @@ from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import printable
 from lgg_runtime.journal import InputRecord, Journal
 from lgg_runtime.redact import without_uids
-from lgg_runtime.summary import SummaryRow, partly_scored
+from lgg_runtime.summary import SummaryRow
 
 _MOST_ROWS = 40
 
@@ -20,7 +20,7 @@ def describe_run(journal: Journal, output: Path) -> str:
     slices, with_tumour = _count_slices(journal)
     lines = [_table(journal, slices, with_tumour)]
     if journal.metrics is not None:
-        lines += [_metrics(journal), *_partly(journal)]
+        lines += [_metrics(journal), *_partly(journal.metrics["partly_scored"])]
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
     lines.append(
@@ -125,9 +125,8 @@ def _metrics(journal: Journal) -> str:
     )
 
 
-def _partly(journal: Journal) -> list[str]:
+def _partly(partly: dict[str, dict[str, int]]) -> list[str]:
     """A line on the patients whose scores are of some of their slices alone."""
-    partly = partly_scored(journal.rows)
     if not partly:
         return []
     shown = [

@@ -66,6 +66,14 @@ def test_other_data_under_the_same_names_are_refused(run_on_all, phantoms):
         patients_of(open_references(run, model, phantoms))
 
 
+@pytest.mark.parametrize("config", [{}, [], {"digests": None}])
+def test_a_run_that_recorded_no_digests_is_told(run_on_all, phantoms, config):
+    run, model = run_on_all
+    write_json(run / CONFIG_FILE, config)
+    with pytest.raises(InputError, match=r"config\.json: holds no digests of patients; train"):
+        patients_of(open_references(run, model, phantoms))
+
+
 def test_slices_of_another_part_do_not_count(finished_run, phantoms, tmp_path):
     split = make_split(find_cases(phantoms), SplitSettings("slice"))
     split.write(tmp_path / SPLIT_FILE)

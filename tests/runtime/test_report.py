@@ -11,7 +11,7 @@ import pytest
 from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.report import describe_failure, describe_run, format_table
-from lgg_runtime.summary import summarise_volume
+from lgg_runtime.summary import partly_scored, summarise_volume
 from lgg_runtime.volume import Segmentation
 
 
@@ -68,7 +68,7 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
 def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
     counts = Counts(tp=1, fp=1, fn=0, tn=4)
     journal = journal_of("P", counts=counts)
-    journal.metrics = summarise({"P": counts})
+    journal.metrics = summarise({"P": counts}) | {"partly_scored": partly_scored(journal.rows)}
     text = describe_run(journal, Path("out"))
     assert text.split("\n")[2].split()[-1] == "0.6667"
     assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patients)" in text

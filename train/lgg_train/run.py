@@ -78,9 +78,18 @@ def _digest_split(split: Split) -> str:
     return hashlib.sha256(split.dumps()).hexdigest()
 
 
+def read_digests(run: Path) -> dict[str, str]:
+    """Of each patient of the run's data. Raises InputError for a run that recorded none."""
+    config = read_json(run / CONFIG_FILE)
+    found = config.get("digests") if isinstance(config, dict) else None
+    if not isinstance(found, dict):
+        raise InputError(f"{run / CONFIG_FILE}: holds no digests of patients; train the run again")
+    return found
+
+
 def check_cases(run: Path, cases: Iterable[Case]) -> None:
     """Raises InputError for a patient who is not, pixel by pixel, the one of the run's data."""
-    known = read_json(run / CONFIG_FILE).get("digests", {})
+    known = read_digests(run)
     if other := [case.patient for case in cases if known.get(case.patient) != case.digest]:
         raise InputError(f"{run}: trained on other data: {', '.join(other[:5])} differ")
 

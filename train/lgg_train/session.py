@@ -37,6 +37,7 @@ from lgg_train.run import (
     describe_training,
     digest_model,
     load_model,
+    read_digests,
     read_json,
     save_model,
     versions,
@@ -176,12 +177,11 @@ def check_same_run(
 
     digests: of each patient of the data.
     """
-    config = read_json(out / CONFIG_FILE)
-    if config["digests"] != digests:
+    if read_digests(out) != digests:
         raise InputError(f"{out}: a run on other data; choose another folder")
     if Split.read(out / SPLIT_FILE) != _open_split(files, out, {**options, "resume": False}):
         raise InputError(f"{out}: a run with another split; choose another folder")
-    theirs = config["settings"]
+    theirs = read_json(out / CONFIG_FILE)["settings"]
     ours = _train_settings(options).to_json()
     if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
         raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
