@@ -207,7 +207,9 @@ def test_the_command_offers_every_declared_set():
     assert tuple(option.type.choices) == tuple(AUGMENTATIONS)
 
 
-@pytest.mark.parametrize(("name", "share"), [("plain", 0.30), ("flair", 0.40), ("strong", 0.40)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("mild", 0.0), ("plain", 0.30), ("flair", 0.40), ("strong", 0.40)]
+)
 def test_a_declared_set_has_flair_alone_in_its_share_of_the_crops(name, share):
     image, mask = make_picture()
     pipeline = build_replacement(AUGMENTATIONS[name])

@@ -31,6 +31,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.8, 1.25)
     shear_degrees: float = 0.0
     affine: float = 0.8
+    distortion: float = 0.3
     lesion: float = 0.0
     brightness: float = 0.12
     contrast: float = 0.25
@@ -46,6 +47,19 @@ class Augmentation:
 
 # The declared sets, by the names that `--augmentation` takes.
 AUGMENTATIONS = {
+    "mild": Augmentation(
+        scale=(0.9, 1.1),
+        affine=0.5,
+        distortion=0.0,
+        brightness=0.05,
+        contrast=0.1,
+        gamma=0.2,
+        intensity=0.4,
+        bias=0.0,
+        blur=0.0,
+        noise=0.0,
+        flair=0.0,
+    ),
     "plain": Augmentation(),
     "flair": Augmentation(flair=0.6, flair_both=4),
     "strong": Augmentation(
@@ -169,7 +183,7 @@ def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
             p=chosen.affine,
         ),
         A.PadIfNeeded(crop, crop),
-        A.GridDistortion(num_steps=4, distort_limit=0.25, p=0.3),
+        A.GridDistortion(num_steps=4, distort_limit=0.25, p=chosen.distortion),
         A.OneOf(
             [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
             p=1,

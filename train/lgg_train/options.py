@@ -39,9 +39,10 @@ _OPTIONS = (
     click.option("--tumour", type=click.IntRange(1), default=10,
                  help="Crops of them from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
-    click.option("--augmentation", type=click.Choice(("plain", "flair", "strong")),
-                 default="plain", help="flair: FLAIR stands for all sequences in 40 % of the "
-                 "crops, not in 30; strong: that, and wider ranges of all else."),
+    click.option("--augmentation", type=click.Choice(("mild", "plain", "flair", "strong")),
+                 default="plain", help="mild: flips, turns and small gains alone; flair: FLAIR "
+                 "stands for all sequences in 40 % of the crops, not in 30; strong: that, and "
+                 "wider ranges of all else."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
     click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16"),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
