@@ -97,6 +97,30 @@ def test_int8_answers_nearly_as_float_does(made, float_graph, slices):
     assert 0 < difference.mean() < 0.03
 
 
+def test_one_value_of_a_million_takes_no_steps_from_the_others(tmp_path, capsys):
+    bright = np.random.default_rng(0).integers(0, 101, (1, 1024, 1024, 3), np.uint8)
+    bright[0, 0, 0] = 255
+    weight = numpy_helper.from_array(np.full((1, 3, 1, 1), 0.5, np.float32), "weight")
+    nodes = [
+        onnx.helper.make_node("Cast", ["slices"], ["values"], to=TensorProto.FLOAT),
+        onnx.helper.make_node("Transpose", ["values"], ["planes"], perm=[0, 3, 1, 2]),
+        onnx.helper.make_node("Conv", ["planes", "weight"], ["sums"], "layer"),
+    ]
+    shapes = ("N", "H", "W", 3), ("N", 1, "H", "W")
+    graph = onnx.helper.make_graph(
+        nodes,
+        "sum of the channels",
+        [onnx.helper.make_tensor_value_info("slices", TensorProto.UINT8, shapes[0])],
+        [onnx.helper.make_tensor_value_info("sums", TensorProto.FLOAT, shapes[1])],
+        [weight],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    made = Quantiser(model, [bright], TARGETS["cpu"], tmp_path).build()
+    scale = numpy_helper.to_array(constants(made)["planes_scale"])
+    assert float(scale) == pytest.approx(100 / 255, rel=0.01)
+    assert capsys.readouterr().out == ""
+
+
 def test_layers_that_are_kept_stay_in_float_to_the_bit(made, float_graph):
     _, quantiser, _ = made
     first, *_, last = quantiser.layers
