@@ -23,11 +23,11 @@ from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.retention import Sweeper
+from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.send import DeliveryError
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
-from lgg_runtime.pacs.status import retry
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.writers.atomic import write_atomically
@@ -255,7 +255,7 @@ def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_do
         ("done", ""),
     ]
     is_scarce = False
-    assert retry(records.state, [large], everything=False) == 1
+    assert queue_again(records.state, [large], everything=False) == 1
     assert [worker.step() for _ in range(2)] == [0.0, None]
     assert records.states() == ["done", "done"]
 

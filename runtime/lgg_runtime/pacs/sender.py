@@ -6,8 +6,8 @@ from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.outbox import Delivery, Outbox
 from lgg_runtime.pacs.send import DeliveryError, Send
+from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.tally import Tally
-from lgg_runtime.pacs.worker import NAME_DIGITS
 
 
 class Sender:

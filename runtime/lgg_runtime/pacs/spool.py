@@ -14,6 +14,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.writers.atomic import make_folder, refused, write_atomically
 
 DATABASE = "state.sqlite"
+NAME_DIGITS = 12  # of a name in lines for people
 
 
 class Spool:

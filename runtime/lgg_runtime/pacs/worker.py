@@ -10,7 +10,7 @@ from importlib.metadata import version
 from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.spool import NAME_DIGITS, Spool
 from lgg_runtime.pacs.state import FAILED, REFUSED
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.readers.dicom import read_dicom
@@ -19,8 +19,6 @@ from lgg_runtime.redact import without_uids
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.scan import Algorithm, ScanResult
-
-NAME_DIGITS = 12  # of a study's name in lines for people
 
 
 class Worker:
