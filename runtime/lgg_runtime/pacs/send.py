@@ -55,7 +55,8 @@ def make_sender(destination: Destination, calling_ae_title: str) -> Send:
 
 def _make_stow(destination: Destination) -> Send:
     from lgg_runtime.errors import FetchError, StoreError
-    from lgg_runtime.pacs.dicomweb import WebServer, holds_result, store_result
+    from lgg_runtime.pacs.dicomweb import holds_result, store_result
+    from lgg_runtime.pacs.web_client import WebServer
 
     password = ""
     if destination.password_file:
