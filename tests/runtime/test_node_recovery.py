@@ -24,11 +24,11 @@ from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
-from lgg_runtime.pacs.send import DeliveryError
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.transport import DeliveryError
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.writers.atomic import write_atomically
 from stand_ins.pacs import write_config

@@ -1,4 +1,4 @@
-"""Bring a result to a destination: by C-STORE, or by STOW-RS."""
+"""The way of a result to a destination: C-STORE, or STOW-RS."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class DeliveryError(LggError):
 
 
 # Sends the file at a path; with True, only if the destination does not hold it yet.
-Send = Callable[[Path, bool], None]
+Transport = Callable[[Path, bool], None]
 
 
-def make_sender(destination: Destination, calling_ae_title: str) -> Send:
+def make_transport(destination: Destination, calling_ae_title: str) -> Transport:
     """A function that brings files to a destination, or raises DeliveryError.
 
     Raises UsageError for TLS files or a password file of no use.
@@ -53,7 +53,7 @@ def make_sender(destination: Destination, calling_ae_title: str) -> Send:
     return send
 
 
-def _make_stow(destination: Destination) -> Send:
+def _make_stow(destination: Destination) -> Transport:
     from lgg_runtime.errors import FetchError, StoreError
     from lgg_runtime.pacs.dicomweb import holds_result, store_result
     from lgg_runtime.pacs.web_client import WebServer
