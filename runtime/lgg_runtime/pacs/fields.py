@@ -21,7 +21,7 @@ class Rule:
     make: Callable[[Any], Any]
 
 
-def whole(default: Any, least: int, most: int) -> Any:
+def integer(default: Any, least: int, most: int) -> Any:
     """A field for a whole number; default: MISSING makes it required."""
     rule = Rule(
         f"a whole number from {least} to {most}",
@@ -31,8 +31,8 @@ def whole(default: Any, least: int, most: int) -> Any:
     return _field(default, rule)
 
 
-def seconds(default: float, least: float = 0.0, most: float = 86400.0) -> Any:
-    """A field for a time or another real number."""
+def real(default: float, least: float, most: float) -> Any:
+    """A field for a real number."""
     rule = Rule(
         f"a number from {least:g} to {most:g}",
         lambda value: _is_number(value, int, float) and least <= value <= most,
