@@ -105,10 +105,6 @@ class Receiver:
             if association.is_alive():
                 association.abort()
 
-    @property
-    def open_associations(self) -> int:
-        return 0 if self._server is None else len(self._server.active_associations)
-
     def _handlers(self) -> list[Any]:
         return [
             (evt.EVT_CONN_OPEN, self._on_connection),

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.dicomweb import holds_result, store_result
+from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -54,10 +56,6 @@ def make_transport(destination: Destination, calling_ae_title: str) -> Transport
 
 
 def _make_stow(destination: Destination) -> Transport:
-    from lgg_runtime.errors import FetchError, StoreError
-    from lgg_runtime.pacs.dicomweb import holds_result, store_result
-    from lgg_runtime.pacs.web_client import WebServer
-
     password = ""
     if destination.password_file:
         try:
@@ -72,7 +70,7 @@ def _make_stow(destination: Destination) -> Transport:
         try:
             if not (ask_first and holds_result(server, path)):
                 store_result(server, path)
-        except (FetchError, StoreError) as error:
+        except StoreError as error:
             raise DeliveryError(str(error), error.is_passing, error.is_passing) from None
 
     return send
