@@ -6,6 +6,7 @@ import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from pydicom import dcmread
 
 from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.pacs.config import NodeConfig, load_config
+from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.node import Node, run_node
 from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.spool import DATABASE
@@ -86,10 +88,9 @@ def bench(tmp_path: Path, artifact: Path, archive: Archive) -> Iterator[Callable
     def make() -> Bench:
         for one in made:
             one.close()
-        path = write_config(tmp_path, archive.destination, study={"quiet_seconds": 0.1})
-        config = load_config(path)
-        made.append(Bench(config, artifact))
-        made[-1].node.intake._quiet = 0.0
+        config = load_config(write_config(tmp_path, archive.destination))
+        no_wait = replace(config.study, quiet_seconds=0.0)
+        made.append(Bench(replace(config, study=no_wait), artifact))
         return made[-1]
 
     yield make
@@ -214,10 +215,11 @@ def test_work_that_a_kill_interrupted_is_done_again_a_bounded_number_of_times(
     node = bench()
     send_study(node.port, study)
     node.node.intake.settle()
+    jobs = Jobs(node.state, node.node.spool, node.config.study.attempts)
     for _ in range(node.config.study.attempts):
-        assert node.node._jobs.claim() is not None
-        node.node._jobs.recover()
-    assert node.node._jobs.claim() is None
+        assert jobs.claim() is not None
+        jobs.recover()
+    assert jobs.claim() is None
     (trouble,) = node.status["troubles"]
     assert trouble["reason"] == "the node ended 5 times while it worked on it"
     assert queue_again(node.state, [trouble["study"]], everything=False) == 1

@@ -161,10 +161,7 @@ def test_a_node_awaits_what_an_earlier_process_left_of_a_study_that_grew(tmp_pat
 
 def make_worker(records: Records, make: Callable[[Job], Made]) -> Worker:
     """A worker that makes a result as the test says, instead of with a model."""
-    segmenter = SimpleNamespace(name="none", digest="none")
-    worker = Worker(records.jobs, records.spool, segmenter, ["archive"], Tally())  # type: ignore[arg-type]
-    worker._make = make  # type: ignore[method-assign]
-    return worker
+    return Worker(records.jobs, make, ["archive"], Tally())
 
 
 @pytest.mark.parametrize(

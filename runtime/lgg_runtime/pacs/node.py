@@ -15,6 +15,7 @@ from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
 from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
@@ -39,14 +40,15 @@ class Node:
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
-        self._jobs = Jobs(state, self.spool, config.study.attempts)
-        self._jobs.recover()
+        jobs = Jobs(state, self.spool, config.study.attempts)
+        jobs.recover()
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
         self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
         names = [one.name for one in config.destinations]
-        self._worker = Worker(self._jobs, self.spool, segmenter, names, self.tally)
+        make = ResultMaker(segmenter, self.spool).make
+        self._worker = Worker(jobs, make, names, self.tally)
         self._send_loops = self._make_send_loops()
         self._work_loop = Loop("worker", self._work)
         settle = Loop("completeness", self._settle)
