@@ -27,9 +27,9 @@ def is_same_image(kept: Path, came: bytes) -> bool:
     """Whether a file and the bytes of another, both as of PS3.10, hold the same attributes and
     the same pixels after decoding.
 
-    What cannot be decoded is not the same. Group lengths, retired in PS3.5, 7.2, do not count,
-    neither does what follows the pixels, padding and signatures, nor between transfer syntaxes
-    DerivationDescription, in which encoders say what they did.
+    What cannot be decoded is not the same. Not compared are group lengths, which PS3.5, 7.2
+    retired, and what follows the pixels: padding and signatures. DerivationDescription, in which
+    encoders say what they did, is compared within one transfer syntax alone.
     """
     read = load_pydicom().dcmread
     try:

@@ -20,7 +20,7 @@ from lgg_runtime.writers.atomic import refused
 _FIND_BYTES = 64 << 20
 _ANSWER_BYTES = 16 << 20
 _STORED, _FAILED = "ReferencedSOPSequence", "FailedSOPSequence"
-# As the server holds them: a conversion on its side may lose an attribute or fail.
+# Images as the server holds them: a conversion on its side may lose an attribute or fail.
 _ANY_SYNTAX = (("application/dicom", "*"),)
 
 
@@ -52,7 +52,7 @@ def find_series(server: WebServer, study: str) -> list[RemoteSeries]:
 def fetch_series(
     server: WebServer, study: str, series: RemoteSeries, folder: Path, most_bytes: int
 ) -> int:
-    """Write the images of a series into a folder, a file each; the bytes that were received.
+    """Write the images of a series into a folder, a file each; returns how many bytes came.
 
     Files are named by a digest of their SOPInstanceUID, because a UID from the network is never a
     path. Raises FetchError for a server that cannot be asked, sends more than `most_bytes`, fewer

@@ -1,4 +1,7 @@
-"""Settings of a TOML table as a frozen dataclass, with every mistake found in one go."""
+"""Settings of a TOML table as a frozen dataclass, with every mistake found in one go.
+
+A field whose default is MISSING is required.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class Rule:
     make: Callable[[Any], Any]
 
 
-def integer(default: Any, least: int, most: int) -> Any:
-    """A field for a whole number; default: MISSING makes it required."""
+def integer(default: int, least: int, most: int) -> Any:
+    """A field for a whole number."""
     rule = Rule(
         f"a whole number from {least} to {most}",
         lambda value: _is_number(value, int) and least <= value <= most,

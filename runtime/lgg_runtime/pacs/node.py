@@ -31,7 +31,7 @@ GRACE_SECONDS = 10.0
 
 
 class Node:
-    """A node's parts. The worker and each destination have a thread; associations theirs."""
+    """A node's parts. Each loop has a thread of its own, and so has each association."""
 
     def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
         """Raises UsageError for TLS or password files of no use."""
@@ -104,7 +104,10 @@ class Node:
         return wait
 
     def _sweep(self) -> None:
-        """What was written and not recorded was not acknowledged either: it is sent again."""
+        """Remove the files that an earlier run wrote and did not record.
+
+        No peer was told that such an image arrived: it is sent again. Such a result is made again.
+        """
         images = [
             self.spool.image(row["study"], row["id"])
             for row in self.state.rows("SELECT id, study FROM instance WHERE present")

@@ -89,7 +89,7 @@ def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
 
 
 def store_back(server: WebServer, output: Path, journal: Journal) -> int:
-    """Store the DICOM objects that a run wrote; the number of them.
+    """Store the DICOM objects that a run wrote; returns how many.
 
     Raises StoreError at the first that is not taken; those before it are stored.
     """

@@ -35,7 +35,7 @@ class Sender:
         return wait
 
     def _deliver(self, delivery: Delivery) -> float | None:
-        """As `step`: returns the seconds until the next."""
+        """Send a delivery and record how that ended; returns the seconds until the next step."""
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
             self._transport(delivery.path, delivery.is_unsure)

@@ -27,8 +27,8 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 class DeliveryError(LggError):
     """A destination did not take a result; the message says why, without patient data.
 
-    is_passing: a state of the destination that may pass is why; the next would fare the same.
-    is_unsure: it may have been taken all the same.
+    is_passing: the destination is in a state that may pass, and would not take another result
+    now either. is_unsure: it may have taken this one, although no answer said so.
     """
 
     def __init__(self, message: str, is_passing: bool = False, is_unsure: bool = False):
@@ -98,7 +98,7 @@ def _send_c_store(
     # The file's own bytes, in pieces, in place of a data set that is parsed and written anew.
     _config.STORE_SEND_CHUNKED_DATASET = True
     if ask_first:
-        # Over an association of its own: some peers never answer whom they do not know.
+        # Over an association of its own, because some peers leave a query without an answer.
         with _associate(to, calling, tls, STUDY_ROOT_FIND) as association:
             if _holds(association, path):
                 return
@@ -163,7 +163,7 @@ def _store(association: Any, path: Path, may_be_there: bool) -> None:
 
 
 def _holds(association: Any, path: Path) -> bool:
-    """Whether the peer lists the object. A peer that cannot be asked is sent the same again."""
+    """Whether the peer lists the object; False where it cannot be asked, so that it is sent."""
     if not association.accepted_contexts:
         return False
     from pydicom import Dataset
