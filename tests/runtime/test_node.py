@@ -6,6 +6,7 @@ import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,13 @@ pytest.importorskip("prometheus_client")
 from pydicom import dcmread
 
 from lgg_runtime.errors import OutputConflictError, UsageError
-from lgg_runtime.pacs import status as records
 from lgg_runtime.pacs.config import NodeConfig, load_config
+from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.node import Node, run_node
+from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import SENDING, State
+from lgg_runtime.pacs.status import describe_status, read_status
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from stand_ins.pacs import (
     PATIENT,
@@ -71,7 +74,7 @@ class Bench:
 
     @property
     def status(self) -> dict[str, Any]:
-        return records.read_status(self.state, self.config)
+        return read_status(self.state, self.config)
 
     def close(self) -> None:
         self.node.receiver.stop(0.0)
@@ -85,10 +88,9 @@ def bench(tmp_path: Path, artifact: Path, archive: Archive) -> Iterator[Callable
     def make() -> Bench:
         for one in made:
             one.close()
-        path = write_config(tmp_path, archive.destination, study={"quiet_seconds": 0.1})
-        config = load_config(path)
-        made.append(Bench(config, artifact))
-        made[-1].node.intake._quiet = 0.0
+        config = load_config(write_config(tmp_path, archive.destination))
+        no_wait = replace(config.study, quiet_seconds=0.0)
+        made.append(Bench(replace(config, study=no_wait), artifact))
         return made[-1]
 
     yield make
@@ -186,7 +188,7 @@ def test_a_delivery_is_given_up_after_its_attempts_until_a_retry(
     there = node.status["destinations"]["archive"]
     assert (there["given up"], there["last_failure"]) == (1, "refuses the object with 0xA700")
     archive.status = 0
-    assert records.retry(node.state, (), everything=True) == 1
+    assert queue_again(node.state, (), everything=True) == 1
     node.work()
     assert len(archive.received) == 1
 
@@ -213,13 +215,14 @@ def test_work_that_a_kill_interrupted_is_done_again_a_bounded_number_of_times(
     node = bench()
     send_study(node.port, study)
     node.node.intake.settle()
+    jobs = Jobs(node.state, node.node.spool, node.config.study.attempts)
     for _ in range(node.config.study.attempts):
-        assert node.node._jobs.claim() is not None
-        node.node._jobs.recover()
-    assert node.node._jobs.claim() is None
+        assert jobs.claim() is not None
+        jobs.recover()
+    assert jobs.claim() is None
     (trouble,) = node.status["troubles"]
     assert trouble["reason"] == "the node ended 5 times while it worked on it"
-    assert records.retry(node.state, [trouble["study"]], everything=False) == 1
+    assert queue_again(node.state, [trouble["study"]], everything=False) == 1
     node.work()
     assert len(archive.received) == 1
 
@@ -241,7 +244,7 @@ def test_a_study_without_flair_is_refused_and_the_next_one_done(
     (trouble,) = status["troubles"]
     assert trouble["state"] == "refused"
     assert trouble["reason"].startswith("no FLAIR among")
-    told = records.describe_status(status)
+    told = describe_status(status)
     assert not any(word in told for word in PATIENT)
     assert len(archive.received) == 1
 
@@ -257,8 +260,8 @@ def test_a_held_study_is_taken_as_it_is_when_a_person_says_so(
     (trouble,) = node.status["troubles"]
     assert trouble["state"] == "held"
     with pytest.raises(UsageError, match="expected the name of a study"):
-        records.retry(node.state, ["%"], everything=False)
-    records.retry(node.state, [trouble["study"]], everything=False)
+        queue_again(node.state, ["%"], everything=False)
+    queue_again(node.state, [trouble["study"]], everything=False)
     node.work()
     assert len(archive.received) == 1
 

@@ -23,12 +23,12 @@ from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.retention import Sweeper
-from lgg_runtime.pacs.send import DeliveryError
+from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
-from lgg_runtime.pacs.status import retry
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.transport import DeliveryError
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.writers.atomic import write_atomically
 from stand_ins.pacs import write_config
@@ -161,10 +161,7 @@ def test_a_node_awaits_what_an_earlier_process_left_of_a_study_that_grew(tmp_pat
 
 def make_worker(records: Records, make: Callable[[Job], Made]) -> Worker:
     """A worker that makes a result as the test says, instead of with a model."""
-    segmenter = SimpleNamespace(name="none", digest="none")
-    worker = Worker(records.jobs, records.spool, segmenter, ["archive"], Tally())  # type: ignore[arg-type]
-    worker._make = make  # type: ignore[method-assign]
-    return worker
+    return Worker(records.jobs, make, ["archive"], Tally())
 
 
 @pytest.mark.parametrize(
@@ -255,7 +252,7 @@ def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_do
         ("done", ""),
     ]
     is_scarce = False
-    assert retry(records.state, [large], everything=False) == 1
+    assert queue_again(records.state, [large], everything=False) == 1
     assert [worker.step() for _ in range(2)] == [0.0, None]
     assert records.states() == ["done", "done"]
 

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from lgg_runtime.pacs.bounds import close_for_good
-from lgg_runtime.pacs.send import SEGMENTATION, STUDY_ROOT_FIND
+from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings

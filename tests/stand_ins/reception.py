@@ -8,7 +8,7 @@ from typing import Any
 
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
-from lgg_runtime.pacs.receive import Receiver
+from lgg_runtime.pacs.receiver import Receiver
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally

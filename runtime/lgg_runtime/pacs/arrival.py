@@ -41,7 +41,10 @@ class Arrival:
 
 
 def is_uid(value: str) -> bool:
-    """Digits and dots, 64 at most; components that begin with 0 are let pass."""
+    """Whether a text is two numbers or more with dots between, of at most 64 characters.
+
+    PS3.5, 9.1; but numbers that begin with 0 are let pass.
+    """
     return len(value) <= 64 and bool(_UID.fullmatch(value))
 
 
@@ -82,7 +85,10 @@ def _read(file: bytes) -> Any:
 
 
 def _refuse_nesting(header: Any) -> None:
-    """Sequences of known length are parsed when they are asked for: here, level by level."""
+    """Raise Refusal where sequences are nested too deeply.
+
+    pydicom parses a sequence of known length when it is asked for: here, level by level.
+    """
     from pydicom.datadict import dictionary_VR
 
     level = [header]

@@ -126,7 +126,8 @@ class ObjectMeter:
 class BoundedServer(ThreadedAssociationServer):
     """Takes connections without waiting for any of them.
 
-    most_connections: with those that have not asked for an association yet; more are closed.
+    most_connections: at a time, also those that have not asked for an association yet; any more
+    are closed at once. most_seconds: for the TLS handshake and for each wait for bytes.
     """
 
     most_connections = 64

@@ -67,12 +67,12 @@ def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
 
     A study that was held is taken as it is.
     """
-    from lgg_runtime.pacs import status as records
+    from lgg_runtime.pacs.retries import queue_again
 
     if bool(studies) == everything:
         raise click.UsageError("name STUDIES or give --all")
     with _open_state(path) as (state, _):
-        click.echo(f"{records.retry(state, studies, everything)} queued again")
+        click.echo(f"{queue_again(state, studies, everything)} queued again")
 
 
 @contextlib.contextmanager

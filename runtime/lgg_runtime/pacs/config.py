@@ -14,18 +14,19 @@ from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.fields import (
     file,
     folder,
+    integer,
     one_of,
     read_table,
-    seconds,
+    real,
     text,
     texts,
-    whole,
 )
 
 EXAMPLE = Path(__file__).parent / "node.toml"
 _AE_SAYS = "an AE title of 1 to 16 characters"
 _NAME_SAYS = "letters, digits and dashes"
 MIB = 1 << 20
+_DAY_SECONDS = 86400.0
 
 
 def is_ae_title(value: str) -> bool:
@@ -52,7 +53,7 @@ class Listen:
     """calling_ae_titles: who may send; empty: anyone on this machine and nobody else."""
 
     address: str = text("127.0.0.1", "an address", bool)
-    port: int = whole(11112, 0, 65535)
+    port: int = integer(11112, 0, 65535)
     calling_ae_titles: tuple[str, ...] = texts(_AE_SAYS, is_ae_title)
     certificate: Path | None = file()
     key: Path | None = file()
@@ -61,19 +62,19 @@ class Listen:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    associations: int = whole(8, 1, 1000)
-    pdu_bytes: int = whole(262144, 4096, 16 * MIB)
-    object_mib: int = whole(256, 1, 1024)
-    free_disk_mib: int = whole(2048, 0, 1 << 40)
-    network_seconds: float = seconds(30.0, 0.1)
+    associations: int = integer(8, 1, 1000)
+    pdu_bytes: int = integer(262144, 4096, 16 * MIB)
+    object_mib: int = integer(256, 1, 1024)
+    free_disk_mib: int = integer(2048, 0, 1 << 40)
+    network_seconds: float = real(30.0, 0.1, _DAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """attempts: how often work on a study may end with the process before it is given up."""
 
-    quiet_seconds: float = seconds(60.0, 0.1)
-    attempts: int = whole(5, 1, 100)
+    quiet_seconds: float = real(60.0, 0.1, _DAY_SECONDS)
+    attempts: int = integer(5, 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +86,15 @@ class Model:
     name: str = text("standard", "a shipped model's name or a file", bool)
     first_look: str = text("")
     provider: str = one_of("cpu", *PROVIDERS)
-    threads: int = whole(0, 0, 1024)
-    batch: int = whole(0, 0, 1024)
+    threads: int = integer(0, 0, 1024)
+    batch: int = integer(0, 0, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    images_hours: float = seconds(48.0, 0.0, 1e5)
-    results_hours: float = seconds(168.0, 0.0, 1e5)
-    records_days: float = seconds(90.0, 0.0, 1e4)
+    images_hours: float = real(48.0, 0.0, 1e5)
+    results_hours: float = real(168.0, 0.0, 1e5)
+    records_days: float = real(90.0, 0.0, 1e4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class Http:
     """port 0: no HTTP."""
 
     address: str = text("127.0.0.1", "an address of this machine's loopback", is_loopback)
-    port: int = whole(9180, 0, 65535)
+    port: int = integer(9180, 0, 65535)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ class Destination:
     name: str = text(MISSING, _NAME_SAYS, lambda v: bool(re.fullmatch(r"[A-Za-z0-9-]+", v)))
     kind: str = one_of(MISSING, "c-store", "stow")
     address: str = text("", "an address", bool)
-    port: int = whole(0, 1, 65535)
+    port: int = integer(0, 1, 65535)
     ae_title: str = text("", _AE_SAYS, is_ae_title)
     url: str = text("", "an http or https URL", lambda v: bool(re.match(r"https?://\S+$", v)))
     user: str = text("")
@@ -119,10 +120,10 @@ class Destination:
     ca: Path | None = file()
     certificate: Path | None = file()
     key: Path | None = file()
-    attempts: int = whole(20, 1, 10000)
-    first_wait_seconds: float = seconds(5.0, 0.01)
-    longest_wait_seconds: float = seconds(900.0, 0.01)
-    timeout_seconds: float = seconds(30.0, 0.1)
+    attempts: int = integer(20, 1, 10000)
+    first_wait_seconds: float = real(5.0, 0.01, _DAY_SECONDS)
+    longest_wait_seconds: float = real(900.0, 0.01, _DAY_SECONDS)
+    timeout_seconds: float = real(30.0, 0.1, _DAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,21 +7,29 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lgg_runtime.pacs.pixels import have_same_compressed_pixels, have_same_pixels
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
 
 _PIXELS = 0x7FE0
 _PADDING = 0xFFFCFFFC
 _DERIVATION = 0x00082111
+# The size of a number by its value representation, where it is more than a byte: PS3.5, 7.3.
+_NUMBER_BYTES = {
+    **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
+    **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
+    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
+}
 
 
 def is_same_image(kept: Path, came: bytes) -> bool:
     """Whether a file and the bytes of another, both as of PS3.10, hold the same attributes and
     the same pixels after decoding.
 
-    What cannot be decoded is not the same. Group lengths, retired in PS3.5, 7.2, do not count,
-    neither does what follows the pixels, padding and signatures, nor between transfer syntaxes
-    DerivationDescription, in which encoders say what they did.
+    What cannot be decoded is not the same. Not compared are group lengths, which PS3.5, 7.2
+    retired, and what follows the pixels: padding and signatures. DerivationDescription, in which
+    encoders say what they did, is compared within one transfer syntax alone.
     """
     read = load_pydicom().dcmread
     try:
@@ -53,15 +61,29 @@ def _are_same(first: Any, second: Any) -> bool:
 
 
 def _agree_on(tag: Any, first: Any, second: Any) -> bool:
-    encoded = [data.get_item(tag).value or b"" for data in (first, second)]
+    """Whether both have the same value of an attribute: as encoded, or else as parsed."""
+    # Before they are parsed, which replaces what was encoded.
+    encoded = [_in_little_endian(data.get_item(tag)) for data in (first, second)]
     one, other = first[tag], second[tag]
-    representations = {one.VR, other.VR}
-    if "SQ" in representations:
+    if "SQ" in (one.VR, other.VR):
         return all(starmap(_are_same, zip(_items_of(one), _items_of(other), strict=True)))
-    # Implicit VR does not tell that of a private element; and NaN equals nothing.
-    if "UN" in representations or len(representations) > 1 or encoded[0] == encoded[1]:
-        return bool(encoded[0] == encoded[1])
-    return bool(one.value == other.value)
+    # NaN too, which equals nothing, and private values, whose VR implicit VR does not tell.
+    if encoded[0] == encoded[1]:
+        return True
+    is_parsed = one.VR == other.VR and not isinstance(one.value, bytes)
+    return bool(is_parsed and one.value == other.value)
+
+
+def _in_little_endian(element: Any) -> Any:
+    """The encoded value of an element, which Explicit VR Big Endian alone has in another order.
+
+    The parsed value of one that was parsed with the header.
+    """
+    value = b"" if element.value is None else element.value
+    size = _NUMBER_BYTES.get(element.VR)
+    if size is None or getattr(element, "is_little_endian", True):
+        return value
+    return np.frombuffer(value, f"u{size}").byteswap().tobytes()
 
 
 def _items_of(element: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Settings of a TOML table as a frozen dataclass, with every mistake found in one go."""
+"""Settings of a TOML table as a frozen dataclass, with every mistake found in one go.
+
+A field whose default is MISSING is required.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class Rule:
     make: Callable[[Any], Any]
 
 
-def whole(default: Any, least: int, most: int) -> Any:
-    """A field for a whole number; default: MISSING makes it required."""
+def integer(default: int, least: int, most: int) -> Any:
+    """A field for a whole number."""
     rule = Rule(
         f"a whole number from {least} to {most}",
         lambda value: _is_number(value, int) and least <= value <= most,
@@ -31,8 +34,8 @@ def whole(default: Any, least: int, most: int) -> Any:
     return _field(default, rule)
 
 
-def seconds(default: float, least: float = 0.0, most: float = 86400.0) -> Any:
-    """A field for a time or another real number."""
+def real(default: float, least: float, most: float) -> Any:
+    """A field for a real number."""
     rule = Rule(
         f"a number from {least:g} to {most:g}",
         lambda value: _is_number(value, int, float) and least <= value <= most,

@@ -27,10 +27,13 @@ PURGED = "images came after the others had been removed; send the whole study ag
 
 @dataclass
 class Session:
-    """What came over one association. is_open: whether it still runs."""
+    """What came over one association.
+
+    is_open: whether it still runs; instances: the study of each image that came.
+    """
 
     is_open: Callable[[], bool]
-    instances: dict[str, str] = field(default_factory=dict)  # to their study
+    instances: dict[str, str] = field(default_factory=dict)
 
 
 class Intake:
@@ -48,7 +51,8 @@ class Intake:
         self._arriving: set[str] = set()
         self._arrived = threading.Condition(self._lock)
         self._sessions: list[Session] = []
-        # By the monotonic clock. After a start, every open study waits its quiet time anew.
+        # When something of a study last came, by the monotonic clock: after a start, every study
+        # that is being received waits its whole quiet time again.
         rows = state.rows("SELECT id FROM study WHERE state = ?", (RECEIVING,))
         self._last = {str(row["id"]): time.monotonic() for row in rows}
 
@@ -59,9 +63,10 @@ class Intake:
         return session
 
     def keep(self, session: Session, arrival: Arrival) -> str:
-        """Keep an image durably: stored, a duplicate, or a conflict of which the first stays.
+        """Keep an image on the disk and in the database; returns what it was.
 
-        A duplicate has the content of the first, in whatever transfer syntax.
+        STORED: it is new. DUPLICATE: its UID is known, with the same content in whatever transfer
+        syntax. CONFLICT: its UID is known with other content, and the first image stays.
         Raises ResourceError where disk or database refuse; nothing is kept then.
         """
         instance = self._spool.name_of(arrival.instance_uid)
@@ -95,9 +100,9 @@ class Intake:
         return outcome
 
     def release(self, session: Session) -> None:
-        """Count what came over an association; call it before the peer's release is answered.
+        """Confirm the images of an association; call it before the peer's release is answered.
 
-        Raises ResourceError; the association is then as if aborted.
+        Raises ResourceError where the database refuses; no image is confirmed then.
         """
         with self._state.change() as run:
             for instance in session.instances:
@@ -110,7 +115,7 @@ class Intake:
         self.close_session(session)
 
     def close_session(self, session: Session) -> None:
-        """An association has ended; unless it was released, nothing of it is counted."""
+        """Forget an association that has ended. Without `release` its images stay unconfirmed."""
         with self._lock:
             if session in self._sessions:
                 self._sessions.remove(session)
@@ -137,7 +142,7 @@ class Intake:
         return max(min(rest), _SHORTEST_LOOK_SECONDS) if rest else None
 
     def _settle_one(self, study: str) -> bool:
-        """Whether the study needs no further look."""
+        """Queue or hold a quiet study; returns whether it needs no further look."""
         with self._state.change() as run:
             row = run("SELECT * FROM study WHERE id = ?", (study,)).fetchone()
             if row is None:
@@ -162,13 +167,13 @@ class Intake:
         return True
 
     def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:
-        """What an object is beside the image that is known by its UID."""
+        """What `keep` returns for an object whose UID is that of a known image."""
         if known["study"] != study:
             return CONFLICT
         if known["digest"] == digest:
             return DUPLICATE
         if not known["present"]:
-            return STORED  # as a new one: nothing is left to compare it with
+            return STORED  # as if new: the first file is gone, so there is nothing to compare with
         with self._comparing:
             is_same = is_same_image(self._spool.image(study, known["id"]), file)
         return DUPLICATE if is_same else CONFLICT
@@ -192,7 +197,7 @@ class Intake:
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:
-        """Two associations that bring one image at once take turns."""
+        """Two associations that bring the same image at the same time take turns."""
         with self._arrived:
             self._arrived.wait_for(lambda: instance not in self._arriving)
             self._arriving.add(instance)

@@ -11,7 +11,8 @@ from typing import Any
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import DONE, FAILED, QUEUED, RECEIVING, WAITING, WORKING, State
 
-# A study that grew since work on it began is awaited anew: what came later may not be whole.
+# Two values: the state of a study that got new images since work on it began, and of one that did
+# not. The former is received again, because more of it may be on its way.
 _ENDS_AS = "state = CASE WHEN generation > done_generation THEN ? ELSE ? END"
 
 
@@ -77,7 +78,7 @@ class Jobs:
         return Job(row["id"], files, row["last_at"], row["ready_at"], now)
 
     def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
-        """Record a result and what has to be sent; whether it is one that was not known."""
+        """Record a result and where it has to be sent; returns whether the result is a new one."""
         with self._state.change() as run:
             is_new: bool = (
                 run(
@@ -94,20 +95,24 @@ class Jobs:
                     "VALUES (?, ?, ?, ?)",
                     (made.result, destination, WAITING, made.made_at),
                 )
-            # A known result whose file was removed has one again: recorded, to be removed again.
+            # Retention may have removed the file of a known result; now there is one to remove.
             run("UPDATE result SET present = 1 WHERE id = ?", (made.result,))
             self._end(run, job, DONE, "")
         return is_new
 
     def end(self, job: Job, state: str, reason: str) -> None:
-        """No result: refused or failed, until more of the study comes or a person asks."""
+        """Record that a study has no result, until more of it comes or a person tries it again.
+
+        state: REFUSED or FAILED.
+        """
         with self._state.change() as run:
             self._end(run, job, state, reason)
 
     def put_back(self, job: Job) -> None:
-        """Not the study's fault: it is queued as it was, or awaited where it grew meanwhile.
+        """Queue a study again, as it was, where work on it failed for a reason beside the study.
 
-        Nothing where its end is recorded.
+        One that got new images meanwhile is received again. Does nothing to a study whose end is
+        recorded.
         """
         with self._state.change() as run:
             run(

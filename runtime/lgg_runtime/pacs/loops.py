@@ -13,9 +13,11 @@ WAIT_AFTER_ERROR_SECONDS = 5.0
 
 
 class Loop:
-    """Calls `step` until stopped; a step returns the seconds until the next, None for a while.
+    """Calls `step` until stopped.
 
-    An error is told in the log and tried again after a wait: the node goes on.
+    A step returns how many seconds to wait before the next, unless the loop is woken; None where
+    it had nothing to do, for LONGEST_WAIT_SECONDS. An error is logged and ends no loop: the next
+    step follows after WAIT_AFTER_ERROR_SECONDS.
     """
 
     def __init__(self, name: str, step: Callable[[], float | None]):

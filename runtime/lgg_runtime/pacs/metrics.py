@@ -101,7 +101,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """No line a request."""
+                """Requests are not logged."""
 
         try:
             self._server = ThreadingHTTPServer((http.address, http.port), Handler)

@@ -15,13 +15,14 @@ from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
 from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
-from lgg_runtime.pacs.send import make_sender
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_runtime.writers.atomic import make_folder
@@ -30,28 +31,29 @@ GRACE_SECONDS = 10.0
 
 
 class Node:
-    """A node's parts. The worker and each destination have a thread; associations theirs."""
+    """A node's parts. Each loop has a thread of its own, and so has each association."""
 
     def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
         """Raises UsageError for TLS or password files of no use."""
         from lgg_runtime.pacs.metrics import NodeCollector
-        from lgg_runtime.pacs.receive import Receiver
+        from lgg_runtime.pacs.receiver import Receiver
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
-        self._jobs = Jobs(state, self.spool, config.study.attempts)
-        self._jobs.recover()
+        jobs = Jobs(state, self.spool, config.study.attempts)
+        jobs.recover()
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
         self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
         names = [one.name for one in config.destinations]
-        self._make = Worker(self._jobs, self.spool, segmenter, names, self.tally)
-        self._senders = self._make_senders()
-        self._worker = Loop("worker", self._work)
+        make = ResultMaker(segmenter, self.spool).make
+        self._worker = Worker(jobs, make, names, self.tally)
+        self._send_loops = self._make_send_loops()
+        self._work_loop = Loop("worker", self._work)
         settle = Loop("completeness", self._settle)
         sweeper = Loop("retention", Sweeper(state, self.spool, config.retention).step)
-        self.loops = [settle, self._worker, *self._senders, sweeper]
+        self.loops = [settle, self._work_loop, *self._send_loops, sweeper]
 
     def start(self) -> None:
         self._sweep()
@@ -80,28 +82,32 @@ class Node:
             reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
         return reasons
 
-    def _make_senders(self) -> list[Loop]:
+    def _make_send_loops(self) -> list[Loop]:
         loops = []
         for one in self.config.destinations:
             outbox = Outbox(self.state, self.spool, one)
             outbox.recover()
-            send = make_sender(one, self.config.node.ae_title)
-            loops.append(Loop(f"sender {one.name}", Sender(one, outbox, send, self.tally).step))
+            transport = make_transport(one, self.config.node.ae_title)
+            sender = Sender(one, outbox, transport, self.tally)
+            loops.append(Loop(f"sender {one.name}", sender.step))
         return loops
 
     def _settle(self) -> float | None:
         wait = self.intake.settle()
-        self._worker.wake()
+        self._work_loop.wake()
         return wait
 
     def _work(self) -> float | None:
-        wait = self._make.step()
-        for sender in self._senders if wait is not None else ():
-            sender.wake()
+        wait = self._worker.step()
+        for loop in self._send_loops if wait is not None else ():
+            loop.wake()
         return wait
 
     def _sweep(self) -> None:
-        """What was written and not recorded was not acknowledged either: it is sent again."""
+        """Remove the files that an earlier run wrote and did not record.
+
+        No peer was told that such an image arrived: it is sent again. Such a result is made again.
+        """
         images = [
             self.spool.image(row["study"], row["id"])
             for row in self.state.rows("SELECT id, study FROM instance WHERE present")

@@ -13,8 +13,8 @@ from lgg_runtime.pacs.state import GIVEN_UP, SENDING, SENT, WAITING, State
 
 @dataclass(frozen=True)
 class Delivery:
-    """One result on its way. attempts: this one counted; is_unsure: an earlier one may have
-    arrived without our knowing.
+    """One result on its way. attempts: with this one; is_unsure: the result may be there from an
+    earlier attempt, whose answer was not heard.
     """
 
     result: str

@@ -12,13 +12,8 @@ from typing import Any
 
 from lgg_runtime.errors import FetchError, UsageError
 from lgg_runtime.journal import DONE, Journal
-from lgg_runtime.pacs.dicomweb import (
-    RemoteSeries,
-    WebServer,
-    fetch_series,
-    find_series,
-    store_result,
-)
+from lgg_runtime.pacs.dicomweb import RemoteSeries, fetch_series, find_series, store_result
+from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.writers.atomic import refused
 
@@ -94,7 +89,7 @@ def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
 
 
 def store_back(server: WebServer, output: Path, journal: Journal) -> int:
-    """Store the DICOM objects that a run wrote; the number of them.
+    """Store the DICOM objects that a run wrote; returns how many.
 
     Raises StoreError at the first that is not taken; those before it are stored.
     """

@@ -18,7 +18,8 @@ _ENDED = (*_SETTLED, HELD, FAILED)
 class Sweeper:
     """Removes what the settings no longer keep. Nothing that still has to be sent is removed.
 
-    Files go inside the transaction: whoever keeps an image meanwhile waits, and sees it gone.
+    Images are removed inside the transaction that records it: whoever receives the same image
+    waits for its end, and then sees that the file is gone.
     """
 
     def __init__(self, state: State, spool: Spool, keep: Retention):
@@ -32,7 +33,7 @@ class Sweeper:
         return EVERY_SECONDS
 
     def _remove_images(self, before: float) -> None:
-        """Of studies that are done with. Held and failed ones keep theirs until a retry."""
+        """Remove the images of studies that ended. Held and failed ones keep them for a retry."""
         rows = self._state.rows(
             "SELECT id FROM study WHERE NOT purged AND state IN (?, ?) AND last_at < ?",
             (*_SETTLED, before),

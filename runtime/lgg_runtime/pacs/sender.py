@@ -5,16 +5,19 @@ from __future__ import annotations
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.outbox import Delivery, Outbox
-from lgg_runtime.pacs.send import DeliveryError, Send
+from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.tally import Tally
-from lgg_runtime.pacs.worker import NAME_DIGITS
+from lgg_runtime.pacs.transport import DeliveryError, Transport
 
 
 class Sender:
     """Sends the deliveries of one outbox in their order, each until it is taken or given up."""
 
-    def __init__(self, destination: Destination, outbox: Outbox, send: Send, tally: Tally):
-        self._to, self._outbox, self._send, self._tally = destination, outbox, send, tally
+    def __init__(
+        self, destination: Destination, outbox: Outbox, transport: Transport, tally: Tally
+    ):
+        self._to, self._outbox = destination, outbox
+        self._transport, self._tally = transport, tally
         self._is_unrecorded = False
 
     def step(self) -> float | None:
@@ -32,10 +35,10 @@ class Sender:
         return wait
 
     def _deliver(self, delivery: Delivery) -> float | None:
-        """As `step`: returns the seconds until the next."""
+        """Send a delivery and record how that ended; returns the seconds until the next step."""
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
-            self._send(delivery.path, delivery.is_unsure)
+            self._transport(delivery.path, delivery.is_unsure)
         except DeliveryError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  recorded with the delivery, which waits

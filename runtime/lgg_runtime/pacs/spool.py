@@ -14,6 +14,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.writers.atomic import make_folder, refused, write_atomically
 
 DATABASE = "state.sqlite"
+NAME_DIGITS = 12  # of a name in lines for people
 
 
 class Spool:
@@ -57,9 +58,7 @@ class Spool:
         self._keep(self.result(result), data)
 
     def remove_images(self, study: str, instances: Iterable[str]) -> None:
-        """Remove these images alone: another may be arriving in the same folder, which goes
-        with the last.
-        """
+        """Remove these images, and their folder if it is empty then: others may be arriving."""
         for instance in instances:
             self.image(study, instance).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or gone

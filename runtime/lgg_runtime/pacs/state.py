@@ -16,6 +16,7 @@ VERSION = 1
 # What a study can be.
 RECEIVING, QUEUED, WORKING, DONE = "receiving", "queued", "working", "done"
 HELD, REFUSED, FAILED = "held", "refused", "failed"
+TROUBLES = (HELD, REFUSED, FAILED)
 STATES = (RECEIVING, HELD, QUEUED, WORKING, DONE, REFUSED, FAILED)
 # What a delivery can be. A delivery that a kill interrupts is found as SENDING.
 WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"

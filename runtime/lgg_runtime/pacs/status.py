@@ -1,31 +1,26 @@
-"""What the node has done and has to do, out of its database: for people, as JSON, to be mended."""
+"""What the node has done and has to do, out of its database: as JSON, and as lines for people."""
 
 from __future__ import annotations
 
 import sqlite3
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import NodeConfig
+from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import (
-    FAILED,
     GIVEN_UP,
     HELD,
-    QUEUED,
-    REFUSED,
     SENDING,
     SENT,
     STATES,
+    TROUBLES,
     WAITING,
     State,
 )
-from lgg_runtime.pacs.worker import NAME_DIGITS
 
 _RECENT = 200
-_TROUBLES = (HELD, REFUSED, FAILED)
 _CONFLICTS = (
     "; of what came, {count} had the UID of a known image and other content, and sending that "
     "again does not help"
@@ -68,7 +63,7 @@ def _troubles(state: State) -> list[dict[str, Any]]:
     rows = state.rows(
         "SELECT id, state, reason, conflicts FROM study WHERE state IN (?, ?, ?) "
         "ORDER BY last_at DESC LIMIT ?",
-        (*_TROUBLES, _RECENT),
+        (*TROUBLES, _RECENT),
     )
     return [
         {"study": row["id"][:NAME_DIGITS], "state": row["state"], "reason": _reason(row)}
@@ -151,58 +146,3 @@ def describe_status(status: dict[str, Any]) -> str:
         lines.append(f"{one['state']:<12}{one['study']}  {one['reason']}")
     lines.append("Research use only, not for diagnosis.")
     return "\n".join(lines)
-
-
-def retry(state: State, names: Sequence[str], everything: bool) -> int:
-    """Queue studies again by the names that `status` shows; returns how many there were.
-
-    A held study is then taken as it is. everything: all failed studies and given-up deliveries.
-    Deliveries that were given up go with their study. Raises UsageError for a name of none.
-    """
-    count = 0
-    for name in names:
-        rows = state.rows("SELECT id, state FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
-        if len(rows) != 1:
-            raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
-        count += _queue(state, rows[0]["id"]) + _resend(state, rows[0]["id"])
-    if everything:
-        for row in state.rows("SELECT id FROM study WHERE state = ?", (FAILED,)):
-            count += _queue(state, row["id"])
-        count += _resend(state, None)
-    return count
-
-
-def _safe(name: str) -> str:
-    if not name or set(name) - set("0123456789abcdef"):
-        raise UsageError(f"{name!r}: expected the name of a study, as status shows it")
-    return name
-
-
-def _queue(state: State, study: str) -> int:
-    with state.change() as run:
-        row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
-        if row["state"] not in _TROUBLES:
-            return 0
-        lost = run(
-            "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
-        ).fetchone()[0]
-        if lost:
-            raise UsageError(
-                f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again"
-            )
-        run("UPDATE instance SET confirmed = 1 WHERE study = ?", (study,))
-        run(
-            "UPDATE study SET state = ?, reason = '', attempts = 0, ready_at = ? WHERE id = ?",
-            (QUEUED, time.time(), study),
-        )
-    return 1
-
-
-def _resend(state: State, study: str | None) -> int:
-    where = "" if study is None else " AND result IN (SELECT id FROM result WHERE study = ?)"
-    with state.change() as run:
-        changed: int = run(
-            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ?{where}",
-            (WAITING, GIVEN_UP, *(() if study is None else (study,))),
-        ).rowcount
-    return changed

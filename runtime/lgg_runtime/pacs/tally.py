@@ -1,4 +1,4 @@
-"""How often what happened since the start, for the metrics."""
+"""How often each kind of event happened since the start, for the metrics."""
 
 from __future__ import annotations
 

@@ -1,42 +1,26 @@
-"""From a complete study to a DICOM SEG in the outbox: read, segment, encode, record."""
+"""The step of the worker's thread: take a study, have its result made, record how that ended."""
 
 from __future__ import annotations
 
-import io
-import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 
 from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, REFUSED
 from lgg_runtime.pacs.tally import Tally
-from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.redact import without_uids
-from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.writers.dicom_seg import encode_dicom_seg
-from lgg_runtime.writers.scan import Algorithm, ScanResult
-
-NAME_DIGITS = 12  # of a study's name in lines for people
 
 
 class Worker:
-    """Holds one model for the life of the process, and one study at a time in memory."""
+    """Does one study at a time. make: makes its result, or raises why there is none."""
 
     def __init__(
-        self,
-        jobs: Jobs,
-        spool: Spool,
-        segmenter: Segmenter,
-        destinations: Sequence[str],
-        tally: Tally,
+        self, jobs: Jobs, make: Callable[[Job], Made], destinations: Sequence[str], tally: Tally
     ):
-        self._jobs, self._spool, self._segmenter = jobs, spool, segmenter
+        self._jobs, self._make = jobs, make
         self._destinations, self._tally = tuple(destinations), tally
-        self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
         self._at_hand: Job | None = None
 
     def step(self) -> float | None:
@@ -75,15 +59,6 @@ class Worker:
         if self._at_hand is not None:
             self._jobs.put_back(self._at_hand)
             self._at_hand = None
-
-    def _make(self, job: Job) -> Made:
-        volume = read_dicom(job.files)
-        found = self._segmenter.segment(volume)
-        data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
-        header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
-        result = self._spool.name_of(str(header.SOPInstanceUID))
-        self._spool.keep_result(result, data)
-        return Made(result, len(volume), time.time())
 
     def _give_up(self, job: Job, state: str, reason: str) -> None:
         self._jobs.end(job, state, reason)

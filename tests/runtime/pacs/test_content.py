@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def add_private(image: Any) -> None:
 
 
 def encode(image: Any, syntax: str = ExplicitVRLittleEndian) -> bytes:
-    copy = Dataset(image)
+    copy = deepcopy(image)
     copy.file_meta = FileMetaDataset()
     copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if syntax in COMPRESSED:
@@ -112,19 +113,20 @@ def test_compressed_pixels_are_compared_as_they_decode(is_same: IsSame, syntax: 
     assert not is_same(encode(make_image(), syntax), encode(other, ImplicitVRLittleEndian))
 
 
+@pytest.mark.parametrize("syntax", (ExplicitVRLittleEndian, ExplicitVRBigEndian))
 def test_private_elements_are_the_same_where_implicit_vr_hides_what_they_are(
-    is_same: IsSame,
+    is_same: IsSame, syntax: str
 ) -> None:
     image = make_image()
     add_private(image)
-    explicit, implicit = encode(image), encode(image, ImplicitVRLittleEndian)
+    explicit, implicit = encode(image, syntax), encode(image, ImplicitVRLittleEndian)
     assert is_same(explicit, implicit)
     image[0x0029, 0x1004].value[0].CodeMeaning = "another"
-    assert not is_same(encode(image), implicit)
+    assert not is_same(encode(image, syntax), implicit)
     image = make_image()
     add_private(image)
     image[0x0029, 0x1001].value = "even"
-    assert not is_same(encode(image), implicit)
+    assert not is_same(encode(image, syntax), implicit)
 
 
 def test_what_an_encoder_says_it_did_counts_within_one_syntax_alone(is_same: IsSame) -> None:
@@ -146,12 +148,38 @@ def test_bits_above_the_stored_ones_are_no_content(is_same: IsSame) -> None:
     assert is_same(encode(make_image()), encode(over, ImplicitVRLittleEndian))
 
 
-def test_no_number_and_padding_are_no_difference(is_same: IsSame) -> None:
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.name)
+def test_no_number_is_no_difference(is_same: IsSame, syntax: str) -> None:
     image = make_image()
-    image.private_block(0x0029, UNKNOWN, create=True).add_new(0x01, "FD", float("nan"))
-    image.private_block(0x0029, UNKNOWN).add_new(0x02, "SQ", [])
+    block = image.private_block(0x0029, UNKNOWN, create=True)
+    block.add_new(0x01, "FD", [float("nan"), 0.5])
+    block.add_new(0x02, "FL", float("nan"))
+    block.add_new(0x03, "SQ", [])
     image.RealWorldValueLUTData = float("nan")
-    assert is_same(encode(image), encode(image, ImplicitVRLittleEndian))
+    image.ProcedureCodeSequence[0].RealWorldValueLUTData = float("nan")
+    assert is_same(encode(image), encode(image, syntax))
+    other = encode(image, syntax)
+    block[0x01].value = [float("nan"), 0.25]
+    assert not is_same(encode(image), other)
+
+
+@pytest.mark.parametrize("syntax", (ExplicitVRLittleEndian, ImplicitVRLittleEndian))
+def test_the_order_of_bytes_in_overlays_and_tables_is_no_content(
+    is_same: IsSame, syntax: str
+) -> None:
+    little, big = make_image(), make_image()
+    numbers = np.arange(8, dtype="<u8")
+    for place, (vr, size) in enumerate({"OW": 2, "OL": 4, "OD": 8}.items()):
+        blocks = (image.private_block(0x0029, UNKNOWN, create=True) for image in (little, big))
+        for one, order in zip(blocks, "<>", strict=True):
+            one.add_new(place, vr, numbers.astype(f"{order}u{size}").tobytes())
+    little.add_new(0x60003000, "OW", bytes(range(8)))
+    big.add_new(0x60003000, "OW", bytes((1, 0, 3, 2, 5, 4, 7, 6)))
+    assert is_same(encode(little, syntax), encode(big, ExplicitVRBigEndian))
+    assert not is_same(encode(little, syntax), encode(little, ExplicitVRBigEndian))
+
+
+def test_padding_is_no_difference(is_same: IsSame) -> None:
     padded = make_image()
     padded.ProcedureCodeSequence[0].add_new(0xFFFCFFFC, "OB", bytes(8))
     assert is_same(encode(make_image()), encode(padded))

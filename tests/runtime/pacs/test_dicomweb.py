@@ -25,12 +25,12 @@ import pydicom
 
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
-    WebServer,
     fetch_series,
     find_series,
     holds_result,
     store_result,
 )
+from lgg_runtime.pacs.web_client import WebServer
 
 STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
 MANY = 1 << 30
@@ -301,7 +301,9 @@ def test_an_address_that_cannot_be_is_refused_without_repeating_it(url: str, mes
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("uid", ["", "1.2/../3", "1..2", "1.2 ", "1." * 33 + "1", "abc"])
+@pytest.mark.parametrize(
+    "uid", ["", "1.2/../3", "1..2", "1.2 ", "1." * 33 + "1", "abc", "1", "1.2\n", "1.\u0662"]
+)
 def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
     with pytest.raises(UsageError, match="expected digits and dots"):
         find_series(WebServer("http://127.0.0.1:1/web"), uid)

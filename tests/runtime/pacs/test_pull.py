@@ -25,8 +25,9 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.pacs import pull as module
-from lgg_runtime.pacs.dicomweb import WebServer, fetch_series, find_series
+from lgg_runtime.pacs.dicomweb import fetch_series, find_series
 from lgg_runtime.pacs.pull import Pull, fetched, server_of
+from lgg_runtime.pacs.web_client import WebServer
 
 Call = Callable[..., SimpleNamespace]
 UNKNOWN = "1.2.826.0.1.3680043.8.498.1"

@@ -1,4 +1,4 @@
-"""Bring a result to a destination: by C-STORE, or by STOW-RS."""
+"""The way of a result to a destination: C-STORE, or STOW-RS."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.dicomweb import holds_result, store_result
+from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -25,8 +27,8 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 class DeliveryError(LggError):
     """A destination did not take a result; the message says why, without patient data.
 
-    is_passing: a state of the destination that may pass is why; the next would fare the same.
-    is_unsure: it may have been taken all the same.
+    is_passing: the destination is in a state that may pass, and would not take another result
+    now either. is_unsure: it may have taken this one, although no answer said so.
     """
 
     def __init__(self, message: str, is_passing: bool = False, is_unsure: bool = False):
@@ -35,10 +37,10 @@ class DeliveryError(LggError):
 
 
 # Sends the file at a path; with True, only if the destination does not hold it yet.
-Send = Callable[[Path, bool], None]
+Transport = Callable[[Path, bool], None]
 
 
-def make_sender(destination: Destination, calling_ae_title: str) -> Send:
+def make_transport(destination: Destination, calling_ae_title: str) -> Transport:
     """A function that brings files to a destination, or raises DeliveryError.
 
     Raises UsageError for TLS files or a password file of no use.
@@ -53,10 +55,7 @@ def make_sender(destination: Destination, calling_ae_title: str) -> Send:
     return send
 
 
-def _make_stow(destination: Destination) -> Send:
-    from lgg_runtime.errors import FetchError, StoreError
-    from lgg_runtime.pacs.dicomweb import WebServer, holds_result, store_result
-
+def _make_stow(destination: Destination) -> Transport:
     password = ""
     if destination.password_file:
         try:
@@ -71,7 +70,7 @@ def _make_stow(destination: Destination) -> Send:
         try:
             if not (ask_first and holds_result(server, path)):
                 store_result(server, path)
-        except (FetchError, StoreError) as error:
+        except StoreError as error:
             raise DeliveryError(str(error), error.is_passing, error.is_passing) from None
 
     return send
@@ -99,7 +98,7 @@ def _send_c_store(
     # The file's own bytes, in pieces, in place of a data set that is parsed and written anew.
     _config.STORE_SEND_CHUNKED_DATASET = True
     if ask_first:
-        # Over an association of its own: some peers never answer whom they do not know.
+        # Over an association of its own, because some peers leave a query without an answer.
         with _associate(to, calling, tls, STUDY_ROOT_FIND) as association:
             if _holds(association, path):
                 return
@@ -164,7 +163,7 @@ def _store(association: Any, path: Path, may_be_there: bool) -> None:
 
 
 def _holds(association: Any, path: Path) -> bool:
-    """Whether the peer lists the object. A peer that cannot be asked is sent the same again."""
+    """Whether the peer lists the object; False where it cannot be asked, so that it is sent."""
     if not association.accepted_contexts:
         return False
     from pydicom import Dataset

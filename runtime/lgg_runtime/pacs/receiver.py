@@ -43,7 +43,8 @@ _PERMANENT, _BY_USER = 0x01, 0x01
 _UNKNOWN_CALLING, _UNKNOWN_CALLED = 0x03, 0x07
 # PS3.8, 9.2: waiting for a request, and the timer for it expires.
 _ASKS_FOR_NOTHING = ("Sta2", "Evt18")
-# The association's own thread waits for a request too, and would end that timer untold.
+# So much later does pynetdicom's wait for a request end by itself: it would stop that timer, and
+# the transition that is logged here would not come.
 _LATER_SECONDS = 1.0
 
 
@@ -104,10 +105,6 @@ class Receiver:
             association.join(left if association.is_established else 0.0)
             if association.is_alive():
                 association.abort()
-
-    @property
-    def open_associations(self) -> int:
-        return 0 if self._server is None else len(self._server.active_associations)
 
     def _handlers(self) -> list[Any]:
         return [
@@ -201,7 +198,7 @@ class Receiver:
         return SUCCESS
 
     def _on_release(self, event: Any) -> None:
-        """Runs before the answer is sent: a peer that was told so is never forgotten."""
+        """Runs before the release is answered: what a peer has been told is in the database."""
         is_request = isinstance(event.primitive, A_RELEASE) and event.primitive.result is None
         if not is_request or event.assoc not in self._peers:
             return
@@ -219,7 +216,7 @@ class Receiver:
             LOG.warning("a peer asked for no association; cut off")
 
     def _on_end(self, event: Any) -> None:
-        """Aborted or closed. A released association has left the peers before."""
+        """An association was aborted or closed; a released one is no longer among the peers."""
         session, _ = self._peers.pop(event.assoc, (None, None))
         if session is not None:
             count = len(session.instances)
@@ -228,7 +225,7 @@ class Receiver:
 
 
 def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
-    """None without a certificate. Raises UsageError for files that are none of their kind."""
+    """None without a certificate. Raises UsageError for files that are of no use."""
     if listen.certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

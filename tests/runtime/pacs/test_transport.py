@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from lgg_runtime.pacs.config import Destination
-from lgg_runtime.pacs.send import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_sender
+from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_transport
 from stand_ins.pacs import MR_IMAGE
 
 EXPLICIT, IMPLICIT = [ExplicitVRLittleEndian], [ImplicitVRLittleEndian]
@@ -63,7 +63,7 @@ class Peer:
         to = Destination(
             name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER"
         )
-        make_sender(to, "LGG-NODE")(path, ask_first)
+        make_transport(to, "LGG-NODE")(path, ask_first)
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -1,0 +1,37 @@
+"""From a study's images to its DICOM SEG in the spool: read, segment, encode, keep."""
+
+from __future__ import annotations
+
+import io
+import time
+from importlib.metadata import version
+
+from lgg_runtime.pacs.jobs import Job, Made
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.writers.dicom_seg import encode_dicom_seg
+from lgg_runtime.writers.scan import Algorithm, ScanResult
+
+
+class ResultMaker:
+    """Holds one model for the life of the process, and one study at a time in memory."""
+
+    def __init__(self, segmenter: Segmenter, spool: Spool):
+        self._segmenter, self._spool = segmenter, spool
+        self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
+
+    def make(self, job: Job) -> Made:
+        """Segment a study; on return the result's file is on the disk.
+
+        Raises InputError for images that are refused, ModelError, and ResourceError where memory
+        or disk do not suffice.
+        """
+        volume = read_dicom(job.files)
+        found = self._segmenter.segment(volume)
+        data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
+        header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
+        result = self._spool.name_of(str(header.SOPInstanceUID))
+        self._spool.keep_result(result, data)
+        return Made(result, len(volume), time.time())

@@ -1,0 +1,66 @@
+"""Trying again what ended without a result, or without being sent, when a person asks for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs.spool import NAME_DIGITS
+from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
+
+
+def queue_again(state: State, names: Sequence[str], everything: bool) -> int:
+    """Queue studies by the names that `status` shows, and their deliveries that were given up.
+
+    A held study is then taken as it is. everything: all failed studies and all deliveries that
+    were given up. Returns how many studies and deliveries were queued. Raises UsageError for a
+    name that is not of exactly one study, and for a study whose images were removed.
+    """
+    count = 0
+    for name in names:
+        rows = state.rows("SELECT id, state FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
+        if len(rows) != 1:
+            raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
+        count += _queue(state, rows[0]["id"]) + _resend(state, rows[0]["id"])
+    if everything:
+        for row in state.rows("SELECT id FROM study WHERE state = ?", (FAILED,)):
+            count += _queue(state, row["id"])
+        count += _resend(state, None)
+    return count
+
+
+def _safe(name: str) -> str:
+    if not name or set(name) - set("0123456789abcdef"):
+        raise UsageError(f"{name!r}: expected the name of a study, as status shows it")
+    return name
+
+
+def _queue(state: State, study: str) -> int:
+    with state.change() as run:
+        row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
+        if row["state"] not in TROUBLES:
+            return 0
+        lost = run(
+            "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
+        ).fetchone()[0]
+        if lost:
+            raise UsageError(
+                f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again"
+            )
+        run("UPDATE instance SET confirmed = 1 WHERE study = ?", (study,))
+        run(
+            "UPDATE study SET state = ?, reason = '', attempts = 0, ready_at = ? WHERE id = ?",
+            (QUEUED, time.time(), study),
+        )
+    return 1
+
+
+def _resend(state: State, study: str | None) -> int:
+    where = "" if study is None else " AND result IN (SELECT id FROM result WHERE study = ?)"
+    with state.change() as run:
+        changed: int = run(
+            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ?{where}",
+            (WAITING, GIVEN_UP, *(() if study is None else (study,))),
+        ).rowcount
+    return changed

@@ -1,0 +1,150 @@
+"""A client of a DICOMweb server: who asks, how many bytes may come, what goes wrong, in words.
+
+Nothing is logged, and messages name the server by its host alone: addresses and answers of these
+services hold UIDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from lgg_runtime.errors import FetchError, StoreError, UsageError, printable
+from lgg_runtime.extras import import_extra
+from lgg_runtime.readers.dicom_files import DAMAGE, keep_silent, load_pydicom
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+# What is raised where a server cannot be asked, or does not take what it is given.
+Failure = type[FetchError] | type[StoreError]
+
+
+@dataclass(frozen=True)
+class WebServer:
+    """Where the services are and who asks; raises UsageError for an address that cannot be.
+
+    url: of the three services, http or https; user and password, or token, are sent where they
+    are set, and else what netrc holds for the host; timeout_s: of a connection and of each wait
+    for bytes.
+    """
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if why := _why_no_address(self.url):
+            raise UsageError(f"DICOMweb address: {why}; expected e.g. http://host:8042/dicom-web")
+
+    @property
+    def name(self) -> str:
+        """Host and port, as messages may name it."""
+        return urlsplit(self.url).netloc
+
+
+@contextmanager
+def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[Any]:
+    """A client without retries; an error of the server is raised as `failure`.
+
+    So are answers that hold more than `most_bytes` together.
+    """
+    package = import_extra("dicomweb_client", "dicomweb")
+    requests = import_extra("requests", "dicomweb")
+    for name in ("dicomweb_client", "urllib3", "requests"):
+        keep_silent(name)  # their lines and warnings hold addresses with UIDs
+    load_pydicom()
+    budget = _Budget(server, most_bytes, failure)
+    with requests.Session() as session, closing(budget), _refusals(server, failure):
+        if server.user:
+            session.auth = (server.user, server.password)
+        if server.token:
+            session.headers["Authorization"] = f"Bearer {server.token}"
+        session.hooks["response"].append(budget.watch)
+        url = server.url.rstrip("/")
+        client = package.DICOMwebClient(url, session=session, timeout=server.timeout_s)
+        client.set_http_retry_params(retry=False)
+        yield client
+
+
+class _Budget:
+    """Counts the decoded bytes of answers as they are read, and closes what was not read."""
+
+    def __init__(self, server: WebServer, most_bytes: int, failure: Failure):
+        self._server, self._failure = server, failure
+        self._most = self._left = most_bytes
+        self._answers: list[Any] = []
+
+    def watch(self, answer: Any, *_: Any, **__: Any) -> Any:
+        read = answer.iter_content
+
+        def counted(*args: Any, **options: Any) -> Iterator[bytes]:
+            for chunk in read(*args, **options):
+                self._left -= len(chunk)
+                if self._left < 0:
+                    most = f"{self._most / 2**20:.3g} MiB"
+                    raise self._failure(f"{self._server.name}: sends more than the {most} allowed")
+                yield chunk
+
+        answer.iter_content = counted
+        self._answers.append(answer)
+        return answer
+
+    def close(self) -> None:
+        for answer in self._answers:
+            answer.close()
+
+
+@contextmanager
+def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
+    """What goes wrong with a server as one line, without the cause: that holds addresses."""
+    errors = import_extra("requests", "dicomweb").exceptions
+    not_dicom = import_extra("pydicom", "dicom").errors.InvalidDicomError
+    try:
+        yield
+    except errors.HTTPError as error:
+        status = int(error.response.status_code)
+        raise failure(f"{server.name}: {_in_words(status)}", status in _PASSING) from None
+    except errors.Timeout:
+        raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
+    except errors.SSLError:
+        remedy = "REQUESTS_CA_BUNDLE names a file with its authority"
+        raise failure(f"{server.name}: its certificate is not trusted; {remedy}") from None
+    except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
+        raise failure(f"{server.name}: its answer is no DICOMweb") from None
+    except errors.RequestException:
+        raise failure(f"{server.name}: cannot be reached, or breaks off", True) from None
+    except (not_dicom, *DAMAGE):  # RecursionError too, of sequences nested too deeply
+        raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
+
+
+def _in_words(status: int) -> str:
+    if status in (401, 403):
+        return (
+            f"refuses the user ({status}); set LGG_DICOMWEB_USER and LGG_DICOMWEB_PASSWORD, "
+            "or LGG_DICOMWEB_TOKEN"
+        )
+    if status == 404:
+        return "knows no such study, or has no DICOMweb at this address (404)"
+    return f"answers with HTTP status {status}"
+
+
+def _why_no_address(url: str) -> str:
+    """Why a URL is none of a DICOMweb server, empty where it may be; it is not repeated here."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "not a URL of http or https"
+    if parts.username or parts.password:
+        return "holds a user or a password, which do not belong there"
+    if parts.query or parts.fragment:
+        return "ends with a query"
+    if ":" in parts.hostname:
+        return "an IPv6 address is not supported; give a name"
+    return "" if printable(url) == url else "holds characters that no URL has"
