@@ -132,7 +132,7 @@ def _infer(
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.readers.folder import list_studies
     from lgg_runtime.reading import Reading
-    from lgg_runtime.scans import check_evaluable, check_request
+    from lgg_runtime.request import check_evaluable, check_request
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.writers.atomic import make_folder, require_folder
 

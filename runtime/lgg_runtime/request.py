@@ -1,22 +1,15 @@
-"""Outputs of a scan: which are possible for an input, and their files."""
+"""What a run may be asked for: which outputs an input can have, and what can be scored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import RASTER, Listing, Study
-from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.volume import FLAIR, Segmentation, Volume
-from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS
+from lgg_runtime.readers.folder import RASTER, Listing
+from lgg_runtime.writers import SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_identity import load_highdicom
-from lgg_runtime.writers.images import SliceResult, stretch_flair
-from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 NOT_SCORED = "masks beside pictures of slices are scored, DICOM and NIfTI are not"
 
@@ -48,37 +41,3 @@ def check_evaluable(listing: Listing) -> None:
         raise UsageError(f"--evaluate: {NOT_SCORED}")
     if not any(listing.masks_of(path) for study in slices for path in study.files):
         raise UsageError(f"--evaluate: no *_mask file beside the slices of {listing.root}")
-
-
-@dataclass(frozen=True)
-class ScanWriter:
-    """Encodes what a run was asked for; output: its folder; outputs: names of the two tables."""
-
-    output: Path
-    outputs: tuple[str, ...]
-    segmenter: Segmenter
-
-    def encode(self, study: Study, volume: Volume, found: Segmentation) -> dict[Path, bytes]:
-        """The files of one scan. Raises InputError where its headers forbid an output."""
-        segmenter = self.segmenter
-        algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
-        result = ScanResult(volume, found, algorithm)
-        base = self.output / study.base
-        files: dict[Path, bytes] = {}
-        for name in self.outputs:
-            ends = SCAN_OUTPUTS[name][1](result) if name in SCAN_OUTPUTS else _draw(name, result)
-            files |= {base.with_name(f"{base.name}_{end}"): data for end, data in ends.items()}
-        return files
-
-
-def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
-    """Pictures of each slice, by number."""
-    end, encode = OUTPUTS[name]
-    found = result.segmentation
-    greys = stretch_flair(result.volume.pixels[..., FLAIR])
-    return {
-        f"{index + 1:03d}{end}": encode(
-            SliceResult(grey, found.mask[index], found.probability[index])
-        )
-        for index, grey in enumerate(greys)
-    }
