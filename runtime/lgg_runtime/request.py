@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import RASTER, Listing
+from lgg_runtime.segmenter import LoadSettings
 from lgg_runtime.writers import SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_identity import load_highdicom
 
 NOT_SCORED = "masks beside pictures of slices are scored, DICOM and NIfTI are not"
 
 
-def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice) -> None:
-    """Raises UsageError for outputs or a choice of series that the listed input cannot have.
+@dataclass(frozen=True)
+class Request:
+    """What lgg-infer is asked to do.
 
-    MissingExtraError for an output whose package is not installed, before any work.
+    given: the file or folder to read; recorded: what run.json names as the input; output: the
+    folder of the results; outputs: their names; evaluate: score against the reference masks;
+    choice: of the series of DICOM studies; model: a shipped one's name or a file; load: how it
+    runs; resume: go on with an earlier run into the same folder.
     """
+
+    given: Path
+    recorded: str
+    output: Path
+    outputs: tuple[str, ...]
+    evaluate: bool
+    choice: SeriesChoice
+    model: str
+    load: LoadSettings
+    resume: bool
+
+    def require_fit(self, listing: Listing) -> None:
+        """Raises UsageError for what the listed input cannot have, MissingExtraError for an output
+        whose package is not installed, both before any work.
+        """
+        if self.evaluate:
+            _check_evaluable(listing)
+        _check_outputs(self, listing)
+
+
+def _check_outputs(request: Request, listing: Listing) -> None:
+    outputs = request.outputs
     kinds = {study.kind for study in listing.studies}
     for name in outputs:
         possible = SCAN_OUTPUTS[name][0] if name in SCAN_OUTPUTS else kinds
@@ -26,7 +54,7 @@ def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice
             raise UsageError(f"--output-type {name}: not for {', '.join(unfit)} input")
     if "dicom-sr" in outputs and "dicom-seg" not in outputs:
         raise UsageError("--output-type dicom-sr: refers to a SEG; add --output-type dicom-seg")
-    if choice != SeriesChoice() and kinds != {"dicom"}:
+    if request.choice != SeriesChoice() and kinds != {"dicom"}:
         raise UsageError("--series-uid, --flair, --t1 and --t1c: for DICOM input alone")
     if any(name.startswith("dicom-") for name in outputs):
         load_highdicom()
@@ -34,8 +62,7 @@ def check_request(listing: Listing, outputs: Sequence[str], choice: SeriesChoice
         import_extra("nibabel", "nifti")
 
 
-def check_evaluable(listing: Listing) -> None:
-    """Raises UsageError where there is nothing that reference masks beside it could score."""
+def _check_evaluable(listing: Listing) -> None:
     slices = [study for study in listing.studies if study.kind == RASTER]
     if not slices:
         raise UsageError(f"--evaluate: {NOT_SCORED}")
