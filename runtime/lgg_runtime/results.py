@@ -76,8 +76,8 @@ class Results:
             self._add_doubts(ready.study, ready.doubts)
             return
         begun = time.perf_counter()
-        for path, reason in ready.failures:
-            self._fail(ready, self._job.listing.relative(path), reason)
+        for name, reason in ready.failures:
+            self._fail(ready, name, reason)
         rows: list[SummaryRow] = []
         for volume, values in zip(ready.volumes, found, strict=True):
             rows += self._finish_volume(ready, volume, values)
@@ -92,9 +92,10 @@ class Results:
     ) -> list[SummaryRow]:
         """The volume's rows of the summary, none where there is no result."""
         try:
+            if isinstance(volume.prepared, Exception):
+                raise volume.prepared
             if isinstance(found, Exception):
                 raise found
-            assert volume.volume is not None and not isinstance(volume.prepared, Exception)
             result = self._segmenter.finish(volume.prepared, found)
             ready.record.doubts += result.doubts
             if volume.slices is None:

@@ -74,7 +74,6 @@ def test_the_first_study_is_read_before_there_is_a_model(
         assert isinstance(ready, ReadyStudy)
         assert ready.study is study
         (volume,) = ready.volumes
-        assert volume.volume is not None
         assert isinstance(volume.prepared, Prepared)
         expected = segmenter.prepare(volume.volume)
         assert np.array_equal(volume.prepared.slices, expected.slices)
