@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from lgg_runtime.errors import ModelError
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 in hexadecimal digits. Raises OSError for what cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_digest(found: str, expected: str | None) -> None:

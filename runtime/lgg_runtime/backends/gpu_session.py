@@ -56,7 +56,8 @@ class GpuSession:
         self.contract = read_contract(open_session(runtime, path, data, options), path)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if self.provider == "tensorrt":
-            session = self._compile(runtime, path, options, gpu)
+            sha256 = hashlib.sha256(data).hexdigest()
+            session = self._compile(runtime, path, sha256, options, gpu)
         else:
             session = start_session(runtime, path, options, "cuda", cuda_options(gpu))
         self._runs = BoundRuns(runtime, session, self._cuda, cuda_graph=gpu.cuda_graph)
@@ -83,11 +84,13 @@ class GpuSession:
         require_probability(probability, slices)
         return probability
 
-    def _compile(self, runtime: Any, path: Path, options: Any, gpu: GpuSettings) -> Any:
+    def _compile(
+        self, runtime: Any, path: Path, sha256: str, options: Any, gpu: GpuSettings
+    ) -> Any:
         import tensorrt
 
         key = CacheKey(
-            model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            model_sha256=sha256,
             onnxruntime=str(runtime.__version__),
             tensorrt=tensorrt.__version__,
             driver=self._cuda.driver_version,
