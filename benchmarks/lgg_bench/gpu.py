@@ -30,9 +30,10 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import MissingExtraError, UsageError
 from lgg_runtime.journal import Journal
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pipeline import Job, run_job
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Mask, Pixels, Probability
 from lgg_train.phantom import PhantomSettings, write_phantoms
 

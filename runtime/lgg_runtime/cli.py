@@ -16,8 +16,8 @@ from lgg_runtime.terminal import run_command, told_at_the_end
 
 if TYPE_CHECKING:
     from lgg_runtime.journal import Journal
+    from lgg_runtime.loading import LoadSettings
     from lgg_runtime.pacs.pull import Pull
-    from lgg_runtime.segmenter import LoadSettings
 
 EXIT_CODES = """lgg-infer doctor says what works on this machine.
 
@@ -166,7 +166,7 @@ _FLAGS = {
 
 def _load_settings(options: dict[str, Any]) -> LoadSettings:
     from lgg_runtime.backends import GpuSettings
-    from lgg_runtime.segmenter import LoadSettings
+    from lgg_runtime.loading import LoadSettings
 
     kept = ("provider", "threads", "batch", "threshold", "flair_only", "crop", "first_look",
             "first_look_sha256", "cpu_precision")  # fmt: skip

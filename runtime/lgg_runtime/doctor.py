@@ -18,7 +18,7 @@ from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
 from lgg_runtime.errors import LggError, ProviderError
 from lgg_runtime.golden import check_golden
-from lgg_runtime.segmenter import find_model
+from lgg_runtime.loading import find_model
 
 _LIBRARIES = ("openvino", "tensorrt", "pydicom", "nibabel")
 _PROBES = Path(__file__).parent / "probes"

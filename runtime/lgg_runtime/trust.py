@@ -36,6 +36,20 @@ def digest_line(path: Path) -> bytes:
         raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
 
 
+def identify_model(path: Path, public_key: str | Path | None) -> tuple[str, str | None]:
+    """SHA-256 of the model's file, and of its sidecar where that is what the key must have signed.
+
+    What was signed is not digested a second time: it might be another file by then. Raises as
+    `require_signature`.
+    """
+    if public_key is None:
+        return digest_line(path).decode(), None
+    signed = require_signature(path, public_key)
+    if signed_file(path) == path:
+        return signed, None
+    return digest_line(path).decode(), signed
+
+
 def require_signature(model: Path, public_key: str | Path) -> str:
     """The digest that the signature beside the model is of: whoever reads the signed file again
     has to compare its own.

@@ -19,12 +19,13 @@ pytest.importorskip("prometheus_client")
 from pydicom import dcmread
 
 from lgg_runtime.errors import OutputConflictError, UsageError
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pacs import status as records
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.node import Node, run_node
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import SENDING, State
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from stand_ins.pacs import (
     PATIENT,
     Archive,

@@ -14,12 +14,13 @@ import tifffile
 from lgg_runtime import results
 from lgg_runtime.errors import InputError, LggError, ModelError, ResourceError
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, Journal
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pending import SLICES_PENDING
 from lgg_runtime.pipeline import Job, run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES
 from lgg_runtime.results import STUDIES_PENDING
-from lgg_runtime.segmenter import LoadSettings, Prepared, Segmenter
+from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.writers import OUTPUTS
 

@@ -13,9 +13,10 @@ from lgg_runtime import reading as module
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.ledger_lines import Finished
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.reading import Reading, ReadyStudy
-from lgg_runtime.segmenter import LoadSettings, Prepared, Segmenter
+from lgg_runtime.segmenter import Prepared, Segmenter
 
 DEADLINE_S = 60
 
