@@ -29,9 +29,10 @@ from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import MissingExtraError, UsageError
+from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
-from lgg_runtime.pipeline import Job, run_job
+from lgg_runtime.pipeline import run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Mask, Pixels, Probability
