@@ -67,11 +67,6 @@ class Counts:
     def accuracy(self) -> float:
         return _ratio(self.tp + self.tn, self.total)
 
-    @property
-    def flipped(self) -> float:
-        """Fraction of pixels that differ, (FP + FN) / all."""
-        return 1.0 - self.accuracy
-
     def to_json(self) -> dict[str, Any]:
         return {
             "iou": self.iou,
@@ -99,14 +94,6 @@ class PatientScores:
             "worst_tenth": float(worst.mean()),
             "by_patient": dict(sorted(self.dice.items())),
         }
-
-
-def score_volumes(
-    volumes: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]],
-) -> dict[str, Any]:
-    """Score (predicted, truth) masks by patient: pooled over all pixels, and Dice by patient."""
-    counts = {name: Counts.of(predicted, truth) for name, (predicted, truth) in volumes.items()}
-    return summarise(counts)
 
 
 def summarise(counts: dict[str, Counts]) -> dict[str, Any]:

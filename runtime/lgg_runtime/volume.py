@@ -88,11 +88,6 @@ class Segmentation:
         return bool(self.mask.any())
 
     @property
-    def area_px(self) -> npt.NDArray[np.int64]:
-        """Tumour pixels of each slice, (S,)."""
-        return np.asarray(self.mask.sum(axis=(1, 2)), np.int64)
-
-    @property
     def pixel_area_mm2(self) -> float | None:
         return None if self.spacing_mm is None else self.spacing_mm[1] * self.spacing_mm[2]
 

@@ -141,7 +141,7 @@ def cuda_options(gpu: GpuSettings) -> dict[str, str]:
         "cudnn_conv_algo_search": "EXHAUSTIVE" if gpu.cuda_graph else "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
         "do_copy_in_default_stream": "1",
-        "prefer_nhwc": str(int(gpu.prefer_nhwc)),
+        "prefer_nhwc": "1",
         "use_tf32": "0",
         "enable_cuda_graph": str(int(gpu.cuda_graph)),
     }
