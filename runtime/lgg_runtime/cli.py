@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lgg_runtime.terminal import run_command, told_at_the_end
+from lgg_runtime.terminal import ignoring_closed_pipe, run_command
 
 if TYPE_CHECKING:
     from lgg_runtime.journal import Journal
@@ -210,10 +210,10 @@ def _ignore(_told: object) -> None:
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     from lgg_runtime import report
 
-    with told_at_the_end():
+    with ignoring_closed_pipe():
         for record in journal.failures:
             click.echo(report.describe_failure(record), err=True)
-    with told_at_the_end():
+    with ignoring_closed_pipe():
         if as_json:
             click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
         elif not quiet:

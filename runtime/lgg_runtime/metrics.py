@@ -1,7 +1,7 @@
 """Segmentation metrics from additive pixel counts.
 
-A ratio without a denominator is 1.0, so an empty volume that is found empty scores a Dice of 1 and
-a recall of 1 whatever was found in it; but precision is 0.0 where all of a tumour was missed.
+Where a denominator is 0: Dice, IoU and recall are 1.0; precision is 1.0 if no tumour was missed,
+else 0.0.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Segmenter:
 
     @property
     def name(self) -> str:
-        """Of what finds the tumour: the model's, with the first look's and its digest's start."""
+        """The model's name; behind a first look, that one's too, with the start of its digest."""
         if self.first_look is None:
             return self.contract.name
         quick = self.first_look

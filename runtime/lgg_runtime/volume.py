@@ -29,7 +29,7 @@ class Volume:
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
     Raises InputError when the shape is not that of a volume, a value is no finite number, or
-    spacing or affine are none.
+    spacing_mm or affine is invalid.
     """
 
     pixels: npt.NDArray[np.generic]

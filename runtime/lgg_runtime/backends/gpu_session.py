@@ -78,7 +78,7 @@ class GpuSession:
             try:
                 parts.append(self._runs.run(slices[start : start + step]))
             except Exception as error:
-                # onnxruntime's exception types share no base.
+                # onnxruntime's exceptions share no base.
                 raise failed_run(self.provider, error) from error
         probability: Probability = parts[0] if len(parts) == 1 else np.concatenate(parts)
         require_probability(probability, slices)
@@ -99,8 +99,8 @@ class GpuSession:
             profile=PROFILE,
         )
         self.versions["tensorrt"] = key.tensorrt
-        folder, ready = open_folder(gpu.engine_cache or default_cache(), key)
-        if not ready:
+        folder, is_ready = open_folder(gpu.engine_cache or default_cache(), key)
+        if not is_ready:
             gpu.tell(
                 f"TensorRT compiles {path.name} for {self.device}, which takes minutes and is "
                 f"done once; kept in {folder}"
