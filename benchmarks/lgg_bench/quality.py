@@ -11,10 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
+from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
