@@ -27,6 +27,12 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 
 
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
+# Pictures beside the outputs by --output-type, and the option that asks for each.
+_FLAGS = {
+    "overlay": "preview",
+    "heatmap": "save_heatmap",
+    "probability": "save_probabilities",
+}
 
 
 class NamedPath(click.Path):
@@ -154,14 +160,6 @@ def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str]
 
     stored = store_back(pull.server, output, journal)
     tell(f"{stored} objects stored on {pull.server.name}")
-
-
-# Pictures beside the outputs by --output-type, and the option that asks for each.
-_FLAGS = {
-    "overlay": "preview",
-    "heatmap": "save_heatmap",
-    "probability": "save_probabilities",
-}
 
 
 def _load_settings(options: dict[str, Any]) -> LoadSettings:

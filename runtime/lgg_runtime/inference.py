@@ -32,12 +32,12 @@ def infer(
     progress: Callable[[int], AbstractContextManager[Advance]],
     deliver: Callable[[Journal], object],
 ) -> Journal:
-    """Segment what was asked for into the output folder; what was done.
+    """Segment what was asked for into the output folder; returns what was done.
 
-    tell: hears a line for the user; progress: given the number of files, a context whose value is
-    called with how many are done; deliver: called once all results are written: only then is the
-    run complete. Raises LggError; of a request, model or provider that is refused it leaves no
-    trace.
+    tell: hears a line for the user; progress: given the number of slices, a context whose value is
+    called with how many more are done; deliver: called once all results are written, before the
+    run counts as complete. Raises LggError; a request, model or provider that is refused leaves
+    no trace.
     """
     job = _plan(request)
     with closing(Reading(job)) as reading:  # the first files, while the model is loaded
@@ -72,8 +72,9 @@ def _plan(request: Request) -> Job:
 def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], object]) -> None:
     if requested == "auto":
         tell(f"provider auto: {segmenter.provider} ({segmenter.why})")
-    on_cpu = segmenter.provider not in ON_GPU
-    if on_cpu and segmenter.contract.precision.startswith("int8") and multiplies_int8() is False:
+    is_on_cpu = segmenter.provider not in ON_GPU
+    is_int8 = segmenter.contract.precision.startswith("int8")
+    if is_on_cpu and is_int8 and multiplies_int8() is False:
         tell(
             "warning: this processor has no instructions for int8 (VNNI); int8 may be slower than "
             "fp32 here"
@@ -82,7 +83,7 @@ def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], 
 
 @contextmanager
 def _recorded(journal: Journal, segmenter: Segmenter, output: Path) -> Iterator[None]:
-    """The journal on disk from the begin of a run to its end, whatever that is."""
+    """The journal on disk from the beginning of a run to its end, whatever that is."""
     journal.write(output, "running")  # a run that is killed leaves no older one's success
     state = "interrupted"
     try:
