@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, UsageError
 
 _WEIGHTS = "model.pt"  # of a run's folder, whose module loads PyTorch
@@ -34,8 +34,3 @@ def digest_run(run: Path | None) -> str | None:
     if not (run / _WEIGHTS).is_file():
         raise InputError(f"{run}: no {_WEIGHTS} in it")
     return digest_file(run / _WEIGHTS)
-
-
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

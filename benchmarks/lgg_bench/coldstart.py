@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_in_turn, run_whole, spread_of
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_train.phantom import PhantomSettings, write_phantoms
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import label_artifacts
 from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.machine import describe_machine
 from lgg_bench.operations import count_operations
@@ -28,11 +28,14 @@ from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import MissingExtraError, UsageError
+from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
-from lgg_runtime.pipeline import Job, run_job
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.pipeline import run_job
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Mask, Pixels, Probability
 from lgg_train.phantom import PhantomSettings, write_phantoms
 

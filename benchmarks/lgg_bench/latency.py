@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
+from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.machine import count, describe_machine, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -32,6 +32,7 @@ from lgg_bench.timing import (
 )
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.volume import Pixels, Probability
 from lgg_train.extras import needs_extra

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_train.phantom import PhantomSettings, write_phantoms
 

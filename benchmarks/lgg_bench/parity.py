@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
+from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.extras import needs_extra

@@ -11,13 +11,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
+from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from lgg_train.extras import needs_extra
 
 PYTORCH = "PyTorch fp32, full frames"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_bench.artifacts import digest_file, label_artifacts
+from lgg_bench.artifacts import label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
 from lgg_bench.machine import count, describe_machine
@@ -27,6 +27,7 @@ from lgg_bench.timing import Clock, TimingSettings, time_in_turn
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_train.extras import needs_extra
 

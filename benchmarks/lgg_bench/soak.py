@@ -22,7 +22,8 @@ from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.cli import command
 from lgg_runtime.errors import LggError, UsageError
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Pixels, Volume
 
 MEBIBYTE = 1 << 20

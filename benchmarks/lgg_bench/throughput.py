@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
+from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.latency import BUSY
 from lgg_bench.machine import count, describe_machine, note_shared_cores
 from lgg_bench.record import Record
@@ -33,6 +33,7 @@ from lgg_bench.whole import (
     spread_of,
 )
 from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.readers.folder import list_studies
 

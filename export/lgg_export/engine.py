@@ -20,6 +20,7 @@ from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.contract import INPUT, Contract
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import (
     ModelError,
     ParityError,
@@ -100,7 +101,7 @@ def build_engine(
         precision=contract.precision,
         profiles=build.profiles,
         workspace_bytes=build.workspace_bytes,
-        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        model_sha256=digest_file(model),
         engine_sha256=hashlib.sha256(data).hexdigest(),
     )
     sidecar = _prove(data, Sidecar(key, build.tensors, contract), module, driver, settings)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lgg_runtime.contract import Contract
     from lgg_runtime.errors import LggError
-    from lgg_runtime.segmenter import LoadSettings, Segmenter
+    from lgg_runtime.loading import LoadSettings
+    from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.volume import Segmentation, Volume
 
 __all__ = ["Contract", "LggError", "LoadSettings", "Segmentation", "Segmenter", "Volume"]
@@ -24,7 +25,7 @@ __all__ = ["Contract", "LggError", "LoadSettings", "Segmentation", "Segmenter", 
 _HOMES = {
     "Contract": "contract",
     "LggError": "errors",
-    "LoadSettings": "segmenter",
+    "LoadSettings": "loading",
     "Segmentation": "volume",
     "Segmenter": "segmenter",
     "Volume": "volume",

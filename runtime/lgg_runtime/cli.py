@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lgg_runtime.terminal import run_command, told_at_the_end
+from lgg_runtime.terminal import ignoring_closed_pipe, run_command
 
 if TYPE_CHECKING:
-    from lgg_runtime.job import Job
     from lgg_runtime.journal import Journal
+    from lgg_runtime.loading import LoadSettings
     from lgg_runtime.pacs.pull import Pull
-    from lgg_runtime.reading import Reading
-    from lgg_runtime.segmenter import Segmenter
 
 EXIT_CODES = """lgg-infer doctor says what works on this machine.
 
@@ -28,6 +27,12 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 
 
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
+# Pictures beside the outputs by --output-type, and the option that asks for each.
+_FLAGS = {
+    "overlay": "preview",
+    "heatmap": "save_heatmap",
+    "probability": "save_probabilities",
+}
 
 
 class NamedPath(click.Path):
@@ -97,143 +102,69 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
     patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
-    pull = _read_pull(source, options)
-    with _given(source, pull) as given:
-        journal = _infer(given, output, quiet or as_json, options, pull)
+    origin = _read_origin(source, options)
+    with _opened(origin) as given:
+        journal = _infer(origin, given, output, quiet or as_json, options)
     _print(journal, output, quiet, as_json)
     if not journal.failures:
         return 0
     return 3 if journal.patients else 4
 
 
-def _read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
+def _read_origin(source: Path | None, options: dict[str, Any]) -> Path | Pull:
     if source is not None and not any(options[name] for name in ("origin", "study", "store_back")):
-        return None  # what asks a server is not loaded
+        return source  # what asks a server is not loaded
     from lgg_runtime.pacs.pull import read_pull
 
     return read_pull(source, options)
 
 
-def _given(source: Path | None, pull: Pull | None) -> AbstractContextManager[Path]:
-    if pull is None:
-        return nullcontext(source or Path())
+def _opened(origin: Path | Pull) -> AbstractContextManager[Path]:
+    if isinstance(origin, Path):
+        return nullcontext(origin)
     from lgg_runtime.pacs.pull import fetched
 
-    return fetched(pull)
+    return fetched(origin)
 
 
 def _infer(
-    source: Path, output: Path, silent: bool, options: dict[str, Any], pull: Pull | None
+    origin: Path | Pull, given: Path, output: Path, is_silent: bool, options: dict[str, Any]
 ) -> Journal:
-    from lgg_runtime.destination import check_output, check_places
-    from lgg_runtime.journal import Journal
-    from lgg_runtime.pipeline import Job
-    from lgg_runtime.provenance import describe, settings_of
+    from lgg_runtime.inference import infer
     from lgg_runtime.readers.dicom_series import SeriesChoice
-    from lgg_runtime.readers.folder import list_studies
-    from lgg_runtime.reading import Reading
-    from lgg_runtime.scans import check_evaluable, check_request
-    from lgg_runtime.segmenter import Segmenter
-    from lgg_runtime.writers.atomic import make_folder, require_folder
+    from lgg_runtime.request import Request
 
-    check_output(output, source)
-    listing = list_studies(source)
-    check_places(output, source, listing)
-    if options["evaluate"]:
-        check_evaluable(listing)
     flagged = [name for name, flag in _FLAGS.items() if options[flag]]
-    outputs = (*dict.fromkeys(options["output_types"]), *flagged)
-    choice = SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c")))
-    check_request(listing, outputs, choice)
-    require_folder(output)
-    job = Job(listing, output, outputs, options["evaluate"], choice)
-    with closing(Reading(job)) as reading:  # the first files, while the model is loaded
-        # Before anything is written: a model or provider that is refused leaves no trace.
-        segmenter = Segmenter.load(options["model"], _load_settings(options))
-        if not silent:
-            _tell_what_runs(segmenter, options["provider"])
-        make_folder(output)
-        recorded = str(source) if pull is None else pull.described
-        settings = {"input": recorded, "model": options["model"], "batch": segmenter.batch}
-        journal = Journal(settings | settings_of(options))
-        describe(journal, segmenter, options["provider"])
-        _run(job, reading, segmenter, journal, options | {"silent": silent, "pull": pull})
-    return journal
+    request = Request(
+        given=given,
+        recorded=str(origin) if isinstance(origin, Path) else origin.described,
+        output=output,
+        outputs=(*dict.fromkeys(options["output_types"]), *flagged),
+        evaluate=options["evaluate"],
+        choice=SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c"))),
+        model=options["model"],
+        load=_load_settings(options),
+        resume=options["resume"],
+    )
+    tell = _ignore if is_silent else _tell
+
+    def deliver(journal: Journal) -> None:
+        if options["store_back"] and not isinstance(origin, Path):
+            _store_back(origin, output, journal, tell)
+
+    return infer(request, tell, partial(_bar, is_silent or options["no_progress"]), deliver)
 
 
-def _run(
-    job: Job, reading: Reading, segmenter: Segmenter, journal: Journal, options: dict[str, Any]
-) -> None:
-    """The run itself, from the lock of the output folder to its last file."""
-    from dataclasses import replace
-
-    from lgg_runtime.errors import LggError
-    from lgg_runtime.ledger import open_ledger
-    from lgg_runtime.lock import lock_output
-    from lgg_runtime.pipeline import run_job
-    from lgg_runtime.provenance import decisive
-
-    output, silent, pull = job.output, options["silent"], options["pull"]
-    shared = decisive(journal, job.outputs, job.choice)
-    with (
-        lock_output(output) as died,
-        open_ledger(output, shared, options["resume"]) as ledger,
-    ):
-        if died and not silent:
-            click.echo("the lock of a run that died is taken over", err=True)
-        total = sum(len(study.paths) for study in job.listing.studies)
-        journal.write(output, "running")  # a run that is killed leaves no older one's success
-        state = "interrupted"
-        try:
-            with _bar(total, silent or options["no_progress"]) as bar:
-                run_job(replace(job, ledger=ledger), segmenter, journal, bar.update, reading)
-            if pull is not None and options["store_back"]:
-                _store_back(pull, output, journal, silent)
-            state = "complete"
-        except LggError as error:
-            state = f"stopped: {error}"
-            raise
-        finally:
-            if segmenter.largest_batch is not None:
-                journal.provider["largest_batch"] = segmenter.largest_batch
-            if segmenter.first_look is not None:
-                journal.model["first_look"] |= {"left_out": journal.left_out}
-            journal.write(output, state)
-
-
-def _store_back(pull: Pull, output: Path, journal: Journal, silent: bool) -> None:
+def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str], object]) -> None:
     from lgg_runtime.pacs.pull import store_back
 
     stored = store_back(pull.server, output, journal)
-    if not silent:
-        click.echo(f"{stored} objects stored on {pull.server.name}", err=True)
+    tell(f"{stored} objects stored on {pull.server.name}")
 
 
-def _tell_what_runs(segmenter: Segmenter, requested: str) -> None:
-    from lgg_runtime.processor import multiplies_int8
-
-    if requested == "auto":
-        click.echo(f"provider auto: {segmenter.provider} ({segmenter.why})", err=True)
-    on_cpu = segmenter.device.startswith("CPU")
-    if on_cpu and segmenter.contract.precision.startswith("int8") and multiplies_int8() is False:
-        click.echo(
-            "warning: this processor has no instructions for int8 (VNNI); int8 may be slower than "
-            "fp32 here",
-            err=True,
-        )
-
-
-# Pictures beside the outputs by --output-type, and the option that asks for each.
-_FLAGS = {
-    "overlay": "preview",
-    "heatmap": "save_heatmap",
-    "probability": "save_probabilities",
-}
-
-
-def _load_settings(options: dict[str, Any]) -> Any:
+def _load_settings(options: dict[str, Any]) -> LoadSettings:
     from lgg_runtime.backends import GpuSettings
-    from lgg_runtime.segmenter import LoadSettings
+    from lgg_runtime.loading import LoadSettings
 
     kept = ("provider", "threads", "batch", "threshold", "flair_only", "crop", "first_look",
             "first_look_sha256", "cpu_precision")  # fmt: skip
@@ -242,7 +173,7 @@ def _load_settings(options: dict[str, Any]) -> Any:
         memory_limit_mib=options["gpu_memory"],
         cuda_graph=options["cuda_graph"],
         engine_cache=options["engine_cache"],
-        tell=partial(click.echo, err=True),
+        tell=_tell,
     )
     return LoadSettings(
         gpu=gpu,
@@ -252,29 +183,35 @@ def _load_settings(options: dict[str, Any]) -> Any:
     )
 
 
-def _bar(total: int, silent: bool) -> Any:
-    if silent or sys.stderr is None or not sys.stderr.isatty():
-        return nullcontext(_NoBar())
-    from tqdm import tqdm
+@contextmanager
+def _bar(is_hidden: bool, total: int) -> Iterator[Callable[[int], object]]:
+    """What is called with the number of slices done."""
+    if is_hidden or sys.stderr is None or not sys.stderr.isatty():
+        yield _ignore
+        return
+    from tqdm import tqdm  # takes as long to load as ten slices
 
     # No thread of its own: where the memory is exhausted, Python waits for ever for one that died.
     tqdm.monitor_interval = 0
-    return tqdm(total=total, unit="slice", leave=False)
+    with tqdm(total=total, unit="slice", leave=False) as bar:
+        yield bar.update
 
 
-class _NoBar:
-    """In place of a progress bar where nobody sees it; tqdm takes as long to load as ten slices."""
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
-    def update(self, count: int) -> None: ...
+
+def _ignore(_told: object) -> None:
+    """In place of what nobody sees."""
 
 
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     from lgg_runtime import report
 
-    with told_at_the_end():
+    with ignoring_closed_pipe():
         for record in journal.failures:
             click.echo(report.describe_failure(record), err=True)
-    with told_at_the_end():
+    with ignoring_closed_pipe():
         if as_json:
             click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
         elif not quiet:
@@ -284,7 +221,7 @@ def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
 def main() -> None:
     # NumPy's own threads, which nothing here uses, would spin beside the model's when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # A word in the place of INPUT, unless there is such an input.
+    # `lgg-infer doctor` is a subcommand, unless a file or folder named doctor exists.
     if sys.argv[1:2] == ["doctor"] and not Path("doctor").exists():
         from lgg_runtime.doctor_cli import command as doctor
 

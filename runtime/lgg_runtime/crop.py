@@ -1,10 +1,10 @@
 """Head crop: the box of a volume that its head lies in, so that air is not computed.
 
-A network sees far beyond a pixel, and zeros instead of the air's noise move a few masks: who asks
-for speed asks for it.
+A network sees far beyond a pixel, and zeros in place of the air's noise change a few masks: the
+crop is for those who ask for speed.
 
-A box of each slice would hold a quarter less. It was measured too, and changed what the network
-finds: near the border of its picture, and with less around a small head, it decides otherwise.
+A box for each slice would hold a quarter less. Measured, it changed what the network finds, which
+decides otherwise near the border of its picture, and with less around a small head.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def check_output(output: Path, source: Path) -> None:
 
 
 def check_places(output: Path, source: Path, listing: Listing) -> None:
-    """The same of the folders below it in which each study's results go; raises
-    OutputConflictError where such a folder has the name of a file that every run writes.
+    """Raises UsageError where a study's results would lie inside the input, OutputConflictError
+    where the folder for them has the name of a file that every run writes.
     """
     is_inside = _among_inputs(source)
     for folder in sorted({study.folder for study in listing.studies}):

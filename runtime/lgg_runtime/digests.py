@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from lgg_runtime.errors import ModelError
 
 
-def require_digest(found: str, expected: str | None) -> None:
-    """Raises ModelError, the reason alone, for another SHA-256 than the expected one."""
+def digest_file(path: Path) -> str:
+    """SHA-256 in hexadecimal digits. Raises OSError for what cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_digest(name: str, found: str, expected: str | None) -> None:
+    """Raises ModelError, `NAME: reason`, for another SHA-256 than the expected one."""
     if expected is not None and found != expected.lower():
-        raise ModelError(f"its SHA-256 is {found[:12]}..., expected {expected[:12].lower()}...")
+        raise ModelError(
+            f"{name}: its SHA-256 is {found[:12]}..., expected {expected[:12].lower()}..."
+        )

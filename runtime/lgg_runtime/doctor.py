@@ -18,7 +18,7 @@ from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
 from lgg_runtime.errors import LggError, ProviderError
 from lgg_runtime.golden import check_golden
-from lgg_runtime.segmenter import find_model
+from lgg_runtime.loading import find_model
 
 _LIBRARIES = ("openvino", "tensorrt", "pydicom", "nibabel")
 _PROBES = Path(__file__).parent / "probes"
@@ -44,15 +44,16 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Everything, the quick things first; it takes a few seconds."""
-    yield from _packages()
-    yield _cores()
+    yield from examine_packages()
+    yield examine_cores()
     for provider in ("cpu", "openvino", "cuda", "tensorrt"):
-        yield _provider(provider)
+        yield examine_provider(provider)
     for name, load in _ENGINES.items():
         yield _int8(name, load)
 
 
-def _packages() -> Iterator[Finding]:
+def examine_packages() -> Iterator[Finding]:
+    """Which package brings onnxruntime, exactly one if all is well, and what else is installed."""
     found = installed_packages()
     listed = ", ".join(f"{name} {number}" for name, number in found.items()) or "none"
     advice = ""
@@ -74,7 +75,8 @@ def _packages() -> Iterator[Finding]:
     yield Finding("optional", ", ".join(others))
 
 
-def _cores() -> Finding:
+def examine_cores() -> Finding:
+    """How many cores are used, and what limits them."""
     quota, wish = cgroup_quota(), os.environ.get("OMP_NUM_THREADS")
     used = available_cores()
     parts = [f"{used} used of {os.cpu_count()}"]
@@ -88,7 +90,7 @@ def _cores() -> Finding:
     return Finding("cores", ", ".join(parts), advice)
 
 
-def _provider(provider: str) -> Finding:
+def examine_provider(provider: str) -> Finding:
     """Whether it starts, shown by the shipped model's answer to its golden input."""
     subject = f"provider {provider}"
     try:

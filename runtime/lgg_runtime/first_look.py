@@ -19,7 +19,8 @@ from lgg_runtime.volume import Probability
 
 # From this probability on a pixel is a sign of tumour, and 3-D components of signs below this
 # fraction of the largest are specks. On the 82 patients of the training and validation parts not
-# even 0.3 and 0.03 lost any of the tumour found; 72 of them the first look has seen, hence so low.
+# even 0.3 and 0.03 lost any of the tumour found; the first look was trained on 72 of them, so the
+# least sign is far lower.
 LEAST_SIGN = 0.02
 SPECKS = CleanupSettings(smallest_fraction=0.03)
 

@@ -7,7 +7,6 @@ every input and every output still has the digest that stands in it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.writers.atomic import refused, write_atomically
@@ -23,7 +23,6 @@ JOURNAL_FILE = "journal.jsonl"
 SCHEMA = 2
 # A killed process loses no line; a power failure loses this much, and it is done again.
 SYNC_EVERY_S = 1.0
-_BLOCK_BYTES = 1 << 20
 
 Stamps = tuple[tuple[int, int, int], ...]
 
@@ -44,7 +43,7 @@ class Ledger:
         if finished is None or not inputs or finished.inputs != inputs:
             return None
         outputs = finished.outputs.items()
-        return finished if all(digest_file(self._folder / n) == d for n, d in outputs) else None
+        return finished if all(find_digest(self._folder / n) == d for n, d in outputs) else None
 
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
@@ -95,23 +94,17 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
         ledger.close()
 
 
-def digest_file(path: Path) -> str | None:
+def find_digest(path: Path) -> str | None:
     """SHA-256 of a regular file, None for one that is missing or cannot be read."""
-    digest = hashlib.sha256()
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
+        return digest_file(path) if path.is_file() else None
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def digest_inputs(paths: Sequence[Path], root: Path) -> dict[str, str]:
     """SHA-256 by name relative to the root; empty where one of the files cannot be read."""
-    found = {path.relative_to(root).as_posix(): digest_file(path) for path in paths}
+    found = {path.relative_to(root).as_posix(): find_digest(path) for path in paths}
     known = {name: digest for name, digest in found.items() if digest is not None}
     return known if len(known) == len(found) else {}
 

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.writers.atomic import refused
 
 LOCK_FILE = ".lgg-infer.lock"
 # In the file while a run is at work, gone after any end but a sudden death.
 _MARK = b"at work\n"
+_HELD_ELSEWHERE: type[OSError] = PermissionError if sys.platform == "win32" else BlockingIOError
 
 
 @contextlib.contextmanager
@@ -21,7 +22,8 @@ def lock_output(folder: Path) -> Iterator[bool]:
     """Hold the output folder; the operating system frees the lock of a process that died.
 
     Yields whether the run before died: the file then still holds its mark. Raises
-    OutputConflictError where another run holds the folder, ResourceError where it is read-only.
+    OutputConflictError where another run holds the folder, ResourceError where it is read-only or
+    on a disk that knows no locks.
     """
     path = folder / LOCK_FILE
     try:
@@ -29,7 +31,13 @@ def lock_output(folder: Path) -> Iterator[bool]:
     except OSError as error:
         raise refused(path, error) from error
     try:
-        if not _try_lock(handle):
+        try:
+            is_ours = _try_lock(handle)
+        except OSError as error:
+            raise ResourceError(
+                f"{folder}: cannot be locked: {error.strerror}; choose a folder on another disk"
+            ) from error
+        if not is_ours:
             raise OutputConflictError(f"{folder}: another run is writing there; wait for its end")
         died = os.fstat(handle).st_size > 0
         try:
@@ -45,6 +53,7 @@ def lock_output(folder: Path) -> Iterator[bool]:
 
 
 def _try_lock(handle: int) -> bool:
+    """Whether the lock was free. Raises OSError where the disk has none, as over a network."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -54,6 +63,6 @@ def _try_lock(handle: int) -> bool:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except _HELD_ELSEWHERE:
         return False
     return True

@@ -1,7 +1,7 @@
 """Segmentation metrics from additive pixel counts.
 
-A ratio without a denominator is 1.0, so an empty volume that is found empty scores a Dice of 1 and
-a recall of 1 whatever was found in it; but precision is 0.0 where all of a tumour was missed.
+Where a denominator is 0: Dice, IoU and recall are 1.0; precision is 1.0 if no tumour was missed,
+else 0.0.
 """
 
 from __future__ import annotations
@@ -67,11 +67,6 @@ class Counts:
     def accuracy(self) -> float:
         return _ratio(self.tp + self.tn, self.total)
 
-    @property
-    def flipped(self) -> float:
-        """Fraction of pixels that differ, (FP + FN) / all."""
-        return 1.0 - self.accuracy
-
     def to_json(self) -> dict[str, Any]:
         return {
             "iou": self.iou,
@@ -99,14 +94,6 @@ class PatientScores:
             "worst_tenth": float(worst.mean()),
             "by_patient": dict(sorted(self.dice.items())),
         }
-
-
-def score_volumes(
-    volumes: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]],
-) -> dict[str, Any]:
-    """Score (predicted, truth) masks by patient: pooled over all pixels, and Dice by patient."""
-    counts = {name: Counts.of(predicted, truth) for name, (predicted, truth) in volumes.items()}
-    return summarise(counts)
 
 
 def summarise(counts: dict[str, Counts]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _TOGETHER = 256
 class Packed(Generic[T]):
     """Dataclasses in the order in which they came; iteration gives equal ones, not the same.
 
-    build: makes one of its fields, in which nested dataclasses are tuples.
+    build: makes a value from its fields, in which nested dataclasses are tuples.
     A signal that ends a call anywhere leaves the values complete, each once.
     """
 

@@ -48,7 +48,7 @@ class _Pending:
     study: StudyRecord
     record: InputRecord | None = None
     written: Future[list[str]] | None = None
-    settled: bool = False
+    is_settled: bool = False
 
 
 class PendingWrites:
@@ -94,7 +94,7 @@ class PendingWrites:
 
     def _settle(self, pending: _Pending) -> None:
         """A signal may end this anywhere, and it is called again: each step bears repetition."""
-        if pending.settled:
+        if pending.is_settled:
             return
         digests = self._pool.wait_for(pending.written) if pending.written is not None else []
         study, record = pending.study, pending.record
@@ -105,4 +105,4 @@ class PendingWrites:
                 self._journal.inputs.append(record)
         elif self._ledger is not None and study.proven:
             self._ledger.append(study.finish())
-        pending.settled = True
+        pending.is_settled = True

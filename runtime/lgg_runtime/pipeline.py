@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
 
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.job import Job
@@ -20,14 +19,12 @@ from lgg_runtime.results import Found, Results
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import partly_scored
 
-__all__ = ["Job", "run_job"]
-
 
 def run_job(
     job: Job,
     segmenter: Segmenter,
     journal: Journal,
-    advance: Callable[[int], Any],
+    advance: Callable[[int], object],
     reading: Reading | None = None,
 ) -> None:
     """Segment every study of the job, write its outputs, and record each input in the journal.

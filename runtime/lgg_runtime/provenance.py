@@ -8,13 +8,27 @@ from lgg_runtime.first_look import LEAST_SIGN
 from lgg_runtime.journal import Journal, tool_versions
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.redact import without_uids
+from lgg_runtime.request import Request
 from lgg_runtime.segmenter import Segmenter
 
 
-def settings_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run that decide its results."""
-    kept = ("provider", "threads", "threshold", "flair_only", "crop", "evaluate", "cpu_precision")
-    return {name: options[name] for name in kept}
+def settings_of(request: Request, batch: int) -> dict[str, Any]:
+    """The input, the model, and what else of a request decides its results; batch: that really
+    runs.
+    """
+    load = request.load
+    return {
+        "input": request.recorded,
+        "model": request.model,
+        "batch": batch,
+        "provider": load.provider,
+        "threads": load.threads,
+        "threshold": load.threshold,
+        "flair_only": load.flair_only,
+        "crop": load.crop,
+        "evaluate": request.evaluate,
+        "cpu_precision": load.cpu_precision,
+    }
 
 
 def decisive(journal: Journal, outputs: tuple[str, ...], choice: SeriesChoice) -> dict[str, Any]:

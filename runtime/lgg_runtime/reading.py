@@ -38,20 +38,20 @@ class ReadyVolume:
     """
 
     slices: LoadedVolume | None
-    volume: Volume | None
+    volume: Volume
     prepared: Prepared | InputError | ModelError
 
 
 @dataclass(frozen=True)
 class ReadyStudy:
-    """A study that was read; record: what is recorded of it from here on; failures: files that
-    cannot be used, with the reason.
+    """A study that was read; record: what is recorded of it from here on; failures: what cannot be
+    used, by its name in run.json, with the reason.
     """
 
     study: Study
     record: StudyRecord
     volumes: tuple[ReadyVolume, ...]
-    failures: tuple[tuple[Path, str], ...]
+    failures: tuple[tuple[str, str], ...]
 
 
 class Reading:
@@ -112,7 +112,7 @@ class Reading:
         loaded = early or _load_fit(study, self._job)
         proven = bool(inputs) and before == stamp_inputs(paths)
         record = StudyRecord(study.name, inputs, proven)
-        volumes = [_prepare_slices(slices, segmenter) for slices in loaded.volumes]
+        volumes = [_prepare(slices, slices.volume(), segmenter) for slices in loaded.volumes]
         if loaded.scan is not None:
             volumes.append(_prepare(None, loaded.scan, segmenter))
         ready = ReadyStudy(study, record, tuple(volumes), tuple(loaded.failures))
@@ -132,7 +132,8 @@ def _load_fit(study: Study, job: Job) -> LoadedStudy:
     unfit = {path: why for path in files if (why := _refuse_name(study, path, job))}
     fit = replace(study, paths=tuple(str(path) for path in files if path not in unfit))
     loaded = load_study(fit, job.listing, job.evaluate, job.choice)
-    return replace(loaded, study=study, failures=[*unfit.items(), *loaded.failures])
+    refused = [(job.listing.relative(path), why) for path, why in unfit.items()]
+    return replace(loaded, failures=[*refused, *loaded.failures])
 
 
 def _refuse_name(study: Study, path: Path, job: Job) -> str | None:
@@ -145,19 +146,7 @@ def _refuse_name(study: Study, path: Path, job: Job) -> str | None:
     return None
 
 
-def _prepare_slices(slices: LoadedVolume, segmenter: Segmenter) -> ReadyVolume:
-    try:
-        volume = slices.volume()
-    except InputError as error:
-        return ReadyVolume(slices, None, error)
-    return _prepare(slices, volume, segmenter)
-
-
-def _prepare(
-    slices: LoadedVolume | None, volume: Volume | InputError, segmenter: Segmenter
-) -> ReadyVolume:
-    if isinstance(volume, InputError):
-        return ReadyVolume(slices, None, volume)
+def _prepare(slices: LoadedVolume | None, volume: Volume, segmenter: Segmenter) -> ReadyVolume:
     try:
         return ReadyVolume(slices, volume, segmenter.prepare(volume))
     except (InputError, ModelError) as error:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import printable
 from lgg_runtime.journal import InputRecord, Journal
 from lgg_runtime.redact import without_uids
@@ -36,7 +36,7 @@ def describe_run(journal: Journal, output: Path) -> str:
     if journal.resumed:
         lines.append(f"Done before and unchanged: {journal.resumed} of the studies.")
     lines.append(f"Results: {output}  (summary.csv, run.json)")
-    lines.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
+    lines.append(RESEARCH_ONLY_LINE)
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, ModelError, printable
@@ -18,14 +19,15 @@ from lgg_runtime.metrics import Counts
 from lgg_runtime.pending import PendingWrites
 from lgg_runtime.readers.study import LoadedVolume
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
-from lgg_runtime.scans import NOT_SCORED, ScanWriter
+from lgg_runtime.request import NOT_SCORED
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
-from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
 from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, stretch_flair
+from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 STUDIES_PENDING = 2
 Found = Probability | InputError | ModelError
@@ -74,8 +76,8 @@ class Results:
             self._add_doubts(ready.study, ready.doubts)
             return
         begun = time.perf_counter()
-        for path, reason in ready.failures:
-            self._fail(ready, self._job.listing.relative(path), reason)
+        for name, reason in ready.failures:
+            self._fail(ready, name, reason)
         rows: list[SummaryRow] = []
         for volume, values in zip(ready.volumes, found, strict=True):
             rows += self._finish_volume(ready, volume, values)
@@ -90,9 +92,10 @@ class Results:
     ) -> list[SummaryRow]:
         """The volume's rows of the summary, none where there is no result."""
         try:
+            if isinstance(volume.prepared, Exception):
+                raise volume.prepared
             if isinstance(found, Exception):
                 raise found
-            assert volume.volume is not None and not isinstance(volume.prepared, Exception)
             result = self._segmenter.finish(volume.prepared, found)
             ready.record.doubts += result.doubts
             if volume.slices is None:
@@ -142,8 +145,9 @@ class Results:
         self, ready: ReadyStudy, scan: Volume, result: Segmentation
     ) -> list[SummaryRow]:
         study = ready.study
-        writer = ScanWriter(self._job.output, self._job.outputs, self._segmenter)
-        files = writer.encode(study, scan, result)
+        base = self._job.output / study.base
+        encoded = _encode_scan(scan, result, self._job.outputs, self._segmenter)
+        files = {base.with_name(f"{base.name}_{end}"): data for end, data in encoded.items()}
         require_names(target.name for target in files)
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
@@ -162,6 +166,33 @@ class Results:
         for row in rows:
             if row.level == "patient" and row.counts is not None:
                 self.counts[study] = self.counts.get(study, Counts()) + row.counts
+
+
+def _encode_scan(
+    volume: Volume, found: Segmentation, outputs: Sequence[str], segmenter: Segmenter
+) -> dict[str, bytes]:
+    """The files of one scan by the ends of their names. Raises InputError where its headers forbid
+    an output.
+    """
+    algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
+    result = ScanResult(volume, found, algorithm)
+    files: dict[str, bytes] = {}
+    for name in outputs:
+        files |= SCAN_OUTPUTS[name][1](result) if name in SCAN_OUTPUTS else _draw(name, result)
+    return files
+
+
+def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
+    """Pictures of each slice, by number."""
+    end, encode = OUTPUTS[name]
+    found = result.segmentation
+    greys = stretch_flair(result.volume.pixels[..., FLAIR])
+    return {
+        f"{index + 1:03d}{end}": encode(
+            SliceResult(grey, found.mask[index], found.probability[index])
+        )
+        for index, grey in enumerate(greys)
+    }
 
 
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:

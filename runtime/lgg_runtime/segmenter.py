@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.backends import (
-    PROVIDERS,
-    Backend,
-    BackendSettings,
-    GpuSettings,
-    open_backend,
-)
+from lgg_runtime.backends import Backend, BackendSettings, open_backend
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
@@ -24,79 +17,20 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError
 from lgg_runtime.first_look import keep_signs, require_same_slices
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
+from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.plausibility import find_doubts
-from lgg_runtime.trust import digest_line, require_signature, signed_file
+from lgg_runtime.trust import identify_model
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
 
-_WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
-# Slices a run. On a CPU they run one by one, and the longer the row, the less a core waits.
+# Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
 _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
-# Engines that plan anew for each shape shall meet few of them: least steps of a box's sides.
+# Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
-
-
-@dataclass(frozen=True)
-class LoadSettings:
-    """How to run a model.
-
-    provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
-    may use; batch: slices a run, None for what suits the provider; threshold: None for the
-    contract's; flair_only: FLAIR in place of the other sequences; crop: run the box of the volume's
-    head alone; first_look: a quick model's name or path, which decides on which slices the model
-    runs at all, None for all of them; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with
-    openvino; sha256, first_look_sha256: the digests that the two must have, in hexadecimal digits,
-    None for any; public_key: the file of the Ed25519 key that must have signed both, None for no
-    signature.
-    """
-
-    provider: str = "cpu"
-    threads: int | None = None
-    batch: int | None = None
-    threshold: float | None = None
-    flair_only: bool = False
-    crop: bool = False
-    first_look: str | Path | None = None
-    gpu: GpuSettings = field(default_factory=GpuSettings)
-    cpu_precision: str = "fp32"
-    sha256: str | None = None
-    first_look_sha256: str | None = None
-    public_key: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.provider not in PROVIDERS:
-            raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads {self.threads}: expected at least 1")
-        if self.batch is not None and self.batch < 1:
-            raise UsageError(f"batch {self.batch}: expected at least 1")
-        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
-            raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
-        digests = {"model": self.sha256, "first look": self.first_look_sha256}
-        for name, digest in digests.items():
-            if digest is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
-                raise UsageError(
-                    f"{name} SHA-256: expected 64 hexadecimal digits, as sha256sum prints"
-                )
-        if self.first_look_sha256 is not None and self.first_look is None:
-            raise UsageError("a first look's SHA-256, and no first look")
-
-
-def find_model(model: str | Path) -> Path:
-    """The file of a shipped model's name or of a path. Raises ModelError where there is none."""
-    if str(model) in SHIPPED:
-        path = _WEIGHTS / f"{model}.onnx"
-        if not path.is_file():
-            raise ModelError(f"the shipped model {model!r} is not in this installation")
-        return path
-    if not Path(model).is_file():
-        raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
-    return Path(model)
 
 
 @dataclass(frozen=True)
@@ -160,23 +94,16 @@ class Segmenter:
     @classmethod
     def _load_one(cls, model: str | Path, settings: LoadSettings) -> Segmenter:
         path = find_model(model)
-        threads = settings.threads or available_cores()
-        key = settings.public_key
-        signed = None if key is None else require_signature(path, key)
-        is_model_signed = signed is not None and signed_file(path) == path
-        digest = signed if signed is not None and is_model_signed else digest_line(path).decode()
-        try:
-            require_digest(digest, settings.sha256)
-        except ModelError as error:
-            raise ModelError(f"{path.name}: {error}") from error
+        digest, sidecar_digest = identify_model(path, settings.public_key)
+        require_digest(path.name, digest, settings.sha256)
         # The backend reads the files again, and takes no others than those of these digests.
         chosen = BackendSettings(
             settings.provider,
-            threads,
+            settings.threads or available_cores(),
             settings.gpu,
             settings.cpu_precision,
             digest,
-            None if is_model_signed else signed,
+            sidecar_digest,
         )
         backend, why = open_backend(path, chosen)
         return cls(backend, settings, digest, why)
@@ -187,7 +114,7 @@ class Segmenter:
 
     @property
     def name(self) -> str:
-        """Of what finds the tumour: the model's, with the first look's and its digest's start."""
+        """The model's name; behind a first look, that one's too, with the start of its digest."""
         if self.first_look is None:
             return self.contract.name
         quick = self.first_look

@@ -127,8 +127,8 @@ def read_sidecar(engine: Path, sha256: str | None = None) -> Sidecar:
         raise ModelError(
             f"{engine.name}: its sidecar {path.name} cannot be read; keep the two files together"
         ) from error
+    require_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
     try:
-        require_digest(hashlib.sha256(data).hexdigest(), sha256)
         return Sidecar.loads(text)
     except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
@@ -148,10 +148,7 @@ def read_engine(
     except OSError as error:
         raise ModelError(f"{path}: no such model") from error
     found = hashlib.sha256(data).hexdigest()
-    try:
-        require_digest(found, sha256)
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
+    require_digest(path.name, found, sha256)
     if found != sidecar.key.engine_sha256:
         raise ModelError(
             f"{path.name}: its digest {found[:12]} is not the {sidecar.key.engine_sha256[:12]} of "

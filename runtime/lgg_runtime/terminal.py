@@ -59,8 +59,8 @@ def run_command(command: click.Command) -> NoReturn:
 
 
 @contextlib.contextmanager
-def told_at_the_end() -> Iterator[None]:
-    """For what is printed when all is done: that nobody reads it any more changes no exit code."""
+def ignoring_closed_pipe() -> Iterator[None]:
+    """Print final output; a reader that closed the pipe changes no exit code."""
     try:
         yield
         if sys.stdout is not None:

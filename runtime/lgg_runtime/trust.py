@@ -6,10 +6,10 @@ an engine it is its sidecar that is signed, which holds the engine's digest.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError, UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.sidecar import sidecar_path
@@ -31,10 +31,23 @@ def signature_path(model: Path) -> Path:
 def digest_line(path: Path) -> bytes:
     """What is signed: the file's SHA-256 in hexadecimal digits. Raises ModelError without it."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest().encode()
+        return digest_file(path).encode()
     except OSError as error:
         raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
+
+
+def identify_model(path: Path, public_key: str | Path | None) -> tuple[str, str | None]:
+    """SHA-256 of the model's file, and of its sidecar where that is what the key must have signed.
+
+    What was signed is not digested a second time: it might be another file by then. Raises as
+    `require_signature`.
+    """
+    if public_key is None:
+        return digest_line(path).decode(), None
+    signed = require_signature(path, public_key)
+    if signed_file(path) == path:
+        return signed, None
+    return digest_line(path).decode(), signed
 
 
 def require_signature(model: Path, public_key: str | Path) -> str:

@@ -29,7 +29,7 @@ class Volume:
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
     Raises InputError when the shape is not that of a volume, a value is no finite number, or
-    spacing or affine are none.
+    spacing_mm or affine is invalid.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -86,11 +86,6 @@ class Segmentation:
     @property
     def tumour_present(self) -> bool:
         return bool(self.mask.any())
-
-    @property
-    def area_px(self) -> npt.NDArray[np.int64]:
-        """Tumour pixels of each slice, (S,)."""
-        return np.asarray(self.mask.sum(axis=(1, 2)), np.int64)
 
     @property
     def pixel_area_mm2(self) -> float | None:

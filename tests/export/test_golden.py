@@ -10,7 +10,7 @@ from lgg_export.artifact import read_contract
 from lgg_export.golden import make_golden
 from lgg_runtime.errors import ModelError
 from lgg_runtime.golden import SHAPE, check_golden, golden_input
-from lgg_runtime.segmenter import SHIPPED, find_model
+from lgg_runtime.loading import SHIPPED, find_model
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 40, 3), (1, 48, 32, 3)])

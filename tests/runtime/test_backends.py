@@ -8,7 +8,7 @@ import pytest
 
 from lgg_runtime.backends import PROVIDERS, Backend, BackendSettings, load_backend
 from lgg_runtime.errors import ModelError
-from lgg_runtime.segmenter import LoadSettings
+from lgg_runtime.loading import LoadSettings
 
 CPU = BackendSettings("cpu", 1)
 

@@ -13,7 +13,8 @@ import tifffile
 from scipy import ndimage
 
 from lgg_runtime import results
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_png, read_rows, read_run
 

@@ -33,7 +33,7 @@ def test_a_provider_that_does_not_start_is_no_end(monkeypatch: pytest.MonkeyPatc
         raise MissingExtraError("the engine is not installed; pip install 'lgg-edge[cpu]'")
 
     monkeypatch.setattr(doctor, "load_backend", refuse)
-    finding = doctor._provider("cpu")
+    finding = doctor.examine_provider("cpu")
     assert finding == Finding(
         "provider cpu", "does not start", "the engine is not installed; pip install "
         "'lgg-edge[cpu]'", works=False,
@@ -45,7 +45,7 @@ def test_two_packages_of_one_module_are_named_with_the_commands_that_mend_it(
 ) -> None:
     both = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"}
     monkeypatch.setattr(doctor, "installed_packages", lambda: both)
-    finding = next(iter(doctor._packages()))
+    finding = next(iter(doctor.examine_packages()))
     assert finding.found == "onnxruntime 1.20, onnxruntime-gpu 1.21"
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in finding.advice
     assert "pip install 'lgg-edge[gpu]'" in finding.advice
@@ -63,7 +63,7 @@ def test_cores_that_are_granted_in_part_are_advised_against(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if wish is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", wish)
-    found = doctor._cores().advice
+    found = doctor.examine_cores().advice
     assert advice in found and bool(advice) == bool(found)
 
 

@@ -23,8 +23,8 @@ def test_a_change_of_any_part_of_the_key_is_another_folder(tmp_path: Path, name:
 
 
 def test_a_compiled_engine_is_found_again(tmp_path: Path) -> None:
-    folder, ready = open_folder(tmp_path, KEY)
-    assert not ready
+    folder, is_ready = open_folder(tmp_path, KEY)
+    assert not is_ready
     (folder / "model.engine").write_bytes(b"machine code")
     seal_folder(folder)
     assert open_folder(tmp_path, KEY) == (folder, True)

@@ -16,7 +16,8 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box
 from lgg_runtime.errors import ModelError
 from lgg_runtime.first_look import LEAST_SIGN, keep_signs, require_same_slices
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
 
 BOX = Box(0, 0, 2, 3)

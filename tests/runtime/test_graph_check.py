@@ -15,7 +15,7 @@ from lgg_runtime.backends.graph_check import MOST_OPERATORS, OPERATORS, check_gr
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
-from lgg_runtime.segmenter import find_model
+from lgg_runtime.loading import find_model
 
 onnx = pytest.importorskip("onnx")
 Build = Callable[..., Any]
@@ -140,7 +140,7 @@ def test_the_bytes_are_those_of_the_digest(tmp_path: Path, build_model: Build) -
     assert read_model(path, digest.upper()) == path.read_bytes()
     with pytest.raises(ModelError, match=r"^m\.onnx: its SHA-256 is [0-9a-f]{12}\.\.\., expected"):
         read_model(path, "0" * 64)
-    require_digest(digest, None)
+    require_digest("m.onnx", digest, None)
 
 
 @pytest.mark.parametrize("name", ["gone.onnx", "."])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.journal import DONE, InputRecord
-from lgg_runtime.ledger import JOURNAL_FILE, digest_file, digest_inputs, open_ledger, stamp_inputs
+from lgg_runtime.ledger import JOURNAL_FILE, digest_inputs, find_digest, open_ledger, stamp_inputs
 from lgg_runtime.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
 from lgg_runtime.metrics import Counts
 from lgg_runtime.summary import summarise_volume
@@ -200,7 +200,7 @@ def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert digest_file(tmp_path / "pipe") is None
+    assert find_digest(tmp_path / "pipe") is None
 
 
 def test_a_file_that_is_written_again_has_another_stamp(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +67,17 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot be written"), lock_output(tmp_path / name):
         pytest.fail("locked nothing")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_not_taken_for_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_handle: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = f"cannot be locked: {os.strerror(number)}; choose a folder on another disk"
+    with pytest.raises(ResourceError, match=told), lock_output(tmp_path):
+        pytest.fail("went on without a lock")
+    assert (tmp_path / LOCK_FILE).read_bytes() == b""

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as oracle
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.metrics import Counts, PatientScores, score_volumes, summarise
+from lgg_runtime.metrics import Counts, PatientScores, summarise
 
 BOTH = np.array([[1, 1, 0, 0], [0, 1, 0, 0]], bool)
 TRUTH = np.array([[1, 0, 0, 0], [1, 1, 1, 0]], bool)
@@ -34,7 +34,6 @@ def test_ratios_are_those_of_scikit_learn(fraction: float) -> None:
     assert counts.precision == pytest.approx(oracle.precision_score(*flat), abs=1e-12)
     assert counts.recall == pytest.approx(oracle.recall_score(*flat), abs=1e-12)
     assert counts.accuracy == pytest.approx(oracle.accuracy_score(*flat), abs=1e-12)
-    assert counts.flipped == pytest.approx(1 - oracle.accuracy_score(*flat), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_nothing_to_find_and_nothing_found(
 
 def test_the_ratios_of_no_pixel_at_all_are_defined() -> None:
     nothing = Counts()
-    assert (nothing.dice, nothing.iou, nothing.accuracy, nothing.flipped) == (1, 1, 1, 0)
+    assert (nothing.dice, nothing.iou, nothing.accuracy) == (1, 1, 1)
 
 
 masks = hnp.arrays(bool, (2, 3, 4))
@@ -91,7 +90,7 @@ def test_masks_of_two_shapes_are_refused_with_both() -> None:
 
 
 def test_pooled_metrics_weigh_pixels_and_dice_weighs_patients() -> None:
-    result = score_volumes({"b": (BOTH, TRUTH), "a": (FULL, FULL)})
+    result = summarise({"b": Counts.of(BOTH, TRUTH), "a": Counts.of(FULL, FULL)})
     pooled = Counts(tp=10, fp=1, fn=2, tn=3)
     assert result["pooled"] == {
         "iou": pytest.approx(10 / 13),

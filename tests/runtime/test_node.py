@@ -20,6 +20,7 @@ pytest.importorskip("prometheus_client")
 from pydicom import dcmread
 
 from lgg_runtime.errors import OutputConflictError, UsageError
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.node import Node, run_node
@@ -27,7 +28,7 @@ from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import SENDING, State
 from lgg_runtime.pacs.status import describe_status, read_status
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from stand_ins.pacs import (
     PATIENT,
     Archive,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,23 @@ import tifffile
 
 from lgg_runtime import results
 from lgg_runtime.errors import InputError, LggError, ModelError, ResourceError
+from lgg_runtime.job import Job
 from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, Journal
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pending import SLICES_PENDING
-from lgg_runtime.pipeline import Job, run_job
+from lgg_runtime.pipeline import run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES
 from lgg_runtime.results import STUDIES_PENDING
-from lgg_runtime.segmenter import LoadSettings, Prepared, Segmenter
+from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.writers import OUTPUTS
-
-Draw = Callable[..., np.ndarray]
-Write = Callable[[Path, np.ndarray], Path]
-LESION = (slice(10, 16), slice(20, 28))
+from stand_ins.runs import LESION, Draw, Write, files
 
 
 @pytest.fixture(scope="module")
 def segmenter(artifact: Path) -> Segmenter:
     return Segmenter.load(artifact, LoadSettings(threads=1))
-
-
-@pytest.fixture
-def source(tmp_path: Path, draw_slice: Draw, write_picture: Write) -> Path:
-    """Patient a of three slices, tumour in the second; patient b of one slice without."""
-    root = tmp_path / "in"
-    for number in (1, 2, 3):
-        pixels = draw_slice(LESION if number == 2 else None)
-        write_picture(root / "a" / f"a_{number}.png", pixels)
-    write_picture(root / "deep" / "b" / "b_1.png", draw_slice())
-    return root
 
 
 def run(
@@ -52,10 +39,6 @@ def run(
     job = Job(list_studies(source), output, tuple(OUTPUTS), evaluate)
     run_job(job, segmenter, journal, steps.append)
     return journal, steps
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def test_every_output_of_every_slice_is_written_where_its_input_was(
@@ -79,7 +62,7 @@ def test_what_is_written_is_what_the_segmenter_says_of_the_volume(
 ) -> None:
     journal, _ = run(source, tmp_path / "out", segmenter)
     expected = segmenter.segment(Volume(np.stack([draw_slice(), draw_slice(LESION), draw_slice()])))
-    assert expected.area_px.tolist() == [0, 48, 0]
+    assert expected.mask.sum(axis=(1, 2)).tolist() == [0, 48, 0]
     for index in range(3):
         stem = tmp_path / "out" / "a" / f"a_{index + 1}"
         mask = cv2.imread(f"{stem}_mask.png", cv2.IMREAD_UNCHANGED)

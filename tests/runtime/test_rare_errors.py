@@ -188,7 +188,7 @@ def test_memory_that_ends_in_a_header_is_not_called_damage(
 def test_a_file_that_cannot_be_read_a_second_time_is_named(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "read_bytes", fail_with(OSError(5, "Input/output error")))
+    monkeypatch.setattr(dicom, "digest_file", fail_with(OSError(5, "Input/output error")))
     assert reason(study) == f"{study.files[0].name}: cannot be read: Input/output error"
 
 

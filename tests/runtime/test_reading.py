@@ -13,9 +13,10 @@ from lgg_runtime import reading as module
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.ledger_lines import Finished
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.reading import Reading, ReadyStudy
-from lgg_runtime.segmenter import LoadSettings, Prepared, Segmenter
+from lgg_runtime.segmenter import Prepared, Segmenter
 
 DEADLINE_S = 60
 
@@ -74,7 +75,6 @@ def test_the_first_study_is_read_before_there_is_a_model(
         assert isinstance(ready, ReadyStudy)
         assert ready.study is study
         (volume,) = ready.volumes
-        assert volume.volume is not None
         assert isinstance(volume.prepared, Prepared)
         expected = segmenter.prepare(volume.volume)
         assert np.array_equal(volume.prepared.slices, expected.slices)

@@ -13,13 +13,14 @@ import onnxruntime
 import pytest
 from scipy import ndimage
 
-from lgg_runtime import segmenter as module
+from lgg_runtime import loading
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
-from lgg_runtime.segmenter import LoadSettings, Segmenter, find_model
+from lgg_runtime.loading import LoadSettings, find_model
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Volume
 
 
@@ -257,7 +258,7 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None
 def test_a_shipped_model_is_found_by_its_name(
     tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WEIGHTS", tmp_path)
+    monkeypatch.setattr(loading, "_WEIGHTS", tmp_path)
     with pytest.raises(ModelError, match="shipped model 'standard' is not in this installation"):
         Segmenter.load()
     (tmp_path / "standard.onnx").write_bytes(artifact.read_bytes())

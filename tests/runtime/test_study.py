@@ -56,7 +56,7 @@ def test_a_bad_file_is_a_failure_and_the_others_stay(tmp_path: Path, write_pictu
     (tmp_path / "s_2.png").write_bytes(b"")
     loaded = load(tmp_path)
     assert loaded.volumes[0].volume().names == ("s_1", "s_3")
-    assert [path.name for path, _ in loaded.failures] == ["s_2.png"]
+    assert [name for name, _ in loaded.failures] == ["s_2.png"]
     assert loaded.failures[0][1].startswith("s_2.png: ")
 
 
@@ -104,8 +104,8 @@ def test_a_mask_of_several_values_is_refused(with_masks: Path, write_picture: Wr
     mask = np.zeros((4, 5), np.uint8)
     mask[1], mask[2] = 255, 3
     write_picture(with_masks / "s_2_mask.png", mask)
-    [(path, reason)] = load(with_masks, with_truth=True).failures
-    assert path.name == "s_2.png"
+    [(name, reason)] = load(with_masks, with_truth=True).failures
+    assert name == "s_2.png"
     assert reason == (
         "s_2_mask.png: mask holds 2 values besides 0, expected one; write it as PNG or TIFF"
     )
@@ -121,8 +121,8 @@ def test_a_mask_that_does_not_fit_fails_its_slice_and_is_named(
         (with_masks / "s_2_mask.png").write_bytes(b"damaged")
     loaded = load(with_masks, with_truth=True)
     assert loaded.volumes[0].volume().names == ("s_1", "s_3")
-    [(path, reason)] = loaded.failures
-    assert path.name == "s_2.png"
+    [(name, reason)] = loaded.failures
+    assert name == "s_2.png"
     assert reason.startswith("s_2_mask.png: ")
     if fault == "size":
         assert "(5, 4)" in reason and "(4, 5)" in reason

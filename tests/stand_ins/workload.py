@@ -15,8 +15,8 @@ CHECKPOINT_KILLS = int(os.environ.get("LGG_FAULT_CHECKPOINT_KILLS", "3"))
 RECORD = os.environ.get("LGG_FAULT_RECORD")
 
 IMPORTED = (
-    "click", "cv2", "lgg_runtime.cli", "lgg_runtime.ledger", "lgg_runtime.lock",
-    "lgg_runtime.pipeline", "lgg_runtime.report", "onnxruntime", "tqdm",
+    "click", "cv2", "lgg_runtime.cli", "lgg_runtime.inference", "lgg_runtime.report",
+    "onnxruntime", "tqdm",
 )  # fmt: skip
 
 

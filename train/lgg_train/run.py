@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from lgg_runtime.contract import Training
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.writers.atomic import write_atomically
@@ -113,7 +114,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
 
 def digest_model(folder: Path) -> str:
     """SHA-256 of a finished run's `model.pt`."""
-    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    return digest_file(folder / MODEL_FILE)
 
 
 def check_same_training(

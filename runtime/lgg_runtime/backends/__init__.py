@@ -16,6 +16,7 @@ from lgg_runtime.errors import ModelError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
 
 __all__ = [
+    "ON_GPU",
     "PROVIDERS",
     "Backend",
     "BackendSettings",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "auto")
+ON_GPU = ("cuda", "tensorrt")
 
 
 class Backend(Protocol):
@@ -75,7 +77,6 @@ _BACKENDS: dict[str, dict[str, _Open]] = {
     ".engine": {"tensorrt": _open_engine},
 }
 _AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
-_ON_GPU = ("cuda", "tensorrt")
 
 
 def load_backend(path: Path, settings: BackendSettings) -> Backend:
@@ -100,7 +101,7 @@ def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:
     refused: list[str] = []
     for provider in _AUTO[suffix]:
         try:
-            gpu = settings.gpu if provider in _ON_GPU else GpuSettings()
+            gpu = settings.gpu if provider in ON_GPU else GpuSettings()
             backend = _open(path, replace(settings, provider=provider, gpu=gpu))
         except ProviderError as error:
             refused.append(str(error))

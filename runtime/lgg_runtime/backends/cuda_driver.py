@@ -104,7 +104,7 @@ class CudaDevice:
             return cuda
 
     def memory_bytes(self) -> tuple[int, int]:
-        """Free and in all."""
+        """Free and total bytes."""
         free, total = c_size_t(), c_size_t()
         self._call("cuMemGetInfo_v2", byref(free), byref(total))
         return free.value, total.value
@@ -142,7 +142,7 @@ class CudaDevice:
         self._call("cuMemcpyDtoHAsync_v2", target, source, size, self.stream)
 
     def wait(self) -> None:
-        """Until everything in the stream is done."""
+        """Return once everything in the stream is done."""
         self._call("cuStreamSynchronize", self.stream)
 
     def close(self) -> None:

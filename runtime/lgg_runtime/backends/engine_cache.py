@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError
 from lgg_runtime.sidecar import Profile
 from lgg_runtime.writers.atomic import make_folder, write_atomically
@@ -62,7 +63,7 @@ def open_folder(base: Path, key: CacheKey) -> tuple[Path, bool]:
         return folder, False
     known = json.loads(digests.read_text(encoding="utf-8"))
     for path in _engines(folder):
-        if known.get(path.name) != _digest(path):
+        if known.get(path.name) != digest_file(path):
             raise ModelError(
                 f"{path}: was changed after it was compiled; delete the folder to compile again"
             )
@@ -71,13 +72,9 @@ def open_folder(base: Path, key: CacheKey) -> tuple[Path, bool]:
 
 def seal_folder(folder: Path) -> None:
     """Record the digest of every file that the provider left in the folder."""
-    digests = {path.name: _digest(path) for path in _engines(folder)}
+    digests = {path.name: digest_file(path) for path in _engines(folder)}
     write_atomically(folder / _DIGESTS, json.dumps(digests, indent=1).encode())
 
 
 def _engines(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and p.name not in (_KEY, _DIGESTS))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

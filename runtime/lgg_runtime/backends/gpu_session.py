@@ -56,7 +56,8 @@ class GpuSession:
         self.contract = read_contract(open_session(runtime, path, data, options), path)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if self.provider == "tensorrt":
-            session = self._compile(runtime, path, options, gpu)
+            sha256 = hashlib.sha256(data).hexdigest()
+            session = self._compile(runtime, path, sha256, options, gpu)
         else:
             session = start_session(runtime, path, options, "cuda", cuda_options(gpu))
         self._runs = BoundRuns(runtime, session, self._cuda, cuda_graph=gpu.cuda_graph)
@@ -77,17 +78,19 @@ class GpuSession:
             try:
                 parts.append(self._runs.run(slices[start : start + step]))
             except Exception as error:
-                # onnxruntime's exception types share no base.
+                # onnxruntime's exceptions share no base.
                 raise failed_run(self.provider, error) from error
         probability: Probability = parts[0] if len(parts) == 1 else np.concatenate(parts)
         require_probability(probability, slices)
         return probability
 
-    def _compile(self, runtime: Any, path: Path, options: Any, gpu: GpuSettings) -> Any:
+    def _compile(
+        self, runtime: Any, path: Path, sha256: str, options: Any, gpu: GpuSettings
+    ) -> Any:
         import tensorrt
 
         key = CacheKey(
-            model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            model_sha256=sha256,
             onnxruntime=str(runtime.__version__),
             tensorrt=tensorrt.__version__,
             driver=self._cuda.driver_version,
@@ -96,8 +99,8 @@ class GpuSession:
             profile=PROFILE,
         )
         self.versions["tensorrt"] = key.tensorrt
-        folder, ready = open_folder(gpu.engine_cache or default_cache(), key)
-        if not ready:
+        folder, is_ready = open_folder(gpu.engine_cache or default_cache(), key)
+        if not is_ready:
             gpu.tell(
                 f"TensorRT compiles {path.name} for {self.device}, which takes minutes and is "
                 f"done once; kept in {folder}"
@@ -138,7 +141,7 @@ def cuda_options(gpu: GpuSettings) -> dict[str, str]:
         "cudnn_conv_algo_search": "EXHAUSTIVE" if gpu.cuda_graph else "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
         "do_copy_in_default_stream": "1",
-        "prefer_nhwc": str(int(gpu.prefer_nhwc)),
+        "prefer_nhwc": "1",
         "use_tf32": "0",
         "enable_cuda_graph": str(int(gpu.cuda_graph)),
     }

@@ -21,10 +21,15 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     try:
         with open_regular(path) as (handle, status), open(handle, "rb", closefd=False) as file:
             if status.st_size > MAX_BYTES:
-                raise ModelError(f"holds {status.st_size} bytes; at most {MAX_BYTES} are read")
+                raise ModelError(
+                    f"{path.name}: holds {status.st_size} bytes; at most {MAX_BYTES} are read"
+                )
             data = file.read(status.st_size + 1)
-        require_digest(hashlib.sha256(data).hexdigest(), sha256)
+    except InputError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    require_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
+    try:
         check_graph(data)
-    except (InputError, ModelError) as error:
+    except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
     return data

@@ -65,7 +65,8 @@ class OnnxSession:
         except LggError:
             raise
         except Exception as error:
-            # As below; the shape of the input is ours, so what fails is the graph or its memory.
+            # onnxruntime's exceptions share no base; the input's shape is ours, so only the graph
+            # or its memory can be at fault.
             if is_exhausted(error):
                 self._sessions.clear()
                 raise OutOfMemoryError(_TOO_LITTLE) from error
@@ -146,7 +147,7 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
         # Its own fallback would print to standard output and change the provider in a run.
         return runtime.InferenceSession(data, options, providers=[NAMES["cpu"]], enable_fallback=0)
     except Exception as error:
-        # onnxruntime's exception types share no base; all others of them mean a refused file.
+        # onnxruntime's exceptions share no base; all but exhausted memory mean a refused file.
         if is_exhausted(error):
             raise OutOfMemoryError(_TOO_LITTLE) from error
         raise ModelError(f"{path.name}: onnxruntime refuses it: {first_line(error)}") from error

@@ -28,7 +28,7 @@ REQUESTS_A_STREAM = 4
 _CONVERTERS = "openvino.tools.ovc"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _METADATA = ["framework", METADATA_KEY]
-# Its answers to signed activations were all background, without an error (2026.4.1).
+# OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
 
 
@@ -73,7 +73,7 @@ class OpenVinoSession:
         try:
             self._prepare(_USUAL_SIZE)
         except Exception as error:
-            # As for reading: what fails is the graph.
+            # OpenVINO's exceptions share no base; what it cannot compile is a refused file.
             raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
 
     def run(self, slices: Pixels) -> Probability:
@@ -82,7 +82,8 @@ class OpenVinoSession:
         except MemoryError as error:
             raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:
-            # As for reading; the input's shape is ours, so what fails is the graph or its memory.
+            # OpenVINO's exceptions share no base; the input's shape is ours, so only the graph or
+            # its memory can be at fault.
             raise ModelError(f"the model cannot be run: {_last_line(error)}") from error
         require_probability(probability, slices)
         return probability
@@ -156,7 +157,7 @@ def _read_model(library: Any, path: Path) -> Any:
         frontend = library.frontend.FrontEndManager().load_by_framework("onnx")
         return frontend.convert(frontend.load(str(path)))
     except Exception as error:
-        # OpenVINO's exception types share no base; all of them mean a refused file.
+        # OpenVINO's exceptions share no base; all of them mean a refused file.
         raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
 
 

@@ -20,15 +20,13 @@ class GpuSettings:
     """What only a GPU needs.
 
     device: its number; memory_limit_mib: of onnxruntime's arena, None for all; cuda_graph: replay
-    the recorded kernels of a shape; prefer_nhwc: channels last inside; engine_cache: folder of
-    TensorRT's compiled engines, None for the user's cache folder; tell: hears that a long
-    compilation begins.
+    the recorded kernels of a shape; engine_cache: folder of TensorRT's compiled engines, None for
+    the user's cache folder; tell: hears that a long compilation begins.
     """
 
     device: int = 0
     memory_limit_mib: int | None = None
     cuda_graph: bool = False
-    prefer_nhwc: bool = True
     engine_cache: Path | None = None
     tell: Callable[[str], object] = _say_nothing
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from lgg_runtime.extras import import_extra
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import Intake
@@ -24,7 +25,7 @@ from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.pacs.worker import Worker
-from lgg_runtime.segmenter import LoadSettings, Segmenter
+from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder
 
 GRACE_SECONDS = 10.0

@@ -39,8 +39,8 @@ class Pull:
         return f"{self.name} from {without_uids(self.server.url)}"
 
 
-def read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
-    """The study that lgg-infer's options ask for, None where INPUT is given.
+def read_pull(source: Path | None, options: dict[str, Any]) -> Path | Pull:
+    """The study that lgg-infer's options ask for, INPUT where it is given.
 
     Raises UsageError for both or neither, and for options that do not go with it.
     """
@@ -50,7 +50,7 @@ def read_pull(source: Path | None, options: dict[str, Any]) -> Pull | None:
             raise UsageError("no INPUT; give one, or --from dicomweb URL --study UID")
         if study or back:
             raise UsageError("--study and --store-back: with --from alone")
-        return None
+        return source
     if source is not None or not study or options["evaluate"]:
         raise UsageError("--from: takes --study UID, no INPUT and no --evaluate")
     if back and not any(name.startswith("dicom-") for name in options["output_types"]):

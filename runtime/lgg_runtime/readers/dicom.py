@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.grid import plane_of
 from lgg_runtime.readers.dicom_choice import Chosen, choose
@@ -161,7 +161,7 @@ def _cut(path: Path) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_file(path)
     except OSError as error:
         raise InputError(f"{without_uids(path.name)}: cannot be read: {error.strerror}") from error
 

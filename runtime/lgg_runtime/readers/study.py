@@ -33,15 +33,15 @@ class LoadedVolume:
 
 @dataclass
 class LoadedStudy:
-    """The volumes of a study, mostly one, and the files that cannot be used with the reason.
+    """What was read of a study.
 
-    scan: the volume of a DICOM or NIfTI study, or why there is none.
+    volumes: of slices, mostly one; failures: what cannot be used, by its name in run.json, with
+    the reason; scan: the volume of a DICOM or NIfTI study.
     """
 
-    study: Study
-    volumes: list[LoadedVolume]
-    failures: list[tuple[Path, str]]
-    scan: Volume | InputError | None = None
+    volumes: list[LoadedVolume] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    scan: Volume | None = None
 
 
 def load_study(
@@ -54,10 +54,9 @@ def load_study(
     """
     if study.kind != RASTER:
         try:
-            scan = read_scan(study.kind, study.files, choice or SeriesChoice())
+            return LoadedStudy(scan=read_scan(study.kind, study.files, choice or SeriesChoice()))
         except InputError as error:
-            return LoadedStudy(study, [], [], error)
-        return LoadedStudy(study, [], [], scan)
+            return LoadedStudy(failures=[(study.name, f"{study.name}: {error}")])
     by_size: dict[tuple[int, ...], LoadedVolume] = {}
     failures = []
     for path in study.files:
@@ -65,7 +64,7 @@ def load_study(
             slice_ = read_raster(path)
             truth = _read_truth(listing.mask_of(path), slice_.pixels) if with_truth else None
         except InputError as error:
-            failures.append((path, str(error)))
+            failures.append((listing.relative(path), str(error)))
             continue
         loaded = by_size.setdefault(slice_.pixels.shape, LoadedVolume())
         loaded.files.append(path)
@@ -76,7 +75,7 @@ def load_study(
     if len(volumes) > 1:
         for loaded in volumes:
             loaded.notes = [(*notes, MIXED_SIZES) for notes in loaded.notes]
-    return LoadedStudy(study, volumes, failures)
+    return LoadedStudy(volumes, failures)
 
 
 def _read_truth(path: Path | None, pixels: npt.NDArray[np.uint8]) -> Mask | None:

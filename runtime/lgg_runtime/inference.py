@@ -1,0 +1,100 @@
+"""One run, whole: what is asked for is checked before anything is written, then all is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lgg_runtime.backends import ON_GPU
+from lgg_runtime.destination import check_output, check_places
+from lgg_runtime.errors import LggError
+from lgg_runtime.job import Job
+from lgg_runtime.journal import Journal
+from lgg_runtime.ledger import open_ledger
+from lgg_runtime.lock import lock_output
+from lgg_runtime.pipeline import run_job
+from lgg_runtime.processor import multiplies_int8
+from lgg_runtime.provenance import decisive, describe, settings_of
+from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.reading import Reading
+from lgg_runtime.request import Request
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.writers.atomic import make_folder, require_folder
+
+Advance = Callable[[int], object]
+
+
+def infer(
+    request: Request,
+    tell: Callable[[str], object],
+    progress: Callable[[int], AbstractContextManager[Advance]],
+    deliver: Callable[[Journal], object],
+) -> Journal:
+    """Segment what was asked for into the output folder; returns what was done.
+
+    tell: hears a line for the user; progress: given the number of slices, a context whose value is
+    called with how many more are done; deliver: called once all results are written, before the
+    run counts as complete. Raises LggError; a request, model or provider that is refused leaves
+    no trace.
+    """
+    job = _plan(request)
+    with closing(Reading(job)) as reading:  # the first files, while the model is loaded
+        segmenter = Segmenter.load(request.model, request.load)
+        _tell_what_runs(segmenter, request.load.provider, tell)
+        make_folder(job.output)
+        journal = Journal(settings_of(request, segmenter.batch))
+        describe(journal, segmenter, request.load.provider)
+        shared = decisive(journal, job.outputs, job.choice)
+        with (
+            lock_output(job.output) as died,
+            open_ledger(job.output, shared, request.resume) as ledger,
+        ):
+            if died:
+                tell("the lock of a run that died is taken over")
+            with _recorded(journal, segmenter, job.output):
+                with progress(sum(len(study.paths) for study in job.listing.studies)) as advance:
+                    run_job(replace(job, ledger=ledger), segmenter, journal, advance, reading)
+                deliver(journal)
+    return journal
+
+
+def _plan(request: Request) -> Job:
+    check_output(request.output, request.given)
+    listing = list_studies(request.given)
+    check_places(request.output, request.given, listing)
+    request.require_fit(listing)
+    require_folder(request.output)
+    return Job(listing, request.output, request.outputs, request.evaluate, request.choice)
+
+
+def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], object]) -> None:
+    if requested == "auto":
+        tell(f"provider auto: {segmenter.provider} ({segmenter.why})")
+    is_on_cpu = segmenter.provider not in ON_GPU
+    is_int8 = segmenter.contract.precision.startswith("int8")
+    if is_on_cpu and is_int8 and multiplies_int8() is False:
+        tell(
+            "warning: this processor has no instructions for int8 (VNNI); int8 may be slower than "
+            "fp32 here"
+        )
+
+
+@contextmanager
+def _recorded(journal: Journal, segmenter: Segmenter, output: Path) -> Iterator[None]:
+    """The journal on disk from the beginning of a run to its end, whatever that is."""
+    journal.write(output, "running")  # a run that is killed leaves no older one's success
+    state = "interrupted"
+    try:
+        yield
+        state = "complete"
+    except LggError as error:
+        state = f"stopped: {error}"
+        raise
+    finally:
+        if segmenter.largest_batch is not None:
+            journal.provider["largest_batch"] = segmenter.largest_batch
+        if segmenter.first_look is not None:
+            journal.model["first_look"] |= {"left_out": journal.left_out}
+        journal.write(output, state)

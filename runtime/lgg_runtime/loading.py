@@ -1,0 +1,71 @@
+"""Which model to load, and how it runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lgg_runtime.backends import PROVIDERS, GpuSettings
+from lgg_runtime.errors import ModelError, UsageError
+
+_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How to run a model.
+
+    provider: cpu, openvino, cuda, tensorrt or auto; threads: None for all cores that this process
+    may use; batch: slices a run, None for what suits the provider; threshold: None for the
+    contract's; flair_only: FLAIR in place of the other sequences; crop: run the box of the volume's
+    head alone; first_look: a quick model's name or path, which decides on which slices the model
+    runs at all, None for all of them; gpu: what only a GPU needs; cpu_precision: fp32, or bf16 with
+    openvino; sha256, first_look_sha256: the digests that the two must have, in hexadecimal digits,
+    None for any; public_key: the file of the Ed25519 key that must have signed both, None for no
+    signature.
+    """
+
+    provider: str = "cpu"
+    threads: int | None = None
+    batch: int | None = None
+    threshold: float | None = None
+    flair_only: bool = False
+    crop: bool = False
+    first_look: str | Path | None = None
+    gpu: GpuSettings = field(default_factory=GpuSettings)
+    cpu_precision: str = "fp32"
+    sha256: str | None = None
+    first_look_sha256: str | None = None
+    public_key: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.provider not in PROVIDERS:
+            raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads {self.threads}: expected at least 1")
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"batch {self.batch}: expected at least 1")
+        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
+            raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
+        digests = {"model": self.sha256, "first look": self.first_look_sha256}
+        for name, digest in digests.items():
+            if digest is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
+                raise UsageError(
+                    f"{name} SHA-256: expected 64 hexadecimal digits, as sha256sum prints"
+                )
+        if self.first_look_sha256 is not None and self.first_look is None:
+            raise UsageError("a first look's SHA-256, and no first look")
+
+
+def find_model(model: str | Path) -> Path:
+    """The file of a shipped model's name or of a path. Raises ModelError where there is none."""
+    if str(model) in SHIPPED:
+        path = _WEIGHTS / f"{model}.onnx"
+        if not path.is_file():
+            raise ModelError(f"the shipped model {model!r} is not in this installation")
+        return path
+    if not Path(model).is_file():
+        raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
+    return Path(model)

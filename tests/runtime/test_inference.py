@@ -1,0 +1,92 @@
+"""A run without a command line: what its caller is told, and when it counts as complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import LggError, ModelError, StoreError, UsageError
+from lgg_runtime.inference import infer
+from lgg_runtime.journal import Journal
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.request import Request
+from stand_ins.runs import files, read_run
+
+
+class Caller:
+    """Keeps what it is told; deliver: what it does once the results are written."""
+
+    def __init__(self, deliver: Callable[[Journal], object] = lambda _: None):
+        self.lines: list[str] = []
+        self.total = self.done = 0
+        self.deliver = deliver
+
+    def infer(self, request: Request) -> Journal:
+        return infer(request, self.lines.append, self.progress, self.deliver)
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[int], None]]:
+        self.total = total
+        yield self.advance
+
+    def advance(self, count: int) -> None:
+        self.done += count
+
+
+@pytest.fixture
+def request_(source: Path, artifact: Path, out: Path) -> Request:
+    return Request(
+        given=source,
+        recorded="two patients",
+        output=out,
+        outputs=("mask",),
+        evaluate=False,
+        choice=SeriesChoice(),
+        model=str(artifact),
+        load=LoadSettings(threads=1),
+        resume=False,
+    )
+
+
+def test_a_run_is_complete_only_after_its_results_are_delivered(
+    request_: Request, out: Path
+) -> None:
+    states = []
+    caller = Caller(lambda _: states.append((read_run(out)["state"], len(files(out)))))
+    journal = caller.infer(request_)
+    assert states == [("running", 6)]  # four masks, run.json and summary.csv
+    assert (caller.total, caller.done, caller.lines) == (4, 4, [])
+    told = read_run(out)
+    assert (told["state"], told["settings"]["input"]) == ("complete", "two patients")
+    assert len(journal.patients) == 2
+
+
+def test_results_that_nobody_takes_stop_the_run(request_: Request, out: Path) -> None:
+    def refuse(_journal: Journal) -> None:
+        raise StoreError("the server is full")
+
+    with pytest.raises(StoreError):
+        Caller(refuse).infer(request_)
+    assert read_run(out)["state"] == "stopped: the server is full"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"model": "gone.onnx"}, ModelError),
+        ({"outputs": ("dicom-seg",)}, UsageError),
+        ({"evaluate": True}, UsageError),
+    ],
+    ids=["model", "outputs", "evaluate"],
+)
+def test_what_is_refused_leaves_no_trace(
+    request_: Request, out: Path, change: dict[str, object], error: type[LggError]
+) -> None:
+    with pytest.raises(error):
+        Caller().infer(replace(request_, **change))
+    assert not out.exists()
