@@ -17,11 +17,12 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
     context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
 
 
-# What a run records and goes on with; a budget is either of its first two.
+# What a run records (as TrainingRequest.options) and goes on with; either of _BUDGET is its budget.
 _BUDGET = ("epochs", "minutes")
 _RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop",
              "augmentation", "rate", "precision", "compiled", "seed", "validations", "start",
              "teachers", "decision")  # fmt: skip
+_SPLIT = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -66,13 +67,6 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def record_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that a resumed run goes on with, for JSON; paths hold from any folder."""
-    kept = {name: options[name] for name in _RECORDED}
-    kept["teachers"] = [str(run.resolve()) for run in kept["teachers"]]
-    return {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in kept.items()}
-
-
 def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:
     """Recorded options that this call does not give; a given budget stands for both."""
     given = {
@@ -89,6 +83,14 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
     if "teachers" in recalled:
         recalled["teachers"] = tuple(Path(run) for run in recalled["teachers"])
     return recalled
+
+
+def refuse_another_split(context: click.Context) -> None:
+    """Raises UsageError where a call with --resume gives a split as well."""
+    sources = {name: context.get_parameter_source(name) for name in _SPLIT}
+    if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
+        option = given[0].removesuffix("_file").replace("_", "-")
+        raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
