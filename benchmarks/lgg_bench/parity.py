@@ -22,8 +22,8 @@ from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import ModelError, ParityError, UsageError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.metrics import Counts, summarise
-from lgg_train.extras import needs_extra
 
 if TYPE_CHECKING:
     from lgg_export.parity import Reference

@@ -16,9 +16,9 @@ from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.errors import UsageError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.segmenter import LoadSettings, Segmenter
-from lgg_train.extras import needs_extra
 
 PYTORCH = "PyTorch fp32, full frames"
 # What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.

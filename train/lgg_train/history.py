@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.writers.atomic import write_atomically
-from lgg_train.extras import needs_extra
 
 HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
 Row = dict[str, float]
