@@ -285,7 +285,7 @@ RUNS = (
         "lgg-train: trained holds a run already; --resume goes on with it", RUN_STAYS,
         command=TRAIN),
     Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
-        "{its scores}\nlgg-train: last.pt: cannot be written ([Errno 28] No space left on device)",
+        "{its scores}\nlgg-train: last.pt: the disk is full; free some space",
         NO_CHECKPOINT, command=TRAIN),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,

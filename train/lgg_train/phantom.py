@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import ResourceError, UsageError
 from lgg_runtime.volume import Mask, Pixels
+from lgg_runtime.writers.atomic import make_folder
 
 Field = npt.NDArray[np.floating[Any]]
 Triple = tuple[float, float, float]
@@ -79,10 +80,7 @@ def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
     """
     folders = [root / "kaggle_3m" / patient_name(index) for index in range(settings.patients)]
     for index, folder in enumerate(folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(f"{folder}: cannot be made: {error.strerror}") from error
+        make_folder(folder)
         pixels, masks = make_phantom(index, settings)
         for number, (rgb, mask) in enumerate(zip(pixels, masks, strict=True), start=1):
             stem = f"{folder.name}_{number}"
