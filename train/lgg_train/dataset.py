@@ -17,7 +17,8 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
-from lgg_train.augment import AUGMENTATIONS, build_augmentation, build_replacement
+from lgg_train.augment import build_augmentation, build_replacement
+from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
 
 BATCHES_AHEAD = 4

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.recipes import RECIPES
 
 
@@ -40,7 +41,7 @@ _OPTIONS = (
     click.option("--tumour", type=click.IntRange(1), default=10,
                  help="Crops of them from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
-    click.option("--augmentation", type=click.Choice(("mild", "plain", "flair", "strong")),
+    click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),
                  default="plain", help="mild: flips, turns and small gains alone; flair: FLAIR "
                  "stands for all sequences in 40 % of the crops, not in 30; strong: that, and "
                  "wider ranges of all else."),
