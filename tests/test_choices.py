@@ -17,7 +17,7 @@ from lgg_runtime.backends import PROVIDERS
 from lgg_runtime.backends.engine import LIBRARIES
 from lgg_runtime.cli import command as infer
 from lgg_train.cli import command as train
-from lgg_train.loop import AUTOCAST
+from lgg_train.device import AUTOCAST
 from lgg_train.phantom_scan import PLANES
 from lgg_train.splits import PARTS, SPLIT_BY
 

@@ -88,12 +88,12 @@ def _with(end: str, pixels: Callable[[], np.ndarray]) -> Make:
 
 
 def _lose_the_number(scene: Scene) -> None:
-    from lgg_train import loop
+    from lgg_train import state
 
     def lose(logits: Any, _masks: Any) -> Any:
         return logits.sum() * float("nan")
 
-    scene.patch.setattr(loop, "segmentation_loss", lose)
+    scene.patch.setattr(state, "segmentation_loss", lose)
 
 
 def _checkpoint(state: Callable[[], Any]) -> Make:
@@ -122,15 +122,15 @@ def _fill_disk(scene: Scene) -> None:
 
 
 def _stop_at_a_step(scene: Scene) -> None:
-    from lgg_train import loop
+    from lgg_train import state
 
-    real = loop.segmentation_loss
+    real = state.segmentation_loss
 
     def stop(logits: Any, masks: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
         return real(logits, masks)
 
-    scene.patch.setattr(loop, "segmentation_loss", stop)
+    scene.patch.setattr(state, "segmentation_loss", stop)
 
 
 def _no_gpu(scene: Scene) -> None:

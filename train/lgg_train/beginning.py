@@ -16,7 +16,6 @@ from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
 from lgg_train.fold_decision import load_decided
 from lgg_train.history import Row, carry_rounds, read_rounds
-from lgg_train.loop import load_same
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     CONFIG_FILE,
@@ -36,6 +35,7 @@ from lgg_train.run import (
 )
 from lgg_train.settings import Origin, TrainSettings
 from lgg_train.splits import Split, SplitSettings, check_held, make_split
+from lgg_train.state import load_same
 from lgg_train.teachers import Teacher, check_teachers, load_teachers
 from lgg_train.unet import UNetSettings
 

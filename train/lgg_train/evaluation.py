@@ -25,12 +25,12 @@ def predict_cases(
     cases: Iterable[Case],
     used: dict[str, tuple[int, ...]],
     intensity: IntensitySettings,
-    fast: bool = False,
+    in_bf16: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict whole volumes, one at a time; `fast` computes in bf16."""
+    """Predict whole volumes, one at a time; in float32, or in bf16, which is faster."""
     for case in cases:
         slices = normalise(case.volume.pixels, intensity)
-        probability = predict_slices(model, slices, fast=fast)
+        probability = predict_slices(model, slices, in_bf16=in_bf16)
         head = head_mask(case.volume.pixels, intensity)
         yield Prediction(case.patient, slices, probability, case.masks, used[case.patient], head)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from lgg_runtime.errors import InputError
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.decision import Decision, choose_decision
+from lgg_train.device import choose_device
 from lgg_train.evaluation import predict_cases
-from lgg_train.loop import choose_device
 from lgg_train.run import (
     DECISION_FILE,
     TrainedModel,

@@ -8,9 +8,9 @@ from pathlib import Path
 from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
+from lgg_train.device import choose_device
 from lgg_train.evaluation import describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
-from lgg_train.loop import choose_device
 from lgg_train.prediction import Prediction
 from lgg_train.run import FLAIR_ONLY, TrainedModel, check_cases, load_model, read_split, write_json
 from lgg_train.splits import find_members

@@ -8,7 +8,7 @@ from typing import Any
 
 from lgg_runtime.errors import UsageError
 from lgg_train.dataset import SampleSettings
-from lgg_train.loop import choose_device
+from lgg_train.device import choose_device
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, TrainSettings
 from lgg_train.splits import SplitSettings

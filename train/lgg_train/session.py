@@ -35,7 +35,7 @@ def run_training(data: Path, out: Path, request: TrainingRequest) -> str:
     def validate(network: nn.Module) -> dict[str, float]:
         if not run.held:
             return {}
-        found = predict_cases(network, run.held, run.used, run.intensity, fast=True)
+        found = predict_cases(network, run.held, run.used, run.intensity, in_bf16=True)
         return _validate(list(found))
 
     origin = before.origin(request.resume)
