@@ -26,6 +26,7 @@ INPUT, OUTPUT = "slices", "probability"
 # view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
 TRAINED_PIXEL_MM = 0.9375
 RESEARCH_ONLY = "research use only, not for diagnosis"
+RESEARCH_ONLY_LINE = f"{RESEARCH_ONLY.capitalize()}."
 INTENDED_USE = (
     "Research on segmentation of the FLAIR abnormality of lower-grade glioma in brain MRI; "
     + RESEARCH_ONLY

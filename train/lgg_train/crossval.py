@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
-from lgg_runtime.report import format_table
+from lgg_runtime.report import describe_pooled, format_table
 from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.beginning import check_same_run
@@ -136,13 +136,12 @@ def describe(record: dict[str, Any], out: Path) -> str:
     alone = record["flair_only"]
     return "\n".join(
         (
-            f"{out}: cross-validation by patient\nResearch use only, not for diagnosis.",
+            f"{out}: cross-validation by patient\n{RESEARCH_ONLY_LINE}",
             format_table(["fold", "patients", "mean Dice", "threshold"], rows),
             f"Dice by patient: mean {dice['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
             f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f} "
             f"({dice['patients']} patients)",
-            f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
-            f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}",
+            describe_pooled(pooled),
             f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
             f"recall {alone['pooled']['recall']:.4f}",
         )

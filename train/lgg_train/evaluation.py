@@ -11,7 +11,7 @@ from torch import nn
 
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts, summarise
-from lgg_runtime.report import format_table
+from lgg_runtime.report import describe_pooled, format_table
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.predict import predict_slices
@@ -112,8 +112,7 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
         (
             title,
             format_table(["", *keys], rows),
-            f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
-            f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}; "
+            f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
             f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, worst tenth "
             f"{dice['worst_tenth']:.4f} ({dice['patients']} patients, lowest {worst} "

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.metrics import Counts
 from lgg_train.beginning import Beginning, begin, load_predecessors
 from lgg_train.decision import Decision, choose_decision
@@ -48,7 +49,7 @@ def run_training(data: Path, out: Path, request: TrainingRequest) -> str:
     _save(out, network, run, replace(run.decision, how=how))
     return (
         f"{out}: trained on {patients}; threshold and clean-up are those of "
-        f"{request.decision or request.start}\nResearch use only, not for diagnosis."
+        f"{request.decision or request.start}\n{RESEARCH_ONLY_LINE}"
     )
 
 
