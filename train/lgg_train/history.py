@@ -62,7 +62,11 @@ def read_history(folder: Path) -> list[Row]:
 
 
 def read_rounds(folder: Path) -> list[list[Row]]:
-    """The rows of the rounds before a run, and its own last; steps and minutes go on through."""
+    """The rows of each round, the run's own last.
+
+    The rounds are the runs before it, each of which began with the weights of the one before.
+    Steps and minutes are counted on from round to round.
+    """
     rounds: list[list[Row]] = []
     for row in _read(folder / EARLIER_FILE):
         if row.pop("round") > len(rounds):

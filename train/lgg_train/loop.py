@@ -20,7 +20,8 @@ from lgg_train.settings import ANEW, Machinery, Origin, TrainSettings
 from lgg_train.state import TrainingState
 from lgg_train.unet import UNet
 
-# A GPU computes while the next steps are prepared, until somebody asks for a loss.
+# After how many steps their losses are read. Reading waits for the device: left alone, a GPU goes
+# on computing while the next steps are prepared for it.
 STEPS_UNREAD = {"cpu": 1, "cuda": 50}
 _BAR = "{desc}{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
 

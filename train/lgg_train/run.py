@@ -5,6 +5,9 @@ last.pt      history.csv         to resume from; numbers over time
 earlier.csv                      numbers of the rounds that it went on from
 model.pt                         the averaged weights with all that export needs
 metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
+
+A cross-validation's folder holds such a folder of each fold, `fold_<n>`, beside `cv.json`, the
+scores of all, and `decision.json`, where one was chosen over all.
 """
 
 from __future__ import annotations
@@ -87,6 +90,7 @@ def read_json(path: Path) -> Any:
 
 
 def describe_training(split: Split, data_digest: str) -> Training:
+    """What a model tells of the data that it was trained on."""
     patients = {part: len(members) for part, members in split.parts.items()}
     return Training(data_digest, _digest_split(split), split.by, patients)
 

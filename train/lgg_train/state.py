@@ -19,6 +19,7 @@ from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.teachers import mean_probability, without_mirror
 from lgg_train.unet import UNet, scale_slices
 
+# What a checkpoint holds beside its schema.
 _HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "mean_loss", "random",
          "history"}  # fmt: skip
 
@@ -30,7 +31,7 @@ class DivergedError(LggError):
 def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     """A run's checkpoint. Raises InputError where there is none, or one of other settings.
 
-    A setting that the checkpoint does not tell had its default.
+    A setting that the checkpoint does not hold, made before there was one, counts as its default.
     """
     held = load_checkpoint(path)
     ours = settings.to_json()
@@ -103,7 +104,7 @@ class TrainingState:
         return part.to(self.device, non_blocking=True)
 
     def read_losses(self) -> None:
-        """Take the last steps' losses into their mean, which waits for the device.
+        """Take the steps' unread losses into their moving mean, which waits for the device.
 
         Raises DivergedError where one is no finite number.
         """
