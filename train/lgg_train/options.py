@@ -18,12 +18,7 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
     context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
 
 
-# What a run records (as TrainingRequest.options) and goes on with; either of _BUDGET is its budget.
-_BUDGET = ("epochs", "minutes")
-_RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop",
-             "augmentation", "rate", "precision", "compiled", "seed", "validations", "start",
-             "teachers", "decision")  # fmt: skip
-_SPLIT = ("split_by", "split_seed", "folds", "fold", "split_file")
+_SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -69,14 +64,17 @@ _OPTIONS = (
 
 
 def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:
-    """Recorded options that this call does not give; a given budget stands for both."""
+    """What a run recorded (TrainingRequest.options) and this call does not give; a budget given in
+    epochs or in minutes stands for both.
+    """
     given = {
         name
-        for name in _RECORDED
+        for name in recorded
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
-    if not given.isdisjoint(_BUDGET):
-        given.update(_BUDGET)
+    budget = {"epochs", "minutes"}
+    if not given.isdisjoint(budget):
+        given |= budget
     recalled = {name: value for name, value in recorded.items() if name not in given}
     for name in ("start", "decision"):
         if recalled.get(name) is not None:
@@ -88,7 +86,7 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
 
 def refuse_another_split(context: click.Context) -> None:
     """Raises UsageError where a call with --resume gives a split as well."""
-    sources = {name: context.get_parameter_source(name) for name in _SPLIT}
+    sources = {name: context.get_parameter_source(name) for name in _SPLIT_OPTIONS}
     if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
         option = given[0].removesuffix("_file").replace("_", "-")
         raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
