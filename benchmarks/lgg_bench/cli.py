@@ -228,7 +228,7 @@ def accuracy(
     runs: tuple[Path, ...], page: Path, folds: tuple[Path, ...], leaks: tuple[Path, ...]
 ) -> None:
     """Fill the accuracy page from the scores in the folders of trained runs."""
-    from lgg_train.extras import needs_extra
+    from lgg_runtime.extras import needs_extra
 
     with needs_extra("train"):
         from lgg_bench.accuracy import Evidence, write_accuracy

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_train.extras import needs_extra
+from lgg_runtime.extras import needs_extra
 
 INPUT = "x"
 

@@ -34,8 +34,8 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.volume import Pixels, Probability
-from lgg_train.extras import needs_extra
 
 EAGER = {"PyTorch NCHW": "NCHW", "PyTorch channels_last": "channels_last"}
 BUSY = 0.5

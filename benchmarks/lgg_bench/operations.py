@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from lgg_runtime.contract import INPUT
-from lgg_train.extras import needs_extra
+from lgg_runtime.extras import needs_extra
 
 
 @dataclass(frozen=True)

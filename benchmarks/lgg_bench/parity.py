@@ -23,11 +23,11 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError, ParityError, UsageError
-from lgg_runtime.metrics import Counts, summarise
-from lgg_train.extras import needs_extra
+from lgg_runtime.extras import needs_extra
+from lgg_runtime.metrics import summarise
+from lgg_train.prediction import Prediction
 
 if TYPE_CHECKING:
-    from lgg_export.parity import Reference
     from lgg_train.run import TrainedModel
 
 PYTORCH = "PyTorch"
@@ -117,7 +117,7 @@ def measure_parity(
         rows.append({"artifact": label, "sha256": digest_file(files[label]), **row})
     results = {
         "subject": subject,
-        "slices": sum(len(reference.counted) for reference in references),
+        "slices": sum(len(reference.used) for reference in references),
         "run": digest_run(run),
         "threshold": model.decision.threshold,
         "training_data": model.training.data,
@@ -130,7 +130,7 @@ def measure_parity(
 def judge_artifact(
     backend: Backend,
     model: TrainedModel,
-    references: tuple[str, Iterable[Reference]],
+    references: tuple[str, Iterable[Prediction]],
     settings: ParitySettings,
 ) -> dict[str, Any]:
     """One artifact's row: what it is, its limits, its failures, and the comparison."""
@@ -233,11 +233,7 @@ def _label(row: dict[str, Any]) -> str:
     return f"{row['artifact']} ({row['precision']})"
 
 
-def _score(references: Sequence[Reference], model: TrainedModel) -> dict[str, Any]:
+def _score(references: Sequence[Prediction], model: TrainedModel) -> dict[str, Any]:
     from lgg_export.parity import without_patients
 
-    counts = {
-        r.patient: Counts.of(model.decision.apply(r.probability)[r.counted], r.truth[r.counted])
-        for r in references
-    }
-    return without_patients(summarise(counts))
+    return without_patients(summarise({r.patient: r.counts(model.decision) for r in references}))

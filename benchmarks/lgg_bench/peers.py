@@ -11,8 +11,8 @@ import numpy as np
 from lgg_runtime.backends.missing import NAMES
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT, OUTPUT
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.volume import Pixels, Probability
-from lgg_train.extras import needs_extra
 
 Run = Callable[[Pixels], Probability]
 

@@ -17,10 +17,10 @@ from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.segmenter import Segmenter
-from lgg_train.extras import needs_extra
 
 PYTORCH = "PyTorch fp32, full frames"
 # What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.

@@ -29,7 +29,7 @@ from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.backends.openvino_session import import_openvino
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
-from lgg_train.extras import needs_extra
+from lgg_runtime.extras import needs_extra
 
 _SIDE = 2048
 _LARGE = Layers()

@@ -134,7 +134,7 @@ def roofline(
     artifacts: tuple[Path, ...], threads: int, openvino: bool, output: Path | None
 ) -> None:
     """What this machine computes at best, and the fraction of it that engines reach."""
-    from lgg_train.extras import needs_extra
+    from lgg_runtime.extras import needs_extra
 
     with needs_extra("train"):
         from lgg_bench.roofline import RooflineSettings, measure_roofline
@@ -150,7 +150,7 @@ def roofline(
               help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
 def performance(results: Path, page: Path) -> None:
     """Fill the performance page from the measurements in the folder RESULTS."""
-    from lgg_train.extras import needs_extra
+    from lgg_runtime.extras import needs_extra
 
     with needs_extra("train"):
         from lgg_bench.performance import write_performance

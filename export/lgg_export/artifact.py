@@ -14,7 +14,7 @@ import onnx
 from lgg_export.golden import make_golden
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
-from lgg_export.parity import Limits, Parity, Reference, compare, without_patients
+from lgg_export.parity import Limits, Parity, compare, without_patients
 from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_weights_as_fp16
 from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
@@ -25,6 +25,7 @@ from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
+from lgg_train.prediction import Prediction
 from lgg_train.run import TrainedModel, load_model, read_json
 
 
@@ -114,7 +115,7 @@ def _build(
         return graph, {}
     subject, references = open_calibration(run, model, settings.data)
 
-    def judge(subject: str, chosen: Sequence[Reference], graph: onnx.ModelProto) -> Parity:
+    def judge(subject: str, chosen: Sequence[Prediction], graph: onnx.ModelProto) -> Parity:
         return compare(subject, chosen, in_batches(load(graph)), model.decision)
 
     return quantise_run(graph, target, (subject, list(references)), judge)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.terminal import run_command
-from lgg_train.extras import needs_extra
 
 _PATH = click.Path(path_type=Path)
 

@@ -10,21 +10,22 @@ from typing import Any
 
 import onnx
 
-from lgg_export.parity import Parity, Reference
+from lgg_export.parity import Parity
 from lgg_export.precision import limits_of
 from lgg_export.quantise import Quantiser, Target, float_layers
 from lgg_export.references import choose_slices
 from lgg_export.sensitivity import keep_sensitive
+from lgg_train.prediction import Prediction
 
 SLICES = 16  # of each of them
 
-Judge = Callable[[str, Sequence[Reference], onnx.ModelProto], Parity]
+Judge = Callable[[str, Sequence[Prediction], onnx.ModelProto], Parity]
 
 
 def quantise_run(
     graph: onnx.ModelProto,
     target: Target,
-    references: tuple[str, Sequence[Reference]],
+    references: tuple[str, Sequence[Prediction]],
     judge: Judge,
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The int8 graph of a float one, and how it was made, for its contract.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lgg_runtime.errors import ParityError
 from lgg_runtime.metrics import Counts, summarise
-from lgg_runtime.volume import Mask, Pixels, Probability
+from lgg_runtime.volume import Pixels, Probability
 from lgg_train.decision import Decision
+from lgg_train.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,6 @@ class Limits:
     def share(self, part: float) -> Limits:
         """Each limit times `part`."""
         return Limits(*(None if v is None else part * v for v in astuple(self)))
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One patient as PyTorch saw it.
-
-    slices: normalised, (S, H, W, 3) uint8; probability and truth: (S, H, W); used: the slices that
-    count, None for all: of a split by slice, others are of other parts, and clean-up sees them.
-    """
-
-    patient: str
-    slices: Pixels
-    probability: Probability
-    truth: Mask
-    used: tuple[int, ...] | None = None
-
-    @property
-    def counted(self) -> list[int]:
-        return list(range(len(self.slices)) if self.used is None else self.used)
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,7 @@ class Parity:
 
 def compare(
     subject: str,
-    references: Iterable[Reference],
+    references: Iterable[Prediction],
     run: Callable[[Pixels], Probability],
     decision: Decision,
 ) -> Parity:
@@ -118,14 +100,13 @@ def compare(
         found = run(reference.slices)
         if not (np.isfinite(found).all() and np.isfinite(reference.probability).all()):
             raise ParityError(f"{subject}: the output is no number")
-        used = reference.counted
+        used = list(reference.used)
         a, b = found[used], reference.probability[used]
         largest = max(largest, float(np.abs(a - b).max()))
         flipped += int(np.count_nonzero((a >= decision.threshold) != (b >= decision.threshold)))
         pixels, slices = pixels + a.size, slices + len(used)
-        truth = reference.truth[used]
-        theirs[reference.patient] = Counts.of(decision.apply(reference.probability)[used], truth)
-        ours[reference.patient] = Counts.of(decision.apply(found)[used], truth)
+        theirs[reference.patient] = reference.counts(decision)
+        ours[reference.patient] = replace(reference, probability=found).counts(decision)
     if not ours:
         raise ParityError(f"{subject}: no patient to compare on")
     pytorch, artifact = summarise(theirs), summarise(ours)

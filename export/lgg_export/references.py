@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lgg_export.parity import Reference
-from lgg_train.cases import Case, find_cases, load_case
+from lgg_train.cases import find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
+from lgg_train.prediction import Prediction
 from lgg_train.run import CONFIG_FILE, TrainedModel, check_cases, read_json, read_split
 from lgg_train.splits import check_held
 
@@ -23,7 +23,7 @@ CALIBRATED_ON, COMPARED_ON = 12, 10  # patients of the training part
 
 def open_references(
     run: Path, model: TrainedModel, data: Path | None, part: str = "validation"
-) -> tuple[str, Iterator[Reference]]:
+) -> tuple[str, Iterator[Prediction]]:
     """What to compare on, in words, and PyTorch's predictions for it, one patient at a time.
 
     The patients of that part of the run's split, from `data` or else from where the run was
@@ -48,7 +48,7 @@ def open_references(
 
 def open_calibration(
     run: Path, model: TrainedModel, data: Path | None
-) -> tuple[str, Iterator[Reference]]:
+) -> tuple[str, Iterator[Prediction]]:
     """The same of twelve patients who trained, spread evenly, or of other phantoms."""
     folder = _folder_of(run, data)
     if folder is None:
@@ -59,17 +59,19 @@ def open_calibration(
     return _of_dataset(run, model, folder, members, "train patients")
 
 
-def choose_slices(reference: Reference, count: int) -> Reference:
+def choose_slices(reference: Prediction, count: int) -> Prediction:
     """So many slices of a patient, from the one with the largest tumour to those with none."""
-    counted = np.array(reference.counted)
+    counted = np.array(reference.used)
     areas = np.count_nonzero(reference.truth[counted], axis=(1, 2))
     order = counted[np.argsort(-areas, kind="stable")]
     chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
-    return Reference(
-        reference.patient,
-        reference.slices[chosen],
-        reference.probability[chosen],
-        reference.truth[chosen],
+    return replace(
+        reference,
+        slices=reference.slices[chosen],
+        probability=reference.probability[chosen],
+        truth=reference.truth[chosen],
+        used=tuple(range(len(chosen))),
+        head=reference.head[chosen],
     )
 
 
@@ -90,35 +92,28 @@ def _of_dataset(
     folder: Path,
     members: dict[str, tuple[int, ...]],
     what: str,
-) -> tuple[str, Iterator[Reference]]:
+) -> tuple[str, Iterator[Prediction]]:
     """members: by patient the slices that count."""
     known = {case.patient: case for case in find_cases(folder)}
     check_held(members, known)
 
-    def stream() -> Iterator[Reference]:
+    def stream() -> Iterator[Prediction]:
         for name in members:
             case = load_case(known[name])
             check_cases(run, [case])
-            yield from _references(model, case, members)
+            yield from predict_cases(model.network, [case], members, model.intensity)
 
     return f"{len(members)} {what}", stream()
 
 
-def _references(
-    model: TrainedModel, case: Case, used: dict[str, tuple[int, ...]]
-) -> Iterator[Reference]:
-    for p in predict_cases(model.network, [case], used, model.intensity):
-        yield Reference(p.patient, p.slices, p.probability, p.truth, p.used)
-
-
-def _phantoms(model: TrainedModel, settings: PhantomSettings) -> tuple[str, Iterator[Reference]]:
+def _phantoms(model: TrainedModel, settings: PhantomSettings) -> tuple[str, Iterator[Prediction]]:
     words = f"{settings.patients} phantom patients, the dataset is not there"
     return words, _draw(model, settings)
 
 
-def _draw(model: TrainedModel, settings: PhantomSettings) -> Iterator[Reference]:
+def _draw(model: TrainedModel, settings: PhantomSettings) -> Iterator[Prediction]:
     with tempfile.TemporaryDirectory() as folder:
         write_phantoms(Path(folder), settings)
         for files in find_cases(Path(folder)):
             used = {files.patient: tuple(range(len(files.slices)))}
-            yield from _references(model, load_case(files), used)
+            yield from predict_cases(model.network, [load_case(files)], used, model.intensity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import printable
@@ -116,10 +117,17 @@ def _doubts(journal: Journal) -> str:
 
 def _metrics(journal: Journal) -> str:
     assert journal.metrics is not None
-    pooled, dice = journal.metrics["pooled"], journal.metrics["per_patient_dice"]
+    dice = journal.metrics["per_patient_dice"]
     return (
         f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
         f"worst tenth {dice['worst_tenth']:.4f} ({dice['patients']} patients)\n"
+        f"{describe_pooled(journal.metrics['pooled'])}"
+    )
+
+
+def describe_pooled(pooled: dict[str, Any]) -> str:
+    """The ratios of all pixels together, as `Counts.to_json` gives them, in one line."""
+    return (
         f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
         f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}"
     )

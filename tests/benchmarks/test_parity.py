@@ -10,12 +10,12 @@ import pytest
 
 from lgg_bench.parity import ParitySettings, judge_artifact, measure_parity
 from lgg_bench.tables import describe_record
-from lgg_export.parity import Reference
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.predict import predict_slices
+from lgg_train.prediction import Prediction
 from lgg_train.run import load_model
 
 SETTINGS = ParitySettings()
@@ -82,7 +82,7 @@ def test_each_artifact_is_held_to_the_limits_of_its_precision(run, artifact, pre
         provider="cpu",
         run=lambda slices: expected + np.float32(0.01),
     )
-    reference = Reference("A", np.zeros((2, 16, 16, 3), np.uint8), expected, truth)
+    reference = Prediction("A", np.zeros((2, 16, 16, 3), np.uint8), expected, truth, (0, 1), truth)
     row = judge_artifact(backend, model, ("one patient", [reference]), ParitySettings(batch=2))
     assert row["failures"] == failures
     assert row["parity"]["artifact"]["pooled"]["f1"] == 1

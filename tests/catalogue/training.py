@@ -88,12 +88,12 @@ def _with(end: str, pixels: Callable[[], np.ndarray]) -> Make:
 
 
 def _lose_the_number(scene: Scene) -> None:
-    from lgg_train import loop
+    from lgg_train import state
 
     def lose(logits: Any, _masks: Any) -> Any:
         return logits.sum() * float("nan")
 
-    scene.patch.setattr(loop, "segmentation_loss", lose)
+    scene.patch.setattr(state, "segmentation_loss", lose)
 
 
 def _checkpoint(state: Callable[[], Any]) -> Make:
@@ -122,15 +122,15 @@ def _fill_disk(scene: Scene) -> None:
 
 
 def _stop_at_a_step(scene: Scene) -> None:
-    from lgg_train import loop
+    from lgg_train import state
 
-    real = loop.segmentation_loss
+    real = state.segmentation_loss
 
     def stop(logits: Any, masks: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
         return real(logits, masks)
 
-    scene.patch.setattr(loop, "segmentation_loss", stop)
+    scene.patch.setattr(state, "segmentation_loss", stop)
 
 
 def _no_gpu(scene: Scene) -> None:
@@ -285,15 +285,14 @@ RUNS = (
         "lgg-train: trained holds a run already; --resume goes on with it", RUN_STAYS,
         command=TRAIN),
     Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
-        "{its scores}\nlgg-train: last.pt: cannot be written ([Errno 28] No space left on device)",
+        "{its scores}\nlgg-train: last.pt: the disk is full; free some space",
         NO_CHECKPOINT, command=TRAIN),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,
         "lgg-train: trained: cannot be written: File exists", UNTOUCHED, command=TRAIN),
     Row("no CUDA", "CUDA asked for where PyTorch finds none.", data(_no_gpu), 6,
         "lgg-train: --device cuda: this PyTorch finds no CUDA device",
-        Keeping("Nothing but the split is written.", _no_checkpoint),
-        command=(*TRAIN, "--device", "cuda")),
+        UNTOUCHED, command=(*TRAIN, "--device", "cuda")),
     usage("two budgets", "Epochs and minutes.",
           "lgg-train: expected one budget above zero: either epochs or minutes", "--minutes", "1"),
     usage("crop", "A crop that the depth cannot halve.",

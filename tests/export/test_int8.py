@@ -11,12 +11,13 @@ from lgg_export import artifact, int8
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles
-from lgg_export.parity import Limits, Reference
+from lgg_export.parity import Limits
 from lgg_export.precision import PRECISIONS, golden_tolerance
 from lgg_export.references import choose_slices
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, ParityError
 from lgg_runtime.golden import check_golden
+from lgg_train.prediction import Prediction
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -97,7 +98,8 @@ def test_slices_are_chosen_from_the_largest_tumour_down():
     truth = np.zeros((6, 2, 2), bool)
     truth[3], truth[1, 0] = True, True
     slices = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    chosen = choose_slices(Reference("A", slices, truth.astype(np.float32), truth), 3)
+    patient = Prediction("A", slices, truth.astype(np.float32), truth, tuple(range(6)), truth)
+    chosen = choose_slices(patient, 3)
     assert chosen.slices[:, 0, 0, 0].tolist() == [3, 0, 5]
     assert chosen.truth.sum(axis=(1, 2)).tolist() == [4, 0, 0]
-    assert len(choose_slices(Reference("A", slices, truth * 1.0, truth), 9).slices) == 6
+    assert len(choose_slices(patient, 9).slices) == 6

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from lgg_export.parity import Limits, Reference, compare, without_patients
+from lgg_export.parity import Limits, compare, without_patients
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.errors import ParityError
 from lgg_train.decision import Decision
+from lgg_train.prediction import Prediction
 
 PLAIN = Decision(0.5, CleanupSettings(), "by hand")
 LIMITS = Limits(probability=0.01, flipped=0.01, metric=0.01)
@@ -20,7 +21,7 @@ def make_reference(patient="A", tumour=8):
     p[truth] = 0.75
     slices = np.zeros((2, 4, 8, 3), np.uint8)
     slices[..., 0] = len(patient)
-    return Reference(patient, slices, p, truth)
+    return Prediction(patient, slices, p, truth, (0, 1), np.ones(truth.shape, bool))
 
 
 def compare_with(reference, found, decision=PLAIN):

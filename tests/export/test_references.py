@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lgg_export import references
-from lgg_export.parity import Reference
 from lgg_export.references import choose_slices, open_calibration, open_references
 from lgg_runtime.errors import InputError
 from lgg_train.cases import find_cases, load_cases
+from lgg_train.prediction import Prediction
 from lgg_train.run import (
     CONFIG_FILE,
     SPLIT_FILE,
@@ -94,7 +94,8 @@ def test_the_chosen_slices_go_from_the_largest_tumour_to_none(slices):
     for index in range(slices):
         truth[index].flat[: index + 1 - slices // 3] = index >= slices // 3
     pixels = np.arange(slices, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 16, 3), "u1")
-    chosen = choose_slices(Reference("A", pixels, truth * 1.0, truth), 16)
+    patient = Prediction("A", pixels, truth * 1.0, truth, tuple(range(slices)), truth)
+    chosen = choose_slices(patient, 16)
     areas = chosen.truth.sum(axis=(1, 2))
     assert len(areas) == len(np.unique(chosen.slices[:, 0, 0, 0])) == 16
     assert areas[0] == truth.sum(axis=(1, 2)).max() and areas[-1] == 0

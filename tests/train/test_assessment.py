@@ -14,7 +14,7 @@ from lgg_train.assessment import (
     measure_hd95,
 )
 from lgg_train.decision import Decision
-from lgg_train.evaluation import Prediction
+from lgg_train.prediction import Prediction
 
 PLAIN = Decision(0.5, CleanupSettings(), "by hand")
 

@@ -9,7 +9,6 @@ import pytest
 
 from lgg_runtime.volume import FLAIR
 from lgg_train.augment import (
-    AUGMENTATIONS,
     ROTATION_DEGREES,
     BiasField,
     LesionContrast,
@@ -18,6 +17,7 @@ from lgg_train.augment import (
     build_augmentation,
     build_replacement,
 )
+from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cli import train
 
 SEEDS = range(20)

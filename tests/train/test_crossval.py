@@ -10,7 +10,7 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.cli import train
-from lgg_train.crossval import cross_validate, gather
+from lgg_train.crossval import gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
@@ -57,26 +57,6 @@ def test_a_fold_without_tumour_found_or_there_counts_as_it_is():
     assert found["pooled"]["recall"] == found["pooled"]["precision"] == 0
 
 
-def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(tmp_path):
-    rng = np.random.default_rng(1)
-    (tmp_path / "fold_0").mkdir()
-    _, done = make_fold(rng, ("A",))
-    write_scores(tmp_path / "fold_0", done)
-    (tmp_path / "fold_1").mkdir()
-    (tmp_path / "fold_1" / "last.pt").touch()
-    ran = []
-
-    def run_fold(folder, fold, resume):
-        ran.append((fold, resume))
-        folder.mkdir(exist_ok=True)
-        write_scores(folder, make_fold(rng, (f"P{fold}",))[1])
-
-    text = cross_validate(tmp_path, 3, run_fold)
-    assert ran == [(1, True), (2, False)]
-    assert "Research use only" in text and "3 patients" in text
-    assert json.loads((tmp_path / "cv.json").read_text())["per_patient_dice"]["patients"] == 3
-
-
 def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, call_main):
     args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), *TWO_FOLDS]
     done = call_main(*args, "--no-progress")
@@ -91,12 +71,12 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
 
 @pytest.fixture
 def folds_told(monkeypatch):
-    """The options that `cv` gives each fold; training and scoring are left out."""
+    """The requests that `cv` makes for the folds; training and scoring are left out."""
     told = []
 
-    def run_training(_data, folder, options):
-        folder.mkdir()
-        told.append(options)
+    def run_training(_data, folder, request):
+        folder.mkdir(exist_ok=True)
+        told.append(request)
         return ""
 
     def run_evaluation(folder, _data, part, _device, flair_only):
@@ -104,8 +84,8 @@ def folds_told(monkeypatch):
         assert not scores.exists()
         scores.write_text(json.dumps(make_fold(np.random.default_rng(2), (folder.name,))[1]))
 
-    monkeypatch.setattr("lgg_train.session.run_training", run_training)
-    monkeypatch.setattr("lgg_train.report.run_evaluation", run_evaluation)
+    monkeypatch.setattr("lgg_train.crossval.run_training", run_training)
+    monkeypatch.setattr("lgg_train.crossval.run_evaluation", run_evaluation)
     return told
 
 
@@ -128,17 +108,32 @@ def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_cv, tmp
     given = ["--start", str(start), "--teacher", str(one), "--teacher", str(two)]
     done = call_cv(*given)
     assert done.code == 0, done.err
-    for fold, options in enumerate(folds_told):
+    for fold, request in enumerate(folds_told):
         name = f"fold_{fold}"
-        assert options["fold"] == fold
-        assert options["start"] == start / name
-        assert options["teachers"] == (one / name, two / name)
+        assert request.split.fold == fold
+        assert request.start == start / name
+        assert request.teachers == (one / name, two / name)
     assert len(folds_told) == 2
 
 
 def test_folds_without_more_start_at_random_and_learn_the_masks_alone(folds_told, call_cv):
     assert call_cv().code == 0
-    assert [(told["start"], told["teachers"]) for told in folds_told] == [(None, ())] * 2
+    assert [(told.start, told.teachers) for told in folds_told] == [(None, ())] * 2
+
+
+def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(folds_told, call_cv, tmp_path):
+    for fold in range(2):
+        (tmp_path / "cv" / f"fold_{fold}").mkdir(parents=True)
+    _, done = make_fold(np.random.default_rng(1), ("A",))
+    write_scores(tmp_path / "cv" / "fold_0", done)
+    (tmp_path / "cv" / "fold_1" / "last.pt").touch()
+    called = call_cv("--folds", "3")
+    assert called.code == 0, called.err
+    assert [(told.split.fold, told.resume) for told in folds_told] == [(1, True), (2, False)]
+    assert called.err.splitlines() == ["fold 1 of 3", "fold 2 of 3"]
+    assert "Research use only" in called.out and "3 patients" in called.out
+    record = json.loads((tmp_path / "cv" / "cv.json").read_text())
+    assert record["per_patient_dice"]["patients"] == 3
 
 
 def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_cv, tmp_path):

@@ -137,7 +137,7 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
         ({"batch": 8, "tumour": -1}, "tumour -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
-        ({"augmentation": "weak"}, "augmentation 'weak': expected plain, flair, strong"),
+        ({"augmentation": "weak"}, "augmentation 'weak': expected mild, plain, flair, strong"),
     ],
 )
 def test_impossible_samples_are_usage_errors(options, named):

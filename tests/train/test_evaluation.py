@@ -11,7 +11,6 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.evaluation import (
-    Prediction,
     choose_panels,
     classification_report,
     describe_scores,
@@ -20,6 +19,7 @@ from lgg_train.evaluation import (
     score,
 )
 from lgg_train.predict import predict_slices
+from lgg_train.prediction import Prediction
 from lgg_train.unet import UNet, UNetSettings
 
 PLAIN = Decision(0.5, CleanupSettings(), "by hand")

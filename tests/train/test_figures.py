@@ -7,8 +7,9 @@ from matplotlib import pyplot as plt
 
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_train.decision import Decision
-from lgg_train.evaluation import Prediction, score
+from lgg_train.evaluation import score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.prediction import Prediction
 
 DECISION = Decision(0.5, CleanupSettings(), "by hand")
 HISTORY = [

@@ -16,10 +16,12 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.dataset import SampleSettings, TrainingSlices
-from lgg_train.loop import DivergedError, choose_device, train
+from lgg_train.device import choose_device
+from lgg_train.loop import train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, Origin, TrainSettings
+from lgg_train.state import DivergedError
 from lgg_train.unet import UNet, UNetSettings, scale_slices
 
 pytestmark = pytest.mark.usefixtures("one_thread")

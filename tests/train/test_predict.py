@@ -66,7 +66,7 @@ def test_fast_is_near_float32_and_not_equal_to_it():
     torch.manual_seed(0)
     model = UNet(UNetSettings(features=4, depth=2, prior=0.5)).eval()
     slices = make_slices(2, 32, 32)
-    exact, fast = predict_slices(model, slices), predict_slices(model, slices, fast=True)
+    exact, fast = predict_slices(model, slices), predict_slices(model, slices, in_bf16=True)
     np.testing.assert_allclose(fast, exact, atol=0.02)
     assert (fast != exact).any()
     assert fast.dtype == np.float32

@@ -118,7 +118,7 @@ def test_a_run_broken_off_and_resumed_ends_as_one_in_one_go(
     finished_run, train_tiny, tmp_path, monkeypatch
 ):
     each_step = functools.partial(Machinery, checkpoint_minutes=0)
-    monkeypatch.setattr("lgg_train.session.Machinery", each_step)
+    monkeypatch.setattr("lgg_train.request.Machinery", each_step)
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
         broken.setattr("lgg_train.session._validate", break_off)
         train_tiny(tmp_path / "run", *BRIEF)
@@ -134,7 +134,7 @@ def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
     finished_run, phantoms, train_tiny, tmp_path, monkeypatch
 ):
     each_step = functools.partial(Machinery, checkpoint_minutes=0)
-    monkeypatch.setattr("lgg_train.session.Machinery", each_step)
+    monkeypatch.setattr("lgg_train.request.Machinery", each_step)
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
         broken.setattr("lgg_train.session._validate", break_off)
         train_tiny(tmp_path / "run", *BRIEF)

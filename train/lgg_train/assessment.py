@@ -13,11 +13,10 @@ import torch
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
 from lgg_runtime.cleanup import label_components
-from lgg_runtime.metrics import Counts
 from lgg_runtime.volume import Mask
 from lgg_train.cases import institution_of
 from lgg_train.decision import Decision
-from lgg_train.evaluation import Prediction
+from lgg_train.prediction import Prediction
 
 RESAMPLES = 10_000
 CALIBRATION_BINS = 15
@@ -31,10 +30,7 @@ def assess(predictions: Sequence[Prediction], decision: Decision) -> dict[str, A
     Lesions and surfaces need whole volumes, so they are left out where a part holds single slices.
     """
     found = {p.patient: decision.apply(p.probability) for p in predictions}
-    dice = {
-        p.patient: Counts.of(found[p.patient][list(p.used)], p.truth[list(p.used)]).dice
-        for p in predictions
-    }
+    dice = {p.patient: p.counts(decision).dice for p in predictions}
     record: dict[str, Any] = {
         "intervals": bootstrap(list(dice.values())),
         "by_institution": by_institution(dice),

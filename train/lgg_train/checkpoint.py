@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,17 @@ from typing import Any
 import torch
 
 from lgg_runtime.errors import InputError, ResourceError
+from lgg_runtime.writers.atomic import open_atomically
 
 SCHEMA = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, flush to disk, rename: a reader sees the old file or the new one.
-
-    Raises ResourceError where the disk refuses; the old checkpoint then stays.
-    """
-    part = path.with_name(path.name + ".part")
+    """Write atomically. Raises ResourceError where the disk refuses; the old checkpoint stays."""
     try:
-        with part.open("wb") as stream:
+        with open_atomically(path) as stream:
             torch.save({"schema": SCHEMA, **state}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
+    except RuntimeError as error:  # PyTorch's own, of its archive's writer
         raise ResourceError(f"{path.name}: cannot be written ({error})") from error
 
 

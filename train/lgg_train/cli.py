@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.terminal import run_command
-from lgg_train.extras import needs_extra
-from lgg_train.options import recall_options, training_options
+from lgg_train.options import recall_options, refuse_another_split, training_options
 
 _PATH = click.Path(path_type=Path)
-_SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 _DATA = click.option(
     "--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it."
 )
@@ -41,20 +39,15 @@ def command() -> None:
 def train(data: Path, out: Path, **options: Any) -> None:
     """Train for a budget, choose the decision on validation patients, write the run's folder."""
     with needs_extra("train"):
-        from lgg_train.session import recorded_options, run_training
+        from lgg_train.beginning import recorded_options
+        from lgg_train.request import read_request
+        from lgg_train.session import run_training
 
     if options["resume"]:
-        _refuse_another_split()
-        options |= recall_options(recorded_options(out), click.get_current_context())
-    click.echo(run_training(data, out, options))
-
-
-def _refuse_another_split() -> None:
-    context = click.get_current_context()
-    sources = {name: context.get_parameter_source(name) for name in _SPLIT_OPTIONS}
-    if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
-        option = given[0].removesuffix("_file").replace("_", "-")
-        raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
+        context = click.get_current_context()
+        refuse_another_split(context)
+        options |= recall_options(recorded_options(out), context)
+    click.echo(run_training(data, out, read_request(options)))
 
 
 @command.command(context_settings={"show_default": True})
@@ -65,52 +58,10 @@ def _refuse_another_split() -> None:
 def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
     """Cross-validate by patient: train and test every fold, go on where a call was broken off."""
     with needs_extra("train"):
-        from lgg_train.cases import find_cases, load_cases
-        from lgg_train.crossval import (
-            FLAIR_SCORES,
-            SCORES,
-            check_finished,
-            cross_validate,
-            fold_of,
-            is_begun,
-            is_finished,
-        )
-        from lgg_train.report import run_evaluation
-        from lgg_train.session import check_same_run, run_training
-        from lgg_train.splits import SplitSettings, make_split
+        from lgg_train.crossval import run_cross_validation
+        from lgg_train.request import read_request
 
-    start, teachers = options["start"], options["teachers"]
-    if start is not None:
-        check_finished("--start", start, folds)
-    for teacher in teachers:
-        check_finished("--teacher", teacher, folds)
-
-    def options_of(fold: int) -> dict[str, Any]:
-        by_fold = {
-            "split_by": "patient", "split_file": None, "folds": folds, "fold": fold,
-            "start": fold_of(start, fold) if start is not None else None,
-            "teachers": tuple(fold_of(teacher, fold) for teacher in teachers),
-            "decision": None,
-        }  # fmt: skip
-        return {**options, **by_fold}
-
-    files = find_cases(data)
-    for fold in range(folds):
-        make_split(files, SplitSettings(seed=options["split_seed"], folds=folds, fold=fold))
-    if begun := [fold for fold in range(folds) if is_begun(fold_of(out, fold))]:
-        digests = {case.patient: case.digest for case in load_cases(files)}
-        for fold in begun:
-            check_same_run(fold_of(out, fold), files, digests, options_of(fold))
-
-    def run_fold(folder: Path, fold: int, resume: bool) -> None:
-        click.echo(f"fold {fold} of {folds}", err=True)
-        if not is_finished(folder):
-            run_training(data, folder, {**options_of(fold), "resume": resume})
-        for scores, flair_only in ((SCORES, False), (FLAIR_SCORES, True)):
-            if not (folder / scores).is_file():
-                run_evaluation(folder, data, "test", options["device"], flair_only)
-
-    click.echo(cross_validate(out, folds, run_fold))
+    click.echo(run_cross_validation(data, out, folds, read_request(options)))
 
 
 @command.command(context_settings={"show_default": True})

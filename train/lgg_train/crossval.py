@@ -2,62 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.contract import RESEARCH_ONLY
+import click
+
+from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
-from lgg_runtime.report import format_table
+from lgg_runtime.report import describe_pooled, format_table
 from lgg_runtime.writers.atomic import make_folder
 from lgg_train.assessment import bootstrap, by_institution
-from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, LAST_FILE, MODEL_FILE, read_json, write_json
+from lgg_train.beginning import check_same_run
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.report import run_evaluation
+from lgg_train.request import TrainingRequest
+from lgg_train.run import (
+    FLAIR_ONLY,
+    LAST_FILE,
+    check_finished,
+    fold_of,
+    is_begun,
+    is_finished,
+    read_json,
+    write_json,
+)
+from lgg_train.session import run_training
+from lgg_train.splits import make_split
 
-SCORES, FLAIR_SCORES = "metrics_test.json", f"metrics_test{FLAIR_ONLY}.json"
+# A fold's scores on its test patients, by file: whether with FLAIR alone.
+SCORES = {"metrics_test.json": False, f"metrics_test{FLAIR_ONLY}.json": True}
 RESULT = "cv.json"
 
 
-def fold_of(folder: Path, fold: int) -> Path:
-    """Where a cross-validation keeps the run of a fold."""
-    return folder / f"fold_{fold}"
+def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingRequest) -> str:
+    """Train every fold and score its test patients, then write `cv.json`; returns the scores.
 
-
-def is_begun(folder: Path) -> bool:
-    """Whether a run's settings are in the folder."""
-    return (folder / CONFIG_FILE).is_file()
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has been trained to its end."""
-    return (folder / MODEL_FILE).is_file()
-
-
-def check_finished(option: str, folder: Path, folds: int) -> None:
-    """Raises InputError, which names the option, for a cross-validation that lacks a fold's model.
-
-    Asked before the first fold, so that no hours are spent before the last one is missed.
+    request: what each fold is asked for; its `start` and `teachers` are folders of as many folds,
+    and each goes on from its own. A fold that was broken off goes on from its checkpoint, and what
+    is finished is not done again. Raises InputError, before the first fold, where a folder lacks a
+    fold's model, where the patients are too few, or where what was begun is of another call.
     """
-    for fold in range(folds):
-        if not is_finished(fold_of(folder, fold)):
-            raise InputError(f"{option} {fold_of(folder, fold)}: no {MODEL_FILE} in it")
-
-
-def cross_validate(out: Path, folds: int, run_fold: Callable[[Path, int, bool], None]) -> str:
-    """Run every fold that has no scores yet, then write `cv.json`; returns the scores as text.
-
-    `run_fold(folder, fold, resume)` trains a fold and scores its test patients into the folder,
-    with all sequences and with FLAIR alone. A fold that was broken off goes on from its checkpoint.
-    """
-    make_folder(out)
+    if request.start is not None:
+        check_finished("--start", request.start, folds)
+    for teacher in request.teachers:
+        check_finished("--teacher", teacher, folds)
     folders = [fold_of(out, fold) for fold in range(folds)]
-    wanted = (SCORES, FLAIR_SCORES)
-    for fold, folder in enumerate(folders):
-        if not all((folder / name).is_file() for name in wanted):
-            run_fold(folder, fold, (folder / LAST_FILE).is_file())
-    record = gather(*([read_json(folder / name) for folder in folders] for name in wanted))
+    requests = [_request_fold(request, fold, folds) for fold in range(folds)]
+    files = find_cases(data)
+    for asked in requests:
+        make_split(files, asked.split)
+    begun = [fold for fold in range(folds) if is_begun(folders[fold])]
+    digests = {case.patient: case.digest for case in load_cases(files)} if begun else {}
+    for fold in begun:
+        check_same_run(folders[fold], files, digests, requests[fold])
+    make_folder(out)
+    for folder, asked in zip(folders, requests, strict=True):
+        _run_fold(data, folder, asked)
+    record = gather(*([read_json(folder / name) for folder in folders] for name in SCORES))
     write_json(out / RESULT, record)
     return describe(record, out)
+
+
+def _request_fold(request: TrainingRequest, fold: int, folds: int) -> TrainingRequest:
+    return replace(
+        request,
+        split=replace(request.split, folds=folds, fold=fold),
+        start=fold_of(request.start, fold) if request.start is not None else None,
+        teachers=tuple(fold_of(teacher, fold) for teacher in request.teachers),
+    )
+
+
+def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
+    """Train a fold, score it with all sequences and with FLAIR alone: what of it is missing."""
+    unscored = {name: alone for name, alone in SCORES.items() if not (folder / name).is_file()}
+    if not unscored:
+        return
+    click.echo(f"fold {request.split.fold} of {request.split.folds}", err=True)
+    if not is_finished(folder):
+        run_training(data, folder, replace(request, resume=(folder / LAST_FILE).is_file()))
+    for flair_only in unscored.values():
+        run_evaluation(folder, data, "test", str(request.machinery.device), flair_only)
 
 
 def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -109,13 +136,12 @@ def describe(record: dict[str, Any], out: Path) -> str:
     alone = record["flair_only"]
     return "\n".join(
         (
-            f"{out}: cross-validation by patient\nResearch use only, not for diagnosis.",
+            f"{out}: cross-validation by patient\n{RESEARCH_ONLY_LINE}",
             format_table(["fold", "patients", "mean Dice", "threshold"], rows),
             f"Dice by patient: mean {dice['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
             f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f} "
             f"({dice['patients']} patients)",
-            f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
-            f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}",
+            describe_pooled(pooled),
             f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
             f"recall {alone['pooled']['recall']:.4f}",
         )

@@ -17,7 +17,8 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
-from lgg_train.augment import AUGMENTATIONS, build_augmentation, build_replacement
+from lgg_train.augment import build_augmentation, build_replacement
+from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
 
 BATCHES_AHEAD = 4
@@ -50,9 +51,10 @@ class SampleSettings:
 
 
 class Batch(NamedTuple):
-    """Crops of one step. slices: as the network is shown them, (B, crop, crop, 3) uint8;
-    masks: (B, 1, crop, crop) float32; complete: the slices with their own sequences where FLAIR
-    stands for others, which is what teachers see.
+    """Crops of one step.
+
+    slices: what the network is shown, (B, crop, crop, 3) uint8; masks: (B, 1, crop, crop) float32;
+    complete: the slices before FLAIR was put in the place of other sequences, for the teachers.
     """
 
     slices: torch.Tensor

@@ -25,7 +25,9 @@ TOLERANCE = 0.005
 
 @dataclass(frozen=True)
 class Decision:
-    """threshold and clean-up, and in words how they were chosen."""
+    """From which probability on a pixel is tumour, which components stay, and in words how both
+    were chosen.
+    """
 
     threshold: float
     cleanup: CleanupSettings
@@ -65,7 +67,8 @@ def choose_decision(
     that count: clean-up sees the whole volume, but slices of another part decide nothing.
     Where one of them has no tumour, a least size of components is tried as well.
     Among all choices whose mean Dice by patient is within 0.005 of the best one's, the one with
-    the highest pooled recall is taken; of equal ones the higher mean Dice, then the least clean-up.
+    the highest pooled recall is taken; of equal ones the higher mean Dice, then the lower
+    threshold, then the smaller fraction and the smaller size.
     """
     has_empty = any(not truth[list(used)].any() for _, truth, used in patients)
     cleanups = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,29 +11,13 @@ from torch import nn
 
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts, summarise
-from lgg_runtime.report import format_table
-from lgg_runtime.volume import Mask, Pixels, Probability
+from lgg_runtime.report import describe_pooled, format_table
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.predict import predict_slices
+from lgg_train.prediction import Prediction
 
 _BINS = 1000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One patient's normalised slices, probabilities, truth and head, and the slices that count.
-
-    slices (S, H, W, 3) uint8, probability (S, H, W) float32, truth and head (S, H, W) bool; used:
-    indices.
-    """
-
-    patient: str
-    slices: Pixels
-    probability: Probability
-    truth: Mask
-    used: tuple[int, ...]
-    head: Mask
 
 
 def predict_cases(
@@ -42,12 +25,12 @@ def predict_cases(
     cases: Iterable[Case],
     used: dict[str, tuple[int, ...]],
     intensity: IntensitySettings,
-    fast: bool = False,
+    in_bf16: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict whole volumes, one at a time; `fast` computes in bf16."""
+    """Predict whole volumes, one at a time; in float32, or in bf16, which is faster."""
     for case in cases:
         slices = normalise(case.volume.pixels, intensity)
-        probability = predict_slices(model, slices, fast=fast)
+        probability = predict_slices(model, slices, in_bf16=in_bf16)
         head = head_mask(case.volume.pixels, intensity)
         yield Prediction(case.patient, slices, probability, case.masks, used[case.patient], head)
 
@@ -61,9 +44,8 @@ def score(predictions: Sequence[Prediction], decision: Decision) -> dict[str, An
     counts: dict[str, Counts] = {}
     ious: list[float] = []
     for p in predictions:
-        mask, truth = decision.apply(p.probability)[list(p.used)], p.truth[list(p.used)]
-        counts[p.patient] = Counts.of(mask, truth)
-        by_slice = [Counts.of(m, t) for m, t in zip(mask, truth, strict=True)]
+        by_slice = p.counts_by_slice(decision)
+        counts[p.patient] = sum(by_slice, Counts())
         ious += [c.iou for c in by_slice if c.total > c.tn]
     pooled = sum(counts.values(), Counts())
     record = summarise(counts)
@@ -130,8 +112,7 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
         (
             title,
             format_table(["", *keys], rows),
-            f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
-            f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}; "
+            f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
             f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, worst tenth "
             f"{dice['worst_tenth']:.4f} ({dice['patients']} patients, lowest {worst} "

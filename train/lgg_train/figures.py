@@ -17,7 +17,8 @@ from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision
-from lgg_train.evaluation import Prediction, choose_panels
+from lgg_train.evaluation import choose_panels
+from lgg_train.prediction import Prediction
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:

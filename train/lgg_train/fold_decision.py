@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_train.cases import digest_cases, find_cases, load_cases
-from lgg_train.crossval import check_finished, fold_of
 from lgg_train.decision import Decision, choose_decision
+from lgg_train.device import choose_device
 from lgg_train.evaluation import predict_cases
-from lgg_train.loop import choose_device
 from lgg_train.run import (
     DECISION_FILE,
     TrainedModel,
+    check_finished,
+    fold_of,
     load_model,
     read_json,
     read_split,
@@ -51,7 +53,7 @@ def decide(folder: Path, data: Path, device: str) -> str:
         found += [(p.probability, p.truth, p.used) for p in predicted]
     decision = choose_decision(found, f"patients of {folds} folds that did not train on them")
     write_json(folder / DECISION_FILE, decision.to_json())
-    return f"{folder}: {decision.describe()}: {decision.how}\nResearch use only, not for diagnosis."
+    return f"{folder}: {decision.describe()}: {decision.how}\n{RESEARCH_ONLY_LINE}"
 
 
 def load_decided(folder: Path) -> TrainedModel:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.writers.atomic import write_atomically
-from lgg_train.extras import needs_extra
 
 HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
 Row = dict[str, float]
@@ -62,7 +62,11 @@ def read_history(folder: Path) -> list[Row]:
 
 
 def read_rounds(folder: Path) -> list[list[Row]]:
-    """The rows of the rounds before a run, and its own last; steps and minutes go on through."""
+    """The rows of each round, the run's own last.
+
+    The rounds are the runs before it, each of which began with the weights of the one before.
+    Steps and minutes are counted on from round to round.
+    """
     rounds: list[list[Row]] = []
     for row in _read(folder / EARLIER_FILE):
         if row.pop("round") > len(rounds):

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.recipes import RECIPES
 
 
@@ -17,11 +18,7 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
     context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
 
 
-# What a run records and goes on with; a budget is either of its first two.
-_BUDGET = ("epochs", "minutes")
-_RECORDED = (*_BUDGET, "features", "depth", "stride", "mirror", "batch", "tumour", "crop",
-             "augmentation", "rate", "precision", "compiled", "seed", "validations", "start",
-             "teachers", "decision")  # fmt: skip
+_SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -39,7 +36,7 @@ _OPTIONS = (
     click.option("--tumour", type=click.IntRange(1), default=10,
                  help="Crops of them from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
-    click.option("--augmentation", type=click.Choice(("mild", "plain", "flair", "strong")),
+    click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),
                  default="plain", help="mild: flips, turns and small gains alone; flair: FLAIR "
                  "stands for all sequences in 40 % of the crops, not in 30; strong: that, and "
                  "wider ranges of all else."),
@@ -66,22 +63,18 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def record_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that a resumed run goes on with, for JSON; paths hold from any folder."""
-    kept = {name: options[name] for name in _RECORDED}
-    kept["teachers"] = [str(run.resolve()) for run in kept["teachers"]]
-    return {name: str(v.resolve()) if isinstance(v, Path) else v for name, v in kept.items()}
-
-
 def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:
-    """Recorded options that this call does not give; a given budget stands for both."""
+    """What a run recorded (TrainingRequest.options) and this call does not give; a budget given in
+    epochs or in minutes stands for both.
+    """
     given = {
         name
-        for name in _RECORDED
+        for name in recorded
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
-    if not given.isdisjoint(_BUDGET):
-        given.update(_BUDGET)
+    budget = {"epochs", "minutes"}
+    if not given.isdisjoint(budget):
+        given |= budget
     recalled = {name: value for name, value in recorded.items() if name not in given}
     for name in ("start", "decision"):
         if recalled.get(name) is not None:
@@ -89,6 +82,14 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
     if "teachers" in recalled:
         recalled["teachers"] = tuple(Path(run) for run in recalled["teachers"])
     return recalled
+
+
+def refuse_another_split(context: click.Context) -> None:
+    """Raises UsageError where a call with --resume gives a split as well."""
+    sources = {name: context.get_parameter_source(name) for name in _SPLIT_OPTIONS}
+    if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
+        option = given[0].removesuffix("_file").replace("_", "-")
+        raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +11,28 @@ from torch import nn
 from torch.nn import functional as F
 
 from lgg_runtime.volume import Pixels, Probability
+from lgg_train.device import autocast
 from lgg_train.unet import scale_slices
 
 
 @torch.inference_mode()
 def predict_slices(
-    model: nn.Module, slices: Pixels, batch: int = 8, fast: bool = False
+    model: nn.Module, slices: Pixels, batch: int = 8, in_bf16: bool = False
 ) -> Probability:
     """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
 
-    The slices are padded with zeros to multiples of 16 and the result is cut back. `fast`
-    computes in bf16; without it, everything is float32, on a GPU too.
+    The slices are padded with zeros to multiples of 16 and the result is cut back. Without
+    `in_bf16`, everything is computed in float32, on a GPU too.
     """
     height, width = slices.shape[1:3]
     pad = (0, -width % 16, 0, -height % 16)
     device = next(model.parameters()).device
     out: npt.NDArray[np.float32] = np.empty(slices.shape[:3], np.float32)
-    cast = torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
-    for start in _starts(len(slices), batch):
+    precision = "bf16" if in_bf16 else "fp32"
+    for start in range(0, len(slices), batch):
         part = torch.from_numpy(np.ascontiguousarray(slices[start : start + batch])).to(device)
         x = F.pad(scale_slices(part), pad).contiguous(memory_format=torch.channels_last)
-        with _exactly(), cast:
+        with _exactly(), autocast(device, precision):
             logits = model(x)
         p = torch.sigmoid(logits.float())[:, 0, :height, :width]
         out[start : start + batch] = p.cpu().numpy()
@@ -42,7 +42,3 @@ def predict_slices(
 def _exactly() -> contextlib.AbstractContextManager[None]:
     """No TF32, and no search for algorithms, which does not pay where volumes differ in size."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
-
-
-def _starts(total: int, batch: int) -> Iterator[int]:
-    return iter(range(0, total, batch))

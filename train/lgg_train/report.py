@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
-from lgg_train.evaluation import Prediction, describe_scores, predict_cases, score
+from lgg_train.device import choose_device
+from lgg_train.evaluation import describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
-from lgg_train.loop import choose_device
+from lgg_train.prediction import Prediction
 from lgg_train.run import FLAIR_ONLY, TrainedModel, check_cases, load_model, read_split, write_json
 from lgg_train.splits import find_members
 
@@ -40,5 +41,5 @@ def write_report(
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
     draw_precision_recall(record, title, out / f"pr_{part}.png")
     draw_panels(predictions, model.decision, out / f"panels_{part}.png")
-    heading = f"{out}: {title}; {model.decision.describe()}\nResearch use only, not for diagnosis."
+    heading = f"{out}: {title}; {model.decision.describe()}\n{RESEARCH_ONLY_LINE}"
     return describe_scores(record, heading)

@@ -5,6 +5,9 @@ last.pt      history.csv         to resume from; numbers over time
 earlier.csv                      numbers of the rounds that it went on from
 model.pt                         the averaged weights with all that export needs
 metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
+
+A cross-validation's folder holds such a folder of each fold, `fold_<n>`, beside `cv.json`, the
+scores of all, and `decision.json`, where one was chosen over all.
 """
 
 from __future__ import annotations
@@ -46,6 +49,31 @@ class TrainedModel:
     training: Training
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a run's settings are in the folder."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has been trained to its end."""
+    return (folder / MODEL_FILE).is_file()
+
+
+def fold_of(folder: Path, fold: int) -> Path:
+    """Where a cross-validation keeps the run of a fold."""
+    return folder / f"fold_{fold}"
+
+
+def check_finished(option: str, folder: Path, folds: int) -> None:
+    """Raises InputError, which names the option, for a cross-validation that lacks a fold's model.
+
+    Asked before the first fold, so that no hours are spent before the last one is missed.
+    """
+    for fold in range(folds):
+        if not is_finished(fold_of(folder, fold)):
+            raise InputError(f"{option} {fold_of(folder, fold)}: no {MODEL_FILE} in it")
+
+
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
 
@@ -63,6 +91,7 @@ def read_json(path: Path) -> Any:
 
 
 def describe_training(split: Split, data_digest: str) -> Training:
+    """What a model tells of the data that it was trained on."""
     patients = {part: len(members) for part, members in split.parts.items()}
     return Training(data_digest, _digest_split(split), split.by, patients)
 
@@ -134,7 +163,7 @@ def check_same_training(
 
 def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
     """Read `model.pt` of a finished run. Raises InputError where there is none."""
-    if not (folder / MODEL_FILE).is_file():
+    if not is_finished(folder):
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
     try:

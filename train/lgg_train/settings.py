@@ -69,8 +69,8 @@ class Machinery:
 class Origin:
     """What training begins with: random weights, a network's, or the folder's own checkpoint.
 
-    teachers: networks of any size whose mean probability is mixed with the masks; none of them
-    for the masks alone.
+    teachers: networks of any size; the targets are their mean probability mixed with the masks,
+    without a teacher the masks alone.
     """
 
     network: UNet | None = None

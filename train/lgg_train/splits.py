@@ -18,16 +18,17 @@ from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
 SPLIT_BY = ("patient", "slice", "all")
+# By default: 0.16 of the patients, or as the usual notebook has it, a tenth of the slices.
 TEST_FRACTIONS = {"patient": 0.16, "slice": 0.10, "all": 0.0}
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How to split. by: patient or slice, or `all`: every patient trains, none validates or tests;
-    validation, test: fractions of the patients, or of the slices, of which by default a tenth test
-    as in the usual notebook; seed of the draw.
+    """How to split.
 
-    With `folds`, the patients are dealt into that many groups and `fold` is the test group.
+    by: patient or slice, or `all`: every patient trains, none validates or tests. validation and
+    test: fractions of the patients, or of the slices; test None for TEST_FRACTIONS. seed: of the
+    draw. With `folds`, the patients are dealt into that many groups and `fold` is the test group.
     """
 
     by: str = "patient"

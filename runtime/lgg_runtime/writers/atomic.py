@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lgg_runtime.errors import InputError, ResourceError, printable
 
@@ -14,16 +16,17 @@ PART_SUFFIX = ".part"
 LONGEST_NAME_BYTES = 255
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old one or the new one.
+@contextlib.contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write so that a reader, or a crash at any moment, sees the old one or the new one.
 
-    data: in one piece, or in several where the whole shall not be held in memory.
+    It has its name once the block is left without an error.
     Raises ResourceError where the disk is full or refuses the write.
     """
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         with part.open("wb") as stream:
-            stream.writelines((data,) if isinstance(data, bytes) else data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
@@ -31,6 +34,15 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         raise refused(path, error) from error
     finally:
         _discard(part)
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a whole file as `open_atomically` does.
+
+    data: in one piece, or in several where the whole shall not be held in memory.
+    """
+    with open_atomically(path) as stream:
+        stream.writelines((data,) if isinstance(data, bytes) else data)
 
 
 def make_folder(path: Path) -> None:

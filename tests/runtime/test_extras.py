@@ -3,7 +3,7 @@
 import pytest
 
 from lgg_runtime.errors import MissingExtraError
-from lgg_train.extras import needs_extra
+from lgg_runtime.extras import needs_extra
 
 
 def test_a_missing_package_is_named_with_the_install_command():
@@ -16,4 +16,4 @@ def test_a_missing_package_is_named_with_the_install_command():
 
 def test_a_fault_of_our_own_is_not_taken_for_a_missing_package():
     with pytest.raises(ImportError, match="cannot import name"), needs_extra("train"):
-        from lgg_train.extras import no_such_name  # noqa: F401
+        from lgg_runtime.extras import no_such_name  # noqa: F401

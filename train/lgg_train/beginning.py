@@ -1,0 +1,231 @@
+"""What a run begins from: a folder of its own, divided data, and the runs that it goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.contract import Training
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.writers.atomic import make_folder
+from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
+from lgg_train.dataset import TrainingSlices
+from lgg_train.decision import Decision
+from lgg_train.fold_decision import load_decided
+from lgg_train.history import Row, carry_rounds, read_rounds
+from lgg_train.request import TrainingRequest
+from lgg_train.run import (
+    CONFIG_FILE,
+    LAST_FILE,
+    SPLIT_FILE,
+    TrainedModel,
+    check_same_training,
+    describe_training,
+    digest_model,
+    is_begun,
+    is_finished,
+    load_model,
+    read_digests,
+    read_json,
+    versions,
+    write_json,
+)
+from lgg_train.settings import Origin, TrainSettings
+from lgg_train.splits import Split, SplitSettings, check_held, make_split
+from lgg_train.state import load_same
+from lgg_train.teachers import Teacher, check_teachers, load_teachers
+from lgg_train.unet import UNetSettings
+
+
+@dataclass(frozen=True)
+class Predecessors:
+    """The finished runs that a run goes on from.
+
+    rounds: the history of `start` and of the runs before it. decided: the model whose threshold
+    and clean-up are asked for in place of those of `start`.
+    """
+
+    start: TrainedModel | None
+    rounds: list[list[Row]]
+    teachers: list[Teacher]
+    decided: TrainedModel | None
+
+    def origin(self, resume: bool) -> Origin:
+        """What training begins with."""
+        network = self.start.network if self.start is not None else None
+        return Origin(network, resume, tuple(teacher.model.network for teacher in self.teachers))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """All that training and scoring need, once the run's folder holds its split and its config.
+
+    held: the validation patients, none where every patient trains; used: of each, the slices that
+    count. decision: the one that a run without validation takes over, None where it chooses one.
+    """
+
+    settings: TrainSettings
+    intensity: IntensitySettings
+    training: Training
+    slices: TrainingSlices
+    held: list[Case]
+    used: dict[str, tuple[int, ...]]
+    decision: Decision | None
+
+
+def load_predecessors(request: TrainingRequest) -> Predecessors:
+    """Raises InputError for a folder without a model, UsageError for a network that cannot fit."""
+    start = load_model(request.start) if request.start is not None else None
+    teachers = load_teachers(request.teachers, request.settings.samples.crop)
+    if start is not None:
+        _check_same_shape(start.network.settings, request.settings.unet)
+    rounds = read_rounds(request.start) if request.start is not None else []
+    decided = load_decided(request.decision) if request.decision is not None else None
+    return Predecessors(start, rounds, teachers, decided)
+
+
+def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors) -> Beginning:
+    """Divide the data and write the split and the config into the run's folder.
+
+    Everything that can be refused is refused before a file of the folder is changed. Raises
+    NoInputError without data, UsageError for a folder that holds a run already, InputError where
+    there is none to resume, or where runs, split and data are not of each other.
+    """
+    settings = _identify(request)
+    files = find_cases(data)
+    if request.resume:
+        _require_begun(out)
+    else:
+        make_folder(out)
+        _require_no_run(out)
+    split = Split.read(out / SPLIT_FILE) if request.resume else _divide(files, request)
+    cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
+    training = describe_training(split, digest_cases(cases.values()))
+    intensity = IntensitySettings()
+    _check_predecessors(before, training, intensity)
+    if request.resume:
+        _check_resumed(out, training, settings)
+    split.write(out / SPLIT_FILE)
+    config = {
+        "data": str(data.resolve()),
+        "training": asdict(training),
+        "settings": settings.to_json(),
+        "options": request.options(),
+        "intensity": intensity.to_json(),
+        "device": str(request.machinery.device),
+        "versions": versions(),
+        "digests": {name: case.digest for name, case in sorted(cases.items())},
+    }
+    write_json(out / CONFIG_FILE, config)
+    if before.start is not None and not request.resume:
+        carry_rounds(before.rounds, out)
+    trained = [cases[name] for name in split.patients("train")]
+    slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
+    held = [cases[name] for name in split.patients("validation")]
+    decided = before.decided or before.start
+    decision = decided.decision if decided is not None and not held else None
+    used = split.parts["validation"]
+    return Beginning(settings, intensity, training, slices, held, used, decision)
+
+
+def recorded_options(out: Path) -> dict[str, Any]:
+    """The options that the run in this folder was begun with, none where it recorded none.
+
+    Raises InputError for a folder without a run, or a damaged one.
+    """
+    _require_begun(out)
+    config = read_json(out / CONFIG_FILE)
+    recorded = config.get("options", {}) if isinstance(config, dict) else None
+    if not isinstance(recorded, dict):
+        raise InputError(f"{out / CONFIG_FILE}: no options of a run in it")
+    return recorded
+
+
+def check_same_run(
+    out: Path, files: Sequence[CaseFiles], digests: dict[str, str], request: TrainingRequest
+) -> None:
+    """Raises InputError where the run in this folder has other data, another split or other
+    settings than a new one would have.
+
+    digests: of each patient of the data.
+    """
+    if read_digests(out) != digests:
+        raise InputError(f"{out}: a run on other data; choose another folder")
+    if Split.read(out / SPLIT_FILE) != _divide(files, request):
+        raise InputError(f"{out}: a run with another split; choose another folder")
+    theirs = read_json(out / CONFIG_FILE)["settings"]
+    ours = _identify(request).to_json()
+    if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
+        raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
+
+
+def _identify(request: TrainingRequest) -> TrainSettings:
+    """The settings with the digests of the models that the run begins with and learns from."""
+    return replace(
+        request.settings,
+        start=digest_model(request.start) if request.start is not None else None,
+        teachers=tuple(digest_model(run) for run in request.teachers),
+    )
+
+
+def _divide(files: Sequence[CaseFiles], request: TrainingRequest) -> Split:
+    """The given split, or a new one. Raises InputError for one that is not of these data."""
+    if request.split_file is None:
+        split = make_split(files, request.split)
+    else:
+        split = Split.read(request.split_file)
+    known = {case.patient: case for case in files}
+    for members in split.parts.values():
+        check_held(members, known)
+    if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
+        raise InputError("the split, by all, leaves slices of the data out")
+    return split
+
+
+def _require_begun(out: Path) -> None:
+    if not is_begun(out):
+        raise InputError(f"{out}: no run to go on with; leave --resume out to begin one")
+
+
+def _require_no_run(out: Path) -> None:
+    if (out / LAST_FILE).exists():
+        raise UsageError(f"{out} holds a run already; --resume goes on with it")
+    if is_finished(out):
+        raise UsageError(f"{out} holds a finished run; choose another folder")
+
+
+def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
+    if replace(theirs, mirror=ours.mirror) != ours:
+        raise UsageError(
+            f"--start: that network has {theirs.features} features, a depth of {theirs.depth} and "
+            f"a stride of {theirs.stride}, this one {ours.features}, {ours.depth} and {ours.stride}"
+        )
+
+
+def _check_predecessors(
+    before: Predecessors, training: Training, intensity: IntensitySettings
+) -> None:
+    """Raises InputError for one of other data, UsageError where one is missing or one too many."""
+    if before.start is not None:
+        check_same_training("--start", before.start, training, intensity)
+    elif training.split_by == "all":
+        raise UsageError("--split-by all validates nothing; --start names the run that decided")
+    check_teachers(before.teachers, training, intensity)
+    if before.decided is None:
+        return
+    if training.split_by != "all":
+        raise UsageError(
+            "--decision: a run that validates decides itself; for --split-by all alone"
+        )
+    decided = before.decided
+    if decided.training.data != training.data or decided.intensity != intensity:
+        raise InputError("--decision: that run was trained on other data or other intensities")
+
+
+def _check_resumed(out: Path, training: Training, settings: TrainSettings) -> None:
+    if read_json(out / CONFIG_FILE)["training"] != asdict(training):
+        raise InputError(f"{out}: the run was begun on other data or another split")
+    load_same(out / LAST_FILE, settings)

@@ -1,0 +1,117 @@
+"""What a training run is asked for: read from a command's options once, then passed whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lgg_runtime.errors import UsageError
+from lgg_train.dataset import SampleSettings
+from lgg_train.device import choose_device
+from lgg_train.schedule import Budget
+from lgg_train.settings import Machinery, TrainSettings
+from lgg_train.splits import SplitSettings
+from lgg_train.unet import UNetSettings
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a run is to do.
+
+    settings: what decides its numbers, but for the digests of `start` and `teachers`, which are
+    read when it begins. split: how to divide the data where no `split_file` does. start, teachers
+    and decision: folders of the finished runs whose weights it begins with, whose probabilities it
+    learns, whose threshold and clean-up it takes over. resume: go on from its last checkpoint.
+
+    Raises UsageError where both ways to divide the data are given.
+    """
+
+    settings: TrainSettings
+    machinery: Machinery
+    split: SplitSettings
+    split_file: Path | None
+    start: Path | None
+    teachers: tuple[Path, ...]
+    decision: Path | None
+    resume: bool
+
+    def __post_init__(self) -> None:
+        if self.split_file is not None and self.split != SplitSettings():
+            raise UsageError(
+                "--split names the slices; leave --split-by, --split-seed, --folds and --fold out"
+            )
+
+    def options(self) -> dict[str, Any]:
+        """The options that a resumed run goes on with, for JSON; paths hold from any folder."""
+        settings = self.settings
+        return {
+            "epochs": settings.budget.epochs,
+            "minutes": settings.budget.minutes,
+            "features": settings.unet.features,
+            "depth": settings.unet.depth,
+            "stride": settings.unet.stride,
+            "mirror": settings.unet.mirror,
+            "batch": settings.samples.batch,
+            "tumour": settings.samples.tumour,
+            "crop": settings.samples.crop,
+            "augmentation": settings.samples.augmentation,
+            "rate": settings.peak_rate,
+            "precision": settings.precision,
+            "compiled": self.machinery.compiled,
+            "seed": settings.seed,
+            "validations": settings.validations,
+            "start": str(self.start.resolve()) if self.start is not None else None,
+            "teachers": [str(run.resolve()) for run in self.teachers],
+            "decision": str(self.decision.resolve()) if self.decision is not None else None,
+        }
+
+
+def read_request(options: dict[str, Any]) -> TrainingRequest:
+    """The request that a command's options make.
+
+    The options are those of `training_options` and what `train` adds to them; `cv` has no split,
+    decision or --resume to give: `run_cross_validation` gives each fold its own.
+    Raises UsageError for options that no run can have, ProviderError for a device that is not
+    there.
+    """
+    return TrainingRequest(
+        settings=TrainSettings(
+            Budget(options["epochs"], options["minutes"]),
+            UNetSettings(
+                options["features"],
+                options["depth"],
+                mirror=options["mirror"],
+                stride=options["stride"],
+            ),
+            SampleSettings(
+                options["batch"],
+                options["tumour"],
+                options["crop"],
+                options["seed"],
+                options["augmentation"],
+            ),
+            peak_rate=options["rate"],
+            precision=options["precision"],
+            seed=options["seed"],
+            validations=options["validations"],
+        ),
+        machinery=Machinery(
+            choose_device(options["device"]),
+            workers=options["workers"],
+            compiled=options["compiled"],
+            progress=not options["no_progress"],
+            tensorboard=options["tensorboard"],
+        ),
+        split=SplitSettings(
+            options.get("split_by", "patient"),
+            seed=options["split_seed"],
+            folds=options.get("folds"),
+            fold=options.get("fold", 0),
+        ),
+        split_file=options.get("split_file"),
+        start=options["start"],
+        teachers=options["teachers"],
+        decision=options.get("decision"),
+        resume=options.get("resume", False),
+    )
