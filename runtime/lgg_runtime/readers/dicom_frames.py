@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.grid import MAX_SIDE
 from lgg_runtime.readers.dicom_files import damage
 from lgg_runtime.redact import without_uids
 
@@ -19,7 +20,6 @@ ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 LEGACY_ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.4"
 _MANY_FRAMES = frozenset({ENHANCED_MR_IMAGE, LEGACY_ENHANCED_MR_IMAGE})
 SOP_CLASSES = frozenset({MR_IMAGE}) | _MANY_FRAMES
-MAX_SIDE = 4096
 MAX_FRAMES = 4096
 
 Floats = tuple[float, ...]

@@ -20,7 +20,6 @@ from lgg_runtime.grid import plane_of
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.readers.dicom_geometry import Grid, sort_frames, span_grid
 
-ROLES = ("t1", "flair", "t1c")
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
 # Planes of a series that are fewer than this beside a larger stack of it are its localizer.
 SMALLEST_STACK = 4
