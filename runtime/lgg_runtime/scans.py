@@ -10,7 +10,7 @@ from pathlib import Path
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import RASTER, Listing, Study
+from lgg_runtime.readers.listing import RASTER, Listing, Study
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import DICOMDIR, is_dicom, list_dicomdir, read_header
 from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.readers.listing import Study
 from lgg_runtime.readers.nifti import UNUSED, is_nifti_name, read_nifti, split_name
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
@@ -20,24 +21,14 @@ _GROUPED_BY = ("StudyInstanceUID",)
 
 
 @dataclass(frozen=True)
-class ScanFiles:
-    """Files of one volume. kind: dicom or nifti; name: for results, without UIDs; folder: of its
-    outputs, relative to the output's root.
-    """
-
-    kind: str
-    name: str
-    folder: Path
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
 class FoundScans:
-    """The scans among files; skipped: number of the files that belong to none; unreadable: files
-    that cannot be opened and might belong to one, each with the reason.
+    """The scans among files, a study each.
+
+    skipped: number of the files that belong to none. unreadable: files that cannot be opened and
+    might belong to one, each with the reason.
     """
 
-    scans: list[ScanFiles]
+    studies: list[Study]
     skipped: int
     unreadable: dict[Path, str]
 
@@ -61,9 +52,9 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
             unreadable[path] = str(error)
     grouped = _group_dicom(dicom, unreadable, root)
     volumes = _group_nifti(images, root)
-    used = sum(len(scan.files) for scan in volumes)
+    used = sum(len(study.paths) for study in volumes)
     used += len(dicom) + len(unreadable) - grouped.skipped
-    return FoundScans([*grouped.scans, *volumes], len(paths) - used, grouped.unreadable)
+    return FoundScans([*grouped.studies, *volumes], len(paths) - used, grouped.unreadable)
 
 
 def list_file(path: Path) -> list[Path]:
@@ -119,7 +110,7 @@ def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path)
         name = named[uid]
         if taken[name] > 1:
             name = f"{name}-{short_digest(uid)}"
-        studies.append(ScanFiles("dicom", name, Path(name), tuple(sorted(files))))
+        studies.append(Study(name, Path(name), tuple(map(str, sorted(files))), "dicom"))
     return FoundScans(sorted(studies, key=lambda study: study.name), directories, alone)
 
 
@@ -131,7 +122,7 @@ def _name_study(files: Sequence[Path], root: Path) -> str:
     return "/".join(without_uids(part) for part in common.parts)
 
 
-def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
+def _group_nifti(paths: Sequence[Path], root: Path) -> list[Study]:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in paths:
         stem, role = split_name(path)
@@ -147,7 +138,6 @@ def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
             a, b = sorted(path.name for path in (whole[0], next(f for f in files if f != whole[0])))
             raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
         folder = parent.relative_to(root)
-        one = ScanFiles("nifti", "", folder, tuple(sorted(files)))
-        name = folder if folder.name == stem else folder / stem
-        studies.append(replace(one, name=without_uids(name.as_posix())))
+        name = without_uids((folder if folder.name == stem else folder / stem).as_posix())
+        studies.append(Study(name, folder, tuple(map(str, sorted(files))), "nifti"))
     return studies
