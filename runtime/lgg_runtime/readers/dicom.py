@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError, LggError
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_choice import Chosen, choose
-from lgg_runtime.readers.dicom_files import damage, read_header
+from lgg_runtime.readers.dicom_files import damage, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
@@ -43,13 +43,9 @@ def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Vol
     Raises InputError for a damaged file, or a study with no usable FLAIR, MemoryError where the
     memory does not suffice for the volume.
     """
-    try:
+    # pydicom converts a value, and fails in its own ways, where it is first asked for.
+    with refusing_headers("a DICOM header of it is damaged"):
         return _read_study(files, choice or SeriesChoice())
-    except (LggError, MemoryError):
-        raise
-    except damage() as error:
-        # pydicom converts a value, and fails in its own ways, where it is first asked for.
-        raise InputError("a DICOM header of it is damaged") from error
 
 
 def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:

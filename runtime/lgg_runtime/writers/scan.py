@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lgg_runtime.volume import Segmentation, Volume
 
 SOFTWARE = "lgg-edge"
+LABEL = "FLAIR abnormality"  # neoplasm would say more, oedema would be wrong
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ class ScanResult:
         """What a description says of the study; 64 characters at most, as LO allows."""
         found = self.segmentation.tumour_present
         doubt = "No brain MRI? " if self.segmentation.doubts else ""
-        return f"{doubt}FLAIR abnormality{'' if found else ': none found'} - research use only"
+        return f"{doubt}{LABEL}{'' if found else ': none found'} - research use only"
