@@ -9,12 +9,39 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.strips import DECODERS, PREDICTED
 from lgg_runtime.volume import Pixels
+
+
+class Tag(IntEnum):
+    """The fields that are read, by the numbers that TIFF 6.0 gives them."""
+
+    WIDTH = 256
+    HEIGHT = 257
+    BITS_PER_SAMPLE = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES_PER_PIXEL = 277
+    ROWS_PER_STRIP = 278
+    STRIP_LENGTHS = 279
+    PLANAR_CONFIGURATION = 284
+    PREDICTOR = 317
+    PALETTE = 320
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_LENGTHS = 325
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
+
 
 COMPRESSIONS = {
     1: "none",
@@ -36,8 +63,7 @@ COMPRESSIONS = {
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_WANTED = frozenset({256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320})
-_WANTED |= {322, 323, 324, 325, 338, 339}
+_WANTED = frozenset(Tag)
 _MAX_ENTRIES = _MAX_PAGES = 65535
 _MAX_VALUES = 2**20
 _CUT = "TIFF is cut short or damaged"
@@ -72,7 +98,7 @@ class Directory:
     is_big: bool
     size: int
 
-    def one(self, tag: int, default: int | None = None) -> int:
+    def first_value(self, tag: Tag, default: int | None = None) -> int:
         """The first value of a field; without a default the field has to be there."""
         value = self.fields.get(tag) or ((default,) if default is not None else ())
         if not value:
@@ -81,14 +107,16 @@ class Directory:
 
     def layout(self, width: int, height: int, samples: int, bits: int) -> Layout:
         """Raises InputError unless every strip or tile the size asks for is inside the file."""
-        is_tiled = 322 in self.fields
-        rows = self.one(323) if is_tiled else min(self.one(278, height), height)
-        columns = self.one(322) if is_tiled else width
+        is_tiled = Tag.TILE_WIDTH in self.fields
+        if is_tiled:
+            rows, columns = self.first_value(Tag.TILE_HEIGHT), self.first_value(Tag.TILE_WIDTH)
+        else:
+            rows, columns = min(self.first_value(Tag.ROWS_PER_STRIP, height), height), width
         if rows < 1 or columns < 1:
             raise InputError(f"{_CUT}: a strip or tile of no size")
-        offsets = self.fields.get(324 if is_tiled else 273, ())
-        lengths = self.fields.get(325 if is_tiled else 279, ())
-        planes = samples if self.one(284, 1) == 2 else 1
+        offsets = self.fields.get(Tag.TILE_OFFSETS if is_tiled else Tag.STRIP_OFFSETS, ())
+        lengths = self.fields.get(Tag.TILE_LENGTHS if is_tiled else Tag.STRIP_LENGTHS, ())
+        planes = samples if self.first_value(Tag.PLANAR_CONFIGURATION, 1) == 2 else 1
         blocks = planes * -(-height // rows) * -(-width // columns)
         if not len(offsets) == len(lengths) == blocks:
             raise InputError(
@@ -103,14 +131,14 @@ class Directory:
             height=height,
             samples=samples,
             bits=bits,
-            compression=self.one(259, 1),
-            predictor=self.one(317, 1),
-            fill_order=self.one(266, 1),
+            compression=self.first_value(Tag.COMPRESSION, 1),
+            predictor=self.first_value(Tag.PREDICTOR, 1),
+            fill_order=self.first_value(Tag.FILL_ORDER, 1),
             is_planar=planes > 1,
             is_tiled=is_tiled,
             block=(rows, columns),
             spans=spans,
-            palette=self.fields.get(320, ()),
+            palette=self.fields.get(Tag.PALETTE, ()),
         )
 
 

@@ -134,8 +134,8 @@ def _describe_tiff(data: bytes) -> bytes:
     fields = [data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count)]
     text = RESEARCH_ONLY.encode("ascii") + b"\0"
     text += bytes(len(text) % 2)
-    ascii_type = 2
-    fields.append(struct.pack(f"{order}HHII", 270, ascii_type, len(text), len(data)))
+    image_description, ascii_type = 270, 2
+    fields.append(struct.pack(f"{order}HHII", image_description, ascii_type, len(text), len(data)))
     fields.sort(key=lambda field: struct.unpack_from(f"{order}H", field))
     directory = struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4)
     header = data[:4] + struct.pack(f"{order}I", len(data) + len(text))
