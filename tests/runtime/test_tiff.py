@@ -12,7 +12,8 @@ import pytest
 import tifffile
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.tiff import Tag, read_directory, read_pixels
+from lgg_runtime.readers.tiff import Tag, read_directory
+from lgg_runtime.readers.tiff_pixels import read_pixels
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)

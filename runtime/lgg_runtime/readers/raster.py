@@ -19,7 +19,8 @@ from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.header import Header, Limits, read_header
 from lgg_runtime.readers.png import pixel_chunks
 from lgg_runtime.readers.regular import open_regular
-from lgg_runtime.readers.tiff import Layout, read_pixels
+from lgg_runtime.readers.tiff import Layout
+from lgg_runtime.readers.tiff_pixels import read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
 _SUFFIX_FORMATS = dict.fromkeys((".tif", ".tiff"), "TIFF") | {".png": "PNG"}
