@@ -66,7 +66,11 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
 
 @dataclass(frozen=True)
 class _Found:
-    """frames: those with a place; unusable: by series, why an image of it has none."""
+    """What the files of a study hold.
+
+    frames: of the MR images with a place. unusable: by SeriesInstanceUID, why an image has none.
+    notes: how many files were passed over.
+    """
 
     frames: list[Frame]
     unusable: dict[str, InputError]
@@ -76,7 +80,10 @@ class _Found:
 def _choose(
     stacks: Sequence[Stack], choice: SeriesChoice, unusable: dict[str, InputError]
 ) -> Chosen:
-    """An image without a place is an error in a series that is used, or where FLAIR is missing."""
+    """Choose the stacks.
+
+    An image without a place is an error in a series that is used, or where FLAIR is missing.
+    """
     try:
         chosen = choose(stacks, choice)
     except InputError as error:
@@ -129,7 +136,7 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
 
 
 def _refuse_cut(path: Path, header: Any) -> None:
-    """A file that ends between two attributes is no error to a parser."""
+    """Raises InputError for a file that ends between two attributes, which a parser accepts."""
     claimed = header.file_meta.get("MediaStorageSOPClassUID")
     needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
     if claimed is None or (

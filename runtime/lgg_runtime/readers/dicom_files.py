@@ -1,4 +1,4 @@
-"""DICOM files: which of them are, their headers without pixels, and what a DICOMDIR lists."""
+"""DICOM files: which files are, their headers without pixels, and what a DICOMDIR lists."""
 
 from __future__ import annotations
 

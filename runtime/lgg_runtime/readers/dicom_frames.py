@@ -67,7 +67,9 @@ class Frame:
 
 
 def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
-    """Looks in the frame's functional groups, in the shared ones, then in the data set.
+    """The first value of these attributes that is there, else None.
+
+    Looked for in the frame's functional groups, in the shared ones, then in the data set.
 
     Raises InputError, the reason alone, for a value that is not of the attribute's kind.
     """
@@ -87,7 +89,7 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
 
 
 def _convert(data: Any, keyword: str) -> Any:
-    """pydicom turns bytes into numbers when they are asked for."""
+    """The value of an attribute, which pydicom converts from its bytes only now."""
     try:
         return data.get(keyword)
     except damage() as error:

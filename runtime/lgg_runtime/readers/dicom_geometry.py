@@ -35,7 +35,7 @@ class Grid:
 
 
 def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
-    """By their position on the slice normal."""
+    """The frames in the order of their positions along the slice normal."""
     normal = frames[0].normal
     return sorted(frames, key=lambda frame: float(normal @ np.array(frame.position)))
 

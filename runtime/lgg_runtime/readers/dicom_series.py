@@ -72,7 +72,7 @@ class Stack:
 
     @property
     def number(self) -> str:
-        """SeriesNumber, ? where it is none: any text may stand there, and this is printed."""
+        """SeriesNumber, '?' where it is not a number: it is printed, and may hold any text."""
         try:
             return str(int(str(self.first.get("SeriesNumber"))))
         except ValueError:
@@ -103,7 +103,10 @@ class Stack:
 
 
 def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
-    """Frames to stacks, and the number of frames dropped as localizers and derived pictures."""
+    """Group frames by series, frame of reference, size and orientation.
+
+    Also returns the number of frames dropped as localizers and derived pictures.
+    """
     groups: dict[tuple[Any, ...], list[list[Frame]]] = defaultdict(list)
     for frame in frames:
         header = frame.header
@@ -141,7 +144,7 @@ def _are_parallel(one: Frame, other: Frame) -> bool:
 
 
 def recognise(frame: Frame) -> str | None:
-    """flair, t1, t1c or None for a frame of a sequence; times in ms."""
+    """The role of a frame's sequence: flair, t1, t1c, or None for any other."""
     named = (str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName"))
     # To a regular expression an underscore is a letter, so that no word would end beside it.
     described = " ".join(named).replace("_", " ")
@@ -159,7 +162,7 @@ def recognise(frame: Frame) -> str | None:
 
 
 def _kind_by_times(frame: Frame) -> str | None:
-    """flair, t1, other, or None where the times are missing."""
+    """flair, t1 or other by the sequence's times in ms, None where they do not tell."""
     echo = _number(frame.get("EchoTime", "EffectiveEchoTime"))
     inversion = _number(frame.get("InversionTime", "InversionTimes"))
     repetition = _number(frame.get("RepetitionTime"))

@@ -59,7 +59,10 @@ def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]
 
 
 def _stem_and_number(path: Path) -> tuple[str, int]:
-    """A numbered name is a slice of the study that its stem names; others stand alone."""
+    """Stem of the study that a slice belongs to, and its number in it: `p_7.png` is (p, 7).
+
+    A name of a number alone is of the study `slices`; one without a number is a study of its own.
+    """
     match = _NUMBERED.match(path.stem)
     if match is None or not match["stem"]:
         return ("slices", int(path.stem)) if path.stem.isdecimal() else (path.stem, 0)

@@ -33,7 +33,7 @@ RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # NIfTI-1, xyzt_units: metres and micrometres; 2 is mm, and what sets no unit means mm.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
-# Of files that lie beside a FLAIR in such data sets, and that no model here takes.
+# The role of files that lie beside FLAIR in such data sets and that the model does not take.
 UNUSED = "unused"
 # The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
 _ROLES = {
@@ -53,8 +53,9 @@ def is_nifti_name(path: Path) -> bool:
 
 
 def split_name(path: Path) -> tuple[str, str]:
-    """Stem and sequence of a file's name: t1, flair, t1c, UNUSED for T2 and labels, or empty where
-    it names none.
+    """Stem and role of a file's name: `p_t1ce.nii` is (p, t1c).
+
+    The role is t1, flair, t1c, UNUSED for T2 and labels, or empty where the name tells none.
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
     match = _SEQUENCE.match(stem)

@@ -36,9 +36,10 @@ class FoundScans:
 def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
     """Find DICOM studies and NIfTI volumes.
 
-    DICOM files are one study by their StudyInstanceUID wherever they lie. A damaged or unreadable
-    file belongs to the one study of its folder, which is then refused when it is read rather than
-    taken without a slice; else it stands alone. Raises OutputConflictError where two
+    DICOM files of one StudyInstanceUID are one study wherever they lie. A damaged or unreadable
+    file may be a slice of the study in its folder: where there is exactly one, it is counted to
+    that study, which is then refused when it is read. Else it stands alone, a damaged one as a
+    study, an unreadable one in `unreadable`. Raises OutputConflictError where two
     NIfTI files would share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
@@ -58,7 +59,7 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
 
 
 def list_file(path: Path) -> list[Path]:
-    """What a single file stands for: the files of a DICOMDIR, itself, or nothing.
+    """The files of a scan that one file stands for: those a DICOMDIR lists, itself, or none.
 
     Raises InputError for a file that cannot be read, and as `list_dicomdir` does.
     """
@@ -72,12 +73,15 @@ def list_file(path: Path) -> list[Path]:
 
 
 def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
-    """Raises InputError for a scan that is no usable volume."""
+    """The volume of the files of a study of kind dicom or nifti; `choice` is of DICOM series.
+
+    Raises InputError for a scan that is no usable volume.
+    """
     return read_dicom(files, choice) if kind == "dicom" else read_nifti(files)
 
 
 def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path) -> FoundScans:
-    """Studies, the number of files that are directories of others, and what is of no study."""
+    """The DICOM studies. skipped: number of DICOMDIRs; unreadable: what belongs to no study."""
     groups: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
     directories = 0
@@ -115,7 +119,7 @@ def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path)
 
 
 def _name_study(files: Sequence[Path], root: Path) -> str:
-    """The folder that holds all files, relative to the root, which itself goes by its name."""
+    """The folder that holds all files, relative to the root; the root's own name if it is that."""
     common = Path(os.path.commonpath([path.parent for path in files])).relative_to(root)
     if common == Path():
         return without_uids(root.resolve().name) or "study"

@@ -23,7 +23,7 @@ from lgg_runtime.writers.scan import ScanResult
 
 
 def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
-    """`sc_001.dcm` and on, a slice each, RGB; all of them, so that an empty study is seen to be.
+    """`sc_001.dcm` and so on, RGB: every slice, so that a study without a finding shows it.
 
     Raises InputError where the volume was not read from DICOM or its headers forbid it.
     """

@@ -38,7 +38,8 @@ def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
 def encode_dicom_seg_fractional(result: ScanResult) -> dict[str, bytes]:
     """`seg_fractional.dcm`: FRACTIONAL, the model's probability before threshold and clean-up.
 
-    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as the other does.
+    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as
+    `encode_dicom_seg` does.
     """
     probability = result.segmentation.probability
     digest = hashlib.sha256(probability.tobytes()).hexdigest()
@@ -64,7 +65,10 @@ def build_seg(result: ScanResult) -> Any:
 
 @dataclass(frozen=True)
 class _Form:
-    """What the two kinds of SEG differ in. name: what their UIDs are made from; kind: arguments."""
+    """What the two kinds of SEG differ in.
+
+    name: what their UIDs are made from. kind: arguments of highdicom's Segmentation.
+    """
 
     name: str
     series_number: int
