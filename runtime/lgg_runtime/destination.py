@@ -10,7 +10,7 @@ from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
-from lgg_runtime.readers.folder import Listing
+from lgg_runtime.readers.listing import Listing
 from lgg_runtime.redact import without_uids
 
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}

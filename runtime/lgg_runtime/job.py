@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lgg_runtime.ledger import Ledger
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import Listing
+from lgg_runtime.readers.listing import Listing
 
 
 @dataclass(frozen=True)

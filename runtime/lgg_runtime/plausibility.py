@@ -9,6 +9,7 @@ from a bad one.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ _OUTLINE = 0.25  # of the 95th percentile: above it is the object, below it its 
 _DEAD = 0.02  # of the brightest channel: below it a channel holds nothing
 _EDGE_STEPS = 4  # of erosion: what remains of the outline is its core
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
-_NONE = 9.0  # a ratio whose denominator is no part of the picture
+_NOTHING_OUTSIDE = 9.0  # recorded as `outside` where the hull leaves no background
 
 Plane = npt.NDArray[np.float32]
 
@@ -39,33 +40,45 @@ class PlausibilitySettings:
     hold a head; outer: 1.4 times as far from the median. The lean has outer bounds alone, which
     no head comes near.
 
-    Of FLAIR at a width of 96 pixels. Shape of its largest object: frame: share of the picture's
-    border that it covers; outside: mean beside it over the median in it; solidity: of its convex
-    hull that it fills; oval: axes' ratio; ellipse: its area over that of the ellipse of its
-    moments; lean: skewness of its rows. Intensity in its core: median, over the bright level;
-    dark: 5th percentile, spread: 10th to 90th, rim: 90th of the outline's edge, each over the
-    median; mode: share of the fullest of 32 levels; rough: mean step between neighbours over the
-    deviation; flat: share of steps below 0.004; tail: mean step over its root mean square; mirror:
-    correlation with the mirror image; grain: mean step over that of the picture smoothed by a
-    Gaussian of 1 pixel, as speckle has it. agree: lowest correlation of two channels.
+    All but `agree` are of FLAIR, its longer side 96 pixels, in units of its 99.5th percentile.
+    Outline: the largest object brighter than a quarter of the 95th percentile, holes filled.
+    Core: the outline eroded by 4 pixels, or all of it where next to nothing would remain. Step:
+    absolute difference of neighbouring pixels of the core.
     """
 
+    # share of a band of 2 pixels along the picture's border that the outline covers
     frame: tuple[float, ...] = (0.0, 0.0, 0.768, 1.08)
+    # mean outside the outline's convex hull / median inside the outline
     outside: tuple[float, ...] = (-0.0227, 0.00275, 0.534, 0.721)
+    # area of the outline / area of its convex hull
     solidity: tuple[float, ...] = (0.265, 0.469, 0.995, 1.0)
+    # minor / major axis of the ellipse that has the outline's moments
     oval: tuple[float, ...] = (0.114, 0.312, 0.989, 1.06)
+    # area of the outline / area of that ellipse
     ellipse: tuple[float, ...] = (0.125, 0.374, 0.999, 1.0)
+    # skewness of the outline's row coordinates
     lean: tuple[float, ...] = (-2.0, 4.0)
+    # median of the core
     median: tuple[float, ...] = (0.0657, 0.154, 0.842, 1.03)
+    # 5th percentile / median of the core
     dark: tuple[float, ...] = (-0.0373, 0.057, 0.804, 1.01)
+    # 90th less 10th percentile / median of the core
     spread: tuple[float, ...] = (0.0162, 0.301, 3.68, 4.75)
+    # 90th percentile of the outline without its core / median of the core
     rim: tuple[float, ...] = (0.156, 0.781, 5.83, 7.23)
+    # share of the core in the fullest of 32 equal bins
     mode: tuple[float, ...] = (0.0194, 0.0567, 0.43, 0.542)
+    # mean step / standard deviation of the core
     rough: tuple[float, ...] = (0.0731, 0.156, 0.544, 0.617)
+    # share of steps below 0.004
     flat: tuple[float, ...] = (0.0132, 0.0339, 0.198, 0.242)
+    # mean step / root mean square of the steps
     tail: tuple[float, ...] = (0.399, 0.465, 0.784, 0.845)
+    # correlation of the core with its mirror image, left-right or up-down, the higher
     mirror: tuple[float, ...] = (-0.253, -0.0368, 0.969, 1.16)
+    # lowest correlation between two channels in the core
     agree: tuple[float, ...] = (-0.869, -0.441, 1.0, 1.15)
+    # mean step / mean step after a Gaussian of 1 pixel, which takes speckle away
     grain: tuple[float, ...] = (0.947, 1.24, 3.79, 4.52)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,9 +96,9 @@ def find_doubts(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tup
     doubted = [names for names in found if names]
     if 2 * len(doubted) <= len(found):
         return ()
-    counted = sorted({n: sum(n in names for names in doubted) for names in doubted for n in names})
-    often = max(sum(name in names for names in doubted) for name in counted)
-    most = [n for n in counted if 2 * sum(n in names for names in doubted) > often][:4]
+    counts = Counter(name for names in doubted for name in names)
+    often = max(counts.values())
+    most = [name for name in sorted(counts) if 2 * counts[name] > often][:4]
     return (f"does not look like brain MRI of the training data ({', '.join(most)})",)
 
 
@@ -174,7 +187,7 @@ def _measure_shape(plane: Plane, outline: Mask) -> dict[str, float]:
     beside = plane[~hull]
     return {
         "frame": float(outline[border].mean()),
-        "outside": float(beside.mean()) / median if beside.size > 20 else _NONE,
+        "outside": float(beside.mean()) / median if beside.size > 20 else _NOTHING_OUTSIDE,
         "solidity": area / max(int(np.count_nonzero(hull)), 1),
         "oval": float(small / large),
         "ellipse": float(area / max(4 * np.pi * small * large, 1)),
@@ -219,9 +232,7 @@ def _steps(plane: Plane, core: Mask) -> Iterator[npt.NDArray[np.float32]]:
 def _mirror(plane: Plane, outline: Mask, core: Mask) -> float:
     """The better correlation of the core with its mirror image, left-right or up-down."""
     best = -1.0
-    for turned in (False, True):
-        ours = plane.T if turned else plane
-        where, inner = (outline.T, core.T) if turned else (outline, core)
+    for ours, where, inner in ((plane, outline, core), (plane.T, outline.T, core.T)):
         centre = float(np.nonzero(where)[1].mean())
         flip = np.array([[-1, 0, 2 * centre], [0, 1, 0]], np.float32)
         size = (ours.shape[1], ours.shape[0])

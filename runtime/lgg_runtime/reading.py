@@ -18,7 +18,7 @@ from lgg_runtime.job import Job
 from lgg_runtime.ledger import Ledger, digest_inputs, stamp_inputs
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.pending import StudyRecord
-from lgg_runtime.readers.folder import RASTER, Study
+from lgg_runtime.readers.listing import RASTER, Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume

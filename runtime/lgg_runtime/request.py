@@ -9,7 +9,7 @@ from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import RASTER, Listing
+from lgg_runtime.readers.listing import RASTER, Listing
 from lgg_runtime.writers import SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_identity import load_highdicom
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
-from lgg_runtime.readers.folder import Listing, list_studies
+from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.readers.listing import Listing
 from lgg_runtime.redact import without_uids
 
 

@@ -77,12 +77,12 @@ FACTS: list[tuple[str, bytes, dict[str, Any]]] = [
     (
         "rgba tiff",
         tiff(np.dstack([RGB, RGB[..., 0]]), extrasamples=["unassalpha"]),
-        {"samples": 4, "alpha": True},
+        {"samples": 4, "has_alpha": True},
     ),
     (
         "palette tiff",
         tiff(RGB[..., 0], photometric="palette", colormap=np.zeros((3, 256), np.uint16)),
-        {"colour": "palette", "samples": 1, "alpha": False},
+        {"colour": "palette", "samples": 1, "has_alpha": False},
     ),
     ("two samples", tiff(RGB[..., :2], photometric=1, planarconfig=1), {"samples": 2}),
     (
@@ -92,10 +92,10 @@ FACTS: list[tuple[str, bytes, dict[str, Any]]] = [
     ),
     ("rgb png", png(), {"format": "PNG", "colour": "RGB", "samples": 3, "compression": "deflate"}),
     ("grey png", png(bits=1, colour=0), {"colour": "grey", "samples": 1, "bits": 1}),
-    ("grey alpha png", png(colour=4), {"colour": "grey", "samples": 2, "alpha": True}),
-    ("rgba png", png(colour=6), {"samples": 4, "alpha": True}),
+    ("grey alpha png", png(colour=4), {"colour": "grey", "samples": 2, "has_alpha": True}),
+    ("rgba png", png(colour=6), {"samples": 4, "has_alpha": True}),
     ("palette png", png(chunk(b"PLTE", bytes(3)), colour=3), {"colour": "palette", "samples": 1}),
-    ("keyed png", png(chunk(b"tRNS", bytes(6))), {"samples": 3, "alpha": True}),
+    ("keyed png", png(chunk(b"tRNS", bytes(6))), {"samples": 3, "has_alpha": True}),
     ("16-bit png", png(bits=16), {"bits": 16}),
     ("turned png", png(chunk(b"eXIf", EXIF_6)), {"orientation": 6}),
     ("exif of another kind", png(chunk(b"eXIf", EXIF_6[:-9])), {"orientation": 1}),

@@ -12,7 +12,8 @@ import pytest
 import tifffile
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.tiff import read_directory, read_pixels
+from lgg_runtime.readers.tiff import Tag, read_directory
+from lgg_runtime.readers.tiff_pixels import read_pixels
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)
@@ -41,8 +42,10 @@ def patched(data: bytes, tag: int, form: str, *values: int) -> bytes:
 
 def pixels_of(data: bytes) -> np.ndarray:
     directory, _ = read_directory(data)
-    bits, samples = directory.one(258, 1), directory.one(277, 1)
-    layout = directory.layout(directory.one(256), directory.one(257), samples, bits)
+    bits = directory.first_value(Tag.BITS_PER_SAMPLE, 1)
+    samples = directory.first_value(Tag.SAMPLES_PER_PIXEL, 1)
+    width, height = directory.first_value(Tag.WIDTH), directory.first_value(Tag.HEIGHT)
+    layout = directory.layout(width, height, samples, bits)
     return read_pixels(data, layout)
 
 

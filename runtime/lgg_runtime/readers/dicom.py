@@ -11,26 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError, LggError
-from lgg_runtime.grid import plane_of
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_choice import Chosen, choose
-from lgg_runtime.readers.dicom_files import damage, read_header
+from lgg_runtime.readers.dicom_files import damage, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
-from lgg_runtime.readers.dicom_geometry import Grid
 from lgg_runtime.readers.dicom_pixels import read_pixels
-from lgg_runtime.readers.dicom_series import (
-    ROLE_NAMES,
-    ROLES,
-    SeriesChoice,
-    Stack,
-    stack_frames,
-)
-from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
+from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
+from lgg_runtime.readers.resample import Lattice
+from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import Volume
-
-# Less of the FLAIR volume than this inside a T1 series, and FLAIR takes its place.
-LEAST_COVERAGE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +43,9 @@ def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Vol
     Raises InputError for a damaged file, or a study with no usable FLAIR, MemoryError where the
     memory does not suffice for the volume.
     """
-    try:
+    # pydicom converts a value, and fails in its own ways, where it is first asked for.
+    with refusing_headers("a DICOM header of it is damaged"):
         return _read_study(files, choice or SeriesChoice())
-    except (LggError, MemoryError):
-        raise
-    except damage() as error:
-        # pydicom converts a value, and fails in its own ways, where it is first asked for.
-        raise InputError("a DICOM header of it is damaged") from error
 
 
 def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
@@ -71,19 +57,20 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     chosen = _choose(stacks, choice, found.unusable)
     grid = chosen.flair.grid()
     flair = read_pixels(chosen.flair.frames)
-    plane = plane_of(grid.affine)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
-    if not plane.endswith("axial"):
-        notes.append(f"FLAIR is {plane}, segmented in axial reformats; unvalidated")
-    pixels, more = _gather(flair, grid, chosen, choice)
-    names = tuple(f"slice_{number:03d}" for number in range(1, len(flair) + 1))
-    source = DicomSource(chosen.flair.frames)
+    notes += note_plane("FLAIR is", grid.affine)
+    pixels, more = _gather(flair, grid.lattice, chosen, choice)
+    names, source = name_slices(len(flair)), DicomSource(chosen.flair.frames)
     return Volume(pixels, names, grid.spacing_mm, grid.affine, source, (*notes, *more))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """frames: those with a place; unusable: by series, why an image of it has none."""
+    """What the files of a study hold.
+
+    frames: of the MR images with a place. unusable: by SeriesInstanceUID, why an image has none.
+    notes: how many files were passed over.
+    """
 
     frames: list[Frame]
     unusable: dict[str, InputError]
@@ -93,7 +80,10 @@ class _Found:
 def _choose(
     stacks: Sequence[Stack], choice: SeriesChoice, unusable: dict[str, InputError]
 ) -> Chosen:
-    """An image without a place is an error in a series that is used, or where FLAIR is missing."""
+    """Choose the stacks.
+
+    An image without a place is an error in a series that is used, or where FLAIR is missing.
+    """
     try:
         chosen = choose(stacks, choice)
     except InputError as error:
@@ -146,7 +136,7 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
 
 
 def _refuse_cut(path: Path, header: Any) -> None:
-    """A file that ends between two attributes is no error to a parser."""
+    """Raises InputError for a file that ends between two attributes, which a parser accepts."""
     claimed = header.file_meta.get("MediaStorageSOPClassUID")
     needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
     if claimed is None or (
@@ -167,11 +157,10 @@ def _digest(path: Path) -> str:
 
 
 def _gather(
-    flair: npt.NDArray[Any], grid: Grid, chosen: Chosen, choice: SeriesChoice
+    flair: npt.NDArray[Any], target: Lattice, chosen: Chosen, choice: SeriesChoice
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """(S, H, W, 3) with FLAIR where a T1 is missing, and the notes on that."""
     notes = list(chosen.notes)
-    target = Lattice(grid.affine, grid.shape)
     channels = []
     for role in ROLES:
         channel = flair
@@ -179,7 +168,7 @@ def _gather(
             try:
                 channel, note = _bring_onto(target, chosen.others[role])
                 notes.append(f"{ROLE_NAMES[role]} is {note}")
-            except _NoFitError as error:
+            except NoFitError as error:
                 if getattr(choice, role) is not None:
                     raise
                 notes.append(f"{error}; FLAIR in its place")
@@ -187,23 +176,12 @@ def _gather(
     return np.stack(channels, axis=-1), tuple(notes)
 
 
-class _NoFitError(InputError):
-    """A series whose geometry does not allow its use beside FLAIR."""
-
-
 def _bring_onto(target: Lattice, stack: Stack) -> tuple[npt.NDArray[Any], str]:
     """A T1 stack's pixels on FLAIR's voxels, and what to say about it."""
     try:
-        grid = stack.grid()
+        source = stack.grid().lattice
     except InputError as error:
-        raise _NoFitError(str(error)) from error
-    source = Lattice(grid.affine, grid.shape)
-    share = coverage(source, target)
-    if share < LEAST_COVERAGE:
-        raise _NoFitError(f"{stack.describe()} covers {share:.0%} of FLAIR")
-    pixels = read_pixels(stack.frames)
-    if is_same(source, target):
-        return pixels, stack.describe()
-    return resample(pixels, source, target, "dicom"), (
-        f"{stack.describe()}, resampled onto FLAIR's grid"
-    )
+        raise NoFitError(str(error)) from error
+    name = stack.describe()
+    pixels, is_resampled = fit(lambda: read_pixels(stack.frames), name, source, target, "dicom")
+    return pixels, f"{name}, resampled onto FLAIR's grid" if is_resampled else name

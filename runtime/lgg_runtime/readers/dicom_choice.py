@@ -14,7 +14,10 @@ from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack
 
 @dataclass(frozen=True)
 class Chosen:
-    """The FLAIR stack, the T1 stacks where there are usable ones, and why one is not."""
+    """The stacks to read.
+
+    others: the usable T1 stacks by role, t1 or t1c. notes: why there is none for a role.
+    """
 
     flair: Stack
     others: dict[str, Stack]
@@ -24,10 +27,11 @@ class Chosen:
 def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
     """Choose by hand where that was said, else by the rules.
 
-    FLAIR: an original before a derived series, axial before another plane, straight before
-    oblique. T1: one in FLAIR's frame of reference, FLAIR's plane before another, the finer slices
-    before the coarser. What is equal in all of that is ambiguous. Raises InputError, with the
-    reason alone, where there is no FLAIR or a choice is ambiguous; the candidates are listed.
+    FLAIR: an original series is preferred to a derived one, then axial to another plane, then
+    straight to oblique. T1: only one in FLAIR's frame of reference is taken; an original series
+    is preferred, then FLAIR's plane, then finer slices. Candidates that are equal in all of that
+    are ambiguous. Raises InputError, with the reason alone, where there is no FLAIR or a choice
+    is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
     others, notes = {}, []

@@ -1,4 +1,4 @@
-"""DICOM files: which of them are, their headers without pixels, and what a DICOMDIR lists."""
+"""DICOM files: which files are, their headers without pixels, and what a DICOMDIR lists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,21 @@ def damage() -> tuple[type[Exception], ...]:
     """All that pydicom raises on a damaged file, or when a value is asked for that is no value."""
     errors = import_extra("pydicom.errors", "dicom")
     return (*DAMAGE, errors.BytesLengthException, errors.InvalidDicomError)
+
+
+@contextmanager
+def refusing_headers(reason: str) -> Iterator[None]:
+    """Raises InputError with the reason for whatever is raised on a header that cannot be used.
+
+    pydicom and highdicom raise almost anything then. MemoryError is not the header's fault and
+    passes.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except damage() as error:
+        raise InputError(reason) from error
 
 
 def keep_silent(package: str) -> None:

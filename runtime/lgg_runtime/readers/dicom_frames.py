@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.grid import MAX_SIDE
 from lgg_runtime.readers.dicom_files import damage
 from lgg_runtime.redact import without_uids
 
@@ -19,7 +20,6 @@ ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 LEGACY_ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.4"
 _MANY_FRAMES = frozenset({ENHANCED_MR_IMAGE, LEGACY_ENHANCED_MR_IMAGE})
 SOP_CLASSES = frozenset({MR_IMAGE}) | _MANY_FRAMES
-MAX_SIDE = 4096
 MAX_FRAMES = 4096
 
 Floats = tuple[float, ...]
@@ -67,7 +67,9 @@ class Frame:
 
 
 def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
-    """Looks in the frame's functional groups, in the shared ones, then in the data set.
+    """The first value of these attributes that is there, else None.
+
+    Looked for in the frame's functional groups, in the shared ones, then in the data set.
 
     Raises InputError, the reason alone, for a value that is not of the attribute's kind.
     """
@@ -87,7 +89,7 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
 
 
 def _convert(data: Any, keyword: str) -> Any:
-    """pydicom turns bytes into numbers when they are asked for."""
+    """The value of an attribute, which pydicom converts from its bytes only now."""
     try:
         return data.get(keyword)
     except damage() as error:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.resample import Lattice
 
 # Positions are decimal strings, often of a micrometre or a tenth of a percent of a step.
 STEP_TOLERANCE = 0.02
@@ -28,9 +29,13 @@ class Grid:
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
 
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice(self.affine, self.shape)
+
 
 def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
-    """By their position on the slice normal."""
+    """The frames in the order of their positions along the slice normal."""
     normal = frames[0].normal
     return sorted(frames, key=lambda frame: float(normal @ np.array(frame.position)))
 

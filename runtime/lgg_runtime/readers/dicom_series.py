@@ -20,7 +20,6 @@ from lgg_runtime.grid import plane_of
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.readers.dicom_geometry import Grid, sort_frames, span_grid
 
-ROLES = ("t1", "flair", "t1c")
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
 # Planes of a series that are fewer than this beside a larger stack of it are its localizer.
 SMALLEST_STACK = 4
@@ -73,7 +72,7 @@ class Stack:
 
     @property
     def number(self) -> str:
-        """SeriesNumber, ? where it is none: any text may stand there, and this is printed."""
+        """SeriesNumber, '?' where it is not a number: it is printed, and may hold any text."""
         try:
             return str(int(str(self.first.get("SeriesNumber"))))
         except ValueError:
@@ -104,7 +103,10 @@ class Stack:
 
 
 def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
-    """Frames to stacks, and the number of frames dropped as localizers and derived pictures."""
+    """Group frames by series, frame of reference, size and orientation.
+
+    Also returns the number of frames dropped as localizers and derived pictures.
+    """
     groups: dict[tuple[Any, ...], list[list[Frame]]] = defaultdict(list)
     for frame in frames:
         header = frame.header
@@ -142,7 +144,7 @@ def _are_parallel(one: Frame, other: Frame) -> bool:
 
 
 def recognise(frame: Frame) -> str | None:
-    """flair, t1, t1c or None for a frame of a sequence; times in ms."""
+    """The role of a frame's sequence: flair, t1, t1c, or None for any other."""
     named = (str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName"))
     # To a regular expression an underscore is a letter, so that no word would end beside it.
     described = " ".join(named).replace("_", " ")
@@ -160,7 +162,7 @@ def recognise(frame: Frame) -> str | None:
 
 
 def _kind_by_times(frame: Frame) -> str | None:
-    """flair, t1, other, or None where the times are missing."""
+    """flair, t1 or other by the sequence's times in ms, None where they do not tell."""
     echo = _number(frame.get("EchoTime", "EffectiveEchoTime"))
     inversion = _number(frame.get("InversionTime", "InversionTimes"))
     repetition = _number(frame.get("RepetitionTime"))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.tiff import COMPRESSIONS, Layout, read_directory
+from lgg_runtime.readers.tiff import COMPRESSIONS, Layout, Tag, read_directory
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -68,7 +68,7 @@ class Header:
 
     format: TIFF, BigTIFF, PNG or JPEG. sample_format: unsigned, signed, float, complex, untyped.
     colour: grey, inverted grey, RGB, palette, CMYK, or another colour's name; a palette has one
-    sample. alpha: transparency in any form. orientation: the EXIF value, 1 where absent.
+    sample. has_alpha: transparency in any form. orientation: the EXIF value, 1 where absent.
     layout: where the pixels of a TIFF lie, None for the other formats.
     """
 
@@ -82,7 +82,7 @@ class Header:
     sample_format: str = "unsigned"
     pages: int = 1
     orientation: int = 1
-    alpha: bool = False
+    has_alpha: bool = False
     layout: Layout | None = None
 
 
@@ -118,29 +118,31 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _tiff(data: bytes, limits: Limits) -> Header:
-    first, pages = read_directory(data)
-    samples, depths = first.one(277, 1), first.fields.get(258, (1,))
-    formats = first.fields.get(339, (1,))
-    width, height = _checked_size(first.one(256), first.one(257), samples, max(depths), limits)
+    page, pages = read_directory(data)
+    samples = page.first_value(Tag.SAMPLES_PER_PIXEL, 1)
+    depths = page.fields.get(Tag.BITS_PER_SAMPLE, (1,))
+    formats = page.fields.get(Tag.SAMPLE_FORMAT, (1,))
+    width, height = page.first_value(Tag.WIDTH), page.first_value(Tag.HEIGHT)
+    _check_size(width, height, samples, max(depths), limits)
     if len(depths) not in (1, samples) or len({*depths}) != 1 or len({*formats}) != 1:
         raise InputError("TIFF samples of different depths; expected 8-bit samples throughout")
-    layout = first.layout(width, height, samples, depths[0])
-    _checked_size(layout.block[1], layout.block[0], samples, depths[0], limits)
-    photometric, compression = first.one(262, -1), first.one(259, 1)
+    layout = page.layout(width, height, samples, depths[0])
+    _check_size(layout.block[1], layout.block[0], samples, depths[0], limits)
+    photometric = page.first_value(Tag.PHOTOMETRIC, -1)
     colour = _TIFF_COLOURS.get(photometric, f"TIFF photometric {photometric}")
-    has_extra = samples == 2 or any(first.fields.get(338, ()))
+    has_extra = samples == 2 or any(page.fields.get(Tag.EXTRA_SAMPLES, ()))
     return Header(
-        format="BigTIFF" if first.is_big else "TIFF",
+        format="BigTIFF" if page.is_big else "TIFF",
         width=width,
         height=height,
         samples=samples,
         bits=depths[0],
         colour=colour,
-        compression=COMPRESSIONS.get(compression, str(compression)),
+        compression=COMPRESSIONS.get(layout.compression, str(layout.compression)),
         sample_format=_TIFF_FORMATS.get(formats[0], "unknown"),
         pages=pages,
-        orientation=first.one(274, 1),
-        alpha=samples == 4 if colour == "RGB" else samples > 1 and has_extra,
+        orientation=page.first_value(Tag.ORIENTATION, 1),
+        has_alpha=samples == 4 if colour == "RGB" else samples > 1 and has_extra,
         layout=layout,
     )
 
@@ -161,7 +163,7 @@ def _png(data: bytes, limits: Limits) -> Header:
         if kind == b"IHDR":
             fields = struct.unpack_from(">IIBBBBB", data, start)
             samples = _PNG_COLOURS.get(fields[3], ("", 1, ()))[1]
-            _checked_size(fields[0], fields[1], samples, fields[2], limits)
+            _check_size(fields[0], fields[1], samples, fields[2], limits)
         elif kind == b"acTL" and end - start == 8:
             pages = int.from_bytes(data[start : start + 4], "big")
         elif kind == b"eXIf":
@@ -171,9 +173,9 @@ def _png(data: bytes, limits: Limits) -> Header:
     needed = {b"IDAT", b"PLTE"} if colour == "palette" else {b"IDAT"}
     if bits not in permitted or methods[:2] != [0, 0] or methods[2] > 1 or not needed <= kinds:
         raise InputError(f"PNG {_CUT}: its header is no valid one")
-    alpha = samples in (2, 4) or b"tRNS" in kinds
+    has_alpha = samples in (2, 4) or b"tRNS" in kinds
     facts = (width, height, samples, bits, colour, "deflate")
-    return Header("PNG", *facts, pages=pages, orientation=orientation, alpha=alpha)
+    return Header("PNG", *facts, pages=pages, orientation=orientation, has_alpha=has_alpha)
 
 
 def _jpeg(data: bytes, limits: Limits) -> Header:
@@ -185,7 +187,7 @@ def _jpeg(data: bytes, limits: Limits) -> Header:
             if header is not None or end - start < 6:
                 raise InputError(f"JPEG {_CUT}: its frame header is wrong")
             bits, height, width, samples = struct.unpack_from(">BHHB", data, start)
-            _checked_size(width, height, samples, bits, limits)
+            _check_size(width, height, samples, bits, limits)
             colour = _JPEG_COLOURS.get(samples, f"{samples}-component colour")
             header = Header("JPEG", width, height, samples, bits, colour, _JPEG_FRAMES[kind])
         elif kind in _JPEG_OTHER_FRAMES:
@@ -226,14 +228,12 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 def _exif_orientation(exif: bytes) -> int:
     """The orientation, 1 where the block is damaged: the pixels do not depend on it."""
     try:
-        return read_directory(exif)[0].one(274, 1)
+        return read_directory(exif)[0].first_value(Tag.ORIENTATION, 1)
     except InputError:
         return 1
 
 
-def _checked_size(
-    width: int, height: int, samples: int, bits: int, limits: Limits
-) -> tuple[int, int]:
+def _check_size(width: int, height: int, samples: int, bits: int, limits: Limits) -> None:
     claim = f"its header claims {width}x{height} pixels of {samples} samples"
     if min(width, height, samples, bits) < 1:
         raise InputError(f"{claim}; expected at least one of each")
@@ -242,7 +242,6 @@ def _checked_size(
         raise InputError(
             f"{claim}; at most {limits.max_pixels} pixels in {limits.max_bytes} bytes are read"
         )
-    return width, height
 
 
 _PARSERS = {"TIFF": _tiff, "BigTIFF": _tiff, "PNG": _png, "JPEG": _jpeg}

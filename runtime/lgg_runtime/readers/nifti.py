@@ -18,24 +18,22 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.grid import plane_of
+from lgg_runtime.grid import MAX_SIDE, MAX_VOXELS
 from lgg_runtime.readers.dicom_files import keep_silent
 from lgg_runtime.readers.regular import open_regular
-from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
+from lgg_runtime.readers.resample import Lattice
+from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
-MAX_SIDE = 4096
-MAX_VOXELS = 1 << 27
-LEAST_COVERAGE = 0.9
 _GZIP = b"\x1f\x8b"
 # NIfTI's world is RAS, DICOM's and ours is LPS.
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # NIfTI-1, xyzt_units: metres and micrometres; 2 is mm, and what sets no unit means mm.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
-# Of files that lie beside a FLAIR in such data sets, and that no model here takes.
+# The role of files that lie beside FLAIR in such data sets and that the model does not take.
 UNUSED = "unused"
 # The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
 _ROLES = {
@@ -47,7 +45,6 @@ _ROLES = {
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
 _NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
-_ORDER = ("t1", "flair", "t1c")
 _DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 
 
@@ -56,8 +53,9 @@ def is_nifti_name(path: Path) -> bool:
 
 
 def split_name(path: Path) -> tuple[str, str]:
-    """Stem and sequence of a file's name: t1, flair, t1c, UNUSED for T2 and labels, or empty where
-    it names none.
+    """Stem and role of a file's name: `p_t1ce.nii` is (p, t1c).
+
+    The role is t1, flair, t1c, UNUSED for T2 and labels, or empty where the name tells none.
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
     match = _SEQUENCE.match(stem)
@@ -83,23 +81,26 @@ def read_nifti(files: Sequence[Path]) -> Volume:
     flair, affine = _read_grey(by_role["flair"])
     target = Lattice(affine, _shape(flair))
     channels, notes = [], list[str]()
-    for role, name in zip(_ORDER, CHANNELS, strict=True):
+    for role, name in zip(ROLES, CHANNELS, strict=True):
         channel: npt.NDArray[Any] = flair
         if role not in by_role:
             notes.append(f"no {name} sequence; FLAIR in its place")
         elif role != "flair":
-            pixels, place = _read_grey(by_role[role])
-            source = Lattice(place, _shape(pixels))
-            share = coverage(source, target)
-            if share < LEAST_COVERAGE:
-                notes.append(f"{name} sequence covers {share:.0%} of FLAIR; FLAIR in its place")
-            elif is_same(source, target):
-                channel = pixels
-            else:
-                channel = resample(pixels, source, target, "nifti")
-                notes.append(f"{name} sequence resampled onto FLAIR's grid")
+            try:
+                channel, more = _bring_onto(target, by_role[role], f"{name} sequence")
+                notes += more
+            except NoFitError as error:
+                notes.append(f"{error}; FLAIR in its place")
         channels.append(channel)
     return _volume(np.stack(channels, axis=-1), affine, notes)
+
+
+def _bring_onto(target: Lattice, path: Path, name: str) -> tuple[npt.NDArray[Any], list[str]]:
+    """A T1 file's pixels on FLAIR's voxels, and the note on that where they were resampled."""
+    pixels, affine = _read_grey(path)
+    source = Lattice(affine, _shape(pixels))
+    fitted, is_resampled = fit(lambda: pixels, name, source, target, "nifti")
+    return fitted, [f"{name} resampled onto FLAIR's grid"] if is_resampled else []
 
 
 def _read_one(path: Path) -> Volume:
@@ -127,12 +128,9 @@ def _shape(pixels: npt.NDArray[Any]) -> tuple[int, int, int]:
 
 def _volume(pixels: npt.NDArray[Any], affine: npt.NDArray[np.float64], notes: list[str]) -> Volume:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    plane = plane_of(affine)
-    if not plane.endswith("axial"):
-        notes.append(f"slices are {plane}, segmented in axial reformats; unvalidated")
-    names = tuple(f"slice_{number:03d}" for number in range(1, len(pixels) + 1))
     spacing = (float(lengths[0]), float(lengths[1]), float(lengths[2]))
-    return Volume(pixels, names, spacing, affine, None, tuple(notes))
+    notes = [*notes, *note_plane("slices are", affine)]
+    return Volume(pixels, name_slices(len(pixels)), spacing, affine, None, tuple(notes))
 
 
 def _name(path: Path) -> str:

@@ -21,7 +21,7 @@ _DAMAGED = "PNG cannot be decoded; is it damaged?"
 
 
 def pixel_chunks(data: bytes, header: Header) -> bytes:
-    """The PNG with the chunks alone that make its pixels: text and profiles need no inflating.
+    """The PNG reduced to the chunks of its pixels, so that nobody inflates its text and profiles.
 
     Raises InputError unless its stream inflates to as many bytes as the header asks for.
     """
@@ -36,7 +36,7 @@ def pixel_chunks(data: bytes, header: Header) -> bytes:
 
 
 def _stream_bytes(header: Header, is_interlaced: bool) -> int:
-    """Bytes of the rows, each with the one that names its filter."""
+    """Inflated size of all rows, each with one byte before it that names its filter."""
     passes = _PASSES if is_interlaced else ((0, 0, 1, 1),)
     total = 0
     for left, top, across, down in passes:
@@ -59,7 +59,7 @@ def _require_whole(stream: list[bytes], expected: int) -> None:
 
 
 def _inflate(stream: list[bytes], most: int) -> Iterator[bytes]:
-    """Inflated parts, a little more than `most` bytes of them at the utmost."""
+    """Inflated parts; stops at most one step after `most` bytes."""
     inflater = zlib.decompressobj()
     found = 0
     for part in stream:

@@ -19,7 +19,8 @@ from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.header import Header, Limits, read_header
 from lgg_runtime.readers.png import pixel_chunks
 from lgg_runtime.readers.regular import open_regular
-from lgg_runtime.readers.tiff import Layout, read_pixels
+from lgg_runtime.readers.tiff import Layout
+from lgg_runtime.readers.tiff_pixels import read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
 _SUFFIX_FORMATS = dict.fromkeys((".tif", ".tiff"), "TIFF") | {".png": "PNG"}
@@ -27,7 +28,7 @@ _SUFFIX_FORMATS |= dict.fromkeys((".jpg", ".jpeg"), "JPEG")
 SUFFIXES = frozenset(_SUFFIX_FORMATS)  # in lower case
 DEFAULT_LIMITS = Limits()
 
-_READ = {  # colour, samples, alpha
+_READ = {  # colour, samples, has_alpha
     ("grey", 1, False),
     ("grey", 3, False),
     ("inverted grey", 1, False),
@@ -107,7 +108,7 @@ def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
         image = _decode(data, header)
     else:
         image = _finish_tiff(read_pixels(data, header.layout), header.layout, header.colour)
-    if header.alpha:
+    if header.has_alpha:
         if not (image[..., 3] == 255).all():
             raise InputError("its alpha channel is not opaque; flatten it onto a background")
         image = np.ascontiguousarray(image[..., :3])
@@ -129,7 +130,7 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
 def _refuse_unfit(header: Header) -> None:
     """Raises InputError unless the file holds one picture of 8-bit grey or RGB."""
     kind = f"{header.bits}-bit {header.sample_format} samples"
-    what = (header.colour, header.samples, header.alpha)
+    what = (header.colour, header.samples, header.has_alpha)
     table = (
         (header.pages != 1, f"expected one page, found {header.pages}; split it"),
         (
@@ -144,7 +145,7 @@ def _refuse_unfit(header: Header) -> None:
         (
             what not in _READ,
             f"expected one or three channels, found {header.samples} of {header.colour}"
-            f"{' with transparency' if header.alpha else ''}; save FLAIR alone, or the three "
+            f"{' with transparency' if header.has_alpha else ''}; save FLAIR alone, or the three "
             f"channels {', '.join(CHANNELS)}",
         ),
     )
@@ -165,7 +166,7 @@ def _decode(data: bytes, header: Header) -> Pixels:
     if image is None:
         raise InputError(f"{header.format} cannot be decoded; is it damaged?")
     is_colour = header.colour != "grey"
-    expected = (header.height, header.width) + ((3 + header.alpha,) if is_colour else ())
+    expected = (header.height, header.width) + ((3 + header.has_alpha,) if is_colour else ())
     if image.dtype != np.uint8 or image.shape != expected:
         raise InputError(
             f"{header.format} is damaged: expected {expected} by its header, "
@@ -173,7 +174,7 @@ def _decode(data: bytes, header: Header) -> Pixels:
         )
     if not is_colour:
         return np.asarray(image, np.uint8)[..., np.newaxis]
-    order = cv2.COLOR_BGRA2RGBA if header.alpha else cv2.COLOR_BGR2RGB
+    order = cv2.COLOR_BGRA2RGBA if header.has_alpha else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(image, order), np.uint8)
 
 
@@ -204,6 +205,6 @@ def _notes(path: Path, header: Header) -> tuple[str, ...]:
         (header.colour == "inverted grey", "white-is-zero inverted"),
         (header.bits < 8 and header.colour != "palette", said),
         (header.colour == "grey" and header.samples == 3, "three samples not marked as RGB"),
-        (header.alpha, "opaque alpha dropped"),
+        (header.has_alpha, "opaque alpha dropped"),
     )
     return tuple(note for is_so, note in recorded if is_so)

@@ -36,6 +36,7 @@ class Lattice:
 
 
 def is_same(one: Lattice, other: Lattice) -> bool:
+    """Whether the shapes are equal and the corners lie within SAME_GRID voxels of each other."""
     if one.shape != other.shape:
         return False
     corners = np.array(list(product((0.0, 1.0), repeat=3)))
@@ -44,7 +45,7 @@ def is_same(one: Lattice, other: Lattice) -> bool:
 
 
 def coverage(of: Lattice, over: Lattice) -> float:
-    """Fraction of the second's extent that lies within the first's, by 9 x 9 x 9 probes."""
+    """Fraction of the extent of `over` that lies within `of`, by 9 x 9 x 9 probes."""
     points = over.points(np.array(list(product(_PROBES, repeat=3))))
     voxels = of.voxels(points)
     edge = 0.5 + SAME_GRID

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import DICOMDIR, is_dicom, list_dicomdir, read_header
 from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.readers.listing import Study
 from lgg_runtime.readers.nifti import UNUSED, is_nifti_name, read_nifti, split_name
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
@@ -20,24 +21,14 @@ _GROUPED_BY = ("StudyInstanceUID",)
 
 
 @dataclass(frozen=True)
-class ScanFiles:
-    """Files of one volume. kind: dicom or nifti; name: for results, without UIDs; folder: of its
-    outputs, relative to the output's root.
-    """
-
-    kind: str
-    name: str
-    folder: Path
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
 class FoundScans:
-    """The scans among files; skipped: number of the files that belong to none; unreadable: files
-    that cannot be opened and might belong to one, each with the reason.
+    """The scans among files, a study each.
+
+    skipped: number of the files that belong to none. unreadable: files that cannot be opened and
+    might belong to one, each with the reason.
     """
 
-    scans: list[ScanFiles]
+    studies: list[Study]
     skipped: int
     unreadable: dict[Path, str]
 
@@ -45,9 +36,10 @@ class FoundScans:
 def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
     """Find DICOM studies and NIfTI volumes.
 
-    DICOM files are one study by their StudyInstanceUID wherever they lie. A damaged or unreadable
-    file belongs to the one study of its folder, which is then refused when it is read rather than
-    taken without a slice; else it stands alone. Raises OutputConflictError where two
+    DICOM files of one StudyInstanceUID are one study wherever they lie. A damaged or unreadable
+    file may be a slice of the study in its folder: where there is exactly one, it is counted to
+    that study, which is then refused when it is read. Else it stands alone, a damaged one as a
+    study, an unreadable one in `unreadable`. Raises OutputConflictError where two
     NIfTI files would share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
@@ -61,13 +53,13 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
             unreadable[path] = str(error)
     grouped = _group_dicom(dicom, unreadable, root)
     volumes = _group_nifti(images, root)
-    used = sum(len(scan.files) for scan in volumes)
+    used = sum(len(study.paths) for study in volumes)
     used += len(dicom) + len(unreadable) - grouped.skipped
-    return FoundScans([*grouped.scans, *volumes], len(paths) - used, grouped.unreadable)
+    return FoundScans([*grouped.studies, *volumes], len(paths) - used, grouped.unreadable)
 
 
 def list_file(path: Path) -> list[Path]:
-    """What a single file stands for: the files of a DICOMDIR, itself, or nothing.
+    """The files of a scan that one file stands for: those a DICOMDIR lists, itself, or none.
 
     Raises InputError for a file that cannot be read, and as `list_dicomdir` does.
     """
@@ -81,12 +73,15 @@ def list_file(path: Path) -> list[Path]:
 
 
 def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
-    """Raises InputError for a scan that is no usable volume."""
+    """The volume of the files of a study of kind dicom or nifti; `choice` is of DICOM series.
+
+    Raises InputError for a scan that is no usable volume.
+    """
     return read_dicom(files, choice) if kind == "dicom" else read_nifti(files)
 
 
 def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path) -> FoundScans:
-    """Studies, the number of files that are directories of others, and what is of no study."""
+    """The DICOM studies. skipped: number of DICOMDIRs; unreadable: what belongs to no study."""
     groups: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
     directories = 0
@@ -119,19 +114,19 @@ def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path)
         name = named[uid]
         if taken[name] > 1:
             name = f"{name}-{short_digest(uid)}"
-        studies.append(ScanFiles("dicom", name, Path(name), tuple(sorted(files))))
+        studies.append(Study(name, Path(name), tuple(map(str, sorted(files))), "dicom"))
     return FoundScans(sorted(studies, key=lambda study: study.name), directories, alone)
 
 
 def _name_study(files: Sequence[Path], root: Path) -> str:
-    """The folder that holds all files, relative to the root, which itself goes by its name."""
+    """The folder that holds all files, relative to the root; the root's own name if it is that."""
     common = Path(os.path.commonpath([path.parent for path in files])).relative_to(root)
     if common == Path():
         return without_uids(root.resolve().name) or "study"
     return "/".join(without_uids(part) for part in common.parts)
 
 
-def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
+def _group_nifti(paths: Sequence[Path], root: Path) -> list[Study]:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in paths:
         stem, role = split_name(path)
@@ -147,7 +142,6 @@ def _group_nifti(paths: Sequence[Path], root: Path) -> list[ScanFiles]:
             a, b = sorted(path.name for path in (whole[0], next(f for f in files if f != whole[0])))
             raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
         folder = parent.relative_to(root)
-        one = ScanFiles("nifti", "", folder, tuple(sorted(files)))
-        name = folder if folder.name == stem else folder / stem
-        studies.append(replace(one, name=without_uids(name.as_posix())))
+        name = without_uids((folder if folder.name == stem else folder / stem).as_posix())
+        studies.append(Study(name, folder, tuple(map(str, sorted(files))), "nifti"))
     return studies

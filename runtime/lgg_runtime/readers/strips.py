@@ -29,10 +29,12 @@ _DAMAGED = "TIFF is damaged: a strip or tile does not follow its compression; co
 
 
 def copy(data: memoryview, wanted: int) -> memoryview:
+    """Data that are not compressed."""
     return data[:wanted]
 
 
 def inflate(data: memoryview, wanted: int) -> bytes:
+    """Deflate, with its check sum."""
     stream = zlib.decompressobj()
     try:
         unpacked = stream.decompress(data, wanted)
@@ -46,6 +48,7 @@ def inflate(data: memoryview, wanted: int) -> bytes:
 
 
 def unpack_bits(data: memoryview, wanted: int) -> bytes:
+    """PackBits (TIFF 6.0, section 9)."""
     unpacked = bytearray()
     at = 0
     while at < len(data) and len(unpacked) < wanted:
@@ -62,7 +65,7 @@ def unpack_bits(data: memoryview, wanted: int) -> bytes:
 
 
 def read_lzw(data: memoryview, wanted: int) -> bytes:
-    """As `expand_lzw`, some thirty times as fast where OpenCV can do it."""
+    """LZW, by OpenCV where it can, which is some thirty times as fast as `expand_lzw`."""
     return expand_lzw_by_opencv(data, wanted) or expand_lzw(data, wanted)
 
 
@@ -90,6 +93,7 @@ def expand_lzw_by_opencv(data: memoryview, wanted: int) -> bytes | None:
 
 
 def expand_lzw(data: memoryview, wanted: int) -> bytes:
+    """LZW (TIFF 6.0, section 13), one run of codes between two Clears at a time."""
     padded = np.frombuffer(bytes(data) + b"\0\0\0", np.uint8).astype(np.int64)
     if padded[0] << 1 | padded[1] >> 7 != _CLEAR:
         raise InputError(_DAMAGED)

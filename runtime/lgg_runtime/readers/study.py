@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.readers.folder import RASTER, Listing, Study
+from lgg_runtime.readers.listing import RASTER, Listing, Study
 from lgg_runtime.readers.raster import read_mask, read_raster
 from lgg_runtime.readers.scans import read_scan
 from lgg_runtime.volume import Mask, Volume

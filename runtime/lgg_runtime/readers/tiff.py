@@ -1,20 +1,38 @@
-"""TIFF and BigTIFF: the directory, and the pixels of its strips or tiles.
-
-Decoded here and not by OpenCV because libtiff, as OpenCV calls it, fills what is missing of a
-damaged strip and returns the picture, turns it by the orientation tag whatever the flags, drops
-all but the first of three samples that are not called RGB, and refuses small tiles.
-"""
+"""TIFF and BigTIFF: the directory of the first page, and where its pixels lie."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-
-import numpy as np
+from enum import IntEnum
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.strips import DECODERS, PREDICTED
-from lgg_runtime.volume import Pixels
+
+
+class Tag(IntEnum):
+    """The fields that are read, by the numbers that TIFF 6.0 gives them."""
+
+    WIDTH = 256
+    HEIGHT = 257
+    BITS_PER_SAMPLE = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    STRIP_OFFSETS = 273
+    ORIENTATION = 274
+    SAMPLES_PER_PIXEL = 277
+    ROWS_PER_STRIP = 278
+    STRIP_LENGTHS = 279
+    PLANAR_CONFIGURATION = 284
+    PREDICTOR = 317
+    PALETTE = 320
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_LENGTHS = 325
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
+
 
 COMPRESSIONS = {
     1: "none",
@@ -36,18 +54,19 @@ COMPRESSIONS = {
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_WANTED = frozenset({256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320})
-_WANTED |= {322, 323, 324, 325, 338, 339}
+_WANTED = frozenset(Tag)
 _MAX_ENTRIES = _MAX_PAGES = 65535
 _MAX_VALUES = 2**20
-_CUT = "TIFF is cut short or damaged"
+CUT = "TIFF is cut short or damaged"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pixels lie. block: rows and columns of a strip or tile; spans: offset, length.
+    """Where the pixels lie.
 
-    palette: (3 * 2**bits) values, red first, or empty. is_tiled: a block at the edge is whole.
+    is_planar: each sample has strips or tiles of its own. is_tiled: in tiles, all of one size; the
+    last strip ends with the picture. block: rows and columns of a strip or tile. spans: offset and
+    length of each in bytes. palette: (3 * 2**bits) values, all reds first, or empty.
     """
 
     width: int
@@ -72,45 +91,47 @@ class Directory:
     is_big: bool
     size: int
 
-    def one(self, tag: int, default: int | None = None) -> int:
+    def first_value(self, tag: Tag, default: int | None = None) -> int:
         """The first value of a field; without a default the field has to be there."""
         value = self.fields.get(tag) or ((default,) if default is not None else ())
         if not value:
-            raise InputError(f"{_CUT}: the required field {tag} is missing; export it again")
+            raise InputError(f"{CUT}: the required field {tag} is missing; export it again")
         return value[0]
 
     def layout(self, width: int, height: int, samples: int, bits: int) -> Layout:
         """Raises InputError unless every strip or tile the size asks for is inside the file."""
-        is_tiled = 322 in self.fields
-        rows = self.one(323) if is_tiled else min(self.one(278, height), height)
-        columns = self.one(322) if is_tiled else width
+        is_tiled = Tag.TILE_WIDTH in self.fields
+        if is_tiled:
+            rows, columns = self.first_value(Tag.TILE_HEIGHT), self.first_value(Tag.TILE_WIDTH)
+        else:
+            rows, columns = min(self.first_value(Tag.ROWS_PER_STRIP, height), height), width
         if rows < 1 or columns < 1:
-            raise InputError(f"{_CUT}: a strip or tile of no size")
-        offsets = self.fields.get(324 if is_tiled else 273, ())
-        lengths = self.fields.get(325 if is_tiled else 279, ())
-        planes = samples if self.one(284, 1) == 2 else 1
+            raise InputError(f"{CUT}: a strip or tile of no size")
+        offsets = self.fields.get(Tag.TILE_OFFSETS if is_tiled else Tag.STRIP_OFFSETS, ())
+        lengths = self.fields.get(Tag.TILE_LENGTHS if is_tiled else Tag.STRIP_LENGTHS, ())
+        planes = samples if self.first_value(Tag.PLANAR_CONFIGURATION, 1) == 2 else 1
         blocks = planes * -(-height // rows) * -(-width // columns)
         if not len(offsets) == len(lengths) == blocks:
             raise InputError(
-                f"{_CUT}: expected {blocks} strips or tiles, "
+                f"{CUT}: expected {blocks} strips or tiles, "
                 f"found {len(offsets)} offsets and {len(lengths)} lengths"
             )
         spans = tuple(zip(offsets, lengths, strict=True))
         if any(offset + length > self.size for offset, length in spans):
-            raise InputError(f"{_CUT}: a strip or tile ends outside the file; copy the file again")
+            raise InputError(f"{CUT}: a strip or tile ends outside the file; copy the file again")
         return Layout(
             width=width,
             height=height,
             samples=samples,
             bits=bits,
-            compression=self.one(259, 1),
-            predictor=self.one(317, 1),
-            fill_order=self.one(266, 1),
+            compression=self.first_value(Tag.COMPRESSION, 1),
+            predictor=self.first_value(Tag.PREDICTOR, 1),
+            fill_order=self.first_value(Tag.FILL_ORDER, 1),
             is_planar=planes > 1,
             is_tiled=is_tiled,
             block=(rows, columns),
             spans=spans,
-            palette=self.fields.get(320, ()),
+            palette=self.fields.get(Tag.PALETTE, ()),
         )
 
 
@@ -123,13 +144,13 @@ def read_directory(data: bytes) -> tuple[Directory, int]:
     order = "<" if data[:2] == b"II" else ">"
     is_big = _unpack(order + "H", data, 2)[0] == 43
     if is_big and _unpack(order + "HH", data, 4) != (8, 0):
-        raise InputError(f"{_CUT}: BigTIFF offsets are not of 8 bytes")
+        raise InputError(f"{CUT}: BigTIFF offsets are not of 8 bytes")
     start = _unpack(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0]
     fields, following = _read_entries(data, start, order, is_big)
     seen = {start}
     while following:
         if following in seen:
-            raise InputError(f"{_CUT}: its list of pages loops; export it again")
+            raise InputError(f"{CUT}: its list of pages loops; export it again")
         if len(seen) == _MAX_PAGES:
             raise InputError(f"expected one page, found more than {_MAX_PAGES}; split it")
         seen.add(following)
@@ -141,7 +162,7 @@ def _skip_entries(data: bytes, start: int, order: str, is_big: bool) -> tuple[in
     """Where the entries of the directory begin, their number, and the next directory or 0."""
     number = _unpack(order + ("Q" if is_big else "H"), data, start)[0]
     if not 0 < number <= _MAX_ENTRIES:
-        raise InputError(f"{_CUT}: a directory of {number} entries; copy the file again")
+        raise InputError(f"{CUT}: a directory of {number} entries; copy the file again")
     begin = start + (8 if is_big else 2)
     end = begin + number * (20 if is_big else 12)
     return begin, number, _unpack(order + ("Q" if is_big else "I"), data, end)[0]
@@ -161,7 +182,7 @@ def _read_entries(
         if size > inline:
             value = struct.unpack_from(order + offset, data, value)[0]
             if value + size > len(data):
-                raise InputError(f"{_CUT}: field {tag} lies outside the file; copy the file again")
+                raise InputError(f"{CUT}: field {tag} lies outside the file; copy the file again")
         if tag in _WANTED and kind in _INTEGERS and count:
             if count > _MAX_VALUES:
                 raise InputError(f"TIFF field {tag} has {count} values; at most {_MAX_VALUES}")
@@ -171,63 +192,5 @@ def _read_entries(
 
 def _unpack(form: str, data: bytes, at: int) -> tuple[int, ...]:
     if at + struct.calcsize(form) > len(data):
-        raise InputError(f"{_CUT}: its directory lies outside the file; copy the file again")
+        raise InputError(f"{CUT}: its directory lies outside the file; copy the file again")
     return struct.unpack_from(form, data, at)
-
-
-def read_pixels(data: bytes, layout: Layout) -> Pixels:
-    """(H, W, samples) uint8; samples below 8 bits keep their values, a palette is not applied.
-
-    Raises InputError on a compression that is not read, and unless every strip or tile gives all
-    its pixels.
-    """
-    _refuse_unread(layout)
-    rows, columns = layout.block
-    down, across = -(-layout.height // rows), -(-layout.width // columns)
-    depth = 1 if layout.is_planar else layout.samples
-    pixels = np.empty((layout.height, layout.width, layout.samples), np.uint8)
-    for index in range(len(layout.spans)):
-        plane, place = divmod(index, down * across)
-        y, x = place // across * rows, place % across * columns
-        height = rows if layout.is_tiled else min(rows, layout.height - y)
-        block = _read_block(data, layout, index, (height, columns, depth))
-        target = pixels[y : y + rows, x : x + columns, plane : plane + depth]
-        target[...] = block[: target.shape[0], : target.shape[1]]
-    return pixels
-
-
-def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, int]) -> Pixels:
-    rows, columns, depth = shape
-    row_bytes = (columns * depth * layout.bits + 7) // 8
-    offset, length = layout.spans[index]
-    decode = DECODERS[layout.compression]
-    packed = decode(memoryview(data)[offset : offset + length], rows * row_bytes)
-    if len(packed) < rows * row_bytes:
-        raise InputError(
-            f"{_CUT}: strip or tile {index} gives {len(packed)} of {rows * row_bytes} bytes; "
-            "copy the file again"
-        )
-    block = np.frombuffer(packed, np.uint8, rows * row_bytes)
-    if layout.bits < 8:
-        bits = np.unpackbits(block).reshape(rows, -1, layout.bits)[:, : columns * depth]
-        block = bits @ (1 << np.arange(layout.bits, dtype=np.uint8)[::-1])
-    block = block.reshape(shape)
-    if layout.predictor == 2 and layout.compression in PREDICTED:
-        block = np.cumsum(block, axis=1, dtype=np.uint8)
-    return block
-
-
-def _refuse_unread(layout: Layout) -> None:
-    name = COMPRESSIONS.get(layout.compression, str(layout.compression))
-    remedy = "save it uncompressed, or with LZW or deflate"
-    if layout.compression not in DECODERS:
-        raise InputError(f"TIFF compression {name} is not read; {remedy}")
-    if layout.fill_order != 1:
-        raise InputError(f"TIFF fill order {layout.fill_order} is not read; {remedy}")
-    if layout.bits not in (1, 2, 4, 8):
-        raise InputError(f"TIFF samples of {layout.bits} bits are not read; save it with 8 bits")
-    predictors = (1, 2) if layout.bits == 8 else (1,)
-    if layout.compression in PREDICTED and layout.predictor not in predictors:
-        raise InputError(
-            f"TIFF predictor {layout.predictor} for {layout.bits}-bit samples is not read; {remedy}"
-        )

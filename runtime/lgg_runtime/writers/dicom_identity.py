@@ -1,8 +1,7 @@
 """What a written DICOM object is: its UIDs, its date, its equipment.
 
 The same series, model, threshold, verdict and mask give the same UIDs and the same bytes, so that
-a second attempt to store a result is the same object and no new one; what is written of another
-one of these is another object.
+an archive that gets a result twice holds one object. Where one of them differs, so do the UIDs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,10 @@ def load_highdicom() -> Any:
 
 
 def source_of(result: ScanResult) -> DicomSource:
-    """Raises InputError for a volume that was not read from DICOM, or has no frame of reference."""
+    """The DICOM frames that the result's volume was read from.
+
+    Raises InputError for a volume that was not read from DICOM, or has no frame of reference.
+    """
     source = result.volume.source
     if not isinstance(source, DicomSource):
         raise InputError("not read from DICOM, so no DICOM object can refer to it")
@@ -46,8 +48,10 @@ def source_of(result: ScanResult) -> DicomSource:
 
 
 def make_uid(result: ScanResult, what: str) -> str:
-    """A UID below 2.25 (PS3.5, B.2) that depends on all that an object's bytes depend on: the
-    images, what is copied of their headers, the model, the threshold, the verdict and the mask.
+    """A UID below 2.25 (PS3.5, B.2) for the part of the result that `what` names.
+
+    It depends on all that an object's bytes depend on: the images, what is copied of their
+    headers, the model, the threshold, the verdict and the mask.
     """
     source, threshold = source_of(result), result.segmentation.threshold
     made = f"{what} {result.algorithm} {threshold:g} {result.verdict}"
@@ -74,7 +78,7 @@ def equipment(result: ScanResult) -> dict[str, Any]:
 
 
 def finish(data: Any, source: DicomSource) -> bytes:
-    """The object as a file: of the images' patient and study, with their date, not the clock's."""
+    """The bytes of the object's file, with the images' patient, study and date, not today's."""
     from pydicom.filewriter import correct_ambiguous_vr
 
     correct_ambiguous_vr(data, True)  # which pydicom leaves out of what keeps its encoding

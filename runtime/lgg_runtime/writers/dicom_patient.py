@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_files import damage, load_pydicom
+from lgg_runtime.readers.dicom_files import load_pydicom, refusing_headers
 
 # Attributes of type 2 in the patient and study modules: there, if empty (PS3.3, C.7.1.1, C.7.2.1).
 MAY_BE_EMPTY = (
@@ -102,11 +101,7 @@ def _read(header: Any, keyword: str) -> Any:
     representation = stored.VR or dictionary_VR(keyword)
     if stored.is_raw and representation in CUSTOMIZABLE_CHARSET_VR:
         return stored._replace(VR=representation)  # its bytes, which need not fit the character set
-    try:
+    with refusing_headers(f"{keyword} is not of its kind; export the study again"):
         element = header[keyword]
         encode(Dataset({element.tag: element}))
-    except MemoryError:
-        raise  # of no header: it ends the run
-    except damage() as error:
-        raise InputError(f"{keyword} is not of its kind; export the study again") from error
     return element

@@ -1,4 +1,4 @@
-"""The images that a written DICOM object refers to: as highdicom takes them, and as they are.
+"""The images that a written DICOM object refers to.
 
 highdicom reads one multi-frame object whose macros are shared, or single-frame images of exactly
 one orientation, and it checks values that are not its own. It gets bare images instead, of a
@@ -29,7 +29,7 @@ _KEPT = (
 
 
 def bare_image(header: Any) -> Any:
-    """What highdicom asks of an image beside its place; nothing of the patient."""
+    """A data set of what highdicom needs of an image, without its place, pixels and patient."""
     load_pydicom()
     from pydicom import Dataset
 
@@ -43,7 +43,7 @@ def bare_image(header: Any) -> Any:
 
 
 def bare_slices(source: DicomSource, between_mm: float) -> list[Any]:
-    """A single-frame image a slice, in the volume's order; SOPInstanceUID is its place there.
+    """One single-frame image for each slice; its SOPInstanceUID is the slice's index.
 
     between_mm: from slice to slice, by their positions. All have the first one's orientation.
     """

@@ -7,8 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
@@ -24,7 +23,7 @@ from lgg_runtime.writers.scan import ScanResult
 
 
 def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
-    """`sc_001.dcm` and on, a slice each, RGB; all of them, so that an empty study is seen to be.
+    """`sc_001.dcm` and so on, RGB: every slice, so that a study without a finding shows it.
 
     Raises InputError where the volume was not read from DICOM or its headers forbid it.
     """
@@ -36,12 +35,8 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     for index, grey in enumerate(greys):
         found = result.segmentation
         shown = SliceResult(grey, found.mask[index], found.probability[index])
-        try:
+        with refusing_headers("its headers are not fit for a secondary capture"):
             data = _capture(result, templates[index], index, draw_overlay(shown))
-        except MemoryError:
-            raise  # of no header: it ends the run
-        except DAMAGE as error:
-            raise InputError("its headers are not fit for a secondary capture") from error
         files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)
     return files
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
@@ -20,7 +19,12 @@ from lgg_runtime.writers.dicom_identity import (
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import bare_slices, refer_to_source
-from lgg_runtime.writers.scan import SOFTWARE, ScanResult
+from lgg_runtime.writers.scan import LABEL, SOFTWARE, ScanResult
+
+# What was found, as SEG and SR say it: codes, schemes, meanings.
+ABNORMAL_STRUCTURE = ("49755003", "SCT", "Morphologically Abnormal Structure")
+LESION = ("52988006", "SCT", "Lesion")
+BRAIN = ("12738006", "SCT", "Brain")
 
 
 def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
@@ -34,14 +38,15 @@ def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
 def encode_dicom_seg_fractional(result: ScanResult) -> dict[str, bytes]:
     """`seg_fractional.dcm`: FRACTIONAL, the model's probability before threshold and clean-up.
 
-    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as the other does.
+    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as
+    `encode_dicom_seg` does.
     """
     probability = result.segmentation.probability
     digest = hashlib.sha256(probability.tobytes()).hexdigest()
     form = _Form(
         f"seg fractional {digest}",
         SERIES_NUMBERS["seg fractional"],
-        "FLAIR abnormality: probability - research use only",
+        f"{LABEL}: probability - research use only",
         {
             "segmentation_type": "FRACTIONAL",
             "fractional_type": "PROBABILITY",
@@ -60,7 +65,10 @@ def build_seg(result: ScanResult) -> Any:
 
 @dataclass(frozen=True)
 class _Form:
-    """What the two kinds of SEG differ in. name: what their UIDs are made from; kind: arguments."""
+    """What the two kinds of SEG differ in.
+
+    name: what their UIDs are made from. kind: arguments of highdicom's Segmentation.
+    """
 
     name: str
     series_number: int
@@ -75,7 +83,7 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
 
     source, spacing_mm = source_of(result), result.volume.spacing_mm
     assert spacing_mm is not None
-    try:
+    with refusing_headers("its headers are not fit for a DICOM SEG to refer to"):
         data = Segmentation(
             source_images=bare_slices(source, spacing_mm[0]),
             pixel_array=values,
@@ -90,20 +98,13 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
             **form.kind,
             **equipment(result),
         )
-    except MemoryError:
-        raise  # of no header: it ends the run
-    except DAMAGE as error:
-        raise InputError("its headers are not fit for a DICOM SEG to refer to") from error
     refer_to_source(data, source)
     _fix_organization(data, make_uid(result, "dimensions"))
     return data
 
 
 def _describe(result: ScanResult) -> Any:
-    """Codes: a morphologically abnormal structure, type lesion, in the brain.
-
-    The label is a FLAIR abnormality: neoplasm would say more, oedema would be wrong.
-    """
+    """The one segment: what was found, where and by which model."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
     from pydicom.sr.coding import Code
@@ -111,9 +112,9 @@ def _describe(result: ScanResult) -> Any:
     algorithm = result.algorithm
     return SegmentDescription(
         segment_number=1,
-        segment_label="FLAIR abnormality",
-        segmented_property_category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
-        segmented_property_type=Code("52988006", "SCT", "Lesion"),
+        segment_label=LABEL,
+        segmented_property_category=Code(*ABNORMAL_STRUCTURE),
+        segmented_property_type=Code(*LESION),
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=AlgorithmIdentificationSequence(
             name=f"{SOFTWARE} {algorithm.name}",
@@ -126,8 +127,8 @@ def _describe(result: ScanResult) -> Any:
             },
         ),
         tracking_uid=make_uid(result, "tracking"),
-        tracking_id="FLAIR abnormality",
-        anatomic_regions=[Code("12738006", "SCT", "Brain")],
+        tracking_id=LABEL,
+        anatomic_regions=[Code(*BRAIN)],
     )
 
 

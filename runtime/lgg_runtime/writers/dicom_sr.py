@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.measures import axes_mm
-from lgg_runtime.readers.dicom_files import DAMAGE
+from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     equipment,
@@ -16,8 +16,8 @@ from lgg_runtime.writers.dicom_identity import (
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import bare_image
-from lgg_runtime.writers.dicom_seg import build_seg
-from lgg_runtime.writers.scan import SOFTWARE, ScanResult
+from lgg_runtime.writers.dicom_seg import ABNORMAL_STRUCTURE, BRAIN, LESION, build_seg
+from lgg_runtime.writers.scan import LABEL, SOFTWARE, ScanResult
 
 
 def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
@@ -29,8 +29,7 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
     from highdicom.sr import Comprehensive3DSR
 
     seg, source = build_seg(result), source_of(result)
-    made = equipment(result)
-    try:
+    with refusing_headers("its headers are not fit for a DICOM SR to refer to"):
         report = Comprehensive3DSR(
             evidence=[*map(bare_image, source.headers), seg],
             content=_report(result, seg)[0],
@@ -40,16 +39,13 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
             instance_number=1,
             is_complete=True,
             series_description=result.verdict,
-            **made,
+            **equipment(result),
         )
-    except MemoryError:
-        raise  # of no header: it ends the run
-    except DAMAGE as error:
-        raise InputError("its headers are not fit for a DICOM SR to refer to") from error
     return {"sr.dcm": finish(report, source)}
 
 
 def _report(result: ScanResult, seg: Any) -> Any:
+    """The content as a sequence of one item, whose values are of the mask in `seg`."""
     from highdicom import sr
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
@@ -60,11 +56,24 @@ def _report(result: ScanResult, seg: Any) -> Any:
             uid=make_uid(result, "device"), name=SOFTWARE, model_name=result.algorithm.name
         ),
     )
+    return sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=device),
+        procedure_reported=Code("126801006", "SCT", "MRI of brain"),
+        imaging_measurements=[_finding(result, seg)],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+
+
+def _finding(result: ScanResult, seg: Any) -> Any:
+    """Whether there is an abnormality, and its measures."""
+    from highdicom import sr
+    from pydicom.sr.coding import Code
+
     present = result.segmentation.tumour_present
     verdict = Code("52101004", "SCT", "Present") if present else Code("2667000", "SCT", "Absent")
-    group = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=make_uid(result, "tracking"), identifier="FLAIR abnormality"
+            uid=make_uid(result, "tracking"), identifier=LABEL
         ),
         referenced_segment=sr.ReferencedSegment(
             sop_class_uid=seg.SOPClassUID,
@@ -74,16 +83,13 @@ def _report(result: ScanResult, seg: Any) -> Any:
                 str(source_of(result).frames[0].header.SeriesInstanceUID)
             ),
         ),
-        finding_type=Code("52988006", "SCT", "Lesion"),
-        finding_category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
-        finding_sites=[sr.FindingSite(anatomic_location=Code("12738006", "SCT", "Brain"))],
+        finding_type=Code(*LESION),
+        finding_category=Code(*ABNORMAL_STRUCTURE),
+        finding_sites=[sr.FindingSite(anatomic_location=Code(*BRAIN))],
         algorithm_id=sr.AlgorithmIdentification(
             name=f"{SOFTWARE} {result.algorithm.name}",
             version=result.algorithm.version,
-            parameters=[
-                f"model SHA-256: {result.algorithm.digest}",
-                "research use only, not for diagnosis",
-            ],
+            parameters=[f"model SHA-256: {result.algorithm.digest}", RESEARCH_ONLY],
         ),
         measurements=_measurements(result),
         qualitative_evaluations=[
@@ -91,12 +97,6 @@ def _report(result: ScanResult, seg: Any) -> Any:
                 name=Code("260411009", "SCT", "Presence findings"), value=verdict
             )
         ],
-    )
-    return sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=device),
-        procedure_reported=Code("126801006", "SCT", "MRI of brain"),
-        imaging_measurements=[group],
-        title=codes.DCM.ImagingMeasurementReport,
     )
 
 

@@ -104,8 +104,9 @@ def _outline(picture: npt.NDArray[Any], mask: Mask, colour: tuple[int, int, int]
 
 
 def _stamp(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The words that every picture carries, in its lower left corner; a narrow one has them small,
-    and below some 50 pixels they cannot be read.
+    """Write "research use only" into the lower left corner, smaller on a narrow picture.
+
+    On one of less than some 50 pixels it cannot be read.
     """
     place, font = (3, picture.shape[0] - 4), cv2.FONT_HERSHEY_SIMPLEX
     (width, _), _ = cv2.getTextSize(_WORDS, font, _WORDS_SCALE, 1)
@@ -124,8 +125,9 @@ def _png(picture: npt.NDArray[Any]) -> bytes:
 
 
 def _describe_tiff(data: bytes) -> bytes:
-    """The TIFF with the words in its ImageDescription, which OpenCV writes none of: its directory
-    stands once more at the end, with one entry more (TIFF 6.0, section 2).
+    """The TIFF with RESEARCH_ONLY as its ImageDescription, which OpenCV cannot write.
+
+    A copy of its directory with this entry is appended and takes its place (TIFF 6.0, section 2).
     """
     data += bytes(len(data) % 2)  # directories and values begin at even places
     order = "<" if data[:2] == b"II" else ">"
@@ -134,8 +136,8 @@ def _describe_tiff(data: bytes) -> bytes:
     fields = [data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count)]
     text = RESEARCH_ONLY.encode("ascii") + b"\0"
     text += bytes(len(text) % 2)
-    ascii_type = 2
-    fields.append(struct.pack(f"{order}HHII", 270, ascii_type, len(text), len(data)))
+    image_description, ascii_type = 270, 2
+    fields.append(struct.pack(f"{order}HHII", image_description, ascii_type, len(text), len(data)))
     fields.sort(key=lambda field: struct.unpack_from(f"{order}H", field))
     directory = struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4)
     header = data[:4] + struct.pack(f"{order}I", len(data) + len(text))

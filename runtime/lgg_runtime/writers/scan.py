@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from lgg_runtime.volume import Segmentation, Volume
 
 SOFTWARE = "lgg-edge"
+LABEL = "FLAIR abnormality"  # neoplasm would say more, oedema would be wrong
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What found it: the model's name, the tool's version, SHA-256 of the artifact."""
+    """What made a segmentation: the model's name, the tool's version, the artifact's SHA-256."""
 
     name: str
     version: str
@@ -28,7 +29,7 @@ class ScanResult:
 
     @property
     def verdict(self) -> str:
-        """What a description says of the study; 64 characters at most, as LO allows."""
+        """The finding in one line, for descriptions: at most 64 characters, as LO allows."""
         found = self.segmentation.tumour_present
         doubt = "No brain MRI? " if self.segmentation.doubts else ""
-        return f"{doubt}FLAIR abnormality{'' if found else ': none found'} - research use only"
+        return f"{doubt}{LABEL}{'' if found else ': none found'} - research use only"

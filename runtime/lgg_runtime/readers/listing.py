@@ -1,0 +1,81 @@
+"""What an input holds: studies of slices or of scans, and the slices' reference masks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, printable
+
+RASTER = "raster"
+_MASK = re.compile(r"(.*)_mask\.", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Files of one patient that belong together, slices in the order of their numbers.
+
+    kind: raster for slices in files of their own; dicom or nifti for files that make one volume.
+    name: names the patient in results, without UIDs: the folder relative to the input's root, and
+        the files' common stem where it differs from the folder's name.
+    folder: where its outputs go, relative to the output's root.
+    paths: of the files, as text: of many thousand, Path objects would take most of the memory.
+    """
+
+    name: str
+    folder: Path
+    paths: tuple[str, ...]
+    kind: str = RASTER
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(map(Path, self.paths))
+
+    @property
+    def base(self) -> Path:
+        """Common prefix of a scan's output files, relative to the output's root.
+
+        Outputs of slices start with the slice's own stem, which has the same prefix.
+        """
+        return self.folder / Path(self.name).name
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an input holds.
+
+    masks: reference masks by the path of their slice without suffix, as `slice_of` gives it.
+    skipped: number of files that are no slice, mask or scan, symbolic links included.
+    unreadable: files and folders that cannot be opened, each with the reason.
+    """
+
+    root: Path
+    studies: tuple[Study, ...]
+    masks: dict[Path, tuple[Path, ...]]
+    skipped: int
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def masks_of(self, path: Path) -> tuple[Path, ...]:
+        """All that claim to be the slice's reference mask."""
+        return self.masks.get(path.with_suffix(""), ())
+
+    def mask_of(self, path: Path) -> Path | None:
+        """The slice's reference mask. Raises InputError, `NAME: reason`, where there are two."""
+        found = self.masks_of(path)
+        if len(found) > 1:
+            names = " and ".join(printable(mask.name) for mask in found)
+            raise InputError(f"{printable(path.name)}: {names} both claim to be its mask; keep one")
+        return found[0] if found else None
+
+
+def slice_of(mask: Path) -> Path:
+    """The path, without suffix, of the slice that a reference mask belongs to.
+
+    Of `_mask.png` that is the folder, so that it belongs to no slice.
+    """
+    match = _MASK.match(mask.name)
+    return mask.parent / (match[1] if match else "")

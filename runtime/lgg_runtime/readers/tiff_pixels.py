@@ -1,0 +1,73 @@
+"""Pixels of the strips or tiles of a TIFF.
+
+Decoded here and not by OpenCV because libtiff, as OpenCV calls it, fills what is missing of a
+damaged strip and returns the picture, turns it by the orientation tag whatever the flags, drops
+all but the first of three samples that are not called RGB, and refuses small tiles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.strips import DECODERS, PREDICTED
+from lgg_runtime.readers.tiff import COMPRESSIONS, CUT, Layout
+from lgg_runtime.volume import Pixels
+
+
+def read_pixels(data: bytes, layout: Layout) -> Pixels:
+    """(H, W, samples) uint8; samples below 8 bits keep their values, a palette is not applied.
+
+    Raises InputError on a compression that is not read, and unless every strip or tile gives all
+    its pixels.
+    """
+    _refuse_unread(layout)
+    rows, columns = layout.block
+    down, across = -(-layout.height // rows), -(-layout.width // columns)
+    depth = 1 if layout.is_planar else layout.samples
+    pixels = np.empty((layout.height, layout.width, layout.samples), np.uint8)
+    for index in range(len(layout.spans)):
+        plane, place = divmod(index, down * across)
+        y, x = place // across * rows, place % across * columns
+        height = rows if layout.is_tiled else min(rows, layout.height - y)
+        block = _read_block(data, layout, index, (height, columns, depth))
+        target = pixels[y : y + rows, x : x + columns, plane : plane + depth]
+        target[...] = block[: target.shape[0], : target.shape[1]]
+    return pixels
+
+
+def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, int]) -> Pixels:
+    rows, columns, depth = shape
+    row_bytes = (columns * depth * layout.bits + 7) // 8
+    offset, length = layout.spans[index]
+    decode = DECODERS[layout.compression]
+    packed = decode(memoryview(data)[offset : offset + length], rows * row_bytes)
+    if len(packed) < rows * row_bytes:
+        raise InputError(
+            f"{CUT}: strip or tile {index} gives {len(packed)} of {rows * row_bytes} bytes; "
+            "copy the file again"
+        )
+    block = np.frombuffer(packed, np.uint8, rows * row_bytes)
+    if layout.bits < 8:
+        bits = np.unpackbits(block).reshape(rows, -1, layout.bits)[:, : columns * depth]
+        block = bits @ (1 << np.arange(layout.bits, dtype=np.uint8)[::-1])
+    block = block.reshape(shape)
+    if layout.predictor == 2 and layout.compression in PREDICTED:
+        block = np.cumsum(block, axis=1, dtype=np.uint8)
+    return block
+
+
+def _refuse_unread(layout: Layout) -> None:
+    name = COMPRESSIONS.get(layout.compression, str(layout.compression))
+    remedy = "save it uncompressed, or with LZW or deflate"
+    if layout.compression not in DECODERS:
+        raise InputError(f"TIFF compression {name} is not read; {remedy}")
+    if layout.fill_order != 1:
+        raise InputError(f"TIFF fill order {layout.fill_order} is not read; {remedy}")
+    if layout.bits not in (1, 2, 4, 8):
+        raise InputError(f"TIFF samples of {layout.bits} bits are not read; save it with 8 bits")
+    predictors = (1, 2) if layout.bits == 8 else (1,)
+    if layout.compression in PREDICTED and layout.predictor not in predictors:
+        raise InputError(
+            f"TIFF predictor {layout.predictor} for {layout.bits}-bit samples is not read; {remedy}"
+        )

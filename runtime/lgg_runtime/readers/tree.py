@@ -1,0 +1,117 @@
+"""The files of an input, told apart by their names: of a tree of folders, or one file alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, NoInputError, printable
+from lgg_runtime.readers.listing import slice_of
+from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
+from lgg_runtime.readers.scans import list_file
+
+EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
+_APPLE_DOUBLE = "._"
+
+
+@dataclass
+class Files:
+    """The files of an input.
+
+    root: the folder given, or that of the file given. slices, masks: pictures in order. others:
+    what may belong to a scan. links, attributes: the number of symbolic links, and of the files in
+    which macOS keeps attributes of others. unreadable: folders that cannot be listed, each with
+    the reason.
+    """
+
+    root: Path
+    slices: list[Path] = field(default_factory=list)
+    masks: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    links: int = 0
+    attributes: int = 0
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def find_files(given: Path) -> Files:
+    """The files of a folder and of those in it, or a file alone with its reference masks.
+
+    Symbolic links are not followed. Raises NoInputError for a file that is no slice or scan, and
+    where there is nothing or it cannot be opened.
+    """
+    return _walk(given) if _is_folder(given) else _take_file(given)
+
+
+def _is_folder(given: Path) -> bool:
+    """Raises NoInputError where there is nothing, or it may not be looked at."""
+    try:
+        return stat.S_ISDIR(given.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoInputError(f"{given}: no such file or folder") from error
+    except OSError as error:
+        raise NoInputError(f"{given}: cannot be opened: {error.strerror}") from error
+
+
+def _take_file(given: Path) -> Files:
+    files = Files(given.parent)
+    if given.suffix.lower() in SUFFIXES and not is_mask_name(given):
+        files.slices = [given]
+    else:
+        try:
+            files.others = [] if is_mask_name(given) else list_file(given)
+        except InputError as error:
+            raise NoInputError(str(error)) from error
+        if not files.others:
+            raise NoInputError(f"{given.name}: not a slice; expected {EXPECTED}")
+    files.masks = [mask for mask in _masks_beside(given) if slice_of(mask) == given.with_suffix("")]
+    return files
+
+
+def _masks_beside(given: Path) -> list[Path]:
+    """The reference masks in a file's folder; none where it cannot be listed."""
+    try:
+        beside = sorted(given.parent.iterdir())
+    except OSError:
+        return []
+    files = (path for path in beside if not path.is_symlink() and not path.is_dir())
+    return [path for path in files if path.suffix.lower() in SUFFIXES and is_mask_name(path)]
+
+
+def _walk(folder: Path) -> Files:
+    files = Files(folder)
+    for entry in _entries(folder, files.unreadable):
+        path = Path(entry.path)
+        if entry.is_symlink():
+            files.links += 1
+        elif entry.name.startswith(_APPLE_DOUBLE):
+            files.attributes += 1
+        elif path.suffix.lower() not in SUFFIXES:
+            files.others.append(path)
+        elif is_mask_name(path):
+            files.masks.append(path)
+        else:
+            files.slices.append(path)
+    files.slices.sort()
+    files.masks.sort()
+    if folder in files.unreadable:
+        raise NoInputError(files.unreadable[folder])
+    return files
+
+
+def _entries(folder: Path, unreadable: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
+    """The files of a tree; a folder that cannot be listed is added to `unreadable`."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        name = printable(folder.name or str(folder))
+        unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(Path(entry.path), unreadable)
+        else:
+            yield entry
