@@ -26,8 +26,8 @@ def describe_run(journal: Journal, output: Path) -> str:
     seconds = journal.seconds.get("total", 0.0)
     lines.append(
         f"{slices.total()} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
-        f"{len(journal.failures)} failed; model {journal.model['name']}, "
-        f"threshold {journal.model['threshold']:g}"
+        f"{len(journal.failures)} failed; model {journal.model['name']} in "
+        f"{journal.model['precision']}, threshold {journal.model['threshold']:g}"
     )
     if look := journal.model.get("first_look"):
         count = look["left_out"]

@@ -205,7 +205,7 @@ ROWS = (
     Row("T1 elsewhere", "A T1 that covers half of FLAIR.",
         lambda scene: (save(scene.source / "p_flair.nii", values()),
                        save(scene.source / "p_t1.nii", values(), _with((2, 3), -25.0))), 0, "",
-        DONE, ("pre-contrast sequence covers 56% of FLAIR; FLAIR in its place",
+        DONE, ("pre-contrast sequence covers 50% of FLAIR; FLAIR in its place",
                "no post-contrast sequence; FLAIR in its place")),
     Row("metres", "A file in metres, whose header says so.",
         volume("a.nii", affine=np.diag([0.001, 0.001, 0.001, 1]) @ RAS, xyzt_units=1), 0, "", DONE,

@@ -18,6 +18,9 @@ pytest.importorskip("SimpleITK")
 import nibabel
 
 from lgg_runtime.readers.nifti import UNUSED, read_nifti, split_name
+from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.writers.nifti import encode_nifti
+from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
 SHAPE = (6, 5, 4)  # columns, rows, slices
@@ -144,6 +147,56 @@ def test_another_grid_is_resampled_and_a_missing_sequence_replaced(tmp_path: Pat
     np.testing.assert_allclose(
         volume.pixels[:, :, :-1, 0], ramp().transpose(2, 1, 0)[:, :, :-1] + 10, rtol=1e-5
     )
+
+
+def mask_of(volume: Volume) -> Any:
+    """The image that is written of an empty mask."""
+    empty = np.zeros(volume.pixels.shape[:3], np.float32)
+    found = Segmentation(empty > 0, empty, 0.5, volume.spacing_mm)
+    result = ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    return nibabel.Nifti1Image.from_bytes(gzip.decompress(encode_nifti(result)["mask.nii.gz"]))
+
+
+def codes_of(image: Any) -> tuple[int, int]:
+    return int(image.header["sform_code"]), int(image.header["qform_code"])
+
+
+def coded(path: Path, codes: tuple[int, int], affine: np.ndarray = RAS) -> Path:
+    image = nibabel.Nifti1Image(ramp(), affine)
+    image.set_qform(affine, 1)
+    image.header["sform_code"], image.header["qform_code"] = codes
+    path.write_bytes(image.to_bytes())
+    return path
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1), (2, 0), (4, 1)])
+def test_a_mask_has_its_sources_placements_and_their_codes(
+    tmp_path: Path, codes: tuple[int, int]
+) -> None:
+    files = [coded(tmp_path / "p_flair.nii", codes), coded(tmp_path / "p_t1.nii", (2, 2))]
+    for read in (files, files[:1]):
+        mask = mask_of(read_nifti(read))
+        assert codes_of(mask) == codes
+        np.testing.assert_allclose(mask.affine, RAS, atol=1e-5)
+    if codes[1]:
+        np.testing.assert_allclose(mask.header.get_qform(), RAS, atol=1e-5)
+
+
+def test_a_mask_of_a_sheared_source_has_no_qform(tmp_path: Path) -> None:
+    affine = RAS.copy()
+    affine[0, 2] = 0.04
+    mask = mask_of(read_nifti([coded(tmp_path / "a.nii", (1, 1), affine)]))
+    assert codes_of(mask) == (1, 0)
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-6)
+
+
+def test_a_mask_of_no_nifti_has_both_placements_in_the_scanners_space() -> None:
+    affine = np.array([[0, 0, 0.9, 1], [0, 0.9, 0, 2], [5, 0, 0, 3], [0, 0, 0, 1.0]])
+    mask = mask_of(
+        Volume(np.zeros((4, 5, 6, 3), np.uint8), spacing_mm=(5, 0.9, 0.9), affine=affine)
+    )
+    assert codes_of(mask) == (1, 1)
+    np.testing.assert_allclose(mask.header.get_qform(), mask.header.get_sform(), atol=1e-5)
 
 
 def sheared() -> np.ndarray:

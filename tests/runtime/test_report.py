@@ -20,7 +20,7 @@ def journal_of(*patients: str, counts: Counts | None = None) -> Journal:
     mask = np.zeros((2, 2, 3), bool)
     mask[1, 0, 0] = True
     found = Segmentation(mask, mask * np.float32(0.75), 0.5)
-    journal = Journal({}, model={"name": "tiny", "threshold": 0.5})
+    journal = Journal({}, model={"name": "tiny", "precision": "int8", "threshold": 0.5})
     journal.provider = {"ran": "cpu", "device": "CPU"}
     journal.seconds = {"total": 2.04}
     for patient in patients:
@@ -59,7 +59,7 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     journal.inputs.append(InputRecord("Q_3.png", FAILED, "Q_3.png: damaged"))
     lines = describe_run(journal, Path("out")).split("\n")
     assert lines[-3:] == [
-        "4 slices on cpu (CPU) in 2.0 s, 1 failed; model tiny, threshold 0.5",
+        "4 slices on cpu (CPU) in 2.0 s, 1 failed; model tiny in int8, threshold 0.5",
         "Results: out  (summary.csv, run.json)",
         "Research use only, not for diagnosis.",
     ]

@@ -36,13 +36,16 @@ def test_a_linear_function_is_the_same_on_a_turned_grid() -> None:
     )
 
 
-def test_outside_the_source_it_is_zero() -> None:
+@pytest.mark.parametrize(("least", "outside"), [(3, 0), (-7, -7)])
+def test_outside_the_source_it_is_zero_or_the_sources_least(least: int, outside: int) -> None:
     source = Lattice(COARSE, (2, 2, 2))
     far = COARSE.copy()
     far[:3, 3] += 1000
-    moved = resample(np.ones((2, 2, 2)), source, Lattice(far, (2, 3, 4)), "dicom")
+    moved = resample(
+        least + np.arange(8).reshape(2, 2, 2), source, Lattice(far, (2, 3, 4)), "nifti"
+    )
     assert moved.shape == (2, 3, 4)
-    assert not moved.any()
+    assert (moved == outside).all()
 
 
 def test_coverage_is_the_share_of_the_target_inside_the_source() -> None:
@@ -50,6 +53,34 @@ def test_coverage_is_the_share_of_the_target_inside_the_source() -> None:
     assert coverage(target, target) == 1
     half = Lattice(COARSE, (4, 9, 9))
     assert coverage(half, target) == pytest.approx(4 / 9)
+
+
+def placed(
+    shape: tuple[int, int, int], centre: tuple[float, float, float] = (0, 0, 0), degrees: float = 0
+) -> Lattice:
+    """Slices 5 mm apart, pixels of 15/16 mm, about a centre; tilted about the rows' direction."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0, 0, 1], [-s, c, 0], [c, s, 0]]) * (5, 15 / 16, 15 / 16)
+    affine[:3, 3] = centre - affine[:3, :3] @ (np.array(shape) - 1) / 2
+    return Lattice(affine, shape)
+
+
+@pytest.mark.parametrize(
+    ("t1", "share"),
+    [
+        (placed((27, 256, 256), (0, 0, -2.5)), 27 / 28),
+        (placed((28, 250, 250)), (250 / 256) ** 2),
+        (placed((28, 256, 256), (1, 1, 0)), (255 / 256) ** 2),
+        (placed((28, 256, 256), degrees=5), 0.9556),  # counted voxel by voxel, as below
+    ],
+)
+def test_coverage_is_a_count_of_voxels(t1: Lattice, share: float) -> None:
+    flair = placed((28, 256, 256))
+    assert coverage(t1, flair) == pytest.approx(share, abs=1e-4)
+    every = np.indices(flair.shape).reshape(3, -1).T @ flair.affine[:3, :3].T + flair.affine[:3, 3]
+    found = np.abs(t1.voxels(every) - (np.array(t1.shape) - 1) / 2) <= np.array(t1.shape) / 2 + 0.05
+    assert coverage(t1, flair) == pytest.approx(found.all(axis=1).mean(), abs=1e-6)
 
 
 def test_a_grid_is_the_same_within_a_twentieth_of_a_voxel() -> None:

@@ -38,6 +38,9 @@ def test_a_sequence_that_covers_too_little_is_not_read() -> None:
 
     with pytest.raises(NoFitError, match=r"^T1 covers 0% of FLAIR$"):
         fit(read, "T1", Lattice(away, FLAIR.shape), FLAIR, "dicom")
+    # 89.5 %, which is not to read as the 90 % that are enough.
+    with pytest.raises(NoFitError, match=r"^T1 covers 89% of FLAIR$"):
+        fit(read, "T1", Lattice(AXIAL, (179, 5, 6)), Lattice(AXIAL, (200, 5, 6)), "dicom")
 
 
 def test_only_slices_that_are_not_axial_are_noted() -> None:

@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,18 @@ _NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
 _DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 
 
+@dataclass(frozen=True)
+class NiftiSource:
+    """What the two placements of the file that gave the grid mean, as its header codes them."""
+
+    sform_code: int
+    qform_code: int
+
+    @classmethod
+    def of(cls, image: Any) -> NiftiSource:
+        return cls(int(image.header["sform_code"]), int(image.header["qform_code"]))
+
+
 def is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
@@ -78,7 +91,7 @@ def read_nifti(files: Sequence[Path]) -> Volume:
         by_role[role] = path
     if "flair" not in by_role:
         raise InputError(f"{_name(files[0])}: {_NO_FLAIR}")
-    flair, affine = _read_grey(by_role["flair"])
+    flair, affine, origin = _read_grey(by_role["flair"])
     target = Lattice(affine, _shape(flair))
     channels, notes = [], list[str]()
     for role, name in zip(ROLES, CHANNELS, strict=True):
@@ -92,12 +105,12 @@ def read_nifti(files: Sequence[Path]) -> Volume:
             except NoFitError as error:
                 notes.append(f"{error}; FLAIR in its place")
         channels.append(channel)
-    return _volume(np.stack(channels, axis=-1), affine, notes)
+    return _volume(np.stack(channels, axis=-1), affine, origin, notes)
 
 
 def _bring_onto(target: Lattice, path: Path, name: str) -> tuple[npt.NDArray[Any], list[str]]:
     """A T1 file's pixels on FLAIR's voxels, and the note on that where they were resampled."""
-    pixels, affine = _read_grey(path)
+    pixels, affine, _ = _read_grey(path)
     source = Lattice(affine, _shape(pixels))
     fitted, is_resampled = fit(lambda: pixels, name, source, target, "nifti")
     return fitted, [f"{name} resampled onto FLAIR's grid"] if is_resampled else []
@@ -105,32 +118,37 @@ def _bring_onto(target: Lattice, path: Path, name: str) -> tuple[npt.NDArray[Any
 
 def _read_one(path: Path) -> Volume:
     image = _load(path)
-    pixels, affine = _pixels(path, image), _affine(path, image)
+    pixels, affine, origin = _pixels(path, image), _affine(path, image), NiftiSource.of(image)
     if pixels.ndim == 3:
         if split_name(path)[1] not in ("", "flair"):
             raise InputError(f"{_name(path)}: {_NO_FLAIR}")
         note = "one channel, taken as FLAIR"
-        return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, [note])
-    return _volume(np.ascontiguousarray(pixels), affine, [])
+        return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, origin, [note])
+    return _volume(np.ascontiguousarray(pixels), affine, origin, [])
 
 
-def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
     image = _load(path)
     pixels = _pixels(path, image)
     if pixels.ndim != 3:
         raise InputError(f"{_name(path)}: expected three axes beside other sequences")
-    return pixels, _affine(path, image)
+    return pixels, _affine(path, image), NiftiSource.of(image)
 
 
 def _shape(pixels: npt.NDArray[Any]) -> tuple[int, int, int]:
     return pixels.shape[0], pixels.shape[1], pixels.shape[2]
 
 
-def _volume(pixels: npt.NDArray[Any], affine: npt.NDArray[np.float64], notes: list[str]) -> Volume:
+def _volume(
+    pixels: npt.NDArray[Any],
+    affine: npt.NDArray[np.float64],
+    origin: NiftiSource,
+    notes: list[str],
+) -> Volume:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     spacing = (float(lengths[0]), float(lengths[1]), float(lengths[2]))
     notes = [*notes, *note_plane("slices are", affine)]
-    return Volume(pixels, name_slices(len(pixels)), spacing, affine, None, tuple(notes))
+    return Volume(pixels, name_slices(len(pixels)), spacing, affine, origin, tuple(notes))
 
 
 def _name(path: Path) -> str:

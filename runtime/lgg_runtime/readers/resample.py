@@ -14,7 +14,6 @@ from lgg_runtime.extras import import_extra
 # A grid is the same where corners lie within this fraction of a voxel of each other.
 SAME_GRID = 0.05
 _NO_MEMORY = "Failed to allocate memory"
-_PROBES = np.linspace(0, 1, 9)
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,26 @@ def is_same(one: Lattice, other: Lattice) -> bool:
 
 
 def coverage(of: Lattice, over: Lattice) -> float:
-    """Fraction of the extent of `over` that lies within `of`, by 9 x 9 x 9 probes."""
-    points = over.points(np.array(list(product(_PROBES, repeat=3))))
-    voxels = of.voxels(points)
+    """Fraction of the voxels of `over` whose centres lie within `of`."""
+    to = np.linalg.inv(of.affine) @ over.affine
+    rows, columns = np.ogrid[: over.shape[1], : over.shape[2]]
     edge = 0.5 + SAME_GRID
-    inside = (voxels >= -edge) & (voxels <= np.array(of.shape) - 1 + edge)
-    return float(inside.all(axis=1).mean())
+    count = 0
+    for index in range(over.shape[0]):  # one at a time, for the memory's sake
+        inside: npt.NDArray[np.bool_] = np.ones(over.shape[1:], bool)
+        for (per_slice, per_row, per_column, start), size in zip(to[:3], of.shape, strict=True):
+            voxels = (start + per_slice * index + per_row * rows) + per_column * columns
+            inside &= (voxels >= -edge) & (voxels <= size - 1 + edge)
+        count += int(np.count_nonzero(inside))
+    return count / int(np.prod(over.shape))
 
 
 def resample(
     pixels: npt.NDArray[Any], source: Lattice, target: Lattice, extra: str
 ) -> npt.NDArray[np.float32]:
-    """(S, H, W) linearly interpolated onto the target's voxels, float32; outside it is 0.
+    """(S, H, W) linearly interpolated onto the target's voxels, float32.
 
+    Outside of the source it is air: 0, or the source's minimum where that is less.
     extra: the one that installs SimpleITK for the caller's format. Raises MemoryError.
     """
     sitk = import_extra("SimpleITK", extra)
@@ -79,7 +85,7 @@ def _resample(
     resampler.SetOutputOrigin(reference.GetOrigin())
     resampler.SetSize([int(n) for n in reversed(target.shape)])
     resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.SetDefaultPixelValue(0.0)
+    resampler.SetDefaultPixelValue(min(0.0, float(pixels.min())))
     moved = resampler.Execute(_image(sitk, pixels.astype(np.float32), source))
     return np.asarray(sitk.GetArrayFromImage(moved), np.float32)
 

@@ -30,11 +30,11 @@ def fit(
     the sequence, for the error. extra: the one that installs SimpleITK for the caller's format.
     Raises NoFitError for a sequence that covers too little of FLAIR.
     """
-    share = coverage(source, flair)
-    if share < LEAST_COVERAGE:
-        raise NoFitError(f"{name} covers {share:.0%} of FLAIR")
     if is_same(source, flair):
         return read(), False
+    share = coverage(source, flair)
+    if share < LEAST_COVERAGE:
+        raise NoFitError(f"{name} covers {int(100 * share)}% of FLAIR")
     return resample(read(), source, flair, extra), True
 
 
