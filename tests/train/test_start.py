@@ -78,6 +78,20 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
         train_tiny(tmp_path / "again", "--start", str(tmp_path / "whole"), "--resume")
 
 
+def test_a_run_begun_anew_inherits_nothing_of_an_abandoned_one(
+    finished_run, train_tiny, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.state.TrainingState.save", _break_off)
+        train_tiny(run, *STILL, "--start", str(finished_run))
+    assert {"earlier.csv", "history.csv"} <= {path.name for path in run.iterdir()}
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session.train", _break_off)
+        train_tiny(run, *STILL)
+    assert {path.name for path in run.iterdir()} == {"config.json", "split.json"}
+
+
 def _break_off(*_):
     raise KeyboardInterrupt
 

@@ -15,7 +15,7 @@ from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_case
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
 from lgg_train.fold_decision import load_decided
-from lgg_train.history import Row, carry_rounds, read_rounds
+from lgg_train.history import Row, carry_rounds, clear_rounds, read_rounds
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     CONFIG_FILE,
@@ -111,6 +111,8 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     decision = decided.decision if decided is not None and not held else None
     if request.resume:
         _check_resumed(out, training, settings, decision)
+    else:
+        clear_rounds(out)
     split.write(out / SPLIT_FILE)
     config = {
         "data": str(data.resolve()),
