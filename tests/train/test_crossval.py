@@ -10,7 +10,7 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.cli import train
-from lgg_train.crossval import gather
+from lgg_train.crossval import SCORES, gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
@@ -30,7 +30,7 @@ def make_fold(rng, names):
 
 
 def write_scores(folder, record):
-    for name in ("metrics_test.json", "metrics_test_flair_only.json"):
+    for name in SCORES:
         (folder / name).write_text(json.dumps(record))
 
 
@@ -219,6 +219,26 @@ def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, tmp_path, phanto
     assert done.code == 0, done.err
     assert (folder / "fold_0" / "model.pt").read_bytes() == before
     assert json.loads((folder / "cv.json").read_text())["per_patient_dice"]["patients"] == 12
+
+
+def break_off(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_fold_that_was_broken_off_before_its_reports_gets_them(
+    tmp_path, phantoms, one_thread, call_main, monkeypatch
+):
+    args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), *TWO_FOLDS, "--no-progress"]
+    for name in ("score", "draw_panels"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"lgg_train.report.{name}", break_off)
+            assert call_main(*args).code == 130
+    assert (tmp_path / "cv" / "fold_0" / "model.pt").is_file()
+    done = call_main(*args)
+    assert done.code == 0, done.err
+    one, two = ({path.name for path in (tmp_path / "cv").glob(f"fold_{n}/*")} for n in range(2))
+    assert one == two
+    assert {"metrics_validation.json", "panels_validation.png", "curves.png"} <= one
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,20 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
         train_tiny(tmp_path / "again", "--start", str(tmp_path / "whole"), "--resume")
 
 
+def test_a_run_begun_anew_inherits_nothing_of_an_abandoned_one(
+    finished_run, train_tiny, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.state.TrainingState.save", _break_off)
+        train_tiny(run, *STILL, "--start", str(finished_run))
+    assert {"earlier.csv", "history.csv"} <= {path.name for path in run.iterdir()}
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session.train", _break_off)
+        train_tiny(run, *STILL)
+    assert {path.name for path in run.iterdir()} == {"config.json", "split.json"}
+
+
 def _break_off(*_):
     raise KeyboardInterrupt
 
@@ -128,6 +142,45 @@ def test_a_second_run_on_all_patients_takes_the_decision_of_the_run_that_is_name
     decision = load_model(tmp_path / "third").decision
     assert decision.threshold == load_model(finished_run).decision.threshold
     assert decision.how.count("then trained on all 12 patients") == 1
+
+
+@pytest.fixture
+def decided(train_tiny, finished_run, another, tmp_path):
+    """A run on all patients with the decision of `another`, not finished yet."""
+    given = ["--split-by", "all", "--start", str(finished_run), "--decision", str(another)]
+    train_tiny(tmp_path / "run", *STILL, *given)
+    (tmp_path / "run" / "model.pt").unlink()
+    return tmp_path / "run"
+
+
+def test_a_run_on_all_patients_is_not_resumed_with_another_decision(
+    train_tiny, decided, finished_run
+):
+    with pytest.raises(InputError, match="run: the run was begun with another threshold or clean"):
+        train_tiny(decided, "--resume", "--decision", str(finished_run))
+    assert not (decided / "model.pt").exists()
+    train_tiny(decided, "--resume")
+    assert load_model(decided).decision.threshold == 0.85
+
+
+def test_a_decision_that_was_changed_in_between_is_not_taken(train_tiny, decided, another):
+    held = load_model(another)
+    save_model(another, replace(held, decision=replace(held.decision, threshold=0.2)))
+    with pytest.raises(InputError, match="run: the run was begun with another threshold or clean"):
+        train_tiny(decided, "--resume")
+
+
+def test_a_run_that_did_not_record_its_decision_is_resumed_with_the_one_given(
+    train_tiny, decided, finished_run
+):
+    config = json.loads((decided / "config.json").read_text())
+    del config["decided"]
+    (decided / "config.json").write_text(json.dumps(config))
+    train_tiny(decided, "--resume", "--decision", str(finished_run))
+    theirs = load_model(finished_run).decision
+    assert load_model(decided).decision.threshold == theirs.threshold
+    recorded = json.loads((decided / "config.json").read_text())["decided"]
+    assert recorded["threshold"] == theirs.threshold
 
 
 def test_a_run_that_validates_decides_itself(train_tiny, another, tmp_path):

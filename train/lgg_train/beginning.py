@@ -15,7 +15,7 @@ from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_case
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
 from lgg_train.fold_decision import load_decided
-from lgg_train.history import Row, carry_rounds, read_rounds
+from lgg_train.history import Row, carry_rounds, clear_rounds, read_rounds
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     CONFIG_FILE,
@@ -106,14 +106,20 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
     _check_predecessors(before, training, intensity)
+    held = [cases[name] for name in split.patients("validation")]
+    decided = before.decided or before.start
+    decision = decided.decision if decided is not None and not held else None
     if request.resume:
-        _check_resumed(out, training, settings)
+        _check_resumed(out, training, settings, decision)
+    else:
+        clear_rounds(out)
     split.write(out / SPLIT_FILE)
     config = {
         "data": str(data.resolve()),
         "training": asdict(training),
         "settings": settings.to_json(),
         "options": request.options(),
+        "decided": _name_decided(decision),
         "intensity": intensity.to_json(),
         "device": str(request.machinery.device),
         "versions": versions(),
@@ -124,9 +130,6 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
         carry_rounds(before.rounds, out)
     trained = [cases[name] for name in split.patients("train")]
     slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
-    held = [cases[name] for name in split.patients("validation")]
-    decided = before.decided or before.start
-    decision = decided.decision if decided is not None and not held else None
     used = split.parts["validation"]
     return Beginning(settings, intensity, training, slices, held, used, decision)
 
@@ -225,7 +228,24 @@ def _check_predecessors(
         raise InputError("--decision: that run was trained on other data or other intensities")
 
 
-def _check_resumed(out: Path, training: Training, settings: TrainSettings) -> None:
-    if read_json(out / CONFIG_FILE)["training"] != asdict(training):
+def _check_resumed(
+    out: Path, training: Training, settings: TrainSettings, decision: Decision | None
+) -> None:
+    """Raises InputError where the run was begun with anything else.
+
+    A run that did not record what was decided, begun before that was kept, may take any decision.
+    """
+    config = read_json(out / CONFIG_FILE)
+    if config["training"] != asdict(training):
         raise InputError(f"{out}: the run was begun on other data or another split")
+    ours = _name_decided(decision)
+    if config.get("decided", ours) != ours:
+        raise InputError(f"{out}: the run was begun with another threshold or clean-up")
     load_same(out / LAST_FILE, settings)
+
+
+def _name_decided(decision: Decision | None) -> dict[str, Any] | None:
+    """The decision that a run takes over, for JSON; not how it was made, which decides no mask."""
+    if decision is None:
+        return None
+    return {"threshold": decision.threshold, "cleanup": asdict(decision.cleanup)}

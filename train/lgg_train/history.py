@@ -14,7 +14,7 @@ from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import needs_extra
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import refused, write_atomically
 
 HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
 Row = dict[str, float]
@@ -78,6 +78,17 @@ def read_rounds(folder: Path) -> list[list[Row]]:
         for row in read_history(folder)
     ]
     return [*rounds, own]
+
+
+def clear_rounds(folder: Path) -> None:
+    """Remove the numbers that an abandoned beginning left. Raises ResourceError where that cannot
+    be.
+    """
+    for path in (folder / HISTORY_FILE, folder / EARLIER_FILE):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(path, error) from error
 
 
 def carry_rounds(rounds: Sequence[Sequence[Row]], folder: Path) -> None:
