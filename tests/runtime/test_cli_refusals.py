@@ -60,6 +60,18 @@ def test_a_model_that_is_not_there_is_refused(source: Path, out: Path, infer: In
     assert files(out) == []
 
 
+def test_names_that_the_system_refuses_are_told(source: Path, infer: Infer, out: Path) -> None:
+    name = "a" * 300
+    for given, option, code in (
+        (source, ("-m", name), 5),
+        (source, ("--first-look", name), 5),
+        (source / name, (), 4),
+    ):
+        result = infer(given, *option)
+        assert (result.code, files(out)) == (code, [])
+        assert result.err.startswith("lgg-infer: ") and "File name too long" in result.err
+
+
 def test_a_model_without_a_contract_is_refused(
     tmp_path: Path,
     source: Path,
