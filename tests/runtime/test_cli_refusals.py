@@ -183,6 +183,19 @@ def test_a_folder_named_as_the_runs_own_file_is_refused(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("relative", ["input", "output"])
+def test_a_current_folder_that_was_deleted_names_no_other(
+    source: Path, out: Path, call_infer: Infer, monkeypatch: pytest.MonkeyPatch, relative: str
+) -> None:
+    gone = out.with_name("gone")
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = call_infer(*((".", "-o", out) if relative == "input" else (source, "-o", "out")))
+    assert result.code == 2
+    assert result.err == "lgg-infer: the current folder is gone; give absolute paths\n"
+
+
 @pytest.mark.parametrize("empty", ["input", "output"])
 def test_an_empty_path_is_not_the_current_folder(
     source: Path, out: Path, call_infer: Infer, empty: str

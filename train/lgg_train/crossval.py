@@ -32,8 +32,14 @@ from lgg_train.run import (
 from lgg_train.session import run_training
 from lgg_train.splits import make_split
 
-# A fold's scores on its test patients, by file: whether with FLAIR alone.
-SCORES = {"metrics_test.json": False, f"metrics_test{FLAIR_ONLY}.json": True}
+# A fold's scores on its test patients: with all sequences, with FLAIR alone.
+TESTED = ("metrics_test.json", f"metrics_test{FLAIR_ONLY}.json")
+# All that a fold is scored on, by file: the part, and whether with FLAIR alone.
+SCORES = {
+    "metrics_validation.json": ("validation", False),
+    TESTED[0]: ("test", False),
+    TESTED[1]: ("test", True),
+}
 RESULT = "cv.json"
 
 
@@ -61,7 +67,7 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     make_folder(out)
     for folder, asked in zip(folders, requests, strict=True):
         _run_fold(data, folder, asked)
-    record = gather(*([read_json(folder / name) for folder in folders] for name in SCORES))
+    record = gather(*([read_json(folder / name) for folder in folders] for name in TESTED))
     write_json(out / RESULT, record)
     return describe(record, out)
 
@@ -76,15 +82,15 @@ def _request_fold(request: TrainingRequest, fold: int, folds: int) -> TrainingRe
 
 
 def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
-    """Train a fold, score it with all sequences and with FLAIR alone: what of it is missing."""
-    unscored = {name: alone for name, alone in SCORES.items() if not (folder / name).is_file()}
-    if not unscored:
+    """Train a fold and score its test patients: what of it is missing, as after a break-off."""
+    if all((folder / name).is_file() for name in SCORES):
         return
     click.echo(f"fold {request.split.fold} of {request.split.folds}", err=True)
     if not is_finished(folder):
         run_training(data, folder, replace(request, resume=(folder / LAST_FILE).is_file()))
-    for flair_only in unscored.values():
-        run_evaluation(folder, data, "test", str(request.machinery.device), flair_only)
+    for name, (part, flair_only) in SCORES.items():
+        if not (folder / name).is_file():
+            run_evaluation(folder, data, part, str(request.machinery.device), flair_only)
 
 
 def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]) -> dict[str, Any]:

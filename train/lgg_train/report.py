@@ -34,12 +34,15 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
 def write_report(
     out: Path, model: TrainedModel, part: str, predictions: Sequence[Prediction]
 ) -> str:
-    """Write a part's scores and their pictures into the run; returns the scores as text."""
+    """Write a part's scores and their pictures into the run; returns the scores as text.
+
+    The scores come last, so that where they are, the pictures are.
+    """
     record = {"use": RESEARCH_ONLY} | score(predictions, model.decision)
     record["assessment"] = assess(predictions, model.decision)
-    write_json(out / f"metrics_{part}.json", record)
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
     draw_precision_recall(record, title, out / f"pr_{part}.png")
     draw_panels(predictions, model.decision, out / f"panels_{part}.png")
+    write_json(out / f"metrics_{part}.json", record)
     heading = f"{out}: {title}; {model.decision.describe()}\n{RESEARCH_ONLY_LINE}"
     return describe_scores(record, heading)

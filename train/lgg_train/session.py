@@ -74,11 +74,14 @@ def _validate(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def _finish(out: Path, network: UNet, run: Beginning) -> str:
-    """Choose the decision on the validation patients, write the model and its scores."""
+    """Choose the decision on the validation patients, write the model and its scores.
+
+    The scores come after the model, and an evaluation of the validation part repeats them.
+    """
+    draw_curves(read_history(out), out / "curves.png")
     predictions = list(predict_cases(network, run.held, run.used, run.intensity))
     decision = choose_decision([(p.probability, p.truth, p.used) for p in predictions])
     model = _save(out, network, run, decision)
-    draw_curves(read_history(out), out / "curves.png")
     return write_report(out, model, "validation", predictions)
 
 
