@@ -11,6 +11,7 @@ from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.listing import Listing
+from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
 
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}
@@ -18,7 +19,7 @@ _OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}
 
 def check_output(output: Path, source: Path) -> None:
     """Raises UsageError where results could be taken for inputs, or replace the reference masks
-    beside a single slice.
+    beside a single slice, NoInputError where there is no input.
     """
     if _among_inputs(source)(output):
         raise UsageError(f"output {output} lies inside the input; choose a folder outside it")
@@ -45,7 +46,7 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
 
 def _among_inputs(source: Path) -> Callable[[Path], bool]:
     """Whether results in a folder would lie below the input, or beside it if it is one file."""
-    if source.is_dir():
+    if is_folder(source):
         root = _follow(source)
         return lambda results: _follow(results).is_relative_to(root)
     beside = (_follow(source.parent), _follow(source).parent)

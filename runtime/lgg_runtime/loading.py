@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lgg_runtime.backends import PROVIDERS, GpuSettings
+from lgg_runtime.backends.model_file import is_model_file
 from lgg_runtime.errors import ModelError, UsageError
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -66,6 +67,6 @@ def find_model(model: str | Path) -> Path:
         if not path.is_file():
             raise ModelError(f"the shipped model {model!r} is not in this installation")
         return path
-    if not Path(model).is_file():
+    if not is_model_file(Path(model)):
         raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
     return Path(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import keep_signs, require_same_slices
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
@@ -66,6 +67,7 @@ class Segmenter:
         self.why = why
         self.first_look: Segmenter | None = None
         self.left_out = 0
+        self._process = os.getpid()
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
 
@@ -150,8 +152,10 @@ class Segmenter:
         A volume that knows its spacing and place is brought to the model's scale and view, and
         the result is on the volume's own voxels.
         The three steps are `prepare`, `run` and `finish`. The same volume always gives the same
-        result on one provider. Raises InputError for another shape or a spacing that no patient
-        has, ModelError if the model's output is no number.
+        result on one provider. Several threads may call it at once; except on the cpu provider,
+        the network then runs for one of them at a time.
+        Raises InputError for another shape or a spacing that no patient has, ModelError if the
+        model's output is no number, UsageError in a process that was forked after the load.
         """
         prepared = self.prepare(study)
         return self.finish(prepared, self.run(prepared))
@@ -173,6 +177,8 @@ class Segmenter:
         """The second step: the networks alone. Probabilities (S', H', W'), 0 outside of the boxes
         and in slices that the first look left out.
         """
+        if self._process != os.getpid():  # no thread of an engine outlives a fork
+            raise UsageError("the model was loaded in another process; load it in this one")
         slices, boxes = prepared.slices, prepared.boxes
         if self.first_look is not None:
             look = run_boxes(self.first_look._backend, slices, boxes, self.batch)

@@ -11,6 +11,7 @@ from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.golden import golden_input
 from stand_ins.artifacts import expected_probability, write_artifact
 from stand_ins.cuda import StandInDriver
+from stand_ins.threads import require_own_answers
 
 
 class SpySession:
@@ -42,6 +43,12 @@ def test_runs_of_changing_shapes_answer_each_their_own_input(session: SpySession
         slices = golden_input(shape)
         np.testing.assert_allclose(runs.run(slices), expected_probability(slices), atol=1e-6)
     assert session.graphs == [None, None, None]
+
+
+def test_threads_get_each_their_own_answers(session: SpySession) -> None:
+    runs = BoundRuns(onnxruntime, session, CudaDevice(StandInDriver()), "cpu")
+    inputs = [np.full((1, 64, 64, 3), 90 + 20 * n, np.uint8) for n in range(4)]
+    require_own_answers(runs.run, inputs)
 
 
 def test_a_result_is_not_overwritten_by_the_next_run(session: SpySession) -> None:

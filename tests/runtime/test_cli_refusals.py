@@ -60,6 +60,18 @@ def test_a_model_that_is_not_there_is_refused(source: Path, out: Path, infer: In
     assert files(out) == []
 
 
+def test_names_that_the_system_refuses_are_told(source: Path, infer: Infer, out: Path) -> None:
+    name = "a" * 300
+    for given, option, code in (
+        (source, ("-m", name), 5),
+        (source, ("--first-look", name), 5),
+        (source / name, (), 4),
+    ):
+        result = infer(given, *option)
+        assert (result.code, files(out)) == (code, [])
+        assert result.err.startswith("lgg-infer: ") and "File name too long" in result.err
+
+
 def test_a_model_without_a_contract_is_refused(
     tmp_path: Path,
     source: Path,
@@ -169,6 +181,19 @@ def test_a_folder_named_as_the_runs_own_file_is_refused(
     assert result.code == 8
     assert "in the place of the run's own run.json" in result.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("relative", ["input", "output"])
+def test_a_current_folder_that_was_deleted_names_no_other(
+    source: Path, out: Path, call_infer: Infer, monkeypatch: pytest.MonkeyPatch, relative: str
+) -> None:
+    gone = out.with_name("gone")
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = call_infer(*((".", "-o", out) if relative == "input" else (source, "-o", "out")))
+    assert result.code == 2
+    assert result.err == "lgg-infer: the current folder is gone; give absolute paths\n"
 
 
 @pytest.mark.parametrize("empty", ["input", "output"])

@@ -20,6 +20,7 @@ from lgg_runtime.sidecar import Sidecar, read_sidecar, sidecar_path
 from stand_ins.artifacts import expected_probability, write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
+from stand_ins.threads import require_own_answers
 
 SETTINGS = BackendSettings("tensorrt", 1)
 
@@ -56,6 +57,12 @@ def test_more_slices_than_the_engine_holds_run_in_parts(engine: Path) -> None:
     slices = golden_input((11, 16, 32, 3))
     found = backend.run(slices)
     np.testing.assert_allclose(found, expected_probability(slices), atol=1e-6)
+
+
+def test_threads_get_each_their_own_answers(engine: Path) -> None:
+    backend = EngineBackend(engine, SETTINGS, StandInTensorRT(), StandInDriver())
+    inputs = [np.full((1, 64, 64, 3), 90 + 20 * n, np.uint8) for n in range(4)]
+    require_own_answers(backend.run, inputs)
 
 
 def test_results_stay_when_the_buffers_are_used_again(engine: Path) -> None:

@@ -40,7 +40,7 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
         node={"spool": "here", "ae_title": "A TITLE THAT IS TOO LONG", "colour": "red"},
         limits={"associations": 0, "network_seconds": "long"},
         http={"address": "0.0.0.0"},
-        listen={"certificate": "/nowhere.pem", "port": True},
+        listen={"certificate": f"/{'a' * 300}", "port": True},
     )
     path.write_text(path.read_text() + "\n[extra]\n")
     with pytest.raises(UsageError) as caught:

@@ -27,6 +27,7 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.volume import FLAIR
+from stand_ins.threads import require_own_answers
 
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
@@ -70,6 +71,11 @@ def test_slices_of_every_size_are_answered(artifact: Path) -> None:
     for height in (16, 32, 48, 64, 16, 80, 96, 32):
         slices = make_slices(2, height)
         np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
+
+
+def test_threads_get_each_their_own_answers(artifact: Path) -> None:
+    inputs = [make_slices(3, height) + np.uint8(height) for height in (16, 16, 32, 48, 64, 80)]
+    require_own_answers(OpenVinoSession(artifact, SETTINGS).run, inputs)
 
 
 def test_only_the_last_few_sizes_stay_compiled(

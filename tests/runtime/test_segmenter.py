@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,6 +181,27 @@ def test_one_slice_is_a_volume_of_one(artifact: Path) -> None:
     assert alone.mask.shape == (1, 20, 30)
     np.testing.assert_array_equal(alone.probability, expected.probability)
     np.testing.assert_array_equal(alone.mask, expected.mask)
+
+
+def test_a_process_that_was_forked_after_the_load_is_told(artifact: Path) -> None:
+    code = """if True:
+        import os, sys, numpy
+        from lgg_runtime import LggError, LoadSettings, Segmenter
+        segmenter = Segmenter.load(sys.argv[1], LoadSettings(threads=2))
+        segmenter.segment(numpy.ones((16, 16, 3)))
+        if os.fork():
+            os.wait()
+        else:
+            try:
+                segmenter.segment(numpy.ones((16, 16, 3)))
+            except LggError as error:
+                print(type(error).__name__, error, flush=True)
+            os._exit(0)
+    """
+    command = [sys.executable, "-c", code, str(artifact)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    says = "UsageError the model was loaded in another process; load it in this one\n"
+    assert done.stdout == says
 
 
 def test_the_same_volume_gives_the_same_result_again(artifact: Path) -> None:

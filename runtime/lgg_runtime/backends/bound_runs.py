@@ -4,6 +4,7 @@ host memory."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class BoundRuns:
         self._bindings: dict[tuple[int, ...], _Binding] = {}
         self._last: _Binding | None = None
         self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
+        self._lock = Lock()  # memory that one run at a time may use
 
     @property
     def bound_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -54,6 +56,10 @@ class BoundRuns:
 
     def run(self, slices: Pixels) -> Probability:
         """[N, H, W, 3] uint8 to [N, H, W] float32."""
+        with self._lock:
+            return self._run(slices)
+
+    def _run(self, slices: Pixels) -> Probability:
         self._cuda.make_current()
         binding = self._bindings.get(slices.shape) or self._bind(slices.shape)
         self._source.reserve(slices.nbytes)

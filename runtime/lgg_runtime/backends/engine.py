@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class EngineBackend:
         self.device = f"{self._cuda.name} ({self._cuda.compute_capability})"
         self.versions = {key.library: key.library_version, "driver": self._cuda.driver_version}
         self._profiles = key.profiles
+        self._lock = Lock()  # context and buffers that one run at a time may use
         self._engine = _Engine(path.name, module, data, self._cuda)
         weakref.finalize(self, _release, self._engine, self._cuda)
         self._engine.require_tensors(sidecar)
@@ -75,7 +77,8 @@ class EngineBackend:
         while done < len(slices):
             number, count = choose_profile(self._profiles, (len(slices) - done, *slices.shape[1:]))
             part = slices[done : done + count]
-            out[done : done + count] = self._engine.run(part, number)
+            with self._lock:
+                out[done : done + count] = self._engine.run(part, number)
             done += count
         require_probability(out, slices)
         return out

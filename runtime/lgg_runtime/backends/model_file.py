@@ -13,6 +13,14 @@ from lgg_runtime.readers.regular import open_regular
 MAX_BYTES = 512 * 2**20
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether a file is there. Raises ModelError where the operating system does not tell."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
 def read_model(path: Path, sha256: str | None = None) -> bytes:
     """The file's bytes, with the digest expected and a graph that was checked.
 

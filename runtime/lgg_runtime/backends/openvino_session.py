@@ -6,6 +6,7 @@ import sys
 from collections import OrderedDict, deque
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class OpenVinoSession:
             "ENABLE_CPU_PINNING": False,
         }
         self._core, self._model = core, model
+        self._lock = Lock()  # requests hold one run's input and output
         self._requests: OrderedDict[tuple[int, ...], list[Any]] = OrderedDict()
         try:
             self._prepare(_USUAL_SIZE)
@@ -78,7 +80,8 @@ class OpenVinoSession:
 
     def run(self, slices: Pixels) -> Probability:
         try:
-            probability = self._run(slices)
+            with self._lock:
+                probability = self._run(slices)
         except MemoryError as error:
             raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:

@@ -42,11 +42,11 @@ def find_files(given: Path) -> Files:
     Symbolic links are not followed. Raises NoInputError for a file that is no slice or scan, and
     where there is nothing or it cannot be opened.
     """
-    return _walk(given) if _is_folder(given) else _take_file(given)
+    return _walk(given) if is_folder(given) else _take_file(given)
 
 
-def _is_folder(given: Path) -> bool:
-    """Raises NoInputError where there is nothing, or it may not be looked at."""
+def is_folder(given: Path) -> bool:
+    """Whether it is one. Raises NoInputError where there is nothing, or it may not be looked at."""
     try:
         return stat.S_ISDIR(given.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError) as error:
