@@ -28,7 +28,7 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def build_engine(
     if output.suffix != ".engine":
         raise UsageError(f"{output.name}: expected a name that ends in .engine")
     contract = read_contract(model)
+    require_writable(output)
     module = import_library(settings.library) if library is None else library
     target = _find_target(settings, driver)
     build = _Build(module, settings, target)

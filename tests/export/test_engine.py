@@ -160,6 +160,15 @@ def test_an_engine_that_answers_the_golden_input_wrongly_is_not_written(tmp_path
     assert not sidecar_path(output).exists()
 
 
+def test_a_folder_that_is_not_there_is_told_before_anything_is_compiled(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model)
+    module = StandInTensorRT()
+    with pytest.raises(ResourceError, match=r"m\.engine: cannot be written: no folder"):
+        build_engine(model, tmp_path / "gone" / "m.engine", DATA_CENTRE, module, StandInDriver())
+    assert module.last_config is None
+
+
 def test_the_data_centre_library_without_a_gpu_names_the_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
