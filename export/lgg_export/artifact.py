@@ -22,7 +22,7 @@ from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
-from lgg_runtime.errors import ModelError, ParityError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.run import TrainedModel, load_model, read_json
@@ -72,8 +72,8 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
-    require_writable(output)
     model = load_model(run)
+    require_writable(output)
     contract = _contract(run, model, settings)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
@@ -149,7 +149,7 @@ def read_contract(path: Path) -> Contract:
 
 def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contract:
     metrics = {
-        part: without_patients(read_json(run / f"metrics_{part}.json"))
+        part: _read_scores(run / f"metrics_{part}.json")
         for part in ("validation", "test")
         if (run / f"metrics_{part}.json").is_file()
     }
@@ -165,6 +165,13 @@ def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contr
         tool_version=version("lgg-edge"),
         metrics=metrics,
     )
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        return without_patients(read_json(path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no scores; `lgg-train evaluate` writes them") from error
 
 
 def _with_contract(graph: onnx.ModelProto, contract: Contract) -> bytes:
