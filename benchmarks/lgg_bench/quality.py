@@ -15,6 +15,7 @@ from lgg_bench.artifacts import digest_file, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import UsageError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.segmenter import LoadSettings, Segmenter
@@ -27,13 +28,12 @@ LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """part: of the run's split; providers, threads: of lgg-infer; limit: the first patients;
-    first_look: the model for it, None to leave it out.
+    """part: of the run's split; providers: of lgg-infer, on all cores; limit: the first
+    patients; first_look: the model for it, None to leave it out.
     """
 
     part: str = "test"
     providers: tuple[str, ...] = ("cpu",)
-    threads: int | None = None
     limit: int | None = None
     first_look: Path | None = None
 
@@ -42,7 +42,12 @@ class QualitySettings:
             raise UsageError("expected a provider, and a limit of at least 1")
 
     def to_json(self) -> dict[str, Any]:
-        return {"split": self.part, "providers": list(self.providers), "limit": self.limit}
+        return {
+            "split": self.part,
+            "providers": list(self.providers),
+            "threads": available_cores(),
+            "limit": self.limit,
+        }
 
 
 def measure_quality(
@@ -63,9 +68,7 @@ def measure_quality(
     if settings.first_look is not None:
         ways["first look"] = {"first_look": settings.first_look}
     segmenters = {
-        (label, provider, way): Segmenter.load(
-            path, LoadSettings(provider, settings.threads, **options)
-        )
+        (label, provider, way): Segmenter.load(path, LoadSettings(provider, **options))
         for label, path in files.items()
         for provider in settings.providers
         for way, options in ways.items()

@@ -58,7 +58,9 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
     out = tmp_path / "quality.json"
     ended = call_main("quality", run, artifact, "--data", data, "--first-look", artifact, "-o", out)
     assert (ended.code, ended.err) == (0, "")
-    results = Record.read(out).results
+    record = Record.read(out)
+    results = record.results
+    assert record.settings["threads"] == record.machine["cores"]
     network, whole, cropped, looked = results["rows"]
     assert (results["patients"], results["slices"]) == (2, 10)
     assert [row["way"] for row in results["rows"]] == ["", "", "head crop", "first look"]
