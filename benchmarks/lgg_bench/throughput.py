@@ -66,6 +66,10 @@ class ThroughputSettings:
             raise UsageError("expected a provider, and threads and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
             raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
+        if named := [option for option in self.options if _names_output(option)]:
+            raise UsageError(
+                f"--infer-option {named[0]}: each run has its own; leave it out"
+            )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +79,12 @@ class ThroughputSettings:
             "options": list(self.options),
             "patients": self.patients,
         }
+
+
+def _names_output(option: str) -> bool:
+    """Whether it is lgg-infer's -o or --output, with or without the folder."""
+    name = option.partition("=")[0]
+    return name == "--output" or (name.startswith("-o") and name != "-ot")
 
 
 def measure_throughput(
