@@ -67,9 +67,7 @@ class ThroughputSettings:
         if unknown := set(self.rivals) - RIVALS.keys():
             raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
         if named := [option for option in self.options if _names_output(option)]:
-            raise UsageError(
-                f"--infer-option {named[0]}: each run has its own; leave it out"
-            )
+            raise UsageError(f"--infer-option {named[0]}: each run has its own; leave it out")
 
     def to_json(self) -> dict[str, Any]:
         return {
