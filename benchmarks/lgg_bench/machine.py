@@ -12,6 +12,7 @@ from typing import Any
 from lgg_runtime.cores import available_cores
 
 _CPUINFO = Path("/proc/cpuinfo")
+_BUSY = 0.5
 # What decides which kernels an engine takes: x86 first, ARM after it.
 FEATURES = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
@@ -54,6 +55,17 @@ def note_shared_cores(threads: int, machine: dict[str, Any]) -> list[str]:
     if threads <= cores:
         return []
     return [f"Only {count(cores, 'core')} for this process: more threads share them."]
+
+
+def note_load(
+    machine: dict[str, Any],
+    effect: str = ": other programs slow some calls down; repeat on a quiet one",
+) -> list[str]:
+    """A line where other programs had a share of the machine, and what that does."""
+    load = machine["load"] or 0
+    if load <= _BUSY:
+        return []
+    return [f"The machine was busy before the start (load {load:g}){effect}."]
 
 
 def read_cpuinfo(path: Path = _CPUINFO) -> tuple[str | None, list[str]]:

@@ -26,7 +26,7 @@ from lgg_bench.table import Table
 from lgg_bench.timing import Clock, TimingSettings, time_in_turn
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
-from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.backends.openvino_session import open_core
 from lgg_runtime.errors import UsageError
 from lgg_train.extras import needs_extra
 
@@ -144,7 +144,7 @@ def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str,
         yield precision, "onnxruntime, convolutions", call, operations
     if not settings.openvino:
         return
-    core = import_openvino().Core()
+    core = open_core()
     for precision in ("fp32", "bf16", "int8"):
         path = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
         options = {
