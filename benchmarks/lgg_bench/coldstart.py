@@ -23,7 +23,6 @@ from lgg_train.phantom import PhantomSettings, write_phantoms
 
 CLICK, VERSION = "python -c 'import click'", "lgg-infer --version"
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
-_SHOWN = 6
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def measure_roofline(
         for name, chosen in _engines(path, settings):
             backend = load_backend(path, chosen)
             precision = backend.contract.precision.split(" ")[0]
-            kind = chosen.cpu_precision if precision == "fp32" else precision.split("-")[0]
+            kind = chosen.cpu_precision if precision == "fp32" else precision
             call = partial(backend.run, slices)
             subjects[label, name, kind] = (call, each)
     rates = _rates(subjects, settings, clock)

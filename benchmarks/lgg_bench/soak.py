@@ -25,7 +25,6 @@ from lgg_runtime.errors import LggError, UsageError
 from lgg_runtime.segmenter import LoadSettings, Segmenter
 from lgg_runtime.volume import Pixels, Volume
 
-MEBIBYTE = 1 << 20
 _PROCESS = Path("/proc/self")
 
 
