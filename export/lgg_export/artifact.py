@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,9 @@ def _build(
     return quantise_run(graph, target, (subject, list(references)), judge)
 
 
-def in_batches(backend: Backend, batch: int = 8) -> Any:
+def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probability]:
     """The backend as a function over whole volumes of any height and width."""
-
-    def run(slices: Pixels) -> Probability:
-        return run_in_batches(backend, slices, batch)
-
-    return run
+    return partial(run_in_batches, backend, batch=batch)
 
 
 def read_contract(path: Path) -> Contract:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from lgg_export.artifact import read_contract
-from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles, put_cast_first
+from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
@@ -92,7 +90,8 @@ def build_engine(
     module = import_library(settings.library) if library is None else library
     target = _find_target(settings, driver)
     build = _Build(module, settings, target)
-    data = build.compile(model)
+    graph = model.read_bytes()
+    data = build.compile(model.name, graph, contract)
     key = EngineKey(
         library=settings.library,
         library_version=module.__version__,
@@ -101,7 +100,7 @@ def build_engine(
         precision=contract.precision,
         profiles=build.profiles,
         workspace_bytes=build.workspace_bytes,
-        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        model_sha256=hashlib.sha256(graph).hexdigest(),
         engine_sha256=hashlib.sha256(data).hexdigest(),
     )
     sidecar = _prove(data, Sidecar(key, build.tensors, contract), module, driver, settings)
@@ -165,35 +164,35 @@ class _Build:
         self.profiles: tuple[Profile, ...] = ()
         self.tensors: tuple[Tensor, ...] = ()
 
-    def compile(self, model: Path) -> bytes:
-        network = self._parse(model)
+    def compile(self, name: str, graph: bytes, contract: Contract) -> bytes:
+        """The engine of an ONNX file's bytes; name, contract: that file's."""
+        network = self._parse(name, graph, contract)
         self.tensors = _describe(network)
-        self.profiles = self._add_profiles(read_contract(model))
+        self.profiles = self._add_profiles(contract)
         self._read_timing_cache()
         plan = self._builder.build_serialized_network(network, self._config)
         if plan is None:
             reason = self._reason()
             if "OutOfMemory" in reason:
                 raise ResourceError(
-                    f"{model.name}: the workspace does not suffice for batch "
+                    f"{name}: the workspace does not suffice for batch "
                     f"{self._settings.batch} at {self._settings.size}; a larger --workspace or "
                     f"smaller --batch or --size helps ({reason})"
                 )
-            raise ProviderError(f"{model.name}: {self._settings.library} cannot build: {reason}")
+            raise ProviderError(f"{name}: {self._settings.library} cannot build: {reason}")
         self._write_timing_cache()
         return bytes(plan)
 
-    def _parse(self, model: Path) -> Any:
+    def _parse(self, name: str, graph: bytes, contract: Contract) -> Any:
         flag = self._module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
         network = self._builder.create_network(1 << int(flag))
         parser = self._module.OnnxParser(network, self._log)
-        graph = put_cast_first(onnx.load(str(model)))
-        if not parser.parse(graph.SerializeToString()):
+        if not parser.parse(graph):
             remedy = ""
-            if read_contract(model).precision == TARGETS["cpu"].precision:
+            if contract.precision == TARGETS["cpu"].precision:
                 remedy = "; it is int8 for CPUs: export it with --target tensorrt"
             raise ModelError(
-                f"{model.name}: {self._settings.library} does not take it: {self._reason()}{remedy}"
+                f"{name}: {self._settings.library} does not take it: {self._reason()}{remedy}"
             )
         return network
 

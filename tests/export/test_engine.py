@@ -9,24 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from click.testing import CliRunner
 
 from lgg_bench.slices import phantom_slices
 from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
-from lgg_export.engine_inputs import make_profiles, put_cast_first
+from lgg_export.engine_inputs import make_profiles
 from lgg_export.graph import build_graph
 from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS, Quantiser
 from lgg_runtime import weights
 from lgg_runtime.contract import METADATA_KEY
 from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
-from lgg_runtime.golden import golden_input
 from lgg_runtime.sidecar import Profile, read_engine, sidecar_path
 from lgg_train.run import load_model
-from stand_ins.artifacts import expected_probability, write_artifact
+from stand_ins.artifacts import write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
 
@@ -101,13 +99,6 @@ def test_rtx_compiles_the_shipped_network_in_lower_precisions(
     assert sidecar.key.profiles == make_profiles(contract, 32, 512)
     sizes = [(tmp_path / name).stat().st_size for name in ("m.engine", "m.onnx")]
     assert sizes[0] > sizes[1] / 2  # the weights are in it
-
-
-@needs_rtx
-def test_rtx_takes_a_graph_that_transposes_before_it_casts(tmp_path: Path) -> None:
-    model = tmp_path / "m.onnx"
-    write_artifact(model, transpose_first=True)
-    assert build_engine(model, tmp_path / "m.engine", RTX).tensors[0].dtype == "UINT8"
 
 
 @needs_rtx
@@ -232,19 +223,6 @@ def test_profiles_hold_what_the_runtime_runs(tmp_path: Path) -> None:
     assert many == Profile((1, 16, 16, 3), (32, 256, 256, 3), (32, 256, 256, 3))
     assert large == Profile((1, 16, 16, 3), (8, 512, 512, 3), (8, 512, 512, 3))
     assert len(make_profiles(contract, batch=1, size=256)) == 2
-
-
-def test_cast_and_transpose_change_places_and_the_function_stays(tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    write_artifact(path, transpose_first=True)
-    model = put_cast_first(onnx.load(str(path)))
-    assert [node.op_type for node in model.graph.node[:2]] == ["Cast", "Transpose"]
-    slices = golden_input((2, 16, 32, 3))
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    found = session.run(None, {"slices": slices})[0]
-    np.testing.assert_allclose(found, expected_probability(slices), atol=1e-6)
 
 
 @needs_rtx
