@@ -40,6 +40,12 @@ def test_a_rival_that_finds_no_slice_fails(tmp_path):
         segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
 
 
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match=r"a\.tif: OpenCV cannot read it"):
+        segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
+
+
 def test_the_peak_is_of_the_command_alone():
     held = bytearray(2**28)
     # Waits until it was seen; a command that ends at once is not.
