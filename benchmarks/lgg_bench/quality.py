@@ -64,15 +64,7 @@ def measure_quality(
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
-    if settings.first_look is not None:
-        ways["first look"] = {"first_look": settings.first_look}
-    segmenters = {
-        (label, provider, way): Segmenter.load(path, LoadSettings(provider, **options))
-        for label, path in files.items()
-        for provider in settings.providers
-        for way, options in ways.items()
-    }
+    segmenters = _load_segmenters(files, settings)
     with needs_extra("train"):
         from lgg_train.cases import find_cases, load_case
         from lgg_train.predict import predict_slices
@@ -116,6 +108,21 @@ def measure_quality(
         "rows": rows,
     }
     return Record("quality", settings.to_json(), machine, results)
+
+
+def _load_segmenters(
+    files: dict[str, Path], settings: QualitySettings
+) -> dict[tuple[str, str, str], Segmenter]:
+    """By artifact, provider and way, which is empty for whole frames without a first look."""
+    ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
+    if settings.first_look is not None:
+        ways["first look"] = {"first_look": settings.first_look}
+    return {
+        (label, provider, way): Segmenter.load(path, LoadSettings(provider, **options))
+        for label, path in files.items()
+        for provider in settings.providers
+        for way, options in ways.items()
+    }
 
 
 def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:
