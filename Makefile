@@ -24,7 +24,7 @@ BENCHED := $(addprefix $(WEIGHTS)/,standard.onnx standard-int8.onnx lite.onnx li
 PHANTOMS := data/phantom
 FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
 
-GATE = $(if $(DATA),--data $(FOLDER))
+NO_DATA := No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures error-paths lock audit
@@ -69,31 +69,34 @@ $(PHANTOMS): $(VENV)/.runtime
 	@mv $@.part $@
 
 train: $(VENV)/.train $(if $(filter phantom,$(DATA)),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
-	@test -d "$(FOLDER)" || { echo "No data: 'make data' fetches the public dataset, DATA=FOLDER \
-	uses yours, DATA=phantom makes phantoms."; exit 4; }
-	$(BIN)/lgg-train train --data $(FOLDER) --out $(RUN) --minutes $(MINUTES) $(TRAIN_OPTIONS)
-	$(BIN)/lgg-train evaluate $(RUN) --data $(FOLDER)
+	@test -d "$(FOLDER)" || { echo "$(NO_DATA), DATA=phantom makes phantoms."; exit 4; }
+	$(BIN)/lgg-train train --data "$(FOLDER)" --out $(RUN) --minutes $(MINUTES) $(TRAIN_OPTIONS)
+	$(BIN)/lgg-train evaluate $(RUN) --data "$(FOLDER)"
 
 export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity gate
 	$(BIN)/lgg-export $(RUN) -o $(MODEL)
 	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
 
 bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what ships; fill docs/performance.md
+	@test "$(DATA)" != phantom || { echo "DATA=phantom: the shipped runs were trained on the public \
+	dataset and are measured on it alone."; exit 2; }
+	@test -d "$(FOLDER)" || { echo "$(NO_DATA)."; exit 4; }
 	@mkdir -p runs/bench $(RESULTS)
-	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) $(GATE) --precision $$precision \
-	  -o runs/bench/standard-$$precision.onnx || exit; done
-	for precision in fp32 int8; do $(BIN)/lgg-export $(LITE) $(GATE) --name lite \
+	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) --data "$(FOLDER)" \
+	  --precision $$precision -o runs/bench/standard-$$precision.onnx || exit; done
+	for precision in fp32 int8; do $(BIN)/lgg-export $(LITE) --data "$(FOLDER)" --name lite \
 	  --precision $$precision -o runs/bench/lite-$$precision.onnx || exit; done
-	$(BIN)/lgg-export $(TINY) $(GATE) --name tiny --precision int8 -o runs/bench/tiny-int8.onnx
+	$(BIN)/lgg-export $(TINY) --data "$(FOLDER)" --name tiny --precision int8 \
+	  -o runs/bench/tiny-int8.onnx
 	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
-	  $(GATE) -o $(RESULTS)/parity.json
-	$(BIN)/lgg-bench peers $(FOLDER) $(SHIPPED) $(BENCHED) --patients 10 --provider cpu --provider openvino \
-	  --first-look $(WEIGHTS)/tiny-int8.onnx -o $(RESULTS)/throughput.json
+	  --data "$(FOLDER)" -o $(RESULTS)/parity.json
+	$(BIN)/lgg-bench peers "$(FOLDER)" $(SHIPPED) $(BENCHED) --patients 10 --provider cpu \
+	  --provider openvino --first-look $(WEIGHTS)/tiny-int8.onnx -o $(RESULTS)/throughput.json
 	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
-	  --data $(FOLDER) --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
+	  --data "$(FOLDER)" --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
 	  -o $(RESULTS)/quality.json
 	$(BIN)/lgg-bench quality $(LITE) runs/bench/lite-fp32.onnx runs/bench/lite-int8.onnx \
-	  --data $(FOLDER) --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
+	  --data "$(FOLDER)" --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \
 	  -o $(RESULTS)/quality-lite.json
 	$(BIN)/lgg-bench roofline $(BENCHED) -o $(RESULTS)/roofline.json
 	$(BIN)/lgg-bench coldstart $(WEIGHTS)/standard.onnx --provider cpu --provider openvino \

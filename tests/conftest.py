@@ -140,23 +140,48 @@ def write_picture() -> Callable[[Path, np.ndarray], Path]:
 
 
 @pytest.fixture
-def call_infer(
+def make_caller(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Callable[..., SimpleNamespace]]:
+    """Makes what calls a command, by its name and its `main`, as the shell does: it returns the
+    exit code, standard output and error.
+    """
+
+    def make(name: str, main: Callable[[], object]) -> Callable[..., SimpleNamespace]:
+        def call(*args: object) -> SimpleNamespace:
+            before = signal.getsignal(signal.SIGTERM)
+            monkeypatch.setattr("sys.argv", [name, *map(str, args)])
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                signal.signal(signal.SIGTERM, before)
+            return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+
+        return call
+
+    return make
+
+
+@pytest.fixture
+def call_infer(
+    make_caller: Callable[..., Callable[..., SimpleNamespace]],
 ) -> Callable[..., SimpleNamespace]:
-    """Calls lgg-infer as the shell does: returns its exit code, standard output and error."""
+    """Calls lgg-infer as the shell does, see `make_caller`."""
     from lgg_runtime.cli import main
 
-    def call(*args: str | Path) -> SimpleNamespace:
-        before = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr("sys.argv", ["lgg-infer", *map(str, args)])
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
+    return make_caller("lgg-infer", main)
 
-    return call
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no threads that wait for each other over tiny tensors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

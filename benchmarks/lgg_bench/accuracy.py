@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.document import fill_blocks
+from lgg_bench.document import fill_page
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
-from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_train.history import HISTORY_FILE, read_rounds
 from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, read_json
 
@@ -101,9 +100,9 @@ class Evidence:
 
 
 def write_accuracy(evidence: Evidence, page: Path) -> None:
-    """Fill the page's blocks and draw its pictures, into a folder beside it of the page's stem.
+    """Fill the page's blocks and draw its pictures, as `fill_page` does.
 
-    Raises InputError for a page without the blocks.
+    Raises InputError for scores of another kind and for a page without the blocks.
     """
     from lgg_bench.accuracy_figures import (
         draw_calibration,
@@ -113,20 +112,16 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
     )
 
     records = evidence.runs
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{page}: cannot be read ({error.strerror})") from error
-    filled = fill_blocks(text, evidence.blocks())
-    pictures = page.with_suffix("")
-    make_folder(pictures)
-    write_atomically(pictures / "patients.png", draw_patients(records))
-    write_atomically(pictures / "calibration.png", draw_calibration(records))
-    write_atomically(pictures / "curves.png", draw_curves(records))
+    blocks = evidence.blocks()
+    pictures = {
+        "patients.png": draw_patients(records),
+        "calibration.png": draw_calibration(records),
+        "curves.png": draw_curves(records),
+    }
     drawn = {r.name: evidence.folds[r.name] for r in records if r.name in evidence.folds}
     if drawn:
-        write_atomically(pictures / "folds.png", draw_folds(drawn))
-    write_atomically(page, filled.encode())
+        pictures["folds.png"] = draw_folds(drawn)
+    fill_page(page, blocks, pictures)
 
 
 def _scores(records: Sequence[RunRecord]) -> str:

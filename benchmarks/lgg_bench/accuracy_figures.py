@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lgg_bench.figure import plt, save_png
 from lgg_runtime.contract import RESEARCH_ONLY
 
 if TYPE_CHECKING:
@@ -94,9 +91,6 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
     return _png(figure)
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: Figure) -> bytes:
     figure.axes[0].set_title(RESEARCH_ONLY, loc="right", fontsize=7, color="grey")
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
-    plt.close(figure)
-    return stream.getvalue()
+    return save_png(figure)

@@ -1,11 +1,13 @@
-"""The artifacts of a measurement: what to call them, and their digests."""
+"""The artifacts of a measurement: what to call them, what they are, and their digests."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, UsageError
 
@@ -25,6 +27,21 @@ def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
         if not path.is_file():
             raise ModelError(f"{path}: no such model")
     return labels
+
+
+def describe_artifact(path: Path, backend: BackendSettings) -> dict[str, str]:
+    """Its name and precision, of its contract, and its digest; backend: what loads it.
+
+    Raises ModelError for a file that is refused, ProviderError where the provider cannot run.
+    """
+    contract = load_backend(path, backend).contract
+    return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
+
+
+def label_precision(subject: str, results: dict[str, Any]) -> str:
+    """The subject of a record with its artifact's precision; as it is where it is no artifact."""
+    known = results["artifacts"].get(subject)
+    return f"{subject} ({known['precision']})" if known else subject
 
 
 def digest_run(run: Path | None) -> str | None:

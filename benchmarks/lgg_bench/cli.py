@@ -7,18 +7,15 @@ from typing import Any
 
 import click
 
+from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime.terminal import run_command
 
-_PATH = click.Path(path_type=Path)
-_ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
-_OUTPUT = click.option("-o", "--output", type=_PATH, help="Write the measurement, NAME.json.")
 _PROVIDER = click.option("--provider", "--device", default="cpu",
                          type=click.Choice(("cpu", "openvino", "cuda")),
                          help="Where the artifacts run.")  # fmt: skip
 _CPU_PRECISION = click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")),
                               default="fp32", help="Of --provider openvino.")  # fmt: skip
-_NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 
 
 @click.group("lgg-bench")
@@ -28,17 +25,16 @@ def command() -> None:
 
 
 @command.command(context_settings={"show_default": True})
-@click.argument("run", type=_PATH)
-@_ARTIFACTS
-@click.option("--data", type=_PATH, help="Folder kaggle_3m, or one that holds it.  [default: the "
+@click.argument("run", type=PATH)
+@ARTIFACTS
+@click.option("--data", type=PATH, help="Folder kaggle_3m, or one that holds it.  [default: the "
               "run's own]")  # fmt: skip
-@click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
-              default="test")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+@PART
+@LIMIT
 @_PROVIDER
 @_CPU_PRECISION
-@_OUTPUT
-@_NO_PROGRESS
+@OUTPUT
+@NO_PROGRESS
 def parity(
     run: Path,
     artifacts: tuple[Path, ...],
@@ -55,21 +51,15 @@ def parity(
     Ends with exit code 9 where an artifact differs beyond its precision's limits.
     """
     from lgg_bench.parity import ParitySettings, measure_parity, require_parity
-    from lgg_bench.record import check_output
-    from lgg_bench.tables import describe_record
 
-    check_output(output)
     settings = ParitySettings(part, data, limit, provider, cpu_precision=cpu_precision)
-    record = measure_parity(run, artifacts, settings, not no_progress)
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    record = measured(output, lambda: measure_parity(run, artifacts, settings, not no_progress))
     require_parity(record)
 
 
 @command.command(context_settings={"show_default": True})
-@_ARTIFACTS
-@click.option("--run", type=_PATH, help="A training run, to time PyTorch beside.")
+@ARTIFACTS
+@click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
               help="Slices of a call; give it again for more.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), multiple=True,
@@ -78,8 +68,8 @@ def parity(
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")
 @_PROVIDER
 @_CPU_PRECISION
-@_OUTPUT
-@_NO_PROGRESS
+@OUTPUT
+@NO_PROGRESS
 def latency(
     artifacts: tuple[Path, ...],
     run: Path | None,
@@ -94,23 +84,17 @@ def latency(
 ) -> None:
     """Milliseconds a slice, cold and warm, by batch and threads; all subjects take turns."""
     from lgg_bench.latency import LatencySettings, measure_latency
-    from lgg_bench.record import check_output
-    from lgg_bench.tables import describe_record
     from lgg_bench.timing import TimingSettings
 
-    check_output(output)
     settings = LatencySettings(
         batches, threads, size, provider, TimingSettings(rounds), cpu_precision
     )
-    record = measure_latency(artifacts, run, settings, not no_progress)
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    measured(output, lambda: measure_latency(artifacts, run, settings, not no_progress))
 
 
 @command.command(context_settings={"show_default": True})
-@_ARTIFACTS
-@click.option("--run", type=_PATH, help="A training run, to time PyTorch beside.")
+@ARTIFACTS
+@click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8, 64),
               help="Slices of a call; give it again for more.")  # fmt: skip
 @click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
@@ -118,7 +102,7 @@ def latency(
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0,
               help="What the timed calls may take in all.")  # fmt: skip
 @click.option("--patients", type=click.IntRange(1), default=8, help="Phantoms in the folder.")
-@_OUTPUT
+@OUTPUT
 def gpu(
     artifacts: tuple[Path, ...],
     run: Path | None,
@@ -133,15 +117,9 @@ def gpu(
     from functools import partial
 
     from lgg_bench.gpu import GpuBenchSettings, measure_gpu
-    from lgg_bench.record import check_output
-    from lgg_bench.tables import describe_record
 
-    check_output(output)
     settings = GpuBenchSettings(batches, size, provider, minutes, patients)
-    record = measure_gpu(artifacts, run, settings, partial(click.echo, err=True))
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    measured(output, lambda: measure_gpu(artifacts, run, settings, partial(click.echo, err=True)))
 
 
 @command.command(context_settings={"show_default": True})
@@ -151,21 +129,15 @@ def gpu(
 @click.option("--waiting", type=click.IntRange(1), default=100, help="Studies at once.")
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
 @click.option("--provider", type=click.Choice(("cpu", "openvino")), default="cpu")
-@_OUTPUT
+@OUTPUT
 def node(output: Path | None, **options: Any) -> None:
     """The DICOM node: seconds from a study's last image to the result, memory of a queue."""
     from functools import partial
 
     from lgg_bench.node import NodeBenchSettings, measure_node
-    from lgg_bench.record import check_output
-    from lgg_bench.tables import describe_record
 
-    check_output(output)
     settings = NodeBenchSettings(**options)
-    record = measure_node(settings, partial(click.echo, err=True))
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    measured(output, lambda: measure_node(settings, partial(click.echo, err=True)))
 
 
 @command.command(context_settings={"show_default": True})
@@ -173,41 +145,32 @@ def node(output: Path | None, **options: Any) -> None:
 @click.option("--slices", type=click.IntRange(2), default=100_000, help="In all.")
 @click.option("--warm-up", type=click.IntRange(1), default=5_000,
               help="Slices after which the memory may hardly grow.")  # fmt: skip
-@_OUTPUT
+@OUTPUT
 def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
     """Slices of varied shapes for hours, with memory, descriptors and threads watched."""
     from functools import partial
 
-    from lgg_bench.record import check_output
     from lgg_bench.soak import SoakSettings, measure_soak
-    from lgg_bench.tables import describe_record
 
-    check_output(output)
-    record = measure_soak(model, SoakSettings(slices, warm_up), partial(click.echo, err=True))
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    measured(
+        output,
+        lambda: measure_soak(model, SoakSettings(slices, warm_up), partial(click.echo, err=True)),
+    )
 
 
 @command.command()
-@click.option("--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it.")
-@click.option("--split", required=True, type=_PATH, help="The split file of the shipped run.")
-@_OUTPUT
+@click.option("--data", required=True, type=PATH, help="Folder kaggle_3m, or one that holds it.")
+@click.option("--split", required=True, type=PATH, help="The split file of the shipped run.")
+@OUTPUT
 def plausibility(data: Path, split: Path, output: Path | None) -> None:
     """How often the check of inputs warns: of other pictures, and of test patients."""
     from lgg_bench.plausibility import PlausibilityBench, measure_plausibility
-    from lgg_bench.record import check_output
-    from lgg_bench.tables import describe_record
 
-    check_output(output)
-    record = measure_plausibility(data, split, PlausibilityBench())
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))
+    measured(output, lambda: measure_plausibility(data, split, PlausibilityBench()))
 
 
 @command.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_PATH)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
 def table(files: tuple[Path, ...]) -> None:
     """Print recorded measurements as Markdown."""
     from lgg_bench.record import Record
@@ -217,12 +180,12 @@ def table(files: tuple[Path, ...]) -> None:
 
 
 @command.command(context_settings={"show_default": True})
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=_PATH)
-@click.option("-o", "--output", "page", type=_PATH, default="docs/accuracy.md",
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", "page", type=PATH, default="docs/accuracy.md",
               help="The page to fill; its pictures go into a folder beside it.")  # fmt: skip
-@click.option("--cv", "folds", type=_PATH, multiple=True, help="A cross-validation's cv.json, as "
+@click.option("--cv", "folds", type=PATH, multiple=True, help="A cross-validation's cv.json, as "
               "cv-NAME.json; give it again for more.")  # fmt: skip
-@click.option("--leak", "leaks", type=_PATH, multiple=True, help="A run of the recipe that is "
+@click.option("--leak", "leaks", type=PATH, multiple=True, help="A run of the recipe that is "
               "split in more than one way; give it again for each split.")  # fmt: skip
 def accuracy(
     runs: tuple[Path, ...], page: Path, folds: tuple[Path, ...], leaks: tuple[Path, ...]

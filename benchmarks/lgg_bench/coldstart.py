@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -17,14 +16,14 @@ from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import count, describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_bench.whole import OUTPUT, infer_command, run_in_turn, run_whole, spread_of
+from lgg_bench.timing import Spread
+from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 CLICK, VERSION = "python -c 'import click'", "lgg-infer --version"
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
-_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,17 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
         }
         for provider, command in whole.items():
             commands[f"lgg-infer, one slice on {provider}"] = partial(
-                run_whole, command, settings.threads, _read_seconds
+                run_whole, command, settings.threads, read_stages
             )
         ran = run_in_turn(commands, settings.rounds, lambda: None)
         breakdown = {}
         for provider, command in whole.items():
             runs = ran[f"lgg-infer, one slice on {provider}"]
-            total = spread_of([run.seconds for run in runs]).median
-            start = spread_of([run.seconds for run in ran["python -c pass"]]).median
+            total = Spread.of([run.seconds for run in runs]).median
+            start = Spread.of([run.seconds for run in ran["python -c pass"]]).median
             breakdown[provider] = _break_down(command, total, start, runs[-1].report)
     rows = [
-        {"command": name, "seconds": spread_of([run.seconds for run in runs]).to_json()}
+        {"command": name, "seconds": Spread.of([run.seconds for run in runs]).to_json()}
         for name, runs in ran.items()
     ]
     results = {
@@ -91,11 +90,6 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
         "breakdown": breakdown,
     }
     return Record("coldstart", settings.to_json(), machine, results)
-
-
-def _read_seconds(output: Path) -> dict[str, float]:
-    seconds: dict[str, float] = json.loads((output / "run.json").read_text())["seconds"]
-    return seconds
 
 
 def _break_down(

@@ -1,13 +1,33 @@
-"""Blocks of a Markdown page that a command fills, between lines that only comments show."""
+"""Markdown pages that a command fills: blocks between lines that only comments show, pictures."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.writers.atomic import make_folder, write_atomically
 
 _BLOCK = re.compile(r"(?s)(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)")
+
+
+def fill_page(page: Path, blocks: Mapping[str, str], pictures: Mapping[str, bytes]) -> None:
+    """Fill the page's blocks, and write pictures by name into a folder beside it of its stem.
+
+    Raises InputError, before anything is written, for a page that cannot be read or that has other
+    blocks.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{page}: cannot be read ({error.strerror})") from error
+    filled = fill_blocks(text, blocks)
+    folder = page.with_suffix("")
+    make_folder(folder)
+    for name, data in pictures.items():
+        write_atomically(folder / name, data)
+    write_atomically(page, filled.encode())
 
 
 def fill_blocks(page: str, blocks: Mapping[str, str]) -> str:

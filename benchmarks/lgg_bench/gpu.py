@@ -17,9 +17,9 @@ import numpy as np
 
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.ceilings import measure_ceilings
+from lgg_bench.gpu_peers import load_peers
 from lgg_bench.machine import describe_machine
 from lgg_bench.operations import count_operations
-from lgg_bench.peers import load_peers
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.timing import Clock, summarise_seconds

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lgg_bench.latency import BUSY
+from lgg_bench.artifacts import label_precision
+from lgg_bench.machine import note_load
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 
@@ -23,7 +24,7 @@ def _throughput(record: Record) -> Table:
         milliseconds = whole["ms_per_slice"]
         rows.append(
             [
-                _label(row["subject"], results),
+                label_precision(row["subject"], results),
                 str(row["batch"]),
                 f"{whole['slices_per_second']:.1f}",
                 f"{milliseconds['p50'] * row['batch']:.2f}",
@@ -39,12 +40,8 @@ def _throughput(record: Record) -> Table:
         "compute: the same without copies.",
         f"of ceiling: arithmetic rate, of the compute where it is known, over the measured matrix "
         f"product. Ceilings: {ceilings or 'not measured'}.",
+        *note_load(record.machine),
     ]
-    if (record.machine["load"] or 0) > BUSY:
-        notes.append(
-            f"The machine was busy before the start (load {record.machine['load']:g}): other "
-            "programs slow some calls down; repeat on a quiet one."
-        )
     return Table(f"Slices of {record.settings['size']} on {where}", header, rows, notes)
 
 
@@ -75,7 +72,7 @@ def _artifacts(results: dict[str, Any]) -> Table:
                 "passed" if parity["passed"] else "FAILED",
             ]
         memory = f"{known['memory_mib']:.0f}"
-        rows.append([_label(label, results), f"{known['load_s']:.2f}", memory, *cells])
+        rows.append([label_precision(label, results), f"{known['load_s']:.2f}", memory, *cells])
     notes = ["Difference from the fp32 artifact on the CPU, found / allowed."]
     return Table("Loading, memory and parity", header, rows, notes)
 
@@ -88,8 +85,3 @@ def _folder(record: Record) -> Table:
         "reading and writing beside it."
     ]
     return Table("A folder through lgg-infer's pipeline", ["stage", "seconds"], rows, notes)
-
-
-def _label(subject: str, results: dict[str, Any]) -> str:
-    known = results["artifacts"].get(subject)
-    return f"{subject} ({known['precision']})" if known else subject

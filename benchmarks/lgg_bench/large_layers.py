@@ -46,23 +46,12 @@ def write_layers(path: Path, layers: Layers, precision: str) -> None:
     constants: dict[str, Any] = {"step": np.float32(0.02), "zero": np.uint8(0)}
     x = INPUT
     for layer in range(layers.count):
-        weight = random.normal(0, spread, (layers.channels, layers.channels, 3, 3))
-        weight = weight.astype(np.float32)
+        shape = (layers.channels, layers.channels, 3, 3)
+        weight = random.normal(0, spread, shape).astype(np.float32)
         name = f"weight{layer}"
         if precision == "int8":
-            steps = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype(np.float32)
-            constants |= {
-                f"{name}_q": np.rint(weight / steps[:, None, None, None]).astype(np.int8),
-                f"{name}_step": steps,
-                f"{name}_zero": np.zeros(layers.channels, np.int8),
-            }
-            scaled = [f"{name}_q", f"{name}_step", f"{name}_zero"]
-            nodes += [
-                helper.make_node("QuantizeLinear", [x, "step", "zero"], [f"q{layer}"]),
-                helper.make_node("DequantizeLinear", [f"q{layer}", "step", "zero"], [f"d{layer}"]),
-                helper.make_node("DequantizeLinear", scaled, [name], axis=0),
-            ]
-            x = f"d{layer}"
+            made, held = _quantise(x, weight, layer)
+            nodes, constants, x = [*nodes, *made], constants | held, f"d{layer}"
         else:
             constants[name] = weight
         nodes += [
@@ -70,15 +59,36 @@ def write_layers(path: Path, layers: Layers, precision: str) -> None:
             helper.make_node("Relu", [f"c{layer}"], [f"r{layer}"]),
         ]
         x = f"r{layer}"
-    shape = [1, layers.channels, layers.side, layers.side]
+    sides = [1, layers.channels, layers.side, layers.side]
     graph = helper.make_graph(
         nodes,
         "large",
-        [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, sides)],
+        [helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, sides)],
         [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
     )
     opset = [helper.make_opsetid("", 18)]
     path.write_bytes(
         helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     )
+
+
+def _quantise(
+    x: str, weight: npt.NDArray[np.float32], layer: int
+) -> tuple[list[Any], dict[str, Any]]:
+    """Nodes from x and 8-bit weights to `d<layer>` and `weight<layer>`, and their constants."""
+    from onnx import helper
+
+    name = f"weight{layer}"
+    steps = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype(np.float32)
+    constants = {
+        f"{name}_q": np.rint(weight / steps[:, None, None, None]).astype(np.int8),
+        f"{name}_step": steps,
+        f"{name}_zero": np.zeros(len(weight), np.int8),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", [x, "step", "zero"], [f"q{layer}"]),
+        helper.make_node("DequantizeLinear", [f"q{layer}", "step", "zero"], [f"d{layer}"]),
+        helper.make_node("DequantizeLinear", [*constants], [name], axis=0),
+    ]
+    return nodes, constants

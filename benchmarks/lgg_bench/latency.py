@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_run, label_artifacts
-from lgg_bench.machine import count, describe_machine, note_shared_cores
+from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts, label_precision
+from lgg_bench.machine import count, describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.table import Table
@@ -32,13 +32,11 @@ from lgg_bench.timing import (
 )
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
-from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.volume import Pixels, Probability
 
 EAGER = {"PyTorch NCHW": "NCHW", "PyTorch channels_last": "channels_last"}
-BUSY = 0.5
 Run = Callable[[Pixels], Probability]
 
 
@@ -96,7 +94,7 @@ def measure_latency(
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    described = {label: _describe(path, settings.backend(1)) for label, path in files.items()}
+    described = {label: describe_artifact(p, settings.backend(1)) for label, p in files.items()}
     plain, weights = settings.to_json(), digest_run(run)
     slices = phantom_slices(max(settings.batches), settings.size)
     configurations = [(t, b) for t in plain["threads"] for b in settings.batches]
@@ -182,11 +180,6 @@ def _threads(run: Path | None, threads: int) -> AbstractContextManager[None]:
     return torch_threads(threads)
 
 
-def _describe(path: Path, backend: BackendSettings) -> dict[str, str]:
-    contract = load_backend(path, backend).contract
-    return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
-
-
 def tabulate(record: Record) -> list[Table]:
     """A table for each thread count and batch, its rows in the order of measurement."""
     settings, rows = record.settings, record.results["rows"]
@@ -204,7 +197,7 @@ def _table(rows: Sequence[dict[str, Any]], title: str, record: Record) -> Table:
     header = ["", "p50 ms", "p90 ms", "p99 ms", "slices/s", "cold ms"]
     cells = [
         [
-            _label(row["subject"], record),
+            label_precision(row["subject"], record.results),
             *(f"{row['ms_per_slice'][p]:.1f}" for p in ("p50", "p90", "p99")),
             f"{row['slices_per_second']:.1f}",
             f"{row['cold']['load_ms'] + row['cold']['first_ms']:.0f}",
@@ -213,11 +206,6 @@ def _table(rows: Sequence[dict[str, Any]], title: str, record: Record) -> Table:
         for row in rows
     ]
     return Table(title, [*header, *(f"x {EAGER[name]}" for name in references)], cells)
-
-
-def _label(subject: str, record: Record) -> str:
-    known = record.results["artifacts"].get(subject)
-    return f"{subject} ({known['precision']})" if known else subject
 
 
 def _ratio(spread: dict[str, float] | None) -> str:
@@ -251,9 +239,4 @@ def _notes(record: Record) -> list[str]:
             "An artifact of another run is another network, and differs by that."
         )
     lines += note_shared_cores(max(settings["threads"]), record.machine)
-    if (record.machine["load"] or 0) > BUSY:
-        lines.append(
-            f"The machine was busy before the start (load {record.machine['load']:g}): other "
-            "programs slow some calls down; repeat on a quiet one."
-        )
-    return lines
+    return lines + note_load(record.machine)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.operations import list_operations
-from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.backends.openvino_session import open_core
 from lgg_runtime.contract import INPUT
 from lgg_runtime.volume import Pixels
 
@@ -23,8 +23,7 @@ def profile_layers(path: Path, slice_: Pixels, threads: int) -> list[dict[str, A
     Convolutions are grouped by the rows of their output, and have a rate; the others by kind.
     Kinds of less than 2 % are added up.
     """
-    library = import_openvino()
-    core = library.Core()
+    core = open_core()
     model = core.read_model(str(path))
     model.reshape({INPUT: list(slice_.shape)})
     options = {"PERF_COUNT": True, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

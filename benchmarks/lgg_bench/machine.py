@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.cores import available_cores
+from lgg_runtime.processor import read_cpuinfo, read_flags
 
-_CPUINFO = Path("/proc/cpuinfo")
+_BUSY = 0.5
 # What decides which kernels an engine takes: x86 first, ARM after it.
 FEATURES = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
@@ -23,13 +24,13 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_machine(cpuinfo: Path = _CPUINFO) -> dict[str, Any]:
+def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
     """What stands in a record, described before the measurement begins.
 
     cores: those that this process may use; load: running processes, as a mean over the last
     minute, which tells whether others had a share of the machine; None where it is not known.
     """
-    model, features = read_cpuinfo(cpuinfo)
+    model, features = describe_processor(cpuinfo)
     return {
         "cpu": model or platform.processor() or platform.machine(),
         "features": features,
@@ -56,22 +57,25 @@ def note_shared_cores(threads: int, machine: dict[str, Any]) -> list[str]:
     return [f"Only {count(cores, 'core')} for this process: more threads share them."]
 
 
-def read_cpuinfo(path: Path = _CPUINFO) -> tuple[str | None, list[str]]:
+def note_load(
+    machine: dict[str, Any],
+    effect: str = ": other programs slow some calls down; repeat on a quiet one",
+) -> list[str]:
+    """A line where other programs had a share of the machine, and what that does."""
+    load = machine["load"] or 0
+    if load <= _BUSY:
+        return []
+    return [f"The machine was busy before the start (load {load:g}){effect}."]
+
+
+def describe_processor(cpuinfo: Path | None = None) -> tuple[str | None, list[str]]:
     """The processor's name and those of its instruction sets that are in FEATURES.
 
     None and an empty list where the system has no such file. On ARM the board's name stands in
     for the processor's.
     """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None, []
-    pairs = [
-        (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)
-    ]
-    # The first processor's entry, but the board's line, which comes last.
-    held = dict(reversed(pairs))
-    flags = set((held.get("flags") or held.get("Features") or "").split())
+    held = read_cpuinfo(cpuinfo)
+    flags = read_flags(held) or set()
     model = held.get("model name") or held.get("Model")
     return model, [name for name in FEATURES if name in flags]
 

@@ -18,17 +18,16 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
-_SLICES_OF_PATIENT = 25
+_SLICES_OF_PATIENT, _SIZE = 25, 256
 
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """slices: of each folder; provider, threads: of lgg-infer; size: of a slice."""
+    """slices: of each folder; provider, threads: of lgg-infer."""
 
     slices: tuple[int, ...] = (500, 20_000)
     provider: str = "cpu"
     threads: int = 2
-    size: int = 256
 
     def __post_init__(self) -> None:
         if not self.slices or any(n < 1 or n % _SLICES_OF_PATIENT for n in self.slices):
@@ -39,7 +38,7 @@ class MemorySettings:
             "slices": list(self.slices),
             "provider": self.provider,
             "threads": self.threads,
-            "size": self.size,
+            "size": _SIZE,
         }
 
 
@@ -49,7 +48,7 @@ def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
     label_artifacts([artifact])
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        phantoms = PhantomSettings(1, _SLICES_OF_PATIENT, settings.size)
+        phantoms = PhantomSettings(1, _SLICES_OF_PATIENT, _SIZE)
         (patient,) = write_phantoms(Path(folder) / "one", phantoms)
         for slices in settings.slices:
             source = Path(folder) / str(slices)

@@ -18,12 +18,12 @@ from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.errors import LggError
 from lgg_runtime.extras import import_extra
+from lgg_runtime.pacs.transport import EXPLICIT_LITTLE_ENDIAN, SEGMENTATION
+from lgg_runtime.readers.dicom_frames import MR_IMAGE
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 
-_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 _MOST_SECONDS = 900.0
 
 
@@ -142,7 +142,7 @@ def _send(port: int, studies: list[list[Path]]) -> None:
     _config.STORE_SEND_CHUNKED_DATASET = True
     for files in studies:
         entity = AE("BENCH")
-        entity.add_requested_context(_MR_IMAGE, "1.2.840.10008.1.2.1")
+        entity.add_requested_context(MR_IMAGE, EXPLICIT_LITTLE_ENDIAN)
         # A busy machine may keep an answer for longer than the half minute that is given to a peer.
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _MOST_SECONDS
         association = entity.associate("127.0.0.1", port, ae_title="LGG-NODE")
@@ -165,7 +165,7 @@ def _archive() -> Iterator[tuple[int, queue.Queue[None]]]:
         return 0
 
     entity = AE("ARCHIVE")
-    entity.add_supported_context(_SEGMENTATION, "1.2.840.10008.1.2.1")
+    entity.add_supported_context(SEGMENTATION, EXPLICIT_LITTLE_ENDIAN)
     server = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)]
     )

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 
 from lgg_runtime.contract import INPUT
+from lgg_runtime.errors import ModelError
 from lgg_runtime.extras import needs_extra
 
 
@@ -29,14 +30,18 @@ def count_operations(path: Path, height: int, width: int) -> int:
 
 
 def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
-    """The convolutions by their names in the graph, or by number where they have none."""
+    """The convolutions by their names in the graph, or by number where they have none.
+
+    Raises ModelError for a graph that does not begin with the contract's input.
+    """
     with needs_extra("export"):
         import onnx
     model = onnx.load(str(path))
+    if not model.graph.input or model.graph.input[0].name != INPUT:
+        raise ModelError(f"{path.name}: expected {INPUT} as its first input")
     sizes = (1, height, width)
     for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, sizes, strict=False):
         dim.dim_value = size
-    assert model.graph.input[0].name == INPUT
     del model.graph.value_info[:]
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
+from lgg_bench.figure import plt, save_png
 from lgg_bench.machine import count
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
@@ -46,7 +41,4 @@ def draw_throughput(record: Record) -> bytes:
     )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     figure.text(0.995, 0.998, RESEARCH_ONLY, ha="right", va="top", fontsize=6, color="grey")
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
-    plt.close(figure)
-    return stream.getvalue()
+    return save_png(figure)

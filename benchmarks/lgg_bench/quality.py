@@ -15,6 +15,7 @@ from lgg_bench.artifacts import digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
@@ -29,13 +30,12 @@ LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """part: of the run's split; providers, threads: of lgg-infer; limit: the first patients;
-    first_look: the model for it, None to leave it out.
+    """part: of the run's split; providers: of lgg-infer, on all cores; limit: the first
+    patients; first_look: the model for it, None to leave it out.
     """
 
     part: str = "test"
     providers: tuple[str, ...] = ("cpu",)
-    threads: int | None = None
     limit: int | None = None
     first_look: Path | None = None
 
@@ -44,7 +44,12 @@ class QualitySettings:
             raise UsageError("expected a provider, and a limit of at least 1")
 
     def to_json(self) -> dict[str, Any]:
-        return {"split": self.part, "providers": list(self.providers), "limit": self.limit}
+        return {
+            "split": self.part,
+            "providers": list(self.providers),
+            "threads": available_cores(),
+            "limit": self.limit,
+        }
 
 
 def measure_quality(
@@ -61,17 +66,7 @@ def measure_quality(
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
-    if settings.first_look is not None:
-        ways["first look"] = {"first_look": settings.first_look}
-    segmenters = {
-        (label, provider, way): Segmenter.load(
-            path, LoadSettings(provider, settings.threads, **options)
-        )
-        for label, path in files.items()
-        for provider in settings.providers
-        for way, options in ways.items()
-    }
+    segmenters = _load_segmenters(files, settings)
     with needs_extra("train"):
         from lgg_train.cases import find_cases, load_case
         from lgg_train.predict import predict_slices
@@ -115,6 +110,21 @@ def measure_quality(
         "rows": rows,
     }
     return Record("quality", settings.to_json(), machine, results)
+
+
+def _load_segmenters(
+    files: dict[str, Path], settings: QualitySettings
+) -> dict[tuple[str, str, str], Segmenter]:
+    """By artifact, provider and way, which is empty for whole frames without a first look."""
+    ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
+    if settings.first_look is not None:
+        ways["first look"] = {"first_look": settings.first_look}
+    return {
+        (label, provider, way): Segmenter.load(path, LoadSettings(provider, **options))
+        for label, path in files.items()
+        for provider in settings.providers
+        for way, options in ways.items()
+    }
 
 
 def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def _predict_with(torch: Any, network: Any, scale_slices: Any) -> Predict:
 
 def _read(path: Path) -> Any:
     image = cv2.imread(str(path))
-    assert image is not None
+    if image is None:
+        raise SystemExit(f"{path}: OpenCV cannot read it")
     return image[..., ::-1]
 
 

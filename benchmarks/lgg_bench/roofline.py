@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,15 +26,17 @@ from lgg_bench.table import Table
 from lgg_bench.timing import Clock, TimingSettings, time_in_turn
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
-from lgg_runtime.backends.openvino_session import import_openvino
+from lgg_runtime.backends.openvino_session import open_core
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.volume import Pixels
 
 _SIDE = 2048
 _LARGE = Layers()
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 Call = Callable[[], object]
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 
 @dataclass(frozen=True)
@@ -76,24 +78,14 @@ def measure_roofline(
     files = label_artifacts(artifacts)
     with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
         large = _large(Path(folder), settings)
-        calls: dict[Any, tuple[Call, int]] = {(p, e): (call, ops) for p, e, call, ops in large}
-        found = _rates(calls, settings, clock)
+        found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings, clock)
     ceilings = [
         {"precision": precision, "engine": engine, "gflops": rate}
         for (precision, engine), rate in found.items()
     ]
     best = {p: max(r for (q, _), r in found.items() if q == p) for p, _ in found}
     slices = phantom_slices(settings.batch, settings.size)
-    subjects: dict[Any, tuple[Call, int]] = {}
-    for label, path in files.items():
-        each = count_operations(path, settings.size, settings.size) * settings.batch
-        for name, chosen in _engines(path, settings):
-            backend = load_backend(path, chosen)
-            precision = backend.contract.precision.split(" ")[0]
-            kind = chosen.cpu_precision if precision == "fp32" else precision.split("-")[0]
-            call = partial(backend.run, slices)
-            subjects[label, name, kind] = (call, each)
-    rates = _rates(subjects, settings, clock)
+    rates = _rates(_subjects(files, slices, settings), settings, clock)
     rows = [
         {"artifact": label, "engine": engine, "precision": kind, "gflops": rate,
          "fraction": rate / best[kind] if kind in best else None}
@@ -114,7 +106,9 @@ def measure_roofline(
     return Record("roofline", settings.to_json(), machine, results)
 
 
-def _rates(calls: dict[Any, tuple[Call, int]], settings: RooflineSettings, clock: Clock) -> Any:
+def _rates(
+    calls: dict[Key, tuple[Call, int]], settings: RooflineSettings, clock: Clock
+) -> dict[Key, float]:
     """GFLOP/s of each at the median of its calls; all take turns."""
     for call, _ in calls.values():
         call()
@@ -124,6 +118,21 @@ def _rates(calls: dict[Any, tuple[Call, int]], settings: RooflineSettings, clock
         key: operations / float(np.median(seconds[str(index)])) / 1e9
         for index, (key, (_, operations)) in enumerate(calls.items())
     }
+
+
+def _subjects(
+    files: dict[str, Path], slices: Pixels, settings: RooflineSettings
+) -> dict[tuple[str, str, str], tuple[Call, int]]:
+    """By artifact, engine and precision: what runs the slices once, and its operations."""
+    subjects: dict[tuple[str, str, str], tuple[Call, int]] = {}
+    for label, path in files.items():
+        each = count_operations(path, settings.size, settings.size) * settings.batch
+        for name, chosen in _engines(path, settings):
+            backend = load_backend(path, chosen)
+            precision = backend.contract.precision.split(" ")[0]
+            kind = chosen.cpu_precision if precision == "fp32" else precision
+            subjects[label, name, kind] = (partial(backend.run, slices), each)
+    return subjects
 
 
 def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str, Call, int]]:
@@ -145,7 +154,7 @@ def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str,
         yield precision, "onnxruntime, convolutions", call, operations
     if not settings.openvino:
         return
-    core = import_openvino().Core()
+    core = open_core()
     for precision in ("fp32", "bf16", "int8"):
         path = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
         options = {

@@ -26,7 +26,6 @@ from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Pixels, Volume
 
-MEBIBYTE = 1 << 20
 _PROCESS = Path("/proc/self")
 
 

@@ -6,7 +6,6 @@ where a training run is given, what a notebook does with the same network.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -18,22 +17,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_run, label_artifacts
-from lgg_bench.latency import BUSY
-from lgg_bench.machine import count, describe_machine, note_shared_cores
+from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
+from lgg_bench.machine import count, describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_bench.timing import Spread
 from lgg_bench.whole import (
     OUTPUT,
     Ran,
     compare_runs,
     infer_command,
+    read_stages,
     run_in_turn,
     run_whole,
-    spread_of,
 )
-from lgg_runtime.backends import BackendSettings, load_backend
-from lgg_runtime.digests import digest_file
+from lgg_runtime.backends import BackendSettings
 from lgg_runtime.errors import UsageError
 from lgg_runtime.readers.folder import list_studies
 
@@ -44,6 +42,7 @@ RIVALS = {
     "onnxruntime, defaults": "onnxruntime",
     "OpenVINO, defaults": "openvino",
 }
+_READER = BackendSettings("cpu", 1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ class ThroughputSettings:
             raise UsageError("expected a provider, and threads and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
             raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
+        if named := [option for option in self.options if _names_output(option)]:
+            raise UsageError(f"--infer-option {named[0]}: each run has its own; leave it out")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,6 +77,12 @@ class ThroughputSettings:
             "options": list(self.options),
             "patients": self.patients,
         }
+
+
+def _names_output(option: str) -> bool:
+    """Whether it is lgg-infer's -o or --output, with or without the folder."""
+    name = option.partition("=")[0]
+    return name == "--output" or (name.startswith("-o") and name != "-ot")
 
 
 def measure_throughput(
@@ -98,13 +105,13 @@ def measure_throughput(
         total = len(commands) * settings.rounds
         with tqdm(total=total, unit="run", disable=None if progress else True, leave=False) as bar:
             ran = run_in_turn(commands, settings.rounds, bar.update)
-    slices = sum(len(study.files) for study in listing.studies)
+    slices, look = sum(len(study.files) for study in listing.studies), settings.first_look
     results = {
         "slices": slices,
         "studies": len(listing.studies),
         "run": digest_run(run),
-        "artifacts": {label: _describe(path) for label, path in files.items()},
-        "first_look": None if settings.first_look is None else _describe(settings.first_look),
+        "artifacts": {label: describe_artifact(path, _READER) for label, path in files.items()},
+        "first_look": None if look is None else describe_artifact(look, _READER),
         "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],
     }
     return Record("throughput", settings.to_json(), machine, results)
@@ -141,19 +148,9 @@ def _commands(
                 ways[", first look"] = (*settings.options, *looking)
             for way, options in ways.items():
                 commands[f"{label} on {provider}{way}"] = partial(
-                    run_whole, [*args, *options], settings.threads, _read_report
+                    run_whole, [*args, *options], settings.threads, read_stages
                 )
     return commands
-
-
-def _read_report(output: Path) -> dict[str, float]:
-    seconds: dict[str, float] = json.loads((output / "run.json").read_text())["seconds"]
-    return seconds
-
-
-def _describe(path: Path) -> dict[str, str]:
-    contract = load_backend(path, BackendSettings("cpu", 1)).contract
-    return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
 
 
 def _row(
@@ -164,11 +161,11 @@ def _row(
     of_process = [run.report["run"] / run.seconds for run in runs if run.report]
     return {
         "subject": name,
-        "seconds": spread_of([run.seconds for run in runs]).to_json(),
-        "slices_per_second": spread_of([slices / run.seconds for run in runs]).to_json(),
+        "seconds": Spread.of([run.seconds for run in runs]).to_json(),
+        "slices_per_second": Spread.of([slices / run.seconds for run in runs]).to_json(),
         "peak_mib": max(run.peak_mib for run in runs),
-        "engine_busy": spread_of(busy).median if busy else None,
-        "engine_share_of_process": spread_of(of_process).median if of_process else None,
+        "engine_busy": Spread.of(busy).median if busy else None,
+        "engine_share_of_process": Spread.of(of_process).median if of_process else None,
         "times_notebook": (None if reference is None else compare_runs(reference, runs).to_json()),
     }
 
@@ -202,12 +199,8 @@ def tabulate(record: Record) -> list[Table]:
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
         *note_shared_cores(settings["threads"], record.machine),
+        *note_load(record.machine, ", so that every subject took longer than on a quiet one"),
     ]
-    if (record.machine["load"] or 0) > BUSY:
-        notes.append(
-            f"The machine was busy before the start (load {record.machine['load']:g}), so that "
-            "every subject took longer than on a quiet one."
-        )
     return [Table(title, header, rows, notes)]
 
 

@@ -8,7 +8,7 @@ onnxruntime go on spinning for about 50 ms after a call and would slow the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -60,6 +60,11 @@ class Spread:
     low: float
     median: float
     high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float] | npt.NDArray[np.float64]) -> Spread:
+        low, median, high = np.percentile(values, (25, 50, 75))
+        return cls(float(low), float(median), float(high))
 
     def to_json(self) -> dict[str, float]:
         return asdict(self)
@@ -123,6 +128,4 @@ def compare_seconds(reference: Seconds, seconds: Seconds) -> Spread:
 
     Both (rounds, calls), from the same run. Above 1 the reference is slower.
     """
-    ratios = np.median(reference, axis=1) / np.median(seconds, axis=1)
-    low, median, high = np.percentile(ratios, (25, 50, 75))
-    return Spread(float(low), float(median), float(high))
+    return Spread.of(np.median(reference, axis=1) / np.median(seconds, axis=1))

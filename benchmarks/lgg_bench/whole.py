@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lgg_bench.timing import Spread
 from lgg_runtime.errors import InputError
@@ -38,6 +37,12 @@ class Ran:
 def infer_command(*args: str | Path) -> list[str]:
     """The command line of lgg-infer, in this interpreter."""
     return [sys.executable, "-c", _INFER, *map(str, args)]
+
+
+def read_stages(output: Path) -> dict[str, float]:
+    """Seconds of lgg-infer's stages, from the report in its output folder."""
+    seconds: dict[str, float] = json.loads((output / "run.json").read_text())["seconds"]
+    return seconds
 
 
 def run_whole(
@@ -121,11 +126,6 @@ def run_in_turn(
     return found
 
 
-def spread_of(values: Sequence[float]) -> Spread:
-    low, median, high = np.percentile(values, (25, 50, 75))
-    return Spread(float(low), float(median), float(high))
-
-
 def compare_runs(reference: Sequence[Ran], runs: Sequence[Ran]) -> Spread:
     """How many times faster than the reference, round by round."""
-    return spread_of([a.seconds / b.seconds for a, b in zip(reference, runs, strict=True)])
+    return Spread.of([a.seconds / b.seconds for a, b in zip(reference, runs, strict=True)])

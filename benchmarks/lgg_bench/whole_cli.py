@@ -6,32 +6,30 @@ from pathlib import Path
 
 import click
 
-_PATH = click.Path(path_type=Path)
-_ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
-_ARTIFACT = click.argument("artifact", type=_PATH)
-_OUTPUT = click.option("-o", "--output", type=_PATH, help="Write the measurement, NAME.json.")
+from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
+
+_ARTIFACT = click.argument("artifact", type=PATH)
 _THREADS = click.option("--threads", type=click.IntRange(1), default=2)
 _ENGINE = click.Choice(("cpu", "openvino"))
 _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
                           help="Of lgg-infer; give it again for more.")  # fmt: skip
 _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
-_FIRST_LOOK = click.option("--first-look", type=_PATH,
+_FIRST_LOOK = click.option("--first-look", type=PATH,
                            help="Each once more after one with that artifact.")  # fmt: skip
-_NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 _DEFAULTS = {"show_default": True}
 
 
 @click.command(context_settings=_DEFAULTS)
-@click.argument("folder", type=_PATH)
-@_ARTIFACTS
+@click.argument("folder", type=PATH)
+@ARTIFACTS
 @_PROVIDERS
 @_THREADS
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
 @click.option("--infer-option", "options", multiple=True, help="More of lgg-infer's options.")
 @_PATIENTS
-@_OUTPUT
-@_NO_PROGRESS
+@OUTPUT
+@NO_PROGRESS
 def throughput(
     folder: Path,
     artifacts: tuple[Path, ...],
@@ -47,14 +45,13 @@ def throughput(
     from lgg_bench.throughput import ThroughputSettings, measure_throughput
 
     settings = ThroughputSettings(providers, threads, rounds, options, (), patients)
-    _check(output)
-    _keep(measure_throughput(folder, artifacts, None, settings, not no_progress), output)
+    measured(output, lambda: measure_throughput(folder, artifacts, None, settings, not no_progress))
 
 
 @click.command(context_settings=_DEFAULTS)
-@click.argument("folder", type=_PATH)
-@click.argument("run", type=_PATH)
-@_ARTIFACTS
+@click.argument("folder", type=PATH)
+@click.argument("run", type=PATH)
+@ARTIFACTS
 @_PROVIDERS
 @_THREADS
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
@@ -62,8 +59,8 @@ def throughput(
               help="Takes part; give it again for more.  [default: all]")  # fmt: skip
 @_PATIENTS
 @_FIRST_LOOK
-@_OUTPUT
-@_NO_PROGRESS
+@OUTPUT
+@NO_PROGRESS
 def peers(
     folder: Path,
     run: Path,
@@ -86,8 +83,7 @@ def peers(
 
     chosen = rivals or tuple(RIVALS)
     settings = ThroughputSettings(providers, threads, rounds, (), chosen, patients, first_look)
-    _check(output)
-    _keep(measure_throughput(folder, artifacts, run, settings, not no_progress), output)
+    measured(output, lambda: measure_throughput(folder, artifacts, run, settings, not no_progress))
 
 
 @click.command(context_settings=_DEFAULTS)
@@ -96,7 +92,7 @@ def peers(
               help="Of a folder, in steps of 25; give it again for more.")  # fmt: skip
 @click.option("--provider", type=_ENGINE, default="cpu")
 @_THREADS
-@_OUTPUT
+@OUTPUT
 def memory(
     artifact: Path, slices: tuple[int, ...], provider: str, threads: int, output: Path | None
 ) -> None:
@@ -104,8 +100,7 @@ def memory(
     from lgg_bench.memory import MemorySettings, measure_memory
 
     settings = MemorySettings(slices, provider, threads)
-    _check(output)
-    _keep(measure_memory(artifact, settings), output)
+    measured(output, lambda: measure_memory(artifact, settings))
 
 
 @click.command(context_settings=_DEFAULTS)
@@ -113,7 +108,7 @@ def memory(
 @_PROVIDERS
 @_THREADS
 @click.option("--rounds", type=click.IntRange(1), default=9, help="Turns of each command.")
-@_OUTPUT
+@OUTPUT
 def coldstart(
     artifact: Path, providers: tuple[str, ...], threads: int, rounds: int, output: Path | None
 ) -> None:
@@ -121,15 +116,14 @@ def coldstart(
     from lgg_bench.coldstart import ColdstartSettings, measure_coldstart
 
     settings = ColdstartSettings(providers, threads, rounds)
-    _check(output)
-    _keep(measure_coldstart(artifact, settings), output)
+    measured(output, lambda: measure_coldstart(artifact, settings))
 
 
 @click.command(context_settings=_DEFAULTS)
-@_ARTIFACTS
+@ARTIFACTS
 @_THREADS
 @click.option("--openvino/--no-openvino", default=True, help="Whether OpenVINO takes part.")
-@_OUTPUT
+@OUTPUT
 def roofline(
     artifacts: tuple[Path, ...], threads: int, openvino: bool, output: Path | None
 ) -> None:
@@ -140,13 +134,12 @@ def roofline(
         from lgg_bench.roofline import RooflineSettings, measure_roofline
 
     settings = RooflineSettings(threads, openvino=openvino)
-    _check(output)
-    _keep(measure_roofline(artifacts, settings), output)
+    measured(output, lambda: measure_roofline(artifacts, settings))
 
 
 @click.command(context_settings=_DEFAULTS)
-@click.argument("results", type=_PATH, default="docs/results")
-@click.option("-o", "--output", "page", type=_PATH, default="docs/performance.md",
+@click.argument("results", type=PATH, default="docs/results")
+@click.option("-o", "--output", "page", type=PATH, default="docs/performance.md",
               help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
 def performance(results: Path, page: Path) -> None:
     """Fill the performance page from the measurements in the folder RESULTS."""
@@ -160,16 +153,15 @@ def performance(results: Path, page: Path) -> None:
 
 
 @click.command(context_settings=_DEFAULTS)
-@click.argument("run", type=_PATH)
-@_ARTIFACTS
-@click.option("--data", type=_PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
-@click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
-              default="test")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+@click.argument("run", type=PATH)
+@ARTIFACTS
+@click.option("--data", type=PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
+@PART
+@LIMIT
 @_PROVIDERS
 @_FIRST_LOOK
-@_OUTPUT
-@_NO_PROGRESS
+@OUTPUT
+@NO_PROGRESS
 def quality(
     run: Path,
     artifacts: tuple[Path, ...],
@@ -187,24 +179,7 @@ def quality(
     from lgg_bench.quality import QualitySettings, measure_quality
 
     settings = QualitySettings(part, providers, limit=limit, first_look=first_look)
-    _check(output)
-    _keep(measure_quality(run, artifacts, data, settings, not no_progress), output)
+    measured(output, lambda: measure_quality(run, artifacts, data, settings, not no_progress))
 
 
 COMMANDS = (throughput, peers, quality, memory, coldstart, roofline, performance)
-
-
-def _check(output: Path | None) -> None:
-    from lgg_bench.record import check_output
-
-    check_output(output)
-
-
-def _keep(record: object, output: Path | None) -> None:
-    from lgg_bench.record import Record
-    from lgg_bench.tables import describe_record
-
-    assert isinstance(record, Record)
-    if output is not None:
-        record.write(output)
-    click.echo(describe_record(record))

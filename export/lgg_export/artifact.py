@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
 from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
-from lgg_runtime.errors import ModelError, ParityError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
@@ -73,8 +74,8 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
-    require_writable(output)
     model = load_model(run)
+    require_writable(output)
     contract = _contract(run, model, settings)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
@@ -121,13 +122,9 @@ def _build(
     return quantise_run(graph, target, (subject, list(references)), judge)
 
 
-def in_batches(backend: Backend, batch: int = 8) -> Any:
+def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probability]:
     """The backend as a function over whole volumes of any height and width."""
-
-    def run(slices: Pixels) -> Probability:
-        return run_in_batches(backend, slices, batch)
-
-    return run
+    return partial(run_in_batches, backend, batch=batch)
 
 
 def read_contract(path: Path) -> Contract:
@@ -150,7 +147,7 @@ def read_contract(path: Path) -> Contract:
 
 def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contract:
     metrics = {
-        part: without_patients(read_json(run / f"metrics_{part}.json"))
+        part: _read_scores(run / f"metrics_{part}.json")
         for part in ("validation", "test")
         if (run / f"metrics_{part}.json").is_file()
     }
@@ -166,6 +163,13 @@ def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contr
         tool_version=version("lgg-edge"),
         metrics=metrics,
     )
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        return without_patients(read_json(path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no scores; `lgg-train evaluate` writes them") from error
 
 
 def _with_contract(graph: onnx.ModelProto, contract: Contract) -> bytes:

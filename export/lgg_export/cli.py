@@ -85,8 +85,8 @@ def run(run: Path, output: Path, **options: Any) -> None:
 def engine(model: Path, output: Path, **options: Any) -> None:
     """Compile an artifact into an engine, the default command for NAME.onnx."""
     with needs_extra("export"):
+        from lgg_export.description import describe_engine
         from lgg_export.engine import EngineSettings, build_engine
-        from lgg_export.inspect import describe_engine
 
     sidecar = build_engine(model, output, EngineSettings(**options))
     size = output.stat().st_size / 2**20
@@ -111,7 +111,7 @@ def inspect(file: Path, as_json: bool) -> None:
     """Print an artifact's contract; of an engine, its key too."""
     with needs_extra("export"):
         from lgg_export.artifact import read_contract
-        from lgg_export.inspect import describe_contract, describe_engine
+        from lgg_export.description import describe_contract, describe_engine
     from lgg_runtime.sidecar import read_engine
 
     if file.suffix == ".engine":

@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from lgg_export.artifact import read_contract
-from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles, put_cast_first
+from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.contract import INPUT, Contract
-from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import (
     ModelError,
     ParityError,
@@ -29,7 +26,7 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,12 @@ def build_engine(
     if output.suffix != ".engine":
         raise UsageError(f"{output.name}: expected a name that ends in .engine")
     contract = read_contract(model)
+    require_writable(output)
     module = import_library(settings.library) if library is None else library
     target = _find_target(settings, driver)
     build = _Build(module, settings, target)
-    data = build.compile(model)
+    graph = model.read_bytes()
+    data = build.compile(model.name, graph, contract)
     key = EngineKey(
         library=settings.library,
         library_version=module.__version__,
@@ -101,7 +100,7 @@ def build_engine(
         precision=contract.precision,
         profiles=build.profiles,
         workspace_bytes=build.workspace_bytes,
-        model_sha256=digest_file(model),
+        model_sha256=hashlib.sha256(graph).hexdigest(),
         engine_sha256=hashlib.sha256(data).hexdigest(),
     )
     sidecar = _prove(data, Sidecar(key, build.tensors, contract), module, driver, settings)
@@ -165,35 +164,35 @@ class _Build:
         self.profiles: tuple[Profile, ...] = ()
         self.tensors: tuple[Tensor, ...] = ()
 
-    def compile(self, model: Path) -> bytes:
-        network = self._parse(model)
+    def compile(self, name: str, graph: bytes, contract: Contract) -> bytes:
+        """The engine of an ONNX file's bytes; name, contract: that file's."""
+        network = self._parse(name, graph, contract)
         self.tensors = _describe(network)
-        self.profiles = self._add_profiles(read_contract(model))
+        self.profiles = self._add_profiles(contract)
         self._read_timing_cache()
         plan = self._builder.build_serialized_network(network, self._config)
         if plan is None:
             reason = self._reason()
             if "OutOfMemory" in reason:
                 raise ResourceError(
-                    f"{model.name}: the workspace does not suffice for batch "
+                    f"{name}: the workspace does not suffice for batch "
                     f"{self._settings.batch} at {self._settings.size}; a larger --workspace or "
                     f"smaller --batch or --size helps ({reason})"
                 )
-            raise ProviderError(f"{model.name}: {self._settings.library} cannot build: {reason}")
+            raise ProviderError(f"{name}: {self._settings.library} cannot build: {reason}")
         self._write_timing_cache()
         return bytes(plan)
 
-    def _parse(self, model: Path) -> Any:
+    def _parse(self, name: str, graph: bytes, contract: Contract) -> Any:
         flag = self._module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
         network = self._builder.create_network(1 << int(flag))
         parser = self._module.OnnxParser(network, self._log)
-        graph = put_cast_first(onnx.load(str(model)))
-        if not parser.parse(graph.SerializeToString()):
+        if not parser.parse(graph):
             remedy = ""
-            if read_contract(model).precision == TARGETS["cpu"].precision:
+            if contract.precision == TARGETS["cpu"].precision:
                 remedy = "; it is int8 for CPUs: export it with --target tensorrt"
             raise ModelError(
-                f"{model.name}: {self._settings.library} does not take it: {self._reason()}{remedy}"
+                f"{name}: {self._settings.library} does not take it: {self._reason()}{remedy}"
             )
         return network
 

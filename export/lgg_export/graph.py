@@ -111,9 +111,8 @@ def _fold_normalisation(network: UNet) -> UNet:
 
 
 def _name_dimensions(model: onnx.ModelProto) -> None:
-    for value, names in ((model.graph.input[0], "NHW"), (model.graph.output[0], "NHW")):
-        dims = value.type.tensor_type.shape.dim
-        for dim, name in zip(dims, names, strict=False):
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for dim, name in zip(value.type.tensor_type.shape.dim, "NHW", strict=False):
             if dim.HasField("dim_value"):
                 raise ParityError(f"{value.name}: the exporter fixed {name} to {dim.dim_value}")
             dim.dim_param = name

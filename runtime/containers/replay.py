@@ -72,7 +72,8 @@ def replay_build(stage: Stage, context: Path, folder: Path) -> None:
 def run_entry(stage: Stage, folder: Path, arguments: list[str]) -> int:
     """The exit code of the entry point, in the environment that ENV gives it."""
     entry = stage.last("ENTRYPOINT")
-    assert entry is not None
+    if entry is None:
+        raise SystemExit("the last stage has no line ENTRYPOINT")
     program = folder / "opt/lgg/bin" / entry.strip('[]"')
     environment = dict(pair.split("=", 1) for pair in shlex.split(stage.last("ENV") or ""))
     environment["PATH"] = f"{program.parent}:{_path()}"
@@ -104,7 +105,8 @@ def main() -> int:
     for word, rest in final.steps:
         if word == "RUN":
             left = [part.strip() for part in rest.split("&&")]
-            assert all(part.startswith(SYSTEM) for part in left), left
+            if not all(part.startswith(SYSTEM) for part in left):
+                raise SystemExit(f"RUN {rest}: expected no more than {', '.join(SYSTEM)}")
             print("left out:", "; ".join(left))  # noqa: T201
     return run_entry(final, folder, given.command or ["--help"])
 

@@ -1,4 +1,4 @@
-"""Whether this processor has the instructions that int8 models are made for."""
+"""What Linux tells of this processor, and whether int8 models gain on it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,24 @@ _DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 
 def multiplies_int8(cpuinfo: Path | None = None) -> bool | None:
     """None where the system does not tell. cpuinfo: the file in which Linux tells it."""
+    flags = read_flags(read_cpuinfo(cpuinfo))
+    return None if flags is None else bool(_DOT_PRODUCTS & flags)
+
+
+def read_cpuinfo(path: Path | None = None) -> dict[str, str]:
+    """The entries by name: of the first processor, and of an ARM board, which come last.
+
+    Empty where the system has no such file.
+    """
     try:
-        lines = (cpuinfo or _CPUINFO).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (path or _CPUINFO).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
-    named = [line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))]
-    return bool(_DOT_PRODUCTS & set(named[0].split())) if named else None
+        return {}
+    entries = (line.partition(":") for line in reversed(lines))
+    return {name.strip(): value.strip() for name, _, value in entries}
+
+
+def read_flags(cpuinfo: dict[str, str]) -> set[str] | None:
+    """The instruction sets that the entries name, on x86 and on ARM; None where they name none."""
+    flags = cpuinfo.get("flags", cpuinfo.get("Features"))
+    return None if flags is None else set(flags.split())

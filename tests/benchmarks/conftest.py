@@ -1,8 +1,6 @@
 """What the tests of the benchmarks share: a run with weights by chance, its artifact, a clock."""
 
-import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -40,17 +38,6 @@ class FakeTime:
 @pytest.fixture
 def fake_time():
     return FakeTime()
-
-
-@pytest.fixture(scope="session")
-def one_thread():
-    """Sums in one order, and no threads that wait for each other over tiny tensors."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -145,18 +132,8 @@ def altered(artifact, tmp_path_factory):
 
 
 @pytest.fixture
-def call_main(monkeypatch, capsys):
-    """Calls lgg-bench as the shell does: returns its exit code, standard output and error."""
+def call_main(make_caller):
+    """Calls lgg-bench as the shell does, see `make_caller`."""
     from lgg_bench.cli import main
 
-    def call(*args) -> SimpleNamespace:
-        before = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr("sys.argv", ["lgg-bench", *map(str, args)])
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
-
-    return call
+    return make_caller("lgg-bench", main)

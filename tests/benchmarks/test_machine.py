@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from lgg_bench.machine import (
     count,
     describe_machine,
+    describe_processor,
     installed_versions,
-    read_cpuinfo,
     summarise_machine,
 )
 
@@ -36,17 +36,17 @@ KEYS = {"cpu", "features", "cores", "memory_gib", "load", "os", "python", "versi
 def test_reads_the_name_and_the_instruction_sets_that_decide_speed(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(X86)
-    assert read_cpuinfo(path) == ("Some Processor 7", ["avx2", "avx512f", "avx512_vnni"])
+    assert describe_processor(path) == ("Some Processor 7", ["avx2", "avx512f", "avx512_vnni"])
 
 
 def test_on_arm_the_board_stands_in_for_the_processor(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(ARM)
-    assert read_cpuinfo(path) == ("Some Board 5", ["asimd", "asimddp"])
+    assert describe_processor(path) == ("Some Board 5", ["asimd", "asimddp"])
 
 
 def test_a_system_without_the_file_is_described_all_the_same(tmp_path):
-    assert read_cpuinfo(tmp_path / "none") == (None, [])
+    assert describe_processor(tmp_path / "none") == (None, [])
     machine = describe_machine(tmp_path / "none")
     assert machine["cpu"] and machine["features"] == []
 

@@ -12,6 +12,7 @@ from lgg_bench.roofline import RooflineSettings, measure_roofline
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import TimingSettings
 from lgg_export.graph import build_graph
+from lgg_runtime.errors import ModelError
 from lgg_train.unet import UNet, UNetSettings
 
 SMALL = Layers(channels=8, side=8, count=2)
@@ -37,6 +38,12 @@ def test_layers_add_up_to_the_operations(artifact):
     assert sum(layer.operations for layer in layers.values()) == count_operations(artifact, 32, 48)
     assert {layer.operator for layer in layers.values()} == {"Conv", "ConvTranspose"}
     assert max(layer.rows for layer in layers.values()) == 32
+
+
+def test_a_model_of_another_input_is_refused_by_name(tmp_path):
+    write_layers(tmp_path / "other.onnx", SMALL, "fp32")
+    with pytest.raises(ModelError, match=r"other\.onnx: expected slices as its first input"):
+        count_operations(tmp_path / "other.onnx", 32, 48)
 
 
 def test_a_slice_and_its_mirror_image_count_twice(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lgg_bench.rival import segment_folder
-from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole, spread_of
+from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole
 from lgg_runtime.errors import InputError
 
 
@@ -37,6 +37,12 @@ def test_a_command_is_held_to_as_many_cores_as_threads():
 
 def test_a_rival_that_finds_no_slice_fails(tmp_path):
     with pytest.raises(SystemExit, match=r"no \.tif slice in it"):
+        segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match=r"a\.tif: OpenCV cannot read it"):
         segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
 
 
@@ -79,4 +85,3 @@ def test_how_many_times_faster_is_by_round():
     reference = [Ran(s, 0) for s in (8.0, 6.0, 4.0)]
     runs = [Ran(s, 0) for s in (2.0, 2.0, 2.0)]
     assert compare_runs(reference, runs).to_json() == {"low": 2.5, "median": 3.0, "high": 3.5}
-    assert spread_of([1.0, 2.0, 3.0]).median == 2.0

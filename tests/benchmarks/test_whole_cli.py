@@ -58,7 +58,9 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
     out = tmp_path / "quality.json"
     ended = call_main("quality", run, artifact, "--data", data, "--first-look", artifact, "-o", out)
     assert (ended.code, ended.err) == (0, "")
-    results = Record.read(out).results
+    record = Record.read(out)
+    results = record.results
+    assert record.settings["threads"] == record.machine["cores"]
     network, whole, cropped, looked = results["rows"]
     assert (results["patients"], results["slices"]) == (2, 10)
     assert [row["way"] for row in results["rows"]] == ["", "", "head crop", "first look"]
@@ -115,6 +117,9 @@ def test_a_model_that_is_not_there_is_refused_before_any_work(call_main, tmp_pat
     [
         (["memory", "a.onnx", "--slices", "30"], "steps of 25"),
         (["throughput", ".", "a.onnx", "--rounds", "0"], "rounds"),
+        (["throughput", ".", "a.onnx", "--infer-option", "-o", "--infer-option", "b"], "--infer-o"),
+        (["throughput", ".", "a.onnx", "--infer-option", "-ob"], "--infer-option -ob"),
+        (["throughput", ".", "a.onnx", "--infer-option", "--output=b"], "--output=b"),
         (["peers", ".", "run", "a.onnx", "--rival", "abacus"], "no rival 'abacus'"),
     ],
 )

@@ -3,7 +3,6 @@
 Exporting takes seconds, so each graph is built once a session; tests take copies.
 """
 
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,12 +22,8 @@ TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Sums in one order, and no threads that wait for each other over tiny tensors."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def on_one_thread(one_thread):
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")
@@ -99,18 +94,8 @@ def graph(built) -> onnx.ModelProto:
 
 
 @pytest.fixture
-def call_main(monkeypatch, capsys):
-    """Calls lgg-export as the shell does: returns its exit code, standard output and error."""
+def call_main(make_caller):
+    """Calls lgg-export as the shell does, see `make_caller`."""
     from lgg_export.cli import main
 
-    def call(*args: str | Path) -> SimpleNamespace:
-        before = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr("sys.argv", ["lgg-export", *map(str, args)])
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
-
-    return call
+    return make_caller("lgg-export", main)

@@ -310,9 +310,19 @@ def test_given_data_that_are_not_there_are_no_input(finished_run, tmp_path, read
 # What is refused before any work.
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_run_is_read(tmp_path):
+def test_an_output_that_cannot_be_written_is_refused_before_a_graph_is_built(
+    finished_run, tmp_path, monkeypatch
+):
+    put_precision(monkeypatch, build=None)
     with pytest.raises(ResourceError, match=r"x\.onnx: cannot be written: no folder .*; make it"):
-        export_run(tmp_path / "no run", tmp_path / "nowhere" / "x.onnx", FP32)
+        export_run(finished_run, tmp_path / "nowhere" / "x.onnx", FP32)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "5", '{"pooled": {}, "per_patient_dice": 5}'])
+def test_a_file_that_holds_no_scores_is_refused_by_name(run_copy, tmp_path, text):
+    (run_copy / "metrics_validation.json").write_text(text)
+    with pytest.raises(InputError, match=r"metrics_validation\.json: holds no scores"):
+        export_run(run_copy, tmp_path / "model.onnx", FP32)
 
 
 @pytest.mark.parametrize(

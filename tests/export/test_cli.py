@@ -98,6 +98,12 @@ def test_what_is_no_run_exits_3(call_main, tmp_path):
     assert "no model.pt in it" in done.err
 
 
+def test_a_run_that_is_not_there_exits_3_though_its_artifact_should_go_into_it(call_main, tmp_path):
+    done = call_main(tmp_path / "gone", "-o", tmp_path / "gone" / "model.onnx")
+    assert done.code == 3
+    assert "no model.pt in it" in done.err
+
+
 def test_inspecting_prints_the_contract_for_a_person(call_main, exported):
     done = call_main("inspect", exported.path)
     assert done.code == 0, done.err

@@ -121,3 +121,23 @@ ENTRYPOINT ["lgg-infer"]
     build, _ = replay.parse_dockerfile(text)
     replay.replay_build(build, tmp_path, tmp_path / "root")
     assert (tmp_path / "root/opt/lgg/made").read_text() == "hello world"
+
+
+@pytest.mark.parametrize(
+    ("last", "named"),
+    [
+        (
+            "RUN useradd lgg && make it\nENTRYPOINT lgg-infer",
+            "RUN useradd lgg && make it: expected",
+        ),
+        ("WORKDIR /data", "the last stage has no line ENTRYPOINT"),
+    ],
+)
+def test_a_dockerfile_that_cannot_be_replayed_is_refused_with_the_line(
+    tmp_path: Path, replay: ModuleType, monkeypatch: pytest.MonkeyPatch, last: str, named: str
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM base AS build\nFROM base\n{last}\n")
+    command = ["replay", str(tmp_path / "Dockerfile"), str(tmp_path / "root")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=named):
+        replay.main()

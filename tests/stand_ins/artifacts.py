@@ -26,14 +26,12 @@ def expected_probability(slices: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-z))
 
 
-def write_artifact(
-    path: Path, precision: str = "fp32", transpose_first: bool = False, golden_shift: float = 0.0
-) -> Contract:
+def write_artifact(path: Path, precision: str = "fp32", golden_shift: float = 0.0) -> Contract:
     """An artifact; precision: fp32, fp16 or int8 (symmetric, with a float bias).
 
     golden_shift: added to the contract's golden samples, so that no device answers rightly.
     """
-    graph = _graph(precision, transpose_first)
+    graph = _graph(precision)
     slices = golden_input(SHAPE)
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -62,7 +60,7 @@ def write_artifact(
     return contract
 
 
-def _graph(precision: str, transpose_first: bool) -> onnx.ModelProto:
+def _graph(precision: str) -> onnx.ModelProto:
     real, real_type = np.dtype(np.float32), TensorProto.FLOAT
     if precision == "fp16":
         real, real_type = np.dtype(np.float16), TensorProto.FLOAT16
@@ -71,18 +69,11 @@ def _graph(precision: str, transpose_first: bool) -> onnx.ModelProto:
         "weight": np.array(WEIGHTS, real).reshape(1, 3, 1, 1),
         "bias": np.array([BIAS], real),
     }
-    to_planes = {"perm": [0, 3, 1, 2]}
-    if transpose_first:
-        nodes = [
-            helper.make_node("Transpose", [INPUT], ["planes"], **to_planes),
-            helper.make_node("Cast", ["planes"], ["x"], to=real_type),
-        ]
-    else:
-        nodes = [
-            helper.make_node("Cast", [INPUT], ["planes"], to=real_type),
-            helper.make_node("Transpose", ["planes"], ["x"], **to_planes),
-        ]
-    nodes.append(helper.make_node("Div", ["x", "scale"], ["unit"]))
+    nodes = [
+        helper.make_node("Cast", [INPUT], ["planes"], to=real_type),
+        helper.make_node("Transpose", ["planes"], ["x"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["x", "scale"], ["unit"]),
+    ]
     if precision == "int8":
         constants |= {
             "step": np.array(1 / 127, np.float32),

@@ -1,8 +1,6 @@
 """What the tests of training share: phantom patients, one finished tiny run, a command to call."""
 
-import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,17 +16,6 @@ def phantoms(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("phantoms")
     write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
     return root
-
-
-@pytest.fixture(scope="session")
-def one_thread():
-    """Sums in one order, and no threads that wait for each other over tiny tensors."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -52,18 +39,8 @@ def finished_run(train_tiny, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def call_main(monkeypatch, capsys):
-    """Calls lgg-train as the shell does: returns its exit code, standard output and error."""
+def call_main(make_caller):
+    """Calls lgg-train as the shell does, see `make_caller`."""
     from lgg_train.cli import main
 
-    def call(*args: str) -> SimpleNamespace:
-        before = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr("sys.argv", ["lgg-train", *args])
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
-
-    return call
+    return make_caller("lgg-train", main)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lgg_export.inspect import describe_contract
+from lgg_export.description import describe_contract
 
 
 def parse(text):

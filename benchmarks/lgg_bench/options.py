@@ -1,0 +1,36 @@
+"""Options that commands of lgg-bench share, and what those do that measure: check, keep, print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from lgg_bench.record import Record
+
+PATH = click.Path(path_type=Path)
+ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=PATH)
+OUTPUT = click.option("-o", "--output", type=PATH, help="Write the measurement, NAME.json.")
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
+PART = click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
+                    default="test")  # fmt: skip
+LIMIT = click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+
+
+def measured(output: Path | None, measure: Callable[[], Record]) -> Record:
+    """Measure, write the record where an output is given, and print its tables.
+
+    Raises UsageError or ResourceError, before anything is measured, for an output that cannot be.
+    """
+    from lgg_bench.record import check_output
+    from lgg_bench.tables import describe_record
+
+    check_output(output)
+    record = measure()
+    if output is not None:
+        record.write(output)
+    click.echo(describe_record(record))
+    return record

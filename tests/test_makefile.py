@@ -1,0 +1,70 @@
+"""What make does before and around the tools, which stand-ins here only write down."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
+TOOLS = ("lgg-bench", "lgg-export", "lgg-train")
+STAND_IN = '#!/bin/sh\n{ basename "$0"; printf "%s\\n" "$@"; } >> "$CALLS"\n'
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
+    """Runs make in an empty checkout: its exit code, what it printed, the tools and their words."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    root, calls = tmp_path / "checkout", tmp_path / "calls"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(MAKEFILE, root)
+    made = [".venv/bin/pip", ".venv/.runtime", ".venv/.train", ".venv/.dev"]  # each newer
+    for name in ["pyproject.toml", "constraints.txt", *made]:
+        (root / name).touch()
+    for name in TOOLS:
+        (root / ".venv" / "bin" / name).write_text(STAND_IN)
+        (root / ".venv" / "bin" / name).chmod(0o755)
+
+    def run(*words: str) -> tuple[int, str, list[str]]:
+        command = ["make", "-C", root, *words]
+        done = subprocess.run(
+            command, env={"PATH": "/usr/bin:/bin", "CALLS": str(calls)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        said = calls.read_text().splitlines() if calls.exists() else []
+        return done.returncode, done.stdout + done.stderr, said
+
+    return run
+
+
+@pytest.mark.parametrize("target", ["train", "bench"])
+def test_without_data_nothing_is_run_and_the_remedy_is_said(
+    make: Callable[..., tuple[int, str, list[str]]], target: str
+) -> None:
+    code, printed, calls = make(target)
+    assert (code, calls) == (2, [])
+    assert "No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours" in printed
+
+
+def test_phantoms_are_refused_where_the_shipped_runs_are_measured(
+    make: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    code, printed, calls = make("bench", "DATA=phantom")
+    assert (code, calls) == (2, [])
+    assert "DATA=phantom: the shipped runs were trained on the public dataset" in printed
+
+
+@pytest.mark.parametrize("target", ["train", "bench"])
+def test_a_folder_with_a_space_in_its_name_reaches_the_tools_whole(
+    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path, target: str
+) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    code, printed, calls = make(target, f"DATA={folder}")
+    assert code == 0, printed
+    assert str(folder) in calls
+    assert "data" not in calls
