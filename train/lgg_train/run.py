@@ -31,6 +31,7 @@ from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
+from lgg_train.device import within_memory
 from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
 
@@ -162,15 +163,19 @@ def check_same_training(
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
-    """Read `model.pt` of a finished run. Raises InputError where there is none."""
+    """Read `model.pt` of a finished run. Raises InputError where there is none, OutOfMemoryError
+    where the memory does not suffice.
+    """
     if not is_finished(folder):
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
     try:
-        network = UNet(UNetSettings(**held["unet"]))
-        network.load_state_dict(held["weights"])
+        with within_memory("the network is too large"):
+            network = UNet(UNetSettings(**held["unet"]))
+            network.load_state_dict(held["weights"])
+            network.eval().to(device or torch.device("cpu"))
         return TrainedModel(
-            network.eval().to(device or torch.device("cpu")),
+            network,
             Decision.from_json(held["decision"]),
             IntensitySettings(**held["intensity"]),
             Training(**held["training"]),
