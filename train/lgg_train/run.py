@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -36,6 +37,11 @@ from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
+# Entries of config.json that are read back.
+_RECORDED: dict[str, type | tuple[type, ...]] = {
+    "data": str, "training": dict, "settings": dict, "options": dict,
+    "decided": (dict, NoneType), "digests": dict,
+}  # fmt: skip
 DECISION_FILE = "decision.json"
 FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR alone
 
@@ -109,18 +115,29 @@ def _digest_split(split: Split) -> str:
     return hashlib.sha256(split.dumps()).hexdigest()
 
 
-def read_digests(run: Path) -> dict[str, str]:
-    """Of each patient of the run's data. Raises InputError for a run that recorded none."""
-    config = read_json(run / CONFIG_FILE)
-    found = config.get("digests") if isinstance(config, dict) else None
-    if not isinstance(found, dict):
-        raise InputError(f"{run / CONFIG_FILE}: holds no digests of patients; train the run again")
-    return found
+def read_config(run: Path, *needed: str) -> dict[str, Any]:
+    """What a run recorded of itself; entries that were not kept from the first on may be missing.
+
+    Raises InputError for a file that is missing or no JSON, that lacks an entry that is needed, or
+    holds something else in its place.
+    """
+    path = run / CONFIG_FILE
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: not what a run records; train it again")
+    wrong = [
+        name
+        for name, kind in _RECORDED.items()
+        if (name in config or name in needed) and not isinstance(config.get(name), kind)
+    ]
+    if wrong:
+        raise InputError(f"{path}: holds no {' and '.join(wrong)} of a run; train it again")
+    return config
 
 
 def check_cases(run: Path, cases: Iterable[Case]) -> None:
     """Raises InputError for a patient who is not, pixel by pixel, the one of the run's data."""
-    known = read_digests(run)
+    known = read_config(run, "digests")["digests"]
     if other := [case.patient for case in cases if known.get(case.patient) != case.digest]:
         raise InputError(f"{run}: trained on other data: {', '.join(other[:5])} differ")
 
