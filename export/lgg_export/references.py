@@ -13,7 +13,7 @@ from lgg_train.cases import find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.prediction import Prediction
-from lgg_train.run import CONFIG_FILE, TrainedModel, check_cases, read_json, read_split
+from lgg_train.run import TrainedModel, check_cases, read_config, read_split
 from lgg_train.splits import check_held
 
 # Where the dataset is not there: the part that was trained on has phantoms of its own.
@@ -77,7 +77,7 @@ def choose_slices(reference: Prediction, count: int) -> Prediction:
 
 def _folder_of(run: Path, data: Path | None) -> Path | None:
     """The dataset's folder, None where the one that the run was trained on is gone."""
-    folder = data or Path(read_json(run / CONFIG_FILE)["data"])
+    folder = data or Path(read_config(run, "data")["data"])
     return None if data is None and not folder.is_dir() else folder
 
 

@@ -96,6 +96,18 @@ def _lose_the_number(scene: Scene) -> None:
     scene.patch.setattr(state, "segmentation_loss", lose)
 
 
+def _exhaust_memory(scene: Scene) -> None:
+    """A step asks for more memory than any machine addresses."""
+    import torch
+
+    from lgg_train import state
+
+    def exhaust(_logits: Any, _masks: Any) -> Any:
+        return torch.empty(2**60, dtype=torch.uint8)
+
+    scene.patch.setattr(state, "segmentation_loss", exhaust)
+
+
 def _checkpoint(state: Callable[[], Any]) -> Make:
     def make(scene: Scene) -> None:
         import torch
@@ -287,6 +299,9 @@ RUNS = (
     Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
         "{its scores}\nlgg-train: last.pt: the disk is full; free some space",
         NO_CHECKPOINT, command=TRAIN),
+    Row("memory", "Memory that is exhausted in training.", data(_exhaust_memory), 7,
+        "lgg-train: the memory does not suffice; a smaller --batch or --crop, or fewer --features, "
+        "may fit", NO_CHECKPOINT, command=TRAIN),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,
         "lgg-train: trained: cannot be written: File exists", UNTOUCHED, command=TRAIN),

@@ -66,12 +66,22 @@ def test_other_data_under_the_same_names_are_refused(run_on_all, phantoms):
         patients_of(open_references(run, model, phantoms))
 
 
-@pytest.mark.parametrize("config", [{}, [], {"digests": None}])
+@pytest.mark.parametrize("config", [{}, {"digests": None}])
 def test_a_run_that_recorded_no_digests_is_told(run_on_all, phantoms, config):
     run, model = run_on_all
     write_json(run / CONFIG_FILE, config)
-    with pytest.raises(InputError, match=r"config\.json: holds no digests of patients; train"):
+    with pytest.raises(InputError, match=r"config\.json: holds no digests of a run; train it"):
         patients_of(open_references(run, model, phantoms))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"), [({}, "holds no data"), ([], "not what"), ({"data": 5}, "holds no data")]
+)
+def test_a_run_that_did_not_record_where_its_data_are_is_told(run_on_all, config, reason):
+    run, model = run_on_all
+    write_json(run / CONFIG_FILE, config)
+    with pytest.raises(InputError, match=rf"config\.json: {reason}.*train it again"):
+        open_references(run, model, None)
 
 
 def test_slices_of_another_part_do_not_count(finished_run, phantoms, tmp_path):

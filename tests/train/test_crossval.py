@@ -203,6 +203,15 @@ def test_folds_of_another_cross_validation_are_not_taken(
     assert [path.name for path in folder.iterdir()] == ["fold_0"]
 
 
+def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, call_main):
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    config = json.loads((folder / "fold_0" / "config.json").read_text())
+    (folder / "fold_0" / "config.json").write_text(json.dumps(config | {"settings": None}))
+    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS)
+    assert done.code == 3
+    assert "fold_0/config.json: holds no settings of a run; train it again" in done.err
+
+
 def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
     other = tmp_path / "other"
     write_phantoms(other, PhantomSettings(patients=12, slices=6, size=64, seed=6))

@@ -4,6 +4,7 @@ import csv
 import functools
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -153,6 +154,27 @@ def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_cop
     with pytest.raises(UsageError, match="expected one budget"):
         train_tiny(run_copy, "--resume")
     train_tiny(run_copy, *BRIEF, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "reason"),
+    [
+        ("training", None, "holds no training of a run"),
+        ("options", 5, "holds no options of a run"),
+        ("options", {"epochs": 4, "start": 5}, "no option of a run: start 5"),
+        ("options", {"epochs": [4]}, r"no option of a run: epochs \[4\]"),
+        ("options", {"epochs": 4, "teachers": 5}, "no option of a run: teachers 5"),
+        ("options", {"epochs": 4, "precision": "int8"}, "no option of a run: precision 'int8'"),
+    ],
+)
+def test_a_config_that_was_damaged_is_named(run_copy, phantoms, call_main, entry, value, reason):
+    config = json.loads((run_copy / "config.json").read_text())
+    (run_copy / "config.json").write_text(json.dumps(config | {entry: value}))
+    before = contents(run_copy)
+    done = call_main("train", "--data", str(phantoms), "-o", str(run_copy), "--resume")
+    assert done.code == 3
+    assert re.search(rf"config\.json: {reason}; train it again", done.err)
+    assert contents(run_copy) == before
 
 
 def break_off(_predictions):

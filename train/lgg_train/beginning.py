@@ -28,8 +28,7 @@ from lgg_train.run import (
     is_begun,
     is_finished,
     load_model,
-    read_digests,
-    read_json,
+    read_config,
     versions,
     write_json,
 )
@@ -140,10 +139,7 @@ def recorded_options(out: Path) -> dict[str, Any]:
     Raises InputError for a folder without a run, or a damaged one.
     """
     _require_begun(out)
-    config = read_json(out / CONFIG_FILE)
-    recorded = config.get("options", {}) if isinstance(config, dict) else None
-    if not isinstance(recorded, dict):
-        raise InputError(f"{out / CONFIG_FILE}: no options of a run in it")
+    recorded: dict[str, Any] = read_config(out, "training").get("options", {})
     return recorded
 
 
@@ -155,11 +151,12 @@ def check_same_run(
 
     digests: of each patient of the data.
     """
-    if read_digests(out) != digests:
+    config = read_config(out, "digests", "settings")
+    if config["digests"] != digests:
         raise InputError(f"{out}: a run on other data; choose another folder")
     if Split.read(out / SPLIT_FILE) != _divide(files, request):
         raise InputError(f"{out}: a run with another split; choose another folder")
-    theirs = read_json(out / CONFIG_FILE)["settings"]
+    theirs = config["settings"]
     ours = _identify(request).to_json()
     if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
         raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
@@ -235,7 +232,7 @@ def _check_resumed(
 
     A run that did not record what was decided, begun before that was kept, may take any decision.
     """
-    config = read_json(out / CONFIG_FILE)
+    config = read_config(out, "training")
     if config["training"] != asdict(training):
         raise InputError(f"{out}: the run was begun on other data or another split")
     ours = _name_decided(decision)

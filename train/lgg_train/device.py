@@ -1,16 +1,19 @@
-"""Where a network is computed, and in which arithmetic."""
+"""Where a network is computed, in which arithmetic, and what is said where it does not fit."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from lgg_runtime.errors import ProviderError
+from lgg_runtime.errors import OutOfMemoryError, ProviderError
 
 # What `--precision` takes: the type of the forward pass, None for the weights' own float32.
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
+
+_NO_MEMORY = "can't allocate memory"
 
 
 def choose_device(name: str) -> torch.device:
@@ -26,3 +29,17 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """Within it, a forward pass computes in that precision, a name of AUTOCAST."""
     dtype = AUTOCAST[precision]
     return torch.autocast(device.type, dtype) if dtype is not None else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def within_memory(remedy: str) -> Iterator[None]:
+    """Raises OutOfMemoryError, which names the remedy, where PyTorch finds no memory, a GPU's or
+    the machine's.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # On a CPU it is told from other errors by its words alone.
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+            raise
+        raise OutOfMemoryError(f"the memory does not suffice; {remedy}") from error

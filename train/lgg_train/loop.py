@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lgg_train.dataset import TrainingSlices
+from lgg_train.device import within_memory
 from lgg_train.history import History
 from lgg_train.run import LAST_FILE
 from lgg_train.schedule import learning_rate
@@ -28,6 +29,7 @@ _BAR = "{desc}{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
 Validate = Callable[[nn.Module], dict[str, float]]
 
 
+@within_memory("a smaller --batch or --crop, or fewer --features, may fit")
 def train(
     slices: TrainingSlices,
     settings: TrainSettings,
@@ -41,7 +43,7 @@ def train(
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
     Raises DivergedError where the loss is no longer a number, InputError where the folder holds no
-    checkpoint of these settings to resume from.
+    checkpoint of these settings to resume from, OutOfMemoryError where the memory does not suffice.
     """
     torch.backends.cudnn.benchmark = True  # crops have one size
     state = TrainingState(settings, machinery, origin)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from lgg_runtime.errors import InputError
 from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.recipes import RECIPES
 
@@ -64,8 +65,10 @@ _OPTIONS = (
 
 
 def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str, Any]:
-    """What a run recorded (TrainingRequest.options) and this call does not give; a budget given in
-    epochs or in minutes stands for both.
+    """What a run recorded (TrainingRequest.options) and this call does not give, converted as on
+    the command line; a budget given in epochs or in minutes stands for both.
+
+    Raises InputError for what the option cannot be.
     """
     given = {
         name
@@ -75,12 +78,17 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
     budget = {"epochs", "minutes"}
     if not given.isdisjoint(budget):
         given |= budget
-    recalled = {name: value for name, value in recorded.items() if name not in given}
-    for name in ("start", "decision"):
-        if recalled.get(name) is not None:
-            recalled[name] = Path(recalled[name])
-    if "teachers" in recalled:
-        recalled["teachers"] = tuple(Path(run) for run in recalled["teachers"])
+    parameters = {parameter.name: parameter for parameter in context.command.params}
+    recalled = {}
+    for name, value in recorded.items():
+        if name in given or value is None:
+            continue
+        try:
+            recalled[name] = parameters[name].type_cast_value(context, value)
+        except (TypeError, click.BadParameter) as error:
+            raise InputError(
+                f"config.json: no option of a run: {name} {value!r}; train it again"
+            ) from error
     return recalled
 
 

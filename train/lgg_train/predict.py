@@ -11,10 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from lgg_runtime.volume import Pixels, Probability
-from lgg_train.device import autocast
+from lgg_train.device import autocast, within_memory
 from lgg_train.unet import scale_slices
 
 
+@within_memory("smaller slices may fit")
 @torch.inference_mode()
 def predict_slices(
     model: nn.Module, slices: Pixels, batch: int = 8, in_bf16: bool = False
@@ -22,7 +23,8 @@ def predict_slices(
     """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
 
     The slices are padded with zeros to multiples of 16 and the result is cut back. Without
-    `in_bf16`, everything is computed in float32, on a GPU too.
+    `in_bf16`, everything is computed in float32, on a GPU too. Raises OutOfMemoryError where the
+    memory does not suffice.
     """
     height, width = slices.shape[1:3]
     pad = (0, -width % 16, 0, -height % 16)

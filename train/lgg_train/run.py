@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -31,10 +32,16 @@ from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
+from lgg_train.device import within_memory
 from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
+# Entries of config.json that are read back.
+_RECORDED: dict[str, type | tuple[type, ...]] = {
+    "data": str, "training": dict, "settings": dict, "options": dict,
+    "decided": (dict, NoneType), "digests": dict,
+}  # fmt: skip
 DECISION_FILE = "decision.json"
 FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR alone
 
@@ -108,18 +115,29 @@ def _digest_split(split: Split) -> str:
     return hashlib.sha256(split.dumps()).hexdigest()
 
 
-def read_digests(run: Path) -> dict[str, str]:
-    """Of each patient of the run's data. Raises InputError for a run that recorded none."""
-    config = read_json(run / CONFIG_FILE)
-    found = config.get("digests") if isinstance(config, dict) else None
-    if not isinstance(found, dict):
-        raise InputError(f"{run / CONFIG_FILE}: holds no digests of patients; train the run again")
-    return found
+def read_config(run: Path, *needed: str) -> dict[str, Any]:
+    """What a run recorded of itself; entries that were not kept from the first on may be missing.
+
+    Raises InputError for a file that is missing or no JSON, that lacks an entry that is needed, or
+    holds something else in its place.
+    """
+    path = run / CONFIG_FILE
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: not what a run records; train it again")
+    wrong = [
+        name
+        for name, kind in _RECORDED.items()
+        if (name in config or name in needed) and not isinstance(config.get(name), kind)
+    ]
+    if wrong:
+        raise InputError(f"{path}: holds no {' and '.join(wrong)} of a run; train it again")
+    return config
 
 
 def check_cases(run: Path, cases: Iterable[Case]) -> None:
     """Raises InputError for a patient who is not, pixel by pixel, the one of the run's data."""
-    known = read_digests(run)
+    known = read_config(run, "digests")["digests"]
     if other := [case.patient for case in cases if known.get(case.patient) != case.digest]:
         raise InputError(f"{run}: trained on other data: {', '.join(other[:5])} differ")
 
@@ -162,15 +180,19 @@ def check_same_training(
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
-    """Read `model.pt` of a finished run. Raises InputError where there is none."""
+    """Read `model.pt` of a finished run. Raises InputError where there is none, OutOfMemoryError
+    where the memory does not suffice.
+    """
     if not is_finished(folder):
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
     try:
-        network = UNet(UNetSettings(**held["unet"]))
-        network.load_state_dict(held["weights"])
+        with within_memory("the network is too large"):
+            network = UNet(UNetSettings(**held["unet"]))
+            network.load_state_dict(held["weights"])
+            network.eval().to(device or torch.device("cpu"))
         return TrainedModel(
-            network.eval().to(device or torch.device("cpu")),
+            network,
             Decision.from_json(held["decision"]),
             IntensitySettings(**held["intensity"]),
             Training(**held["training"]),

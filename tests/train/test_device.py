@@ -1,0 +1,40 @@
+"""What a device that has no memory left says."""
+
+import pytest
+import torch
+from torch import nn
+
+from lgg_runtime.errors import OutOfMemoryError
+from lgg_train.device import within_memory
+from lgg_train.predict import predict_slices
+
+
+class Greedy(nn.Linear):
+    """Asks for more than any machine addresses."""
+
+    def forward(self, _x):
+        return torch.empty(2**60, dtype=torch.uint8)
+
+
+TOLD = r"^the memory does not suffice; take less$"
+
+
+def test_memory_that_the_machine_does_not_have_is_told_with_the_remedy():
+    with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
+        Greedy(1, 1)(None)
+
+
+def test_memory_that_a_gpu_does_not_have_is_told_with_the_remedy():
+    with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def test_another_error_of_pytorch_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), within_memory("take less"):
+        raise RuntimeError("mat1 and mat2 cannot be multiplied")
+
+
+def test_a_prediction_that_does_not_fit_says_so():
+    slices = torch.zeros((1, 16, 16, 3), dtype=torch.uint8).numpy()
+    with pytest.raises(OutOfMemoryError, match="smaller slices may fit"):
+        predict_slices(Greedy(1, 1), slices)
