@@ -55,8 +55,9 @@ class NamedPath(click.Path):
 @click.option("--provider", "--device", default="cpu",
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
-@click.option("--batch", type=click.IntRange(1),
+@click.option("--threads", type=click.IntRange(1, 1024),
+              help="Computing threads.  [default: all cores]")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1, 1024),
               help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip
 @click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
               help="Arithmetic of --provider openvino.")  # fmt: skip

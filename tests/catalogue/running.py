@@ -258,7 +258,10 @@ OPTIONS = (
     usage("threshold nan", "A threshold that is no number.",
           "lgg-infer: threshold nan: expected between 0 and 1", "--threshold", "nan"),
     usage("batch", "A batch of no slice.",
-          f"{USAGE}Invalid value for '--batch': 0 is not in the range x>=1.", "--batch", "0"),
+          f"{USAGE}Invalid value for '--batch': 0 is not in the range 1<=x<=1024.", "--batch", "0"),
+    usage("large batch", "A batch above every use; so are threads.",
+          f"{USAGE}Invalid value for '--batch': 100000 is not in the range 1<=x<=1024.",
+          "--batch", "100000"),
     usage("provider", "A provider that is not known.",
           f"{USAGE}Invalid value for '--provider' / '--device': 'tpu' is not one of "
           "{the providers}.", "--provider", "tpu"),
