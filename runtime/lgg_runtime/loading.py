@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lgg_runtime.backends import PROVIDERS, GpuSettings
 from lgg_runtime.backends.model_file import is_model_file
+from lgg_runtime.contract import LEAST_THRESHOLD
 from lgg_runtime.errors import ModelError, UsageError
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -49,8 +50,10 @@ class LoadSettings:
         for name, count in {"threads": self.threads, "batch": self.batch}.items():
             if count is not None and not 1 <= count <= _MOST:
                 raise UsageError(f"{name} {count}: expected a whole number from 1 to {_MOST}")
-        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
-            raise UsageError(f"threshold {self.threshold}: expected between 0 and 1")
+        if self.threshold is not None and not LEAST_THRESHOLD <= self.threshold < 1:
+            raise UsageError(
+                f"threshold {self.threshold}: expected from {LEAST_THRESHOLD:f} to below 1"
+            )
         digests = {"model": self.sha256, "first look": self.first_look_sha256}
         for name, digest in digests.items():
             if digest is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
