@@ -55,8 +55,9 @@ class NamedPath(click.Path):
 @click.option("--provider", "--device", default="cpu",
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Computing threads.  [default: all cores]")
-@click.option("--batch", type=click.IntRange(1),
+@click.option("--threads", type=click.IntRange(1, 1024),
+              help="Computing threads.  [default: all cores]")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1, 1024),
               help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip
 @click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
               help="Arithmetic of --provider openvino.")  # fmt: skip
@@ -66,7 +67,7 @@ class NamedPath(click.Path):
 @click.option("--cuda-graph", is_flag=True, help="Record and replay a GPU run of each shape.")
 @click.option("--engine-cache", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of compiled engines.  [default: the user's cache]")  # fmt: skip
-@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+@click.option("--threshold", type=click.FloatRange(1e-6, 1, max_open=True),
               help="Probability from which a pixel is tumour.  [default: the model's]")  # fmt: skip
 @click.option("--flair-only", is_flag=True, help="Use FLAIR in place of the other sequences.")
 @click.option("--crop/--no-crop", default=False,

@@ -22,6 +22,8 @@ from lgg_runtime.volume import CHANNELS
 SCHEMA = 1
 METADATA_KEY = "lgg_contract"
 INPUT, OUTPUT = "slices", "probability"
+# At 0 everything is tumour, and a number near it is 0 among float32 probabilities.
+LEAST_THRESHOLD = 1e-6
 # The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
 # view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
 TRAINED_PIXEL_MM = 0.9375
@@ -100,8 +102,10 @@ class Contract:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ModelError(f"contract: expected schema {SCHEMA}, found {self.schema}")
-        if not 0.0 < self.threshold < 1.0:
-            raise ModelError(f"contract: threshold {self.threshold} is not between 0 and 1")
+        if not LEAST_THRESHOLD <= self.threshold < 1:
+            raise ModelError(
+                f"contract: threshold {self.threshold} is not from {LEAST_THRESHOLD:f} to below 1"
+            )
         if self.channels != CHANNELS:
             raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
         if self.size_multiple < 1:

@@ -22,6 +22,7 @@ class Volume:
     """Slices of one study in anatomical order.
 
     pixels: (S, H, W, 3) uint8 or another real type; channels pre-contrast, FLAIR, post-contrast.
+        On any scale, but air is about 0.
     names: one name a slice, for messages and file names.
     spacing_mm: distance between slices, rows and columns, or None where it is unknown.
     affine: (4, 4), from (slice, row, column, 1) to mm leftwards, backwards and upwards of the

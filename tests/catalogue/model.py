@@ -270,7 +270,7 @@ GRAPHS = (
     hostile("schema", "A contract of another schema.", contract_with(schema=99),
             "contract: expected schema 1, found 99"),
     hostile("threshold", "A contract with an impossible threshold.", contract_with(threshold=1.5),
-            "contract: threshold 1.5 is not between 0 and 1"),
+            "contract: threshold 1.5 is not from 0.000001 to below 1"),
     hostile("other names", "Inputs of other names.", rename_input,
             f"expected inputs and outputs {IO}, found [('images', 'tensor(uint8)', 4), "
             "('probability', 'tensor(float)', 3)]"),

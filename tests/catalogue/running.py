@@ -253,12 +253,18 @@ MEMORY_AND_SIGNALS = (
 
 OPTIONS = (
     usage("threshold", "A threshold of 1.",
-          f"{USAGE}Invalid value for '--threshold': 1.0 is not in the range 0<x<1.",
+          f"{USAGE}Invalid value for '--threshold': 1.0 is not in the range 1e-06<=x<1.",
           "--threshold", "1"),
+    usage("threshold 0", "A threshold that is 0 among float32 probabilities.",
+          f"{USAGE}Invalid value for '--threshold': 1e-300 is not in the range 1e-06<=x<1.",
+          "--threshold", "1e-300"),
     usage("threshold nan", "A threshold that is no number.",
-          "lgg-infer: threshold nan: expected between 0 and 1", "--threshold", "nan"),
+          "lgg-infer: threshold nan: expected from 0.000001 to below 1", "--threshold", "nan"),
     usage("batch", "A batch of no slice.",
-          f"{USAGE}Invalid value for '--batch': 0 is not in the range x>=1.", "--batch", "0"),
+          f"{USAGE}Invalid value for '--batch': 0 is not in the range 1<=x<=1024.", "--batch", "0"),
+    usage("large batch", "A batch above every use; so are threads.",
+          f"{USAGE}Invalid value for '--batch': 100000 is not in the range 1<=x<=1024.",
+          "--batch", "100000"),
     usage("provider", "A provider that is not known.",
           f"{USAGE}Invalid value for '--provider' / '--device': 'tpu' is not one of "
           "{the providers}.", "--provider", "tpu"),

@@ -270,8 +270,10 @@ def test_an_evaluation_without_reference_masks_is_a_usage_error(
     [
         ("--provider", "tpu"),
         ("--threads", "0"),
+        ("--threads", "1025"),
         ("--batch", "0"),
         ("--threshold", "0"),
+        ("--threshold", "1e-300"),
         ("--threshold", "1"),
         ("--threshold", "nan"),
         ("--nonsense",),

@@ -20,6 +20,7 @@ from lgg_runtime.plausibility import (
 from lgg_train.phantom import PhantomSettings, make_phantom, write_phantoms
 
 RANGES = PlausibilitySettings()
+AIR_BELOW_0 = "air is far below 0; it should be about 0"
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,23 @@ def test_a_head_is_not_doubted_whatever_its_scale_and_size(head: np.ndarray) -> 
     assert find_doubts(head.astype(np.float32) * 17.5, RANGES) == ()
     assert find_doubts(head.astype(np.int16)[:, ::-1], RANGES) == ()
     assert find_doubts(np.repeat(np.repeat(head, 2, 1), 2, 2), RANGES) == ()
+
+
+def test_a_head_is_doubted_where_its_air_is_far_below_0(head: np.ndarray) -> None:
+    said = (AIR_BELOW_0,)
+    values = head.astype(np.float32)
+    assert find_doubts(values - 1024, RANGES) == said
+    assert find_doubts(values.astype(np.int16) - 1024, RANGES) == said
+    assert find_doubts(values / 127.5 - 1, RANGES) == said
+
+
+def test_a_head_whose_air_is_about_0_is_not(head: np.ndarray) -> None:
+    values = head.astype(np.float32)
+    assert find_doubts((values - values.mean()) / values.std(), RANGES) == ()  # z-scores
+    assert find_doubts(values - 5, RANGES) == ()
+    values[0, 0, :9] = -1000  # stray values
+    values[..., 0] = -1024  # a sequence that is missing
+    assert AIR_BELOW_0 not in find_doubts(values, RANGES)
 
 
 def test_a_mirrored_head_has_the_same_statistics(head: np.ndarray) -> None:

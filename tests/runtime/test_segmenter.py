@@ -256,11 +256,13 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
     ("settings", "message"),
     [
         ({"provider": "tpu"}, "provider 'tpu': expected cpu, openvino, cuda, tensorrt, auto"),
-        ({"threads": 0}, "threads 0: expected at least 1"),
-        ({"batch": 0}, "batch 0: expected at least 1"),
-        ({"threshold": 0.0}, "threshold 0.0: expected between 0 and 1"),
-        ({"threshold": 1.0}, "threshold 1.0: expected between 0 and 1"),
-        ({"threshold": float("nan")}, "threshold nan: expected between 0 and 1"),
+        ({"threads": 0}, "threads 0: expected a whole number from 1 to 1024"),
+        ({"threads": 100_000}, "threads 100000: expected a whole number from 1 to 1024"),
+        ({"batch": 0}, "batch 0: expected a whole number from 1 to 1024"),
+        ({"threshold": 0.0}, "threshold 0.0: expected from 0.000001 to below 1"),
+        ({"threshold": 1e-300}, "threshold 1e-300: expected from 0.000001 to below 1"),
+        ({"threshold": 1.0}, "threshold 1.0: expected from 0.000001 to below 1"),
+        ({"threshold": float("nan")}, "threshold nan: expected from 0.000001 to below 1"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
