@@ -79,7 +79,9 @@ class Segmenter:
 
         Raises ModelError for a model that is refused, ProviderError where it cannot run.
         """
-        settings = settings or LoadSettings()
+        settings = LoadSettings() if settings is None else settings
+        if not isinstance(settings, LoadSettings):
+            raise UsageError(f"settings: expected LoadSettings, found {type(settings).__name__}")
         segmenter = cls._load_one(model, settings)
         if settings.first_look is not None:
             quick = replace(
@@ -206,6 +208,8 @@ class Segmenter:
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
+    if not isinstance(pixels, np.ndarray):
+        raise InputError(f"slice: expected an array, found {type(pixels).__name__}")
     if pixels.ndim != 3:
         raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
     return Volume(pixels[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from lgg_runtime.errors import InputError
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 FLAIR = CHANNELS.index("FLAIR")
+_REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -41,6 +43,8 @@ class Volume:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):
+            raise InputError(f"volume: expected an array, found {type(self.pixels).__name__}")
         shape = self.pixels.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
@@ -51,9 +55,7 @@ class Volume:
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
         spacing = self.spacing_mm
-        if spacing is not None and not (
-            len(spacing) == 3 and np.isfinite(spacing).all() and min(spacing) > 0
-        ):
+        if spacing is not None and not _are_lengths(spacing):
             raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError("volume: expected a (4, 4) affine whose axes have a length")
@@ -62,7 +64,14 @@ class Volume:
         return int(self.pixels.shape[0])
 
 
-def _is_placement(affine: npt.NDArray[np.float64]) -> bool:
+def _are_lengths(spacing: object) -> bool:
+    values = spacing if isinstance(spacing, (tuple, list, np.ndarray)) else ()
+    return len(values) == 3 and all(isinstance(v, _REAL) and 0 < v < math.inf for v in values)
+
+
+def _is_placement(affine: object) -> bool:
+    if not isinstance(affine, np.ndarray) or affine.dtype.kind not in "uif":
+        return False
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
     return bool(np.linalg.norm(affine[:3, :3], axis=0).min() > 0)

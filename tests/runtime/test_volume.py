@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -36,16 +38,33 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
         Volume(pixels)
 
 
-@pytest.mark.parametrize("spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1)])
-def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    "spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1), 5.0, (1, "a", 1)]
+)
+def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
     with pytest.raises(InputError, match="spacing of three lengths"):
         Volume(np.zeros((1, 2, 2, 3), np.uint8), spacing_mm=spacing)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3)])
-def test_an_affine_that_places_nothing_is_refused(affine: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "affine",
+    [
+        np.zeros((4, 4)),
+        np.full((4, 4), np.nan),
+        np.eye(3),
+        np.eye(4, dtype=object),
+        np.eye(4).tolist(),
+    ],
+)
+def test_an_affine_that_places_nothing_is_refused(affine: Any) -> None:
     with pytest.raises(InputError, match="axes have a length"):
         Volume(np.zeros((1, 2, 2, 3), np.uint8), affine=affine)
+
+
+@pytest.mark.parametrize("pixels", [None, "volume.nii", [[[[0, 0, 0]]]]])
+def test_what_is_no_array_is_refused(pixels: Any) -> None:
+    with pytest.raises(InputError, match="expected an array, found"):
+        Volume(pixels)
 
 
 def test_two_values_are_compared_as_objects() -> None:
