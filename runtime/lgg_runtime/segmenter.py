@@ -167,6 +167,8 @@ class Segmenter:
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
+        if pixels.dtype == np.float16:  # too coarse to compute in
+            pixels = pixels.astype(np.float32)
         doubts = find_doubts(pixels, self.contract.plausibility)
         intensity = self.contract.intensity
         bright = bright_levels(pixels, intensity)

@@ -12,6 +12,8 @@ from lgg_runtime.errors import InputError
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 FLAIR = CHANNELS.index("FLAIR")
+# Of the largest value: float32 rounds smaller ones away and does not hold larger ones.
+_LEAST, _MOST = 1e-30, 1e30
 _REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,8 +33,8 @@ class Volume:
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
-    Raises InputError when the shape is not that of a volume, a value is no finite number, or
-    spacing_mm or affine is invalid.
+    Raises InputError when the shape is not that of a volume, a value is no finite number, the
+    largest is below 1e-30 or above 1e30, or spacing_mm or affine is invalid.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -50,8 +52,8 @@ class Volume:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
         if self.pixels.dtype.kind not in "uif":
             raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
-        if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).all():
-            raise InputError("volume: expected finite numbers, found NaN or infinity")
+        if self.pixels.dtype.kind == "f":
+            _require_magnitude(float(max(self.pixels.max(), -self.pixels.min())))
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
         spacing = self.spacing_mm
@@ -62,6 +64,16 @@ class Volume:
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+
+def _require_magnitude(largest: float) -> None:
+    if not math.isfinite(largest):
+        raise InputError("volume: expected finite numbers, found NaN or infinity")
+    if largest != 0 and not _LEAST <= largest <= _MOST:
+        raise InputError(
+            f"volume: expected values whose largest is from {_LEAST} to {_MOST}, "
+            f"found {largest:.3g}"
+        )
 
 
 def _are_lengths(spacing: object) -> bool:

@@ -30,6 +30,13 @@ def test_another_shape_is_refused_and_told(shape: tuple[int, ...]) -> None:
     assert str(shape) in str(refused.value)
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e-40, 1e40, -1e-40])
+def test_values_that_float32_cannot_hold_are_refused(scale: float) -> None:
+    with pytest.raises(InputError, match="whose largest is from 1e-30 to 1e\\+30, found"):
+        Volume(np.full((1, 2, 2, 3), scale))
+    assert len(Volume(np.full((1, 2, 2, 3), scale / scale * 1e-20))) == 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
     pixels = np.zeros((1, 2, 2, 3), np.float32)
