@@ -54,4 +54,7 @@ def _among_inputs(source: Path) -> Callable[[Path], bool]:
 
 
 def _follow(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # unlike resolve, it takes a loop of links
+    try:
+        return Path(os.path.realpath(path))  # unlike resolve, it takes a loop of links
+    except FileNotFoundError as error:
+        raise UsageError("the current folder is gone; give absolute paths") from error

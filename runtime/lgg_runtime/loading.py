@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 
 from lgg_runtime.backends import PROVIDERS, GpuSettings
 from lgg_runtime.backends.model_file import is_model_file
@@ -47,6 +49,7 @@ class LoadSettings:
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
+        _require_kinds(self)
         for name, count in {"threads": self.threads, "batch": self.batch}.items():
             if count is not None and not 1 <= count <= _MOST:
                 raise UsageError(f"{name} {count}: expected a whole number from 1 to {_MOST}")
@@ -64,8 +67,32 @@ class LoadSettings:
             raise UsageError("a first look's SHA-256, and no first look")
 
 
+# What a setting may be: a wrong one would fail far from here, or `crop="no"` would crop.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "threads": ((Integral, NoneType), "a whole number"),
+    "batch": ((Integral, NoneType), "a whole number"),
+    "threshold": ((Real, NoneType), "a number"),
+    "flair_only": ((bool,), "True or False"),
+    "crop": ((bool,), "True or False"),
+    "first_look": ((str, Path, NoneType), "a name or a path"),
+    "gpu": ((GpuSettings,), "GpuSettings"),
+    "sha256": ((str, NoneType), "text"),
+    "first_look_sha256": ((str, NoneType), "text"),
+    "public_key": ((str, Path, NoneType), "a path"),
+}
+
+
+def _require_kinds(settings: LoadSettings) -> None:
+    for name, (kinds, says) in _KINDS.items():
+        value = getattr(settings, name)
+        if not isinstance(value, kinds):
+            raise UsageError(f"{name} {value!r}: expected {says}")
+
+
 def find_model(model: str | Path) -> Path:
     """The file of a shipped model's name or of a path. Raises ModelError where there is none."""
+    if not isinstance(model, (str, Path)):
+        raise UsageError(f"model {model!r}: expected a name or a path")
     if str(model) in SHIPPED:
         path = _WEIGHTS / f"{model}.onnx"
         if not path.is_file():

@@ -79,7 +79,9 @@ class Segmenter:
 
         Raises ModelError for a model that is refused, ProviderError where it cannot run.
         """
-        settings = settings or LoadSettings()
+        settings = LoadSettings() if settings is None else settings
+        if not isinstance(settings, LoadSettings):
+            raise UsageError(f"settings: expected LoadSettings, found {type(settings).__name__}")
         segmenter = cls._load_one(model, settings)
         if settings.first_look is not None:
             quick = replace(
@@ -165,6 +167,8 @@ class Segmenter:
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = self._sequences(grid.to_model(volume.pixels))
+        if pixels.dtype == np.float16:  # too coarse to compute in
+            pixels = pixels.astype(np.float32)
         doubts = find_doubts(pixels, self.contract.plausibility)
         intensity = self.contract.intensity
         bright = bright_levels(pixels, intensity)
@@ -206,6 +210,8 @@ class Segmenter:
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
+    if not isinstance(pixels, np.ndarray):
+        raise InputError(f"slice: expected an array, found {type(pixels).__name__}")
     if pixels.ndim != 3:
         raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
     return Volume(pixels[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from lgg_runtime.errors import InputError
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 FLAIR = CHANNELS.index("FLAIR")
+# Of the largest value: float32 rounds smaller ones away and does not hold larger ones.
+_LEAST, _MOST = 1e-30, 1e30
+_REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -29,8 +33,8 @@ class Volume:
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
-    Raises InputError when the shape is not that of a volume, a value is no finite number, or
-    spacing_mm or affine is invalid.
+    Raises InputError when the shape is not that of a volume, a value is no finite number, the
+    largest is below 1e-30 or above 1e30, or spacing_mm or affine is invalid.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -41,19 +45,19 @@ class Volume:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):
+            raise InputError(f"volume: expected an array, found {type(self.pixels).__name__}")
         shape = self.pixels.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
         if self.pixels.dtype.kind not in "uif":
             raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
-        if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).all():
-            raise InputError("volume: expected finite numbers, found NaN or infinity")
+        if self.pixels.dtype.kind == "f":
+            _require_magnitude(float(max(self.pixels.max(), -self.pixels.min())))
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
         spacing = self.spacing_mm
-        if spacing is not None and not (
-            len(spacing) == 3 and np.isfinite(spacing).all() and min(spacing) > 0
-        ):
+        if spacing is not None and not _are_lengths(spacing):
             raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError("volume: expected a (4, 4) affine whose axes have a length")
@@ -62,7 +66,24 @@ class Volume:
         return int(self.pixels.shape[0])
 
 
-def _is_placement(affine: npt.NDArray[np.float64]) -> bool:
+def _require_magnitude(largest: float) -> None:
+    if not math.isfinite(largest):
+        raise InputError("volume: expected finite numbers, found NaN or infinity")
+    if largest != 0 and not _LEAST <= largest <= _MOST:
+        raise InputError(
+            f"volume: expected values whose largest is from {_LEAST} to {_MOST}, "
+            f"found {largest:.3g}"
+        )
+
+
+def _are_lengths(spacing: object) -> bool:
+    values = spacing if isinstance(spacing, (tuple, list, np.ndarray)) else ()
+    return len(values) == 3 and all(isinstance(v, _REAL) and 0 < v < math.inf for v in values)
+
+
+def _is_placement(affine: object) -> bool:
+    if not isinstance(affine, np.ndarray) or affine.dtype.kind not in "uif":
+        return False
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
     return bool(np.linalg.norm(affine[:3, :3], axis=0).min() > 0)

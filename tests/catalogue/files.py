@@ -135,6 +135,13 @@ def _loop(scene: Scene) -> None:
     (scene.root / "loop").symlink_to(scene.root / "loop")
 
 
+def _delete_current(scene: Scene) -> None:
+    gone = scene.root / "gone"
+    gone.mkdir()
+    scene.patch.chdir(gone)
+    gone.rmdir()
+
+
 def _mask_beside(scene: Scene) -> None:
     scene.put("good/good_1_mask.png", b"the reference")
 
@@ -146,6 +153,8 @@ UNDECODABLE = os.fsdecode(b"caf\xe9.png")
 NO_INPUT = (
     nothing("nowhere", "An input that is not there.", lambda scene: None,
             "gone: no such file or folder", "gone"),
+    nothing("impossible name", "An input of an impossible name.", lambda scene: None,
+            f"{'a' * 300}: cannot be opened: File name too long", "a" * 300),
     nothing("empty folder", "An empty folder.", lambda scene: None,
             f"in: no slice in it; {EXPECTED}"),
     nothing("other files", "A folder of other files.",
@@ -254,6 +263,9 @@ OUTPUTS = (
              7, "out: cannot be written: Permission denied"),
     conflict("name too long", "An output of an impossible name.", lambda scene: None, 7,
              f"{'o' * 256}: cannot be written: File name too long", "o" * 256),
+    Row("current folder gone", "A current folder that was deleted.", _delete_current, 2,
+        "lgg-infer: the current folder is gone; give absolute paths", UNTOUCHED,
+        command=("lgg-infer", ".", "-o", "out")),
     Row("link loop", "An output that is a link to itself.", _loop, 7,
         "lgg-infer: loop: cannot be written: File exists", UNTOUCHED,
         command=("lgg-infer", "in", "-o", "loop")),

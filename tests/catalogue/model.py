@@ -186,6 +186,8 @@ FILES = (
     refused("nowhere", "A model that is not there.", lambda scene: None,
             "gone.onnx: no such model; expected a file or {a shipped name}",
             (*INFER, "-m", "gone.onnx")),
+    refused("impossible name", "A model of an impossible name.", lambda scene: None,
+            f"{'a' * 300}: cannot be opened: File name too long", (*INFER, "-m", "a" * 300)),
     refused("empty", "An empty model.", _write(b""),
             "model.onnx: not an ONNX model; export it with lgg-export"),
     refused("text", "A text named .onnx.", _write(b"hello, this is text\n"),

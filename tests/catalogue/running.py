@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import threading
@@ -111,6 +112,15 @@ def _hold(scene: Scene) -> None:
     """Another run holds the folder."""
     scene.out.mkdir()
     scene.later.enter_context(lock_output(scene.out))
+
+
+def _no_locks(scene: Scene) -> None:
+    """As on some disks over a network."""
+
+    def refuse(_handle: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    scene.patch.setattr(fcntl, "flock", refuse)
 
 
 def _leave_lock(scene: Scene) -> None:
@@ -235,6 +245,9 @@ MEMORY_AND_SIGNALS = (
     Row("two runs", "A second run into one folder.", _hold, 8,
         "lgg-infer: out: another run is writing there; wait for its end",
         Keeping("The first run's files are left alone.", _held)),
+    Row("no locks", "An output on a disk without locks.", _no_locks, 7,
+        "lgg-infer: out: cannot be locked: No locks available; choose a folder on another disk",
+        Keeping("Nothing was begun.", _none_begun)),
     Row("dead run", "The lock of a run that was killed.", _leave_lock, 0,
         "the lock of a run that died is taken over", DONE, command=(*INFER, "--no-progress")),
     Row("resume another", "--resume with other options than the earlier run's.", _begin_run, 8,

@@ -51,6 +51,7 @@ def test_other_stems_are_other_studies(tmp_path: Path) -> None:
         (["s_t1_01.png", "s_t1_02.png"], "s_t1"),
         (["1.png", "02.png", "10.png"], "slices"),
         (["_1.png"], "_1"),
+        (["new\nline_1.png", "new\nline_2.png"], "new\nline"),
         (["S_1.PNG", "S_2.TIFF", "S_3.JPEG"], "S"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,22 @@ def test_public_names_are_those_of_their_modules() -> None:
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'lgg_runtime' has no attribute 'Nonsense'"):
         lgg_runtime.Nonsense  # noqa: B018
+
+
+def test_public_names_are_listed_before_they_are_used() -> None:
+    code = "import lgg_runtime; print(set(lgg_runtime.__all__) <= set(dir(lgg_runtime)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_a_type_checker_is_told_of_a_name_that_is_not_there(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("from lgg_runtime import Volume, Nonsense\n")
+    command = [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={tmp_path}", program]
+    found_at = os.environ | {"MYPYPATH": str(Path(lgg_runtime.__file__).parents[1])}
+    done = subprocess.run(command, env=found_at, capture_output=True, text=True, check=False)
+    assert 'has no attribute "Nonsense"' in done.stdout
+    assert "Volume" not in done.stdout
 
 
 def test_importing_the_package_loads_no_library() -> None:

@@ -225,6 +225,14 @@ def test_raw_scanner_values_are_found_as_their_8_bit_picture(
         np.testing.assert_array_equal(segmenter.segment(Volume(raw)).mask, expected)
 
 
+def test_half_precision_is_found_as_its_8_bit_picture(artifact: Path) -> None:
+    pixels = texture((2, 40, 48))
+    segmenter = load(artifact)
+    expected = segmenter.segment(Volume(pixels)).probability
+    found = segmenter.segment(Volume(pixels.astype(np.float16))).probability
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_pixels_of_the_caller_are_not_changed(artifact: Path) -> None:
     pixels = texture((2, 20, 20))
     before = pixels.copy()
@@ -236,6 +244,12 @@ def test_the_pixels_of_the_caller_are_not_changed(artifact: Path) -> None:
 def test_an_array_that_is_no_slice_is_refused(artifact: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"expected \((slices, )?rows, columns, 3\), found"):
         load(artifact).segment(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("study", [None, "slice.png", [[[0, 0, 0]]]])
+def test_what_is_no_array_is_refused(artifact: Path, study: Any) -> None:
+    with pytest.raises(InputError, match="expected an array"):
+        load(artifact).segment(study)
 
 
 def test_a_loaded_model_says_what_it_is(artifact: Path) -> None:
@@ -258,6 +272,13 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
         ({"provider": "tpu"}, "provider 'tpu': expected cpu, openvino, cuda, tensorrt, auto"),
         ({"threads": 0}, "threads 0: expected a whole number from 1 to 1024"),
         ({"threads": 100_000}, "threads 100000: expected a whole number from 1 to 1024"),
+        ({"threads": 2.5}, "threads 2.5: expected a whole number"),
+        ({"batch": "4"}, "batch '4': expected a whole number"),
+        ({"threshold": "0.5"}, "threshold '0.5': expected a number"),
+        ({"crop": "no"}, "crop 'no': expected True or False"),
+        ({"first_look": 5}, "first_look 5: expected a name or a path"),
+        ({"gpu": None}, "gpu None: expected GpuSettings"),
+        ({"sha256": 5}, "sha256 5: expected text"),
         ({"batch": 0}, "batch 0: expected a whole number from 1 to 1024"),
         ({"threshold": 0.0}, "threshold 0.0: expected from 0.000001 to below 1"),
         ({"threshold": 1e-300}, "threshold 1e-300: expected from 0.000001 to below 1"),
@@ -268,6 +289,16 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         LoadSettings(**settings)
+
+
+def test_what_names_no_model_or_settings_is_a_usage_error(artifact: Path) -> None:
+    model: Any
+    for model in (None, b"tiny", 3):
+        with pytest.raises(UsageError, match="expected a name or a path"):
+            Segmenter.load(model)
+    settings: Any = {"threads": 1}
+    with pytest.raises(UsageError, match="expected LoadSettings, found dict"):
+        Segmenter.load(artifact, settings)
 
 
 def test_a_model_is_found_by_its_path(artifact: Path) -> None:

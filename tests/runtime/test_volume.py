@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,13 @@ def test_another_shape_is_refused_and_told(shape: tuple[int, ...]) -> None:
     assert str(shape) in str(refused.value)
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e-40, 1e40, -1e-40])
+def test_values_that_float32_cannot_hold_are_refused(scale: float) -> None:
+    with pytest.raises(InputError, match="whose largest is from 1e-30 to 1e\\+30, found"):
+        Volume(np.full((1, 2, 2, 3), scale))
+    assert len(Volume(np.full((1, 2, 2, 3), scale / scale * 1e-20))) == 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
     pixels = np.zeros((1, 2, 2, 3), np.float32)
@@ -36,16 +45,33 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
         Volume(pixels)
 
 
-@pytest.mark.parametrize("spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1)])
-def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    "spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1), 5.0, (1, "a", 1)]
+)
+def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
     with pytest.raises(InputError, match="spacing of three lengths"):
         Volume(np.zeros((1, 2, 2, 3), np.uint8), spacing_mm=spacing)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3)])
-def test_an_affine_that_places_nothing_is_refused(affine: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "affine",
+    [
+        np.zeros((4, 4)),
+        np.full((4, 4), np.nan),
+        np.eye(3),
+        np.eye(4, dtype=object),
+        np.eye(4).tolist(),
+    ],
+)
+def test_an_affine_that_places_nothing_is_refused(affine: Any) -> None:
     with pytest.raises(InputError, match="axes have a length"):
         Volume(np.zeros((1, 2, 2, 3), np.uint8), affine=affine)
+
+
+@pytest.mark.parametrize("pixels", [None, "volume.nii", [[[[0, 0, 0]]]]])
+def test_what_is_no_array_is_refused(pixels: Any) -> None:
+    with pytest.raises(InputError, match="expected an array, found"):
+        Volume(pixels)
 
 
 def test_two_values_are_compared_as_objects() -> None:

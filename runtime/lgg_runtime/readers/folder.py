@@ -13,7 +13,7 @@ from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.readers.tree import EXPECTED, find_files
 from lgg_runtime.redact import without_uids
 
-_NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$")
+_NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$", re.DOTALL)
 
 
 def list_studies(given: Path) -> Listing:
