@@ -315,6 +315,10 @@ RUNS = (
     usage("folds of slices", "Folds of a split by slice.",
           "lgg-train: folds are by patient; --split-by slice has none",
           "--folds", "3", "--split-by", "slice"),
+    Row("phantoms", "Phantoms where others lie.", data(), 8,
+        f"lgg-train: in/kaggle_3m/{FIRST}: holds {FIRST}_3.tif, which is not of these phantoms; "
+        "choose another folder", UNTOUCHED,
+        command=("lgg-train", "phantom", "-o", "in", "--slices", "2")),
     Row("evaluate nothing", "An evaluation of what is no run.", data(), 3,
         "lgg-train: trained: no model.pt in it; finish the training with --resume", UNTOUCHED,
         command=("lgg-train", "evaluate", "trained", "--data", "in")),
