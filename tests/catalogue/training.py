@@ -304,7 +304,7 @@ RUNS = (
         "may fit", NO_CHECKPOINT, command=TRAIN),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,
-        "lgg-train: trained: cannot be written: File exists", UNTOUCHED, command=TRAIN),
+        "lgg-train: trained: cannot be written: Not a directory", UNTOUCHED, command=TRAIN),
     Row("no CUDA", "CUDA asked for where PyTorch finds none.", data(_no_gpu), 6,
         "lgg-train: --device cuda: this PyTorch finds no CUDA device",
         UNTOUCHED, command=(*TRAIN, "--device", "cuda")),

@@ -62,6 +62,7 @@ def test_a_second_run_in_a_folder_is_a_usage_error(call_main, finished_run, phan
         (("--epochs", "1", "--folds", "3", "--split-by", "slice"), "--split-by slice has none"),
         (("--epochs", "1", "--fold", "3"), "--folds as well"),
         (("--epochs", "1", "--precision", "int8"), "--precision"),
+        (("--epochs", "1", "--split-by", "all", "--split-seed", "7"), "leave --split-seed out"),
     ],
 )
 def test_impossible_options_are_usage_errors(call_main, phantoms, tmp_path, options, named):

@@ -46,7 +46,8 @@ _OPTIONS = (
     click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16"),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
     click.option("--workers", type=click.IntRange(0), default=0,
-                 help="Processes that augment, for a GPU; 0 is a thread."),
+                 help="Processes that augment, for a GPU; 0 is a thread. Of the machine, not "
+                 "of the run: --resume does not recall it."),
     click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile: about a "
                  "minute at the start, a tenth faster after it."),
     click.option("--seed", type=_SEED, default=0,
