@@ -138,3 +138,16 @@ def test_single_slices_have_no_lesions_and_no_surfaces():
     record = assess([make_prediction("A", truth, truth, used=(0, 3))], PLAIN)
     assert not {"lesions", "hd95_pixels"} & set(record)
     assert record["empty_slices"]["slices"] == 1
+
+
+def test_each_volume_is_cleaned_up_once(monkeypatch):
+    real, applied = Decision.apply, []
+
+    def apply(decision, probability):
+        applied.append(probability)
+        return real(decision, probability)
+
+    monkeypatch.setattr(Decision, "apply", apply)
+    truth = box(2, 3, 4)
+    assess([make_prediction(name, truth, truth) for name in "AB"], PLAIN)
+    assert len(applied) == 2

@@ -57,10 +57,12 @@ def test_a_second_run_in_a_folder_is_a_usage_error(call_main, finished_run, phan
         (("--epochs", "1", "--depth", "5"), "--depth"),
         (("--epochs", "1", "--batch", "8"), "tumour 10 of a batch of 8"),
         (("--epochs", "1", "--crop", "50"), "crop 50"),
+        (("--epochs", "1", "--batch", "1", "--tumour", "1", "--crop", "16"), "leaves one pixel"),
         (("--epochs", "1", "--rate", "0"), "rate 0.0"),
         (("--epochs", "1", "--folds", "3", "--split-by", "slice"), "--split-by slice has none"),
         (("--epochs", "1", "--fold", "3"), "--folds as well"),
         (("--epochs", "1", "--precision", "int8"), "--precision"),
+        (("--epochs", "1", "--split-by", "all", "--split-seed", "7"), "leave --split-seed out"),
     ],
 )
 def test_impossible_options_are_usage_errors(call_main, phantoms, tmp_path, options, named):
@@ -135,13 +137,14 @@ def test_the_version_is_told_before_anything_heavy_is_loaded():
     assert done.stdout.startswith("lgg-train, version ")
 
 
+@pytest.mark.parametrize("value", ["-1", str(2**63)])
 @pytest.mark.parametrize("option", ["--seed", "--split-seed"])
-def test_a_seed_below_zero_is_a_usage_error(call_main, tmp_path, option):
+def test_a_seed_that_no_generator_takes_is_a_usage_error(call_main, tmp_path, option, value):
     done = call_main(
-        "train", "--data", "d", "-o", str(tmp_path / "r"), "--epochs", "1", option, "-1"
+        "train", "--data", "d", "-o", str(tmp_path / "r"), "--epochs", "1", option, value
     )
     assert done.code == 2
-    assert f"{option}" in done.err and "-1 is not in the range" in done.err
+    assert f"{option}" in done.err and f"{value} is not in the range" in done.err
 
 
 @pytest.mark.parametrize("option", ["--gap", "--reversed"])

@@ -75,7 +75,7 @@ def folds_told(monkeypatch):
     told = []
 
     def run_training(_data, folder, request):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         told.append(request)
         return ""
 

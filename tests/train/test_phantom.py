@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.errors import OutputConflictError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, head_mask
 from lgg_runtime.volume import FLAIR
 from lgg_train.cases import CaseFiles, find_cases, institution_of, load_cases
@@ -138,6 +139,19 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "kaggle_3m").write_text("in the way")
     with pytest.raises(ResourceError, match="PHANTOM_A_0001"):
         write_phantoms(tmp_path, SMALL)
+
+
+def test_phantoms_never_mix_with_others_and_replace_their_own(tmp_path):
+    few = PhantomSettings(patients=2, slices=2, size=32)
+    second = write_phantoms(tmp_path, replace(few, slices=4))[1]
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")}
+    for path in tmp_path.rglob("PHANTOM_A_0001_[34]*"):
+        path.unlink()
+    with pytest.raises(OutputConflictError, match=r"B_0002: holds PHANTOM_B_0002_3\.tif, which is"):
+        write_phantoms(tmp_path, replace(few, seed=1))
+    assert (second / "PHANTOM_B_0002_1.tif").read_bytes() == before["PHANTOM_B_0002_1.tif"]
+    write_phantoms(tmp_path, replace(few, slices=4))
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")} == before
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_train.phantom import PhantomSettings, make_phantom
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import OBLIQUE_DEGREES, PLANES, ScanSettings, make_scan, place_scan
@@ -78,6 +78,14 @@ def test_dicom_studies_stand_beside_their_truth(tmp_path: Path) -> None:
         assert len({header.SOPInstanceUID for header in headers}) == len(headers)
         truth = json.loads((tmp_path / "truth" / f"{folder.name}.json").read_text())
         assert truth["shape"] == [6, 32, 32]
+
+
+def test_dicom_studies_never_mix_with_others(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    write_scans(tmp_path, "dicom", SMALL, ScanSettings())
+    write_scans(tmp_path, "dicom", SMALL, ScanSettings())
+    with pytest.raises(OutputConflictError, match="study_0001: holds IM0018, which is not"):
+        write_scans(tmp_path, "dicom", SMALL, ScanSettings(gap=True))
 
 
 @pytest.mark.parametrize("form", ["dicom", "nifti"])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 
 import click
@@ -15,7 +16,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, MissingExtraError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.checkpoint import load_checkpoint
@@ -145,6 +146,16 @@ def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
     assert (tmp_path / "run" / "config.json").read_text() == (
         finished_run / "config.json"
     ).read_text()
+
+
+def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):
+    config = json.loads((run_copy / "config.json").read_text())
+    config["options"]["tensorboard"] = True
+    (run_copy / "config.json").write_text(json.dumps(config))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match="tensorboard"):
+        train_tiny(run_copy, "--resume")
+    assert json.loads((run_copy / "config.json").read_text()) == config
 
 
 def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_copy, train_tiny):
@@ -382,12 +393,14 @@ def test_a_finished_run_is_not_written_over(run_copy, train_tiny):
     assert contents(run_copy) == before
 
 
-def test_a_refused_run_leaves_no_split(tmp_path, train_tiny, finished_run):
+def test_a_refused_run_leaves_no_folder(tmp_path, train_tiny, finished_run):
     with pytest.raises(InputError, match="other data or another split"):
         train_tiny(
             tmp_path / "run", "--epochs", "1", "--split-seed", "5", "--start", str(finished_run)
         )
-    assert not any((tmp_path / "run").iterdir())
+    with pytest.raises(InputError, match="no such split file"):
+        train_tiny(tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "gone.json"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_evaluated_on_another_split_than_its_own(run_copy, phantoms):

@@ -30,7 +30,7 @@ def assess(predictions: Sequence[Prediction], decision: Decision) -> dict[str, A
     Lesions and surfaces need whole volumes, so they are left out where a part holds single slices.
     """
     found = {p.patient: decision.apply(p.probability) for p in predictions}
-    dice = {p.patient: p.counts(decision).dice for p in predictions}
+    dice = {p.patient: p.counts_of(found[p.patient]).dice for p in predictions}
     record: dict[str, Any] = {
         "intervals": bootstrap(list(dice.values())),
         "by_institution": by_institution(dice),

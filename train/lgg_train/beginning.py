@@ -10,7 +10,7 @@ from typing import Any
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_runtime.writers.atomic import make_folder
+from lgg_runtime.writers.atomic import make_folder, require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
@@ -89,7 +89,7 @@ def load_predecessors(request: TrainingRequest) -> Predecessors:
 def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors) -> Beginning:
     """Divide the data and write the split and the config into the run's folder.
 
-    Everything that can be refused is refused before a file of the folder is changed. Raises
+    Everything that can be refused is refused before the folder is made or changed. Raises
     NoInputError without data, UsageError for a folder that holds a run already, InputError where
     there is none to resume, or where runs, split and data are not of each other.
     """
@@ -98,7 +98,7 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     if request.resume:
         _require_begun(out)
     else:
-        make_folder(out)
+        require_folder(out)
         _require_no_run(out)
     split = Split.read(out / SPLIT_FILE) if request.resume else _divide(files, request)
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
@@ -111,6 +111,7 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     if request.resume:
         _check_resumed(out, training, settings, decision)
     else:
+        make_folder(out)
         clear_rounds(out)
     split.write(out / SPLIT_FILE)
     config = {

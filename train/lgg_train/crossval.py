@@ -13,7 +13,7 @@ from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.report import describe_pooled, format_table
-from lgg_runtime.writers.atomic import make_folder
+from lgg_runtime.writers.atomic import require_folder
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.beginning import check_same_run
 from lgg_train.cases import find_cases, load_cases
@@ -64,7 +64,7 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     digests = {case.patient: case.digest for case in load_cases(files)} if begun else {}
     for fold in begun:
         check_same_run(folders[fold], files, digests, requests[fold])
-    make_folder(out)
+    require_folder(out)
     for folder, asked in zip(folders, requests, strict=True):
         _run_fold(data, folder, asked)
     record = gather(*([read_json(folder / name) for folder in folders] for name in TESTED))

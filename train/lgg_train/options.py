@@ -22,6 +22,7 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
 _SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
+_SEED = click.IntRange(0, 2**63 - 1)  # PyTorch's generators take no more
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
                  callback=_take_recipe, help="A declared set of the options below."),
@@ -45,10 +46,11 @@ _OPTIONS = (
     click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16"),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
     click.option("--workers", type=click.IntRange(0), default=0,
-                 help="Processes that augment, for a GPU; 0 is a thread."),
+                 help="Processes that augment, for a GPU; 0 is a thread. Of the machine, not "
+                 "of the run: --resume does not recall it."),
     click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile: about a "
                  "minute at the start, a tenth faster after it."),
-    click.option("--seed", type=click.IntRange(0), default=0,
+    click.option("--seed", type=_SEED, default=0,
                  help="Of weights, batches and augmentation."),
     click.option("--validations", type=click.IntRange(1), default=6, help="How often to validate."),
     click.option("--start", type=_PATH, help="Begin with that finished run's weights: same data "
@@ -58,7 +60,7 @@ _OPTIONS = (
                  help="Learn that finished run's probability half and half with the masks: same "
                  "data and split (or --split-by all), a network of any size; for cv a folder of "
                  "as many folds. Several are averaged."),
-    click.option("--split-seed", type=click.IntRange(0), default=20),
+    click.option("--split-seed", type=_SEED, default=20),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
     click.option("--no-progress", is_flag=True),
 )  # fmt: skip

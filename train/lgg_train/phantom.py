@@ -7,15 +7,16 @@ on real patients finds the lesions. No torch in here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.errors import OutputConflictError, ResourceError, UsageError
 from lgg_runtime.volume import Mask, Pixels
-from lgg_runtime.writers.atomic import make_folder
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder
 from lgg_train.phantom_head import (
     Field,
     Rng,
@@ -62,17 +63,31 @@ def _is_healthy(index: int) -> bool:
 def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
     """Write `root/kaggle_3m/PATIENT/PATIENT_<n>.tif` and `..._mask.tif`; returns the folders.
 
-    Files of the same name are replaced. Raises ResourceError for a file that cannot be written.
+    Files of the same name are replaced. Raises ResourceError for a file that cannot be written,
+    and, before any is, OutputConflictError where a patient's folder holds others.
     """
     folders = [root / "kaggle_3m" / patient_name(index) for index in range(settings.patients)]
-    for index, folder in enumerate(folders):
+    stems = [[f"{folder.name}_{n}" for n in range(1, settings.slices + 1)] for folder in folders]
+    for folder, names in zip(folders, stems, strict=True):
+        check_alone(folder, [f"{stem}{end}" for stem in names for end in (".tif", "_mask.tif")])
+    for index, (folder, names) in enumerate(zip(folders, stems, strict=True)):
         make_folder(folder)
-        pixels, masks = make_phantom(index, settings)
-        for number, (rgb, mask) in enumerate(zip(pixels, masks, strict=True), start=1):
-            stem = f"{folder.name}_{number}"
+        for stem, rgb, mask in zip(names, *make_phantom(index, settings), strict=True):
             _write(folder / f"{stem}.tif", np.ascontiguousarray(rgb[..., ::-1]))
             _write(folder / f"{stem}_mask.tif", mask * np.uint8(255))
     return folders
+
+
+def check_alone(folder: Path, names: Iterable[str]) -> None:
+    """Raises OutputConflictError for a folder with files of other names, which would be taken for
+    the same patient's; what a killed write of these names left may lie there.
+    """
+    known = {name + end for name in names for end in ("", PART_SUFFIX)}
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if other := [name for name in found if name not in known]:
+        raise OutputConflictError(
+            f"{folder}: holds {other[0]}, which is not of these phantoms; choose another folder"
+        )
 
 
 def make_phantom(index: int, settings: PhantomSettings) -> tuple[Pixels, Mask]:

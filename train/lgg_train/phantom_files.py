@@ -19,7 +19,7 @@ from lgg_runtime.readers.dicom_frames import MR_IMAGE
 from lgg_runtime.readers.nifti import RAS_LPS
 from lgg_runtime.volume import CHANNELS
 from lgg_runtime.writers.atomic import make_folder, write_atomically
-from lgg_train.phantom import PhantomSettings
+from lgg_train.phantom import PhantomSettings, check_alone
 from lgg_train.phantom_scan import Scan, ScanSettings, make_scan
 
 # Stored values are the drawn ones times this, so that 12 bits are used as by a scanner; FLAIR
@@ -57,8 +57,9 @@ def write_scans(
 ) -> list[Path]:
     """Write `root/FORM/study_<n>` for form dicom or nifti, and `root/truth/study_<n>.json`.
 
-    Returns the studies' folders. Raises ResourceError for a file that cannot be written and
-    MissingExtraError without the format's package.
+    Returns the studies' folders. Raises ResourceError for a file that cannot be written,
+    OutputConflictError where a DICOM study's folder holds others, and MissingExtraError without the
+    format's package.
     """
     write = {"dicom": write_dicom, "nifti": write_nifti}[form]
     folders = []
@@ -111,11 +112,12 @@ def write_dicom(folder: Path, scan: Scan, index: int, settings: ScanSettings) ->
             _place(image, scan, slice_)
             _fill(image, scan.pixels[slice_, ..., channel])
             data.append(image)
-    names = np.random.default_rng(index).permutation(len(data)).tolist()
+    names = [f"IM{n:04d}" for n in np.random.default_rng(index).permutation(len(data))]
+    check_alone(folder, names)
     for name, image in zip(names, data, strict=True):
         stream = io.BytesIO()
         image.save_as(stream, enforce_file_format=True)
-        write_atomically(folder / f"IM{name:04d}", stream.getvalue())
+        write_atomically(folder / name, stream.getvalue())
 
 
 @dataclass(frozen=True)

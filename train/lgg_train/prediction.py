@@ -27,10 +27,16 @@ class Prediction:
 
     def counts_by_slice(self, decision: Decision) -> list[Counts]:
         """Of each slice that counts, under a decision."""
-        used = list(self.used)
-        mask, truth = decision.apply(self.probability)[used], self.truth[used]
-        return [Counts.of(m, t) for m, t in zip(mask, truth, strict=True)]
+        return self._compare(decision.apply(self.probability))
 
     def counts(self, decision: Decision) -> Counts:
         """Of all pixels that count, under a decision."""
-        return sum(self.counts_by_slice(decision), Counts())
+        return self.counts_of(decision.apply(self.probability))
+
+    def counts_of(self, mask: Mask) -> Counts:
+        """Of all pixels that count in a mask of the whole volume, (S, H, W) bool."""
+        return sum(self._compare(mask), Counts())
+
+    def _compare(self, mask: Mask) -> list[Counts]:
+        used = list(self.used)
+        return [Counts.of(m, t) for m, t in zip(mask[used], self.truth[used], strict=True)]

@@ -24,7 +24,7 @@ class TrainingRequest:
     and decision: folders of the finished runs whose weights it begins with, whose probabilities it
     learns, whose threshold and clean-up it takes over. resume: go on from its last checkpoint.
 
-    Raises UsageError where both ways to divide the data are given.
+    Raises UsageError where both ways to divide the data are given, or a seed where none is drawn.
     """
 
     settings: TrainSettings
@@ -41,6 +41,8 @@ class TrainingRequest:
             raise UsageError(
                 "--split names the slices; leave --split-by, --split-seed, --folds and --fold out"
             )
+        if self.split.by == "all" and self.split.seed != SplitSettings().seed:
+            raise UsageError("--split-by all draws no patients; leave --split-seed out")
 
     def options(self) -> dict[str, Any]:
         """The options that a resumed run goes on with, for JSON; paths hold from any folder."""
@@ -59,6 +61,7 @@ class TrainingRequest:
             "rate": settings.peak_rate,
             "precision": settings.precision,
             "compiled": self.machinery.compiled,
+            "tensorboard": self.machinery.tensorboard,
             "seed": settings.seed,
             "validations": settings.validations,
             "start": str(self.start.resolve()) if self.start is not None else None,

@@ -42,6 +42,13 @@ class TrainSettings:
                 f"crop {self.samples.crop}: a depth of {self.unet.depth} expects a multiple of "
                 f"{multiple}"
             )
+        lowest = self.samples.batch * (self.samples.crop // multiple) ** 2
+        if lowest < 2:
+            raise UsageError(
+                f"batch {self.samples.batch}, crop {self.samples.crop}: a depth of "
+                f"{self.unet.depth} leaves one pixel, expected two to normalise over; give a "
+                "larger --batch or --crop"
+            )
         if not self.peak_rate > 0:
             raise UsageError(f"rate {self.peak_rate}: expected above 0")
 
