@@ -83,7 +83,9 @@ def decide(folder: Path, data: Path, device: str) -> None:
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
 @click.option("--flair-only", is_flag=True, help="Put FLAIR in the place of the other sequences.")
 def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
-    """Score a run on one part of its split, as the notebook does and by patient."""
+    """Score a run on one part of its split, as the notebook does and by patient; scores and
+    pictures are written into RUN.
+    """
     with needs_extra("train"):
         from lgg_train.report import run_evaluation
 
