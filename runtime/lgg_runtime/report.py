@@ -111,7 +111,7 @@ def _doubts(journal: Journal) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
         f"Warning: {', '.join(names[:5])}{more}: does not look like brain MRI of the training "
-        "data; see doubts in run.json"
+        "data; see doubts in summary.csv"
     )
 
 
