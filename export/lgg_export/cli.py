@@ -48,7 +48,8 @@ def command() -> None:
               help="What an int8 artifact is for; each takes another kind.")  # fmt: skip
 @click.option("--weights", type=click.Choice(("fp32", "fp16")), default="fp32",
               help="How weights are stored; fp16 halves the file, fp32 computes.")  # fmt: skip
-@click.option("--name", default="standard", help="The model's name in its contract.")
+@click.option("--name", help="The model's name in its contract and in DICOM objects.  "
+              "[default: the name of RUN's folder]")  # fmt: skip
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
               "[default: the run's own]")  # fmt: skip
 def run(run: Path, output: Path, **options: Any) -> None:
