@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command
 
 _PATH = click.Path(path_type=Path)
@@ -61,8 +62,8 @@ def run(run: Path, output: Path, **options: Any) -> None:
     size = output.stat().st_size / 2**20
     click.echo(
         f"{output}: {contract.precision}, {size:.1f} MiB\n"
-        f"Parity with PyTorch on {parity.subject} ({parity.slices} slices): largest probability "
-        f"difference {parity.largest_probability_difference:.2g}, flipped pixels "
+        f"Parity with PyTorch on {parity.subject} ({count(parity.slices, 'slice')}): largest "
+        f"probability difference {parity.largest_probability_difference:.2g}, flipped pixels "
         f"{parity.flipped_pixels:.2g}, largest metric difference "
         f"{parity.largest_metric_difference:.2g}, largest Dice difference of a patient "
         f"{parity.largest_dice_difference:.2g}\n{contract.intended_use}"
