@@ -58,6 +58,7 @@ demo: $(VENV)/.runtime ## Segment phantom patients with the shipped model
 	@$(BIN)/lgg-train phantom -o demo/input --patients 3 --slices 20 --seed 7
 	@$(BIN)/lgg-infer demo/input -o demo/output -p --save-heatmap --evaluate
 	@echo "Look at demo/output/kaggle_3m/*/*_overlay.png: the model in red, the truth in green."
+	@echo "Phantoms are drawn by code: their Dice shows that it works, not how good the model is."
 
 data: $(VENV)/.train ## Fetch the public dataset into data/lgg
 	@$(PIP) -e '.[data]' || echo "kagglehub cannot be installed here"
@@ -83,7 +84,7 @@ bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what shi
 	@test -d "$(FOLDER)" || { echo "$(NO_DATA)."; exit 4; }
 	@mkdir -p runs/bench $(RESULTS)
 	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) --data "$(FOLDER)" \
-	  --precision $$precision -o runs/bench/standard-$$precision.onnx || exit; done
+	  --name standard --precision $$precision -o runs/bench/standard-$$precision.onnx || exit; done
 	for precision in fp32 int8; do $(BIN)/lgg-export $(LITE) --data "$(FOLDER)" --name lite \
 	  --precision $$precision -o runs/bench/lite-$$precision.onnx || exit; done
 	$(BIN)/lgg-export $(TINY) --data "$(FOLDER)" --name tiny --precision int8 \

@@ -63,7 +63,7 @@ def draw_calibration(records: Sequence[RunRecord]) -> bytes:
     for record, colour in zip(records, itertools.cycle(_COLOURS), strict=False):
         found = record.scores["test"]["assessment"]["calibration"]
         points = np.array([(row["probability"], row["tumour"]) for row in found["bins"]])
-        label = f"{record.name}, expected error {found['expected_error']:.4f}"
+        label = f"{record.name}, calibration error {found['expected_error']:.4f}"
         axes.plot(points[:, 0], points[:, 1], "o-", color=colour, label=label)
     axes.set(xlabel="probability that the model gives", ylabel="fraction that is tumour")
     axes.legend(loc="upper left")

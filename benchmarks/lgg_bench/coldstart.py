@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
-from lgg_bench.machine import count, describe_machine
+from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread
 from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
+from lgg_runtime.plural import count
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 CLICK, VERSION = "python -c 'import click'", "lgg-infer --version"
@@ -107,10 +108,15 @@ def _break_down(
     parts = {"Python itself": 1e3 * start}
     parts |= {f"import {name}": value for name, value in by_package.items() if value >= 1}
     parts |= {f"{name} the slice": 1e3 * stages[name] for name in ("read", "run", "finish")}
-    parts["model, session and the rest"] = 1e3 * total - sum(parts.values())
+    parts[_REST] = 1e3 * total - sum(parts.values())
     return parts
 
 
+_REST = "model, session and the rest"
+_NOTE = (
+    "Imports are of a run that Python watches, which slows them: the parts may add up to more than "
+    "the whole."
+)
 _PACKAGES = {"numpy", "cv2", "onnxruntime", "openvino", "lgg_runtime", "click"}
 
 
@@ -132,7 +138,8 @@ def tabulate(record: Record) -> list[Table]:
     ]
     tables = [Table("Cold start", ["", "milliseconds", "x import click"], rows, notes)]
     for provider, parts in results["breakdown"].items():
-        cells = [[name, f"{value:.0f}"] for name, value in parts.items()]
+        told = {name: value for name, value in parts.items() if name != _REST or value >= 0}
+        cells = [[name, f"{value:.0f}"] for name, value in told.items()]
         title = f"Where the time of one slice goes, {results['artifact']} on {provider}"
-        tables.append(Table(title, ["", "milliseconds"], cells))
+        tables.append(Table(title, ["", "milliseconds"], cells, [_NOTE]))
     return tables

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts, label_precision
-from lgg_bench.machine import count, describe_machine, note_load, note_shared_cores
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.table import Table
@@ -34,6 +34,7 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.plural import count
 from lgg_runtime.volume import Pixels, Probability
 
 EAGER = {"PyTorch NCHW": "NCHW", "PyTorch channels_last": "channels_last"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.cores import available_cores
+from lgg_runtime.plural import count
 from lgg_runtime.processor import read_cpuinfo, read_flags
 
 _BUSY = 0.5
@@ -103,11 +104,6 @@ def summarise_machine(machine: dict[str, Any]) -> str:
         *(f"{name} {number}" for name, number in machine["versions"].items()),
     ]
     return ", ".join(parts)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 core`, `2 cores`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _load() -> float | None:

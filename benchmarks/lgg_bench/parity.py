@@ -25,6 +25,7 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.metrics import summarise
+from lgg_runtime.plural import count
 from lgg_train.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _quality(results: dict[str, Any]) -> Table:
     for row in results["artifacts"]:
         rows.append([_label(row), *_scores((row["parity"] or {}).get("artifact"))])
     title = (
-        f"Quality on {results['subject']} ({results['slices']} slices), "
+        f"Quality on {results['subject']} ({count(results['slices'], 'slice')}), "
         f"threshold {results['threshold']:g}"
     )
     notes = ["IoU, recall, precision and F1 over all pixels; Dice of each patient's volume."]

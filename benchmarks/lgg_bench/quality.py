@@ -21,11 +21,13 @@ from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.plural import count
 from lgg_runtime.segmenter import Segmenter
 
 PYTORCH = "PyTorch fp32, full frames"
 # What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.
 LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
+_LOST = {"mean_dice": "the mean Dice", "patient_dice": "a patient's Dice", "recall": "recall"}
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,10 @@ def tabulate(record: Record) -> list[Table]:
     header = ["", "mean Dice", "median", "recall", "precision", "mean lost", "a patient's lost",
               "recall lost", "limits"]  # fmt: skip
     title = (
-        f"Quality on {results['patients']} {record.settings['split']} patients "
-        f"({results['slices']} slices)"
+        f"Quality on {count(results['patients'], record.settings['split'] + ' patient')} "
+        f"({count(results['slices'], 'slice')})"
     )
-    allowed = ", ".join(f"{limit:g} ({name.replace('_', ' ')})" for name, limit in limits.items())
+    allowed = ", ".join(f"{limit:g} of {_LOST[name]}" for name, limit in limits.items())
     notes = [
         "Dice by patient after threshold and clean-up; recall and precision over all pixels. Lost: "
         f"by how much lower than PyTorch, at most {allowed}."

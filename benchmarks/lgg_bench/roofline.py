@@ -18,7 +18,7 @@ import numpy as np
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.machine import count, describe_machine
+from lgg_bench.machine import describe_machine
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -30,6 +30,7 @@ from lgg_runtime.backends.openvino_session import open_core
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.plural import count
 from lgg_runtime.volume import Pixels
 
 _SIDE = 2048
@@ -192,7 +193,9 @@ def tabulate(record: Record) -> list[Table]:
     threads = count(settings["threads"], "thread")
     note = (
         f"Large convolutions: {_LARGE.count} of 3 x 3, {_LARGE.channels} channels, "
-        f"{_LARGE.side} x {_LARGE.side}. The product: {_SIDE} x {_SIDE}."
+        f"{_LARGE.side} x {_LARGE.side}. The product: {_SIDE} x {_SIDE}. The ceiling of a "
+        "precision is the fastest of its rows, whatever the engine: an engine's own row may be "
+        "slower than what it computes of an artifact."
     )
     tables = [
         Table(f"What the machine reaches, {threads}", ["", "GFLOP/s"], ceilings, [note]),

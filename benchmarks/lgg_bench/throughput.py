@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
-from lgg_bench.machine import count, describe_machine, note_load, note_shared_cores
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread
@@ -33,6 +33,7 @@ from lgg_bench.whole import (
 )
 from lgg_runtime.backends import BackendSettings
 from lgg_runtime.errors import UsageError
+from lgg_runtime.plural import count
 from lgg_runtime.readers.folder import list_studies
 
 NOTEBOOK = "PyTorch eager, as a notebook"
@@ -187,8 +188,8 @@ def tabulate(record: Record) -> list[Table]:
         for row in sorted(results["rows"], key=lambda row: -row["seconds"]["median"])
     ]
     title = (
-        f"{results['slices']} slices of {count(results['studies'], 'patient')}, whole commands, "
-        f"{count(settings['threads'], 'thread')}"
+        f"{count(results['slices'], 'slice')} of {count(results['studies'], 'patient')}, "
+        f"whole commands, {count(settings['threads'], 'thread')}"
     )
     notes = [
         f"Seconds from the start of the process to the last file on disk, median (quartiles) of "

@@ -33,13 +33,14 @@ from lgg_train.run import TrainedModel, load_model, read_json
 @dataclass(frozen=True)
 class ExportSettings:
     """precision: fp32, fp16 or int8 arithmetic; weights: how they are stored; name: in the
-    contract; data: the dataset for the gate and for int8's ranges, None for the one that the run
-    was trained on; target: what an int8 artifact is for, cpu or tensorrt.
+    contract, None for that of the run's folder; data: the dataset for the gate and for int8's
+    ranges, None for the one that the run was trained on; target: what an int8 artifact is for,
+    cpu or tensorrt.
     """
 
     precision: str = "fp32"
     weights: str = "fp32"
-    name: str = "standard"
+    name: str | None = None
     data: Path | None = None
     target: str = "cpu"
 
@@ -152,7 +153,7 @@ def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contr
         if (run / f"metrics_{part}.json").is_file()
     }
     return Contract(
-        name=settings.name,
+        name=settings.name or run.resolve().name,
         precision=settings.described,
         threshold=model.decision.threshold,
         intensity=model.intensity,

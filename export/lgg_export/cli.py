@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command
 
 _PATH = click.Path(path_type=Path)
@@ -48,7 +49,8 @@ def command() -> None:
               help="What an int8 artifact is for; each takes another kind.")  # fmt: skip
 @click.option("--weights", type=click.Choice(("fp32", "fp16")), default="fp32",
               help="How weights are stored; fp16 halves the file, fp32 computes.")  # fmt: skip
-@click.option("--name", default="standard", help="The model's name in its contract.")
+@click.option("--name", help="The model's name in its contract and in DICOM objects.  "
+              "[default: the name of RUN's folder]")  # fmt: skip
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
               "[default: the run's own]")  # fmt: skip
 def run(run: Path, output: Path, **options: Any) -> None:
@@ -60,8 +62,8 @@ def run(run: Path, output: Path, **options: Any) -> None:
     size = output.stat().st_size / 2**20
     click.echo(
         f"{output}: {contract.precision}, {size:.1f} MiB\n"
-        f"Parity with PyTorch on {parity.subject} ({parity.slices} slices): largest probability "
-        f"difference {parity.largest_probability_difference:.2g}, flipped pixels "
+        f"Parity with PyTorch on {parity.subject} ({count(parity.slices, 'slice')}): largest "
+        f"probability difference {parity.largest_probability_difference:.2g}, flipped pixels "
         f"{parity.flipped_pixels:.2g}, largest metric difference "
         f"{parity.largest_metric_difference:.2g}, largest Dice difference of a patient "
         f"{parity.largest_dice_difference:.2g}\n{contract.intended_use}"

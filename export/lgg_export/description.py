@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lgg_runtime.contract import INPUT, OUTPUT, Contract
+from lgg_runtime.contract import INPUT, OUTPUT, Contract, Training
+from lgg_runtime.plural import count
 from lgg_runtime.sidecar import Sidecar
 
 
@@ -19,15 +20,13 @@ def describe_contract(contract: Contract) -> str:
         ("scale", f"pixels of {c.pixel_mm:g} mm, where the spacing is known"),
         ("output", f"{OUTPUT}: float32 [N, H, W] in 0..1"),
         ("threshold", f"{c.threshold:g}"),
-        ("clean-up", f"3-D components from {c.cleanup.smallest_fraction:g} of the largest and "
-                     f"{c.cleanup.smallest_voxels} voxels on"),
+        ("clean-up", c.cleanup.describe()),
         ("decided by", c.how_decided),
         ("intensity", f"over the head, each channel: {c.intensity.centre:g} + "
                       f"{c.intensity.scale:g} z, cut to 8 bits"),
         ("crop", f"the head's box with {c.crop.margin} pixels around it, sides in steps of "
                  f"{c.crop.step}"),
-        ("trained on", f"{c.training.patients} by {c.training.split_by}, "
-                       f"data {c.training.data[:16]}"),
+        ("trained on", _training(c.training)),
     ]  # fmt: skip
     rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
     if c.parity:
@@ -66,11 +65,24 @@ def _lines(rows: list[tuple[str, str]]) -> str:
     return "\n".join(f"{name:20} {text}" for name, text in rows)
 
 
+def _training(training: Training) -> str:
+    trained, validated, tested = (
+        training.patients.get(part, 0) for part in ("train", "validation", "test")
+    )
+    data = f"data {training.data[:16]}"
+    if not validated and not tested:
+        return f"{count(trained, 'patient')}, none left for validation or test; {data}"
+    return (
+        f"{count(trained, 'patient')}, {validated} validated, {tested} tested; "
+        f"split by {training.split_by}; {data}"
+    )
+
+
 def _scores(scores: dict[str, Any]) -> str:
     pooled, dice = scores["pooled"], scores["per_patient_dice"]
     return (
         f"Dice by patient mean {dice['mean']:.4f}, median {dice['median']:.4f} "
-        f"({dice['patients']} patients); pooled F1 {pooled['f1']:.4f}, "
+        f"({count(dice['patients'], 'patient')}); pooled F1 {pooled['f1']:.4f}, "
         f"recall {pooled['recall']:.4f}, precision {pooled['precision']:.4f}, "
         f"IoU {pooled['iou']:.4f}"
     )

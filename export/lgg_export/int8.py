@@ -15,6 +15,7 @@ from lgg_export.precision import limits_of
 from lgg_export.quantise import Quantiser, Target, float_layers
 from lgg_export.references import choose_slices
 from lgg_export.sensitivity import keep_sensitive
+from lgg_runtime.plural import count
 from lgg_train.prediction import Prediction
 
 SLICES = 16  # of each of them
@@ -46,6 +47,6 @@ def quantise_run(
         )
     slices = sum(len(part.slices) for part in few)
     return made, {
-        "calibrated_on": f"{slices} slices of {subject}",
+        "calibrated_on": f"{count(slices, 'slice')} of {subject}",
         "float_layers": float_layers(made),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lgg_runtime.plural import count
 from lgg_train.cases import find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
@@ -39,11 +40,12 @@ def open_references(
         trained = split.patients("train")
         others = set(trained) - set(_spread(trained, CALIBRATED_ON))
         names = _spread(sorted(others) or trained, COMPARED_ON)
-        note = "" if others else ", int8's ranges are of them too"
-        what, part = f"train patients{note}", "train"
+        part, note = "train", "" if others else ", int8's ranges are of them too"
     else:
-        what = f"{part} patients"
-    return _of_dataset(run, model, folder, {n: split.parts[part][n] for n in names}, what)
+        note = ""
+    members = {name: split.parts[part][name] for name in names}
+    stream = _of_dataset(run, model, folder, members)
+    return count(len(members), f"{part} patient") + note, stream
 
 
 def open_calibration(
@@ -56,15 +58,16 @@ def open_calibration(
     split = read_split(run, model)
     names = _spread(split.patients("train"), CALIBRATED_ON)
     members = {name: split.parts["train"][name] for name in names}
-    return _of_dataset(run, model, folder, members, "train patients")
+    stream = _of_dataset(run, model, folder, members)
+    return count(len(members), "train patient"), stream
 
 
-def choose_slices(reference: Prediction, count: int) -> Prediction:
+def choose_slices(reference: Prediction, most: int) -> Prediction:
     """So many slices of a patient, from the one with the largest tumour to those with none."""
     counted = np.array(reference.used)
     areas = np.count_nonzero(reference.truth[counted], axis=(1, 2))
     order = counted[np.argsort(-areas, kind="stable")]
-    chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
+    chosen = order[np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int)]
     return replace(
         reference,
         slices=reference.slices[chosen],
@@ -82,17 +85,13 @@ def _folder_of(run: Path, data: Path | None) -> Path | None:
 
 
 def _spread(names: list[str], most: int) -> list[str]:
-    count = min(most, len(names))
-    return [names[index * len(names) // count] for index in range(count)]
+    number = min(most, len(names))
+    return [names[index * len(names) // number] for index in range(number)]
 
 
 def _of_dataset(
-    run: Path,
-    model: TrainedModel,
-    folder: Path,
-    members: dict[str, tuple[int, ...]],
-    what: str,
-) -> tuple[str, Iterator[Prediction]]:
+    run: Path, model: TrainedModel, folder: Path, members: dict[str, tuple[int, ...]]
+) -> Iterator[Prediction]:
     """members: by patient the slices that count."""
     known = {case.patient: case for case in find_cases(folder)}
     check_held(members, known)
@@ -103,7 +102,7 @@ def _of_dataset(
             check_cases(run, [case])
             yield from predict_cases(model.network, [case], members, model.intensity)
 
-    return f"{len(members)} {what}", stream()
+    return stream()
 
 
 def _phantoms(model: TrainedModel, settings: PhantomSettings) -> tuple[str, Iterator[Prediction]]:

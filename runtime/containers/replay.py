@@ -35,17 +35,22 @@ class Stage:
 
 
 def parse_dockerfile(text: str) -> list[Stage]:
-    """The stages in order; comments and line continuations are resolved."""
+    """The stages in order; comments and line continuations are resolved.
+
+    Raises SystemExit where an instruction stands before the first FROM.
+    """
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     stages: list[Stage] = []
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if not line.strip():
             continue
-        word, rest = line.split(maxsplit=1)
+        word, _, rest = line.strip().partition(" ")
         if word == "FROM":
-            stages.append(Stage(rest))
-        else:
+            stages.append(Stage(rest.strip()))
+        elif stages:
             stages[-1].steps.append((word, rest.strip()))
+        else:
+            raise SystemExit(f"{line.strip()}: expected FROM before it")
     return stages
 
 
@@ -99,7 +104,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
-    build, final = parse_dockerfile(given.dockerfile.read_text())
+    stages = parse_dockerfile(given.dockerfile.read_text())
+    if len(stages) != 2:
+        raise SystemExit(f"{given.dockerfile}: expected two stages, found {len(stages)}")
+    build, final = stages
     folder = given.folder.resolve()
     replay_build(build, Path.cwd(), folder)
     for word, rest in final.steps:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.plural import count
 from lgg_runtime.volume import Mask
 
 
@@ -23,6 +24,18 @@ class CleanupSettings:
 
     smallest_fraction: float = 0.0
     smallest_voxels: int = 0
+
+    def describe(self) -> str:
+        """For a person: which components stay."""
+        fraction, least = self.smallest_fraction, count(self.smallest_voxels, "voxel")
+        if fraction == 1:
+            enough = f", if it has at least {least}" if self.smallest_voxels else ""
+            return f"the largest 3-D component stays{enough}"
+        bounds = [f"{fraction:g} of the largest"] if fraction else []
+        bounds += [least] if self.smallest_voxels else []
+        if not bounds:
+            return "none"
+        return f"3-D components of at least {' and '.join(bounds)} stay"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,8 +52,8 @@ def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
     where = _extent(mask)
     if where is None:
         return labels, 0
-    labels[where], count = _label(mask[where])
-    return labels, count
+    labels[where], number = _label(mask[where])
+    return labels, number
 
 
 def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
@@ -48,8 +61,8 @@ def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
     where = _extent(mask)
     if where is None:
         return np.zeros(0, np.int64)
-    labels, count = _label(mask[where])
-    return np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    labels, number = _label(mask[where])
+    return np.bincount(labels.ravel(), minlength=number + 1)[1:]
 
 
 def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
@@ -57,8 +70,8 @@ def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
     where = _extent(mask)
     if where is None:
         return mask.copy()
-    labels, count = _label(mask[where])
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    labels, number = _label(mask[where])
+    sizes = np.bincount(labels.ravel(), minlength=number + 1)
     sizes[0] = 0
     enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
     stays: Mask = np.zeros(mask.shape, bool)
@@ -87,9 +100,9 @@ def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
     for index, plane in enumerate(mask):
         if not plane.any():
             continue
-        count, found = cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)
+        number, found = cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)
         labels[index] = np.where(found > 0, found + total, 0)
-        total += count - 1
+        total += number - 1
         if index and mask[index - 1].any():
             both = plane & mask[index - 1]
             touching = np.stack((labels[index - 1][both], labels[index][both]), axis=1)

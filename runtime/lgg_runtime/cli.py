@@ -81,15 +81,18 @@ class NamedPath(click.Path):
               type=click.Choice(_OUTPUT_TYPES), help="What to write; several at once.")  # fmt: skip
 @click.option("--series-uid", "series_uids", multiple=True, help="DICOM: read these series alone.")
 @click.option("--flair", help="DICOM: number or UID of the FLAIR series.  [default: recognised]")
-@click.option("--t1", help="DICOM: of T1 before contrast.  [default: recognised]")
-@click.option("--t1c", help="DICOM: of T1 after contrast.  [default: recognised]")
+@click.option("--t1", help="DICOM: number or UID of T1 before contrast.  "
+              "[default: recognised]")  # fmt: skip
+@click.option("--t1c", help="DICOM: number or UID of T1 after contrast.  "
+              "[default: recognised]")  # fmt: skip
 @click.option("--from", "origin", nargs=2, type=(click.Choice(("dicomweb",)), str),
               metavar="dicomweb URL", help="Server to fetch --study from.")  # fmt: skip
 @click.option("--study", metavar="UID", help="StudyInstanceUID of the study to fetch.")
 @click.option("--store-back", is_flag=True, help="Store the DICOM results on that server.")
-@click.option("-p", "--preview", is_flag=True, help="Write an overlay a slice.")
-@click.option("--save-heatmap", is_flag=True, help="Write a heatmap a slice.")
-@click.option("--save-probabilities", is_flag=True, help="Write float32 TIFF a slice.")
+@click.option("-p", "--preview", is_flag=True, help="Write an overlay for each slice.")
+@click.option("--save-heatmap", is_flag=True, help="Write a heatmap for each slice.")
+@click.option("--save-probabilities", is_flag=True,
+              help="Write the probabilities of each slice as float32 TIFF.")  # fmt: skip
 @click.option("--evaluate", is_flag=True, help="Score against the *_mask files beside the slices.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run into the same folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
@@ -158,9 +161,10 @@ def _infer(
 
 def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str], object]) -> None:
     from lgg_runtime.pacs.pull import store_back
+    from lgg_runtime.plural import count
 
     stored = store_back(pull.server, output, journal)
-    tell(f"{stored} objects stored on {pull.server.name}")
+    tell(f"{count(stored, 'object')} stored on {pull.server.name}")
 
 
 def _load_settings(options: dict[str, Any]) -> LoadSettings:

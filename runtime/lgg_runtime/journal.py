@@ -72,8 +72,9 @@ class Journal:
         """Write both files; state: complete, or what ended the run before its time."""
         # A file name need not be text; both files are, its foreign bytes escaped. In pieces: of
         # many thousand slices the text is larger than all else that is kept of them.
-        lines = (line.encode("utf-8", "backslashreplace") for line in encode_csv(self.rows))
-        write_atomically(folder / SUMMARY_FILE, lines)
+        lines = encode_csv(self.rows, self.doubts)
+        encoded = (line.encode("utf-8", "backslashreplace") for line in lines)
+        write_atomically(folder / SUMMARY_FILE, encoded)
         pieces = (piece.encode("ascii") for piece in self._encode(state))
         write_atomically(folder / RUN_FILE, pieces)
 

@@ -72,4 +72,9 @@ def _describe_first_look(segmenter: Segmenter) -> dict[str, Any] | None:
     if segmenter.first_look is None:
         return None
     quick = segmenter.first_look
-    return {"name": quick.contract.name, "sha256": quick.digest, "least_sign": LEAST_SIGN}
+    return {
+        "name": quick.contract.name,
+        "precision": quick.contract.precision,
+        "sha256": quick.digest,
+        "least_sign": LEAST_SIGN,
+    }

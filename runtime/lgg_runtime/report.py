@@ -10,6 +10,7 @@ from typing import Any
 from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import printable
 from lgg_runtime.journal import InputRecord, Journal
+from lgg_runtime.plural import count
 from lgg_runtime.redact import without_uids
 from lgg_runtime.summary import SummaryRow
 
@@ -24,18 +25,21 @@ def describe_run(journal: Journal, output: Path) -> str:
         lines += [_metrics(journal), *_partly(journal.metrics["partly_scored"])]
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
+    ran, device = provider["ran"], provider["device"]
+    where = ran if device.lower() == ran else f"{ran} ({device})"
     lines.append(
-        f"{slices.total()} slices on {provider['ran']} ({provider['device']}) in {seconds:.1f} s, "
+        f"{count(slices.total(), 'slice')} on {where} in {seconds:.1f} s, "
         f"{len(journal.failures)} failed; model {journal.model['name']} in "
         f"{journal.model['precision']}, threshold {journal.model['threshold']:g}"
     )
     if look := journal.model.get("first_look"):
-        count = look["left_out"]
-        lines.append(f"First look {look['name']} left {count} slice{'s' * (count != 1)} out.")
+        left_out = count(look["left_out"], "slice")
+        lines.append(f"First look {look['name']} in {look['precision']} left {left_out} out.")
     if journal.doubts:
         lines.append(_doubts(journal))
     if journal.resumed:
-        lines.append(f"Done before and unchanged: {journal.resumed} of the studies.")
+        studies = count(journal.resumed, "study", "studies")
+        lines.append(f"Taken over unchanged from the earlier run: {studies}.")
     lines.append(f"Results: {output}  (summary.csv, run.json)")
     lines.append(RESEARCH_ONLY_LINE)
     return "\n".join(lines)
@@ -111,7 +115,7 @@ def _doubts(journal: Journal) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
         f"Warning: {', '.join(names[:5])}{more}: does not look like brain MRI of the training "
-        "data; see doubts in run.json"
+        "data; see doubts in summary.csv"
     )
 
 
@@ -120,7 +124,7 @@ def _metrics(journal: Journal) -> str:
     dice = journal.metrics["per_patient_dice"]
     return (
         f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
-        f"worst tenth {dice['worst_tenth']:.4f} ({dice['patients']} patients)\n"
+        f"worst tenth {dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')})\n"
         f"{describe_pooled(journal.metrics['pooled'])}"
     )
 
@@ -138,8 +142,8 @@ def _partly(partly: dict[str, dict[str, int]]) -> list[str]:
     if not partly:
         return []
     shown = [
-        f"{printable(name)} {count['scored']} of {count['slices']}"
-        for name, count in list(partly.items())[:5]
+        f"{printable(name)} {part['scored']} of {part['slices']}"
+        for name, part in list(partly.items())[:5]
     ]
     more = f" and {len(partly) - 5} more" if len(partly) > 5 else ""
     return [f"Only slices with a mask are scored: {', '.join(shown)}{more}"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ class SummaryRow:
         given[-1] = None if given[-1] is None else Counts(*given[-1])
         return cls(*given)
 
-    def cells(self) -> dict[str, str]:
+    def cells(self, doubts: str = "") -> dict[str, str]:
+        """As text by column; doubts: why the study does not look like the training data."""
         c = self.counts
         return {
             "level": self.level,
@@ -62,6 +64,7 @@ class SummaryRow:
             "recall": _number(c.recall if c else None),
             "precision": _number(c.precision if c else None),
             "use": RESEARCH_ONLY,
+            "doubts": doubts,
         }
 
 
@@ -120,8 +123,13 @@ def partly_scored(rows: Iterable[SummaryRow]) -> dict[str, dict[str, int]]:
     }
 
 
-def encode_csv(rows: Iterable[SummaryRow]) -> Iterator[str]:
-    """The rows as CSV, line by line after a header, which is there without rows too."""
+def encode_csv(
+    rows: Iterable[SummaryRow], doubts: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """The rows as CSV, line by line after a header, which is there without rows too.
+
+    doubts: by patient; they stand in the patient's row.
+    """
     empty = SummaryRow("", "", "", False, 0, None, 0, None, 0.0)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(empty.cells()))
@@ -130,7 +138,7 @@ def encode_csv(rows: Iterable[SummaryRow]) -> Iterator[str]:
     for row in rows:
         text.seek(0)
         text.truncate()
-        writer.writerow(row.cells())
+        writer.writerow(row.cells(doubts.get(row.patient, "") if row.level == "patient" else ""))
         yield text.getvalue()
 
 

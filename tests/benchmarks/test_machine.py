@@ -5,7 +5,6 @@ import os
 from types import SimpleNamespace
 
 from lgg_bench.machine import (
-    count,
     describe_machine,
     describe_processor,
     installed_versions,
@@ -89,7 +88,3 @@ def test_one_line_for_a_person():
     assert summarise_machine(machine) == line
     bare = machine | {"memory_gib": None, "features": [], "cores": 1}
     assert "1 core (no known vector extension), Linux" in summarise_machine(bare)
-
-
-def test_counts_agree_in_number():
-    assert (count(1, "core"), count(2, "core")) == ("1 core", "2 cores")

@@ -122,7 +122,7 @@ def test_the_limit_takes_the_first_patients(run, artifact):
 
 def test_another_part_of_the_split_can_be_measured(run, artifact):
     record = measure_parity(run, [artifact], replace(SETTINGS, part="validation"))
-    assert record.results["subject"] == "1 validation patients"
+    assert record.results["subject"] == "1 validation patient"
 
 
 def test_the_tables_show_pytorch_first_and_each_verdict(record):

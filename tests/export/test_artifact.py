@@ -89,7 +89,7 @@ def test_the_contract_is_complete(exported, finished_run):
 def test_the_contract_carries_the_parity_on_the_validation_patients(exported):
     parity = exported.contract.parity
     assert parity == exported.parity.summary()
-    assert parity["subject"] == "1 validation patients"
+    assert parity["subject"] == "1 validation patient"
     assert (parity["patients"], parity["slices"]) == (1, 6)
     assert exported.parity.failures(FP32.limits) == []
     assert exported.parity.pytorch["pooled"]["support"]["tumour"] > 0
@@ -202,7 +202,7 @@ def test_an_exceeded_limit_writes_nothing_and_names_every_failure(
     assert message.startswith("model.onnx is not written: probability difference")
     for name in ("flipped pixels", "metric difference", "Dice difference of a patient"):
         assert name in message
-    assert "(1 validation patients)" in message
+    assert "(1 validation patient)" in message
     assert_nothing_written(out, old)
 
 

@@ -40,16 +40,18 @@ def test_a_run_is_exported_by_default_and_its_parity_told(
     done = call_main(*words, finished_run, "-o", path, "--name", "mine")
     assert done.code == 0, done.err
     assert done.out.startswith(f"{path}: fp32, ")
-    assert "Parity with PyTorch on 1 validation patients (6 slices)" in done.out
+    assert "Parity with PyTorch on 1 validation patient (6 slices)" in done.out
     assert "not for diagnosis" in done.out
     assert read_contract(path).name == "mine"
 
 
-def test_options_may_come_first(call_main, finished_run, tmp_path, put_limits):
+def test_options_may_come_first_and_a_model_is_named_after_its_run(
+    call_main, finished_run, tmp_path, put_limits
+):
     put_limits()
     done = call_main("-o", tmp_path / "model.onnx", finished_run)
     assert done.code == 0, done.err
-    assert (tmp_path / "model.onnx").is_file()
+    assert read_contract(tmp_path / "model.onnx").name == finished_run.name
 
 
 def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(

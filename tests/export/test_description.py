@@ -2,7 +2,10 @@
 
 import dataclasses
 
+import pytest
+
 from lgg_export.description import describe_contract
+from lgg_runtime.contract import Training
 
 
 def parse(text):
@@ -18,11 +21,11 @@ def test_the_essential_facts_are_told(exported):
     assert rows["channels"] == "pre-contrast, FLAIR, post-contrast"
     assert rows["output"] == "probability: float32 [N, H, W] in 0..1"
     assert float(rows["threshold"]) == contract.threshold
-    assert f"from {contract.cleanup.smallest_fraction:g} of the largest" in rows["clean-up"]
+    assert rows["clean-up"] == contract.cleanup.describe()
     assert rows["decided by"] == contract.how_decided
     assert "80 + 40 z" in rows["intensity"]
     assert contract.training.data[:16] in rows["trained on"]
-    assert "patient" in rows["trained on"]
+    assert "split by patient" in rows["trained on"]
     assert rows["licence"] == "MIT"
     assert "research use only, not for diagnosis" in rows["intended use"]
 
@@ -36,9 +39,31 @@ def test_quality_and_parity_are_told_as_they_stand_in_the_contract(exported):
         assert f"mean {scores['per_patient_dice']['mean']:.4f}" in text
         for key, name in (("f1", "pooled F1"), ("recall", "recall"), ("iou", "IoU")):
             assert f"{name} {scores['pooled'][key]:.4f}" in text
-    assert rows["parity"].startswith("1 validation patients: largest probability difference ")
+    assert rows["parity"].startswith("1 validation patient: largest probability difference ")
     difference = contract.parity["largest_probability_difference"]
     assert f"difference {difference:.2g}" in rows["parity"]
+
+
+@pytest.mark.parametrize(
+    ("split_by", "patients", "told"),
+    [
+        (
+            "patient",
+            {"train": 44, "validation": 6, "test": 10},
+            "44 patients, 6 validated, 10 tested; split by patient; data 0123456789abcdef",
+        ),
+        (
+            "all",
+            {"train": 98, "validation": 0, "test": 0},
+            "98 patients, none left for validation or test; data 0123456789abcdef",
+        ),
+        ("all", {"train": 1}, "1 patient, none left for validation or test; data 0123456789abcdef"),
+    ],
+)
+def test_who_trained_is_told_in_words(exported, split_by, patients, told):
+    training = Training("0123456789abcdef" * 4, "f" * 64, split_by, patients)
+    contract = dataclasses.replace(exported.contract, training=training)
+    assert parse(describe_contract(contract))["trained on"] == told
 
 
 def test_a_contract_without_scores_leaves_their_lines_out(exported):

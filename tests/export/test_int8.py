@@ -51,7 +51,7 @@ def test_the_contract_names_the_target_and_how_the_ranges_came_about(made):
     assert held.pop("calibrated_on") == "54 slices of 9 train patients"
     assert held.pop("float_layers") == []
     assert held == made.parity.summary()
-    assert held["subject"] == "1 validation patients"
+    assert held["subject"] == "1 validation patient"
 
 
 def test_the_artifact_runs_and_finds_what_pytorch_finds(made):

@@ -128,3 +128,18 @@ def test_clean_up_takes_away_alone_and_a_second_time_nothing(
     kept = clean_up(mask, settings)
     assert not (kept & ~mask).any()
     np.testing.assert_array_equal(clean_up(kept, settings), kept)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "voxels", "told"),
+    [
+        (0, 0, "none"),
+        (0, 50, "3-D components of at least 50 voxels stay"),
+        (0.5, 0, "3-D components of at least 0.5 of the largest stay"),
+        (0.5, 1, "3-D components of at least 0.5 of the largest and 1 voxel stay"),
+        (1, 0, "the largest 3-D component stays"),
+        (1, 50, "the largest 3-D component stays, if it has at least 50 voxels"),
+    ],
+)
+def test_what_stays_is_told_in_words(fraction: float, voxels: int, told: str) -> None:
+    assert CleanupSettings(fraction, voxels).describe() == told

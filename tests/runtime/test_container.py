@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,7 @@ from lgg_runtime.errors import UsageError
 FOLDER = Path(__file__).parents[2] / "runtime" / "containers"
 DOCKERFILES = ("Dockerfile.cpu", "Dockerfile.gpu")
 HOLOSCAN = {"HOLOSCAN_INPUT_PATH": "/var/in", "HOLOSCAN_OUTPUT_PATH": "/var/out"}
+STAGES = "FROM base AS build\nFROM base\n"
 MERCURE = {"MERCURE_IN_DIR": "/tmp/data", "MERCURE_OUT_DIR": "/tmp/output"}
 
 
@@ -86,6 +88,16 @@ def test_no_build_tools_stay_in_the_image(name: str, replay: ModuleType) -> None
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_image_reads_what_a_platform_hands_over(name: str, replay: ModuleType) -> None:
+    build, _ = replay.parse_dockerfile((FOLDER / name).read_text())
+    given = build.last("ARG").removeprefix("EXTRAS=").split(",")
+    assert {"dicom", "nifti"} <= set(given)
+    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["project"]
+    assert set(given) <= project["optional-dependencies"].keys()
+    assert '".[$EXTRAS]"' in build.last("RUN")
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
 def test_everything_that_is_copied_is_there_and_not_ignored(name: str, replay: ModuleType) -> None:
     root = FOLDER.parents[1]
     kept = {
@@ -124,19 +136,24 @@ ENTRYPOINT ["lgg-infer"]
 
 
 @pytest.mark.parametrize(
-    ("last", "named"),
+    ("text", "named"),
     [
         (
-            "RUN useradd lgg && make it\nENTRYPOINT lgg-infer",
+            f"{STAGES}RUN useradd lgg && make it\nENTRYPOINT lgg-infer",
             "RUN useradd lgg && make it: expected",
         ),
-        ("WORKDIR /data", "the last stage has no line ENTRYPOINT"),
+        (f"{STAGES}WORKDIR /data", "the last stage has no line ENTRYPOINT"),
+        ("FROM base\nENTRYPOINT lgg-infer", "Dockerfile: expected two stages, found 1"),
+        (f"{STAGES}FROM base", "Dockerfile: expected two stages, found 3"),
+        ("# no instruction", "Dockerfile: expected two stages, found 0"),
+        ("RUN make it\nFROM base", "RUN make it: expected FROM before it"),
+        ("EXPOSE", "EXPOSE: expected FROM before it"),
     ],
 )
 def test_a_dockerfile_that_cannot_be_replayed_is_refused_with_the_line(
-    tmp_path: Path, replay: ModuleType, monkeypatch: pytest.MonkeyPatch, last: str, named: str
+    tmp_path: Path, replay: ModuleType, monkeypatch: pytest.MonkeyPatch, text: str, named: str
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM base AS build\nFROM base\n{last}\n")
+    (tmp_path / "Dockerfile").write_text(f"{text}\n")
     command = ["replay", str(tmp_path / "Dockerfile"), str(tmp_path / "root")]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit, match=named):

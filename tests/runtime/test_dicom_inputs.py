@@ -116,7 +116,7 @@ def test_an_identical_copy_counts_once(study: Study) -> None:
     shutil.copy(study.flair[0], study.folder / "copy")
     volume = read_dicom(study.files)
     assert len(volume) == 6
-    assert volume.notes[0] == "1 identical copies"
+    assert volume.notes[0] == "1 identical copy"
 
 
 def test_one_uid_with_two_contents_is_refused(study: Study) -> None:

@@ -227,7 +227,7 @@ def test_other_objects_of_the_study_are_passed_over(study: Study) -> None:
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.11.1"
     data.SOPInstanceUID += ".1"
     data.save_as(study.folder / "state")
-    assert read_dicom(study.files).notes[0] == "1 objects that are no MR images passed over"
+    assert read_dicom(study.files).notes[0] == "1 object that is no MR image passed over"
 
 
 def dicomdir(study: Study, *names: list[str]) -> Path:

@@ -116,10 +116,11 @@ def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(
     common = (tmp_path / "in", "-o", out, "-m", artifact)
     ended = call_infer(*common, "--first-look", artifact)
     assert ended.code == 0
-    assert "First look tiny left 3 slices out." in ended.out
+    assert "First look tiny in fp32 left 3 slices out." in ended.out
     record = json.loads((out / "run.json").read_text())["model"]
     assert record["first_look"] == {
         "name": "tiny",
+        "precision": "fp32",
         "sha256": record["sha256"],
         "least_sign": LEAST_SIGN,
         "left_out": 3,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -98,9 +100,14 @@ def test_the_run_tells_its_doubts_and_writes_all_the_same(
     assert "Warning: noise: does not look like brain MRI of the training data" in done.out
     doubts = json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"]
     assert set(doubts) == {"noise"}
+    table = (tmp_path / "out" / "summary.csv").read_bytes()
+    rows = list(csv.DictReader(io.StringIO(table.decode(), newline="")))
+    told = {(row["patient"], row["doubts"]) for row in rows if row["doubts"]}
+    assert told == {("noise", doubts["noise"])}
     assert (tmp_path / "out" / "noise" / "noise_1_mask.png").exists()
     call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", artifact, "--resume")
     assert json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"] == doubts
+    assert (tmp_path / "out" / "summary.csv").read_bytes() == table
 
 
 def test_one_statistic_far_out_or_three_a_little_are_a_doubt(head: np.ndarray) -> None:

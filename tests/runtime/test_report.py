@@ -50,8 +50,8 @@ def test_a_patient_is_a_line_with_its_numbers() -> None:
 
 def test_a_first_look_is_told_with_what_it_left_out() -> None:
     journal = journal_of("P")
-    journal.model["first_look"] = {"name": "quick", "left_out": 1}
-    assert "First look quick left 1 slice out." in describe_run(journal, Path("out"))
+    journal.model["first_look"] = {"name": "quick", "precision": "int8", "left_out": 1}
+    assert "First look quick in int8 left 1 slice out." in describe_run(journal, Path("out"))
 
 
 def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
@@ -59,10 +59,24 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     journal.inputs.append(InputRecord("Q_3.png", FAILED, "Q_3.png: damaged"))
     lines = describe_run(journal, Path("out")).split("\n")
     assert lines[-3:] == [
-        "4 slices on cpu (CPU) in 2.0 s, 1 failed; model tiny in int8, threshold 0.5",
+        "4 slices on cpu in 2.0 s, 1 failed; model tiny in int8, threshold 0.5",
         "Results: out  (summary.csv, run.json)",
         "Research use only, not for diagnosis.",
     ]
+
+
+def test_a_device_is_named_where_it_says_more_than_the_provider() -> None:
+    journal = journal_of("P")
+    journal.provider = {"ran": "openvino", "device": "CPU (Core, fp32)"}
+    assert "2 slices on openvino (CPU (Core, fp32)) in" in describe_run(journal, Path("out"))
+
+
+@pytest.mark.parametrize(("number", "told"), [(1, "1 study."), (3, "3 studies.")])
+def test_what_an_earlier_run_did_is_counted(number: int, told: str) -> None:
+    journal = journal_of("P")
+    journal.resumed = number
+    lines = describe_run(journal, Path("out")).split("\n")
+    assert f"Taken over unchanged from the earlier run: {told}" in lines
 
 
 def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
@@ -71,7 +85,7 @@ def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
     journal.metrics = summarise({"P": counts}) | {"partly_scored": partly_scored(journal.rows)}
     text = describe_run(journal, Path("out"))
     assert text.split("\n")[2].split()[-1] == "0.6667"
-    assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patients)" in text
+    assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patient)" in text
     assert "IoU 0.5000, precision 0.5000, recall 1.0000, F1 0.6667" in text
     assert "\nOnly slices with a mask are scored: P 1 of 2\n" in text
 

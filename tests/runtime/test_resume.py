@@ -114,7 +114,7 @@ def test_a_complete_run_is_resumed_without_work(
     written = stop_at(None)
     done = infer(tmp_path / "out", "--resume")
     assert (done.code, written) == (0, [])
-    assert "Done before and unchanged: 4 of the studies." in done.out
+    assert "Taken over unchanged from the earlier run: 4 studies." in done.out
     assert results(tmp_path / "out") == before
     assert (tmp_path / "out" / JOURNAL_FILE).read_bytes() == journal
 

@@ -16,7 +16,7 @@ from lgg_runtime.volume import Segmentation
 HEADER = [
     *("level", "patient", "name", "tumour_present", "area_px", "area_mm2", "volume_ml"),
     *("largest_component_px", "mean_probability", "max_probability"),
-    *("dice", "recall", "precision", "use"),
+    *("dice", "recall", "precision", "use", "doubts"),
 ]
 
 
@@ -84,11 +84,19 @@ def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmen
     score = ["0.666667", "1", "0.5"]
     assert read == [
         HEADER,
-        ["slice", "P", "a", "yes", "4", "1", "0.005", "3", "0.625", "1", *score, use],
-        ["slice", "P", "b", "yes", "2", "0.5", "0.0025", "2", "0.75", "0.75", "", "", "", use],
-        ["slice", "P", "c", "no", "0", "0", "0", "0", "", "0.125", "", "", "", use],
-        ["patient", "P", "", "yes", "6", "1.5", "0.0075", "5", "0.666667", "1", *score, use],
+        ["slice", "P", "a", "yes", "4", "1", "0.005", "3", "0.625", "1", *score, use, ""],
+        ["slice", "P", "b", "yes", "2", "0.5", "0.0025", "2", "0.75", "0.75", "", "", "", use, ""],
+        ["slice", "P", "c", "no", "0", "0", "0", "0", "", "0.125", "", "", "", use, ""],
+        ["patient", "P", "", "yes", "6", "1.5", "0.0075", "5", "0.666667", "1", *score, use, ""],
     ]
+
+
+def test_doubts_stand_in_the_row_of_their_patient_alone(found: Segmentation) -> None:
+    rows = [r for name in "PQ" for r in summarise_volume(name, list("abc"), found, [None] * 3)]
+    text = "".join(encode_csv(rows, {"P": "a head is not round; too bright"}))
+    read = list(csv.DictReader(io.StringIO(text, newline="")))
+    doubts = ["", "", "", "a head is not round; too bright", "", "", "", ""]
+    assert [row["doubts"] for row in read] == doubts
 
 
 def test_a_table_without_rows_has_its_header() -> None:

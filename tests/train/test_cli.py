@@ -55,6 +55,7 @@ def test_a_second_run_in_a_folder_is_a_usage_error(call_main, finished_run, phan
         (("--epochs", "1", "--minutes", "1"), "either epochs or minutes"),
         (("--epochs", "0"), "--epochs"),
         (("--epochs", "1", "--depth", "5"), "--depth"),
+        (("--epochs", "1", "--stride", "3"), "--stride"),
         (("--epochs", "1", "--batch", "8"), "tumour 10 of a batch of 8"),
         (("--epochs", "1", "--crop", "50"), "crop 50"),
         (("--epochs", "1", "--batch", "1", "--tumour", "1", "--crop", "16"), "leaves one pixel"),
@@ -94,7 +95,7 @@ def test_evaluating_what_is_no_run_exits_3(call_main, phantoms, tmp_path):
 def test_phantoms_are_made_in_the_public_layout(call_main, tmp_path):
     done = call_main("phantom", "-o", str(tmp_path), "--patients", "1", "--slices", "2")
     assert done.code == 0, done.err
-    assert done.out.startswith("1 phantom patients of 2 slices in ")
+    assert done.out.startswith("1 phantom patient of 2 slices in ")
     (case,) = find_cases(tmp_path)
     assert len(case.slices) == 2
 

@@ -180,7 +180,7 @@ def test_a_recipe_gives_defaults_that_given_options_override(given, features, de
 def test_a_patient_whom_two_folds_tested_is_refused():
     rng = np.random.default_rng(4)
     folds = [make_fold(rng, names)[1] for names in (("A", "B"), ("B", "C"))]
-    with pytest.raises(InputError, match="1 patients were tested in two folds: not one split"):
+    with pytest.raises(InputError, match="1 patient tested in two folds: not one split"):
         gather(folds, folds)
 
 

@@ -190,7 +190,7 @@ def test_all_patients_train_where_the_split_is_by_all():
 
 
 def test_one_patient_alone_leaves_named_parts_empty():
-    with pytest.raises(InputError, match="1 patients leave nothing for validation and test"):
+    with pytest.raises(InputError, match="1 patient leaves nothing for validation and test"):
         make_split(make_cases({"A": 1}), SplitSettings())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command
 from lgg_train.options import recall_options, refuse_another_split, training_options
 
@@ -83,7 +84,9 @@ def decide(folder: Path, data: Path, device: str) -> None:
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
 @click.option("--flair-only", is_flag=True, help="Put FLAIR in the place of the other sequences.")
 def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
-    """Score a run on one part of its split, as the notebook does and by patient."""
+    """Score a run on one part of its split, as the notebook does and by patient; scores and
+    pictures are written into RUN.
+    """
     with needs_extra("train"):
         from lgg_train.report import run_evaluation
 
@@ -117,12 +120,14 @@ def phantom(out: Path, form: str, **options: Any) -> None:
         if form != "dicom" and (options["gap"] or options["reversed"]):
             raise click.UsageError("--gap and --reversed: for --format dicom")
         write_scans(out, form, settings, ScanSettings(**options))
-        click.echo(f"{patients} phantom studies in {out / form}, the truth in {out / 'truth'}")
+        studies = count(patients, "phantom study", "phantom studies")
+        click.echo(f"{studies} in {out / form}, the truth in {out / 'truth'}")
         return
     if unused := [name for name, value in options.items() if value not in (False, "axial")]:
         raise click.UsageError(f"--{unused[0]}: for --format dicom or nifti")
     write_phantoms(out, settings)
-    click.echo(f"{patients} phantom patients of {slices} slices in {out / 'kaggle_3m'}")
+    made = f"{count(patients, 'phantom patient')} of {count(slices, 'slice')}"
+    click.echo(f"{made} in {out / 'kaggle_3m'}")
 
 
 @command.command()

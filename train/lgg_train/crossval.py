@@ -12,6 +12,7 @@ import click
 from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
+from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled, format_table
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.assessment import bootstrap, by_institution
@@ -125,7 +126,7 @@ def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for fold in folds:
         theirs = fold["per_patient_dice"]["by_patient"]
         if twice := dice.keys() & theirs.keys():
-            raise InputError(f"{len(twice)} patients were tested in two folds: not one split")
+            raise InputError(f"{count(len(twice), 'patient')} tested in two folds: not one split")
         dice |= theirs
     pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
     return {"pooled": pooled.to_json(), "per_patient_dice": PatientScores(dice).to_json()}
@@ -146,7 +147,7 @@ def describe(record: dict[str, Any], out: Path) -> str:
             format_table(["fold", "patients", "mean Dice", "threshold"], rows),
             f"Dice by patient: mean {dice['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
             f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f} "
-            f"({dice['patients']} patients)",
+            f"({count(dice['patients'], 'patient')})",
             describe_pooled(pooled),
             f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
             f"recall {alone['pooled']['recall']:.4f}",

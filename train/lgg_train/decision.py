@@ -35,11 +35,7 @@ class Decision:
 
     def describe(self) -> str:
         """For a person: the threshold and which components stay."""
-        least = self.cleanup.smallest_voxels
-        return (
-            f"threshold {self.threshold:g}, components from {self.cleanup.smallest_fraction:g} of "
-            f"the largest{f' and {least} voxels' if least else ''}"
-        )
+        return f"threshold {self.threshold:g}, clean-up: {self.cleanup.describe()}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -11,6 +11,7 @@ from torch import nn
 
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled, format_table
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
@@ -115,7 +116,7 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
             f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
             f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, worst tenth "
-            f"{dice['worst_tenth']:.4f} ({dice['patients']} patients, lowest {worst} "
+            f"{dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')}, lowest {worst} "
             f"{dice['by_patient'][worst]:.4f})",
         )
     )

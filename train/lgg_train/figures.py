@@ -29,8 +29,9 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     loss.set_xlabel("training time [min]")
     loss.set_ylabel("training loss (BCE + Dice)")
     dice = loss.twinx()
-    for name, colour in (("dice_mean", "tab:red"), ("dice_median", "tab:orange")):
-        dice.plot(minutes, [row[name] for row in history], color=colour, marker="o", label=name)
+    for name, colour in (("mean", "tab:red"), ("median", "tab:orange")):
+        values = [row[f"dice_{name}"] for row in history]
+        dice.plot(minutes, values, color=colour, marker="o", label=name)
     dice.set_ylim(0, 1)
     dice.set_ylabel("validation Dice by patient")
     dice.legend(loc="lower right")

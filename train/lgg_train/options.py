@@ -19,31 +19,47 @@ def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -
     context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
 
 
+def _tell_recipes() -> str:
+    """What each sets, from the recipes themselves."""
+    told = {
+        name: ", ".join(key if value is True else f"{key} {value}" for key, value in recipe.items())
+        for name, recipe in RECIPES.items()
+    }
+    return "; ".join(f"{name}: {options}" for name, options in told.items())
+
+
+def _read_stride(value: Any) -> int:
+    """A number, or the text of one: a recipe and an earlier run's record give a number."""
+    return int(click.Choice(("1", "2", "4")).convert(str(value), None, None))
+
+
 _SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
 _SEED = click.IntRange(0, 2**63 - 1)  # PyTorch's generators take no more
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
-                 callback=_take_recipe, help="A declared set of the options below."),
+                 callback=_take_recipe, help=f"Sets options below. {_tell_recipes()}. "
+                 "What is given goes first."),
     click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Budget in epochs."),
     click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget in minutes."),
     click.option("--features", type=click.IntRange(1), default=16,
                  help="Channels of the first level."),
     click.option("--depth", type=click.IntRange(1, 4), default=4, help="Levels below the first."),
-    click.option("--stride", type=click.IntRange(1, 4), default=1,
+    click.option("--stride", type=_read_stride, default=1, metavar="[1|2|4]",
                  help="2 or 4: the first level at that fraction of the size."),
     click.option("--mirror", is_flag=True, help="Average each slice with its mirror image in use."),
-    click.option("--batch", type=click.IntRange(1), default=16, help="Crops a step."),
+    click.option("--batch", type=click.IntRange(1), default=16, help="Crops in a step."),
     click.option("--tumour", type=click.IntRange(1), default=10,
-                 help="Crops of them from tumour slices."),
+                 help="How many of them come from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
     click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),
                  default="plain", help="mild: flips, turns and small gains alone; flair: FLAIR "
                  "stands for all sequences in 40 % of the crops, not in 30; strong: that, and "
                  "wider ranges of all else."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
-    click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16"),
+    click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16",
+                 help="Arithmetic of training."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
     click.option("--workers", type=click.IntRange(0), default=0,
                  help="Processes that augment, for a GPU; 0 is a thread. Of the machine, not "
@@ -60,9 +76,10 @@ _OPTIONS = (
                  help="Learn that finished run's probability half and half with the masks: same "
                  "data and split (or --split-by all), a network of any size; for cv a folder of "
                  "as many folds. Several are averaged."),
-    click.option("--split-seed", type=_SEED, default=20),
+    click.option("--split-seed", type=_SEED, default=20,
+                 help="Seed of the draw of the split."),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
-    click.option("--no-progress", is_flag=True),
+    click.option("--no-progress", is_flag=True, help="No progress bar."),
 )  # fmt: skip
 
 

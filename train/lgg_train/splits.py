@@ -157,7 +157,8 @@ def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
         parts = {p: {k: tuple(range(sizes[k])) for k in sorted(g)} for p, g in groups.items()}
     empty = [part for part in needed_parts(settings.by) if not parts[part]]
     if empty:
-        raise InputError(f"{len(sizes)} patients leave nothing for {' and '.join(empty)}")
+        leave = "patient leaves" if len(sizes) == 1 else "patients leave"
+        raise InputError(f"{len(sizes)} {leave} nothing for {' and '.join(empty)}")
     return Split(settings.by, settings.seed, parts)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
+from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_choice import Chosen, choose
 from lgg_runtime.readers.dicom_files import damage, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
@@ -131,8 +132,10 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
         raise InputError(
             "no MR image in it" + (" of the series chosen" if choice.series_uids else "")
         )
-    told = ((others, "objects that are no MR images passed over"), (copies, "identical copies"))
-    return _Found(frames, unusable, [f"{count} {what}" for count, what in told if count])
+    passed_over = ("object that is no MR image", "objects that are no MR images")
+    notes = [f"{count(others, *passed_over)} passed over"] if others else []
+    notes += [count(copies, "identical copy", "identical copies")] if copies else []
+    return _Found(frames, unusable, notes)
 
 
 def _refuse_cut(path: Path, header: Any) -> None:
