@@ -29,6 +29,9 @@ from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
 from lgg_train.run import TrainedModel, load_model, read_json
 
+# A DICOM Long String holds 64, of which "lgg-edge " takes nine.
+_NAME_LENGTH = 55
+
 
 @dataclass(frozen=True)
 class ExportSettings:
@@ -75,9 +78,15 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
+    name = settings.name or run.resolve().name
+    if len(name) > _NAME_LENGTH or "\\" in name or not name.isprintable():
+        raise UsageError(
+            f"--name: {name!r}: expected at most {_NAME_LENGTH} printable characters, none of "
+            "them a backslash; DICOM objects name the model"
+        )
     model = load_model(run)
     require_writable(output)
-    contract = _contract(run, model, settings)
+    contract = _contract(run, model, name, settings.described)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
 
@@ -146,15 +155,15 @@ def read_contract(path: Path) -> Contract:
         raise ModelError(f"{path.name}: {error}") from error
 
 
-def _contract(run: Path, model: TrainedModel, settings: ExportSettings) -> Contract:
+def _contract(run: Path, model: TrainedModel, name: str, precision: str) -> Contract:
     metrics = {
         part: _read_scores(run / f"metrics_{part}.json")
         for part in ("validation", "test")
         if (run / f"metrics_{part}.json").is_file()
     }
     return Contract(
-        name=settings.name or run.resolve().name,
-        precision=settings.described,
+        name=name,
+        precision=precision,
         threshold=model.decision.threshold,
         intensity=model.intensity,
         cleanup=model.decision.cleanup,
