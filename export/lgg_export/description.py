@@ -6,6 +6,7 @@ from typing import Any
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract, Training
 from lgg_runtime.plural import count
+from lgg_runtime.report import describe_pooled
 from lgg_runtime.sidecar import Sidecar
 
 
@@ -79,12 +80,10 @@ def _training(training: Training) -> str:
 
 
 def _scores(scores: dict[str, Any]) -> str:
-    pooled, dice = scores["pooled"], scores["per_patient_dice"]
+    dice = scores["per_patient_dice"]
     return (
         f"Dice by patient mean {dice['mean']:.4f}, median {dice['median']:.4f} "
-        f"({count(dice['patients'], 'patient')}); pooled F1 {pooled['f1']:.4f}, "
-        f"recall {pooled['recall']:.4f}, precision {pooled['precision']:.4f}, "
-        f"IoU {pooled['iou']:.4f}"
+        f"({count(dice['patients'], 'patient')}). {describe_pooled(scores['pooled'])}"
     )
 
 

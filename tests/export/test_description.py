@@ -37,7 +37,12 @@ def test_quality_and_parity_are_told_as_they_stand_in_the_contract(exported):
         scores = contract.metrics[part]
         text = rows[f"PyTorch, {part}"]
         assert f"mean {scores['per_patient_dice']['mean']:.4f}" in text
-        for key, name in (("f1", "pooled F1"), ("recall", "recall"), ("iou", "IoU")):
+        for key, name in (
+            ("f1", "F1"),
+            ("recall", "recall"),
+            ("precision", "precision"),
+            ("iou", "IoU"),
+        ):
             assert f"{name} {scores['pooled'][key]:.4f}" in text
     assert rows["parity"].startswith("1 validation patient: largest probability difference ")
     difference = contract.parity["largest_probability_difference"]

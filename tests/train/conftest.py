@@ -1,5 +1,6 @@
 """What the tests of training share: phantom patients, one finished tiny run, a command to call."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def finished_run(train_tiny, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "finished"
     train_tiny(out, "--epochs", "4", "--rate", "0.01", "--validations", "2")
     return out
+
+
+@pytest.fixture
+def run_copy(finished_run, tmp_path) -> Path:
+    """A copy of the finished run's folder, to write into."""
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture

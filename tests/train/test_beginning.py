@@ -1,0 +1,209 @@
+"""What a run begins from: nothing, its own checkpoint, a given split; and what it refuses."""
+
+import functools
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+
+import click
+import cv2
+import pytest
+import torch
+
+from lgg_runtime.errors import InputError, MissingExtraError, UsageError
+from lgg_train.cli import command
+from lgg_train.run import load_model
+from lgg_train.settings import Machinery
+from lgg_train.splits import Split
+from stand_ins.run_folder import contents, read_metrics
+
+BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
+
+
+def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(run_copy, train_tiny):
+    before = contents(run_copy)
+    with pytest.raises(UsageError, match="holds a run already; --resume goes on with it"):
+        train_tiny(run_copy, *BRIEF)
+    assert contents(run_copy) == before
+
+
+def test_resuming_a_finished_run_finishes_it_again_with_the_same_numbers(run_copy, train_tiny):
+    before = contents(run_copy)
+    for name in ("model.pt", "metrics_validation.json", "curves.png"):
+        (run_copy / name).unlink()
+    train_tiny(run_copy, *BRIEF, "--resume")
+    after = contents(run_copy)
+    assert after.keys() == before.keys()
+    for name in ("metrics_validation.json", "split.json", "history.csv", "config.json"):
+        assert after[name] == before[name], name
+
+
+def test_a_run_broken_off_and_resumed_ends_as_one_in_one_go(
+    finished_run, train_tiny, tmp_path, monkeypatch
+):
+    each_step = functools.partial(Machinery, checkpoint_minutes=0)
+    monkeypatch.setattr("lgg_train.request.Machinery", each_step)
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session._validate", break_off)
+        train_tiny(tmp_path / "run", *BRIEF)
+    assert not (tmp_path / "run" / "model.pt").exists()
+    train_tiny(tmp_path / "run", *BRIEF, "--resume")
+    assert read_metrics(tmp_path / "run") == read_metrics(finished_run)
+    whole = load_model(finished_run).network.state_dict()
+    for name, value in load_model(tmp_path / "run").network.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+
+
+def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
+    finished_run, phantoms, train_tiny, tmp_path, monkeypatch
+):
+    each_step = functools.partial(Machinery, checkpoint_minutes=0)
+    monkeypatch.setattr("lgg_train.request.Machinery", each_step)
+    with monkeypatch.context() as broken, pytest.raises(click.Abort):
+        broken.setattr("lgg_train.session._validate", break_off)
+        train_tiny(tmp_path / "run", *BRIEF)
+    args = ["train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--resume"]
+    command.main([*args, "--no-progress", "--device", "cpu"], standalone_mode=False)
+    assert read_metrics(tmp_path / "run") == read_metrics(finished_run)
+    assert (tmp_path / "run" / "config.json").read_text() == (
+        finished_run / "config.json"
+    ).read_text()
+
+
+def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):
+    config = json.loads((run_copy / "config.json").read_text())
+    config["options"]["tensorboard"] = True
+    (run_copy / "config.json").write_text(json.dumps(config))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match="tensorboard"):
+        train_tiny(run_copy, "--resume")
+    assert json.loads((run_copy / "config.json").read_text()) == config
+
+
+def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_copy, train_tiny):
+    config = json.loads((run_copy / "config.json").read_text())
+    del config["options"]
+    (run_copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="expected one budget"):
+        train_tiny(run_copy, "--resume")
+    train_tiny(run_copy, *BRIEF, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "reason"),
+    [
+        ("training", None, "holds no training of a run"),
+        ("options", 5, "holds no options of a run"),
+        ("options", {"epochs": 4, "start": 5}, "no option of a run: start 5"),
+        ("options", {"epochs": [4]}, r"no option of a run: epochs \[4\]"),
+        ("options", {"epochs": 4, "teachers": 5}, "no option of a run: teachers 5"),
+        ("options", {"epochs": 4, "precision": "int8"}, "no option of a run: precision 'int8'"),
+    ],
+)
+def test_a_config_that_was_damaged_is_named(run_copy, phantoms, call_main, entry, value, reason):
+    config = json.loads((run_copy / "config.json").read_text())
+    (run_copy / "config.json").write_text(json.dumps(config | {entry: value}))
+    before = contents(run_copy)
+    done = call_main("train", "--data", str(phantoms), "-o", str(run_copy), "--resume")
+    assert done.code == 3
+    assert re.search(rf"config\.json: {reason}; train it again", done.err)
+    assert contents(run_copy) == before
+
+
+def break_off(_predictions):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])
+def test_resuming_with_another_budget_is_refused(run_copy, train_tiny, budget):
+    with pytest.raises(InputError, match="made with other settings: budget"):
+        train_tiny(run_copy, *budget, "--resume")
+
+
+def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_tiny):
+    other = shutil.copytree(phantoms, tmp_path / "other")
+    path = next(iter(sorted(other.rglob("*_3.tif"))))
+    image = cv2.imread(str(path))
+    image[5, 5] = 255 - image[5, 5]
+    cv2.imwrite(str(path), image)
+    before = contents(run_copy)
+    with pytest.raises(InputError, match="begun on other data or another split"):
+        train_tiny(run_copy, *BRIEF, "--resume", "--data", str(other))
+    assert contents(run_copy) == before
+
+
+def test_resuming_what_was_never_begun_is_refused(tmp_path, train_tiny):
+    for more in (BRIEF, ()):
+        with pytest.raises(InputError, match=r"run: no run to go on with; leave --resume out"):
+            train_tiny(tmp_path / "run", *more, "--resume")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_by_all_that_leaves_slices_out_is_refused(tmp_path, run_copy, train_tiny):
+    split = Split.read(run_copy / "split.json")
+    given = tmp_path / "given.json"
+    replace(split, by="all", parts=split.parts | {"validation": {}, "test": {}}).write(given)
+    with pytest.raises(InputError, match="the split, by all, leaves slices of the data out"):
+        train_tiny(tmp_path / "all", *BRIEF, "--split", str(given), "--start", str(run_copy))
+
+
+def write_split(path, **parts):
+    record = {"schema": 1, "by": "patient", "seed": 1, "parts": parts}
+    path.write_text(json.dumps(record))
+    return str(path)
+
+
+def test_a_given_split_is_used_as_it_is(tmp_path, train_tiny):
+    parts = {
+        "train": {"PHANTOM_A_0001": [1, 2, 3]},
+        "validation": {"PHANTOM_B_0002": [0, 2]},
+        "test": {"PHANTOM_C_0003": [5]},
+    }
+    given = write_split(tmp_path / "mine.json", **parts)
+    train_tiny(tmp_path / "run", "--epochs", "1", "--split", given)
+    assert json.loads((tmp_path / "run" / "split.json").read_text())["parts"] == parts
+    support = read_metrics(tmp_path / "run")["pooled"]["support"]
+    assert support["tumour"] + support["background"] == 2 * 64 * 64
+
+
+@pytest.mark.parametrize("slices", [{"NOBODY": [0]}, {"PHANTOM_C_0003": [0, 6]}])
+def test_a_given_split_of_other_data_is_refused_by_patient(tmp_path, train_tiny, slices):
+    given = write_split(
+        tmp_path / "mine.json",
+        train={"PHANTOM_A_0001": [1, 2]},
+        validation={"PHANTOM_B_0002": [0]},
+        test=slices,
+    )
+    with pytest.raises(InputError, match=f"do not hold all slices .* {next(iter(slices))}$"):
+        train_tiny(tmp_path / "run", "--epochs", "1", "--split", given)
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "more", ["--folds 3", "--split-by slice", "--split-seed 3", "--folds 3 --fold 2"]
+)
+def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tiny, more):
+    with pytest.raises(UsageError, match="leave --split-by, --split-seed, --folds and --fold out"):
+        train_tiny(
+            tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "s.json"), *more.split()
+        )
+
+
+def test_a_finished_run_is_not_written_over(run_copy, train_tiny):
+    (run_copy / "last.pt").unlink()
+    before = contents(run_copy)
+    with pytest.raises(UsageError, match="holds a finished run; choose another folder"):
+        train_tiny(run_copy, "--epochs", "1", "--split-seed", "5")
+    assert contents(run_copy) == before
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path, train_tiny, finished_run):
+    with pytest.raises(InputError, match="other data or another split"):
+        train_tiny(
+            tmp_path / "run", "--epochs", "1", "--split-seed", "5", "--start", str(finished_run)
+        )
+    with pytest.raises(InputError, match="no such split file"):
+        train_tiny(tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "gone.json"))
+    assert not (tmp_path / "run").exists()
