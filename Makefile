@@ -6,7 +6,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 DATA ?=
 MINUTES ?= 70
-RUN ?= runs/$(if $(filter phantom,$(DATA)),phantom,default)
+# The one word phantom, not a folder with that word in its name.
+PHANTOM := $(and $(DATA),$(if $(filter-out phantom,$(DATA)),,phantom))
+RUN ?= runs/$(or $(PHANTOM),default)
 MODEL ?= $(RUN)/model.onnx
 TRAIN_OPTIONS ?= --recipe standard
 EXECUTIONS ?= 1000000
@@ -22,7 +24,7 @@ BENCHED := $(addprefix $(WEIGHTS)/,standard.onnx standard-int8.onnx lite.onnx li
 
 # DATA=phantom makes phantoms; without DATA, what `make data` fetched is used.
 PHANTOMS := data/phantom
-FOLDER := $(if $(filter phantom,$(DATA)),$(PHANTOMS),$(or $(DATA),data/lgg))
+FOLDER := $(if $(PHANTOM),$(PHANTOMS),$(or $(DATA),data/lgg))
 
 NO_DATA := No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours
 
@@ -69,7 +71,7 @@ $(PHANTOMS): $(VENV)/.runtime
 	$(BIN)/lgg-train phantom -o $@.part --patients 60 --slices 24
 	@mv $@.part $@
 
-train: $(VENV)/.train $(if $(filter phantom,$(DATA)),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
+train: $(VENV)/.train $(if $(PHANTOM),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
 	@test -d "$(FOLDER)" || { echo "$(NO_DATA), DATA=phantom makes phantoms."; exit 4; }
 	$(BIN)/lgg-train train --data "$(FOLDER)" --out $(RUN) --minutes $(MINUTES) $(TRAIN_OPTIONS)
 	$(BIN)/lgg-train evaluate $(RUN) --data "$(FOLDER)"

@@ -11,7 +11,7 @@ from lgg_bench.document import fill_page
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
 from lgg_train.history import HISTORY_FILE, read_rounds
-from lgg_train.run import CONFIG_FILE, FLAIR_ONLY, read_json
+from lgg_train.run import FLAIR_ONLY, read_config, read_json
 
 _PARTS = ("validation", "test")
 
@@ -50,7 +50,7 @@ class RunRecord:
                 raise InputError(
                     f"{folder}: no metrics_{part}.json; `lgg-train evaluate` writes it"
                 )
-        config = read_json(folder / CONFIG_FILE)
+        config = read_config(folder, "training", "settings")
         return cls(folder.name, config, scores, read_rounds(folder))
 
 
@@ -60,7 +60,7 @@ class Evidence:
 
     runs: split by patient; folds: `cv.json` by the recipe's name, or by RECIPE-AUGMENTATION for a
     recipe with another augmentation than its own; leaks: runs split by slice, named
-    RECIPE-by-slice.
+    RECIPE-by-slice or RECIPE-AUGMENTATION-by-slice.
     """
 
     runs: Sequence[RunRecord]
@@ -227,7 +227,7 @@ def _leak(leaks: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> str:
     for record in leaks:
         recipe = record.name.partition("-by-")[0]
         augmentation = record.config["settings"]["samples"]["augmentation"]
-        by_patient = folds.get(f"{recipe}-{augmentation}")
+        by_patient = folds.get(f"{recipe.removesuffix(f'-{augmentation}')}-{augmentation}")
         if by_patient is not None:
             rows.append([recipe, "patient, in folds", *_pooled(by_patient), ""])
         scores = record.scores["test"]

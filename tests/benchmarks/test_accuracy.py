@@ -81,14 +81,16 @@ def test_a_page_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_run_by_slice_stands_behind_the_folds_of_its_recipe_and_augmentation():
-    leaks = [RunRecord.read(SHIPPED / f"{name}-by-slice") for name in ("lite", "standard")]
+    leaks = [RunRecord.read(run) for run in LEAKS]
     pooled = {"iou": 0.1, "recall": 0.2, "precision": 0.3, "f1": 0.4}
     folds = {"pooled": pooled | {"support": {"tumour": 1, "background": 999}}}
     record = json.loads(FOLDS[0].read_text()) | folds
-    evidence = Evidence([], {"lite-plain": record, "standard-strong": record}, leaks)
+    cross_validated = {"lite-plain": record, "standard-strong": record, "standard-mild": record}
+    evidence = Evidence([], cross_validated, leaks)
     rows = [line for line in evidence.blocks()["leak"].splitlines() if line.startswith("| ")][2:]
     assert [row.split("|")[1:3] for row in rows] == [
-        [" lite ", " patient, in folds "], [" lite ", " slice "], [" standard ", " slice "]
+        [" lite ", " patient, in folds "], [" lite ", " slice "], [" standard ", " slice "],
+        [" standard-mild ", " patient, in folds "], [" standard-mild ", " slice "],
     ]  # fmt: skip
     assert "| 1,000 | 0.1000 | 0.2000 | 0.3000 | 0.4000 |" in rows[0]
 
@@ -110,3 +112,10 @@ def test_what_flair_alone_costs_is_told_of_cross_validations_that_scored_it():
 def test_a_run_by_slice_is_not_taken_for_one_by_patient():
     with pytest.raises(InputError, match="split by slice; --leak takes those by slice"):
         Evidence.read([LEAKS[0]])
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    run = shutil.copytree(RUNS[0], tmp_path / "run")
+    (run / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"config\.json: holds no training and settings of a run"):
+        Evidence.read([run])

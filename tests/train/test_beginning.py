@@ -206,4 +206,12 @@ def test_a_refused_run_leaves_no_folder(tmp_path, train_tiny, finished_run):
         )
     with pytest.raises(InputError, match="no such split file"):
         train_tiny(tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "gone.json"))
+    given = write_split(
+        tmp_path / "empty.json",
+        train={"PHANTOM_A_0001": [0]},
+        validation={"PHANTOM_B_0002": [2]},
+        test={"PHANTOM_C_0003": [2]},
+    )
+    with pytest.raises(InputError, match="the training slices hold no tumour"):
+        train_tiny(tmp_path / "run", "--epochs", "1", "--split", given)
     assert not (tmp_path / "run").exists()

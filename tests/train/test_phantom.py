@@ -150,6 +150,7 @@ def test_phantoms_never_mix_with_others_and_replace_their_own(tmp_path):
     with pytest.raises(OutputConflictError, match=r"B_0002: holds PHANTOM_B_0002_3\.tif, which is"):
         write_phantoms(tmp_path, replace(few, seed=1))
     assert (second / "PHANTOM_B_0002_1.tif").read_bytes() == before["PHANTOM_B_0002_1.tif"]
+    (second / ".DS_Store").touch()
     write_phantoms(tmp_path, replace(few, slices=4))
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")} == before
 

@@ -105,6 +105,8 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
     _check_predecessors(before, training, intensity)
+    trained = [cases[name] for name in split.patients("train")]
+    slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
     held = [cases[name] for name in split.patients("validation")]
     decided = before.decided or before.start
     decision = decided.decision if decided is not None and not held else None
@@ -128,8 +130,6 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     write_json(out / CONFIG_FILE, config)
     if before.start is not None and not request.resume:
         carry_rounds(before.rounds, out)
-    trained = [cases[name] for name in split.patients("train")]
-    slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
     used = split.parts["validation"]
     return Beginning(settings, intensity, training, slices, held, used, decision)
 

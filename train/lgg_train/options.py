@@ -54,9 +54,9 @@ _OPTIONS = (
                  help="How many of them come from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
     click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),
-                 default="plain", help="mild: flips, turns and small gains alone; flair: FLAIR "
-                 "stands for all sequences in 40 % of the crops, not in 30; strong: that, and "
-                 "wider ranges of all else."),
+                 default="plain", help="mild: flips, turns, small changes of size and intensity, "
+                 "never FLAIR alone; flair: FLAIR stands for all sequences in 40 % of the crops, "
+                 "not in 30; strong: that, and wider ranges of all else."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
     click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16",
                  help="Arithmetic of training."),
@@ -78,7 +78,8 @@ _OPTIONS = (
                  "as many folds. Several are averaged."),
     click.option("--split-seed", type=_SEED, default=20,
                  help="Seed of the draw of the split."),
-    click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too."),
+    click.option("--tensorboard/--no-tensorboard", default=False,
+                 help="Write TensorBoard events too."),
     click.option("--no-progress", is_flag=True, help="No progress bar."),
 )  # fmt: skip
 

@@ -80,11 +80,11 @@ def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
 
 def check_alone(folder: Path, names: Iterable[str]) -> None:
     """Raises OutputConflictError for a folder with files of other names, which would be taken for
-    the same patient's; what a killed write of these names left may lie there.
+    the same patient's. Hidden files, and what a killed write of these names left, may lie there.
     """
     known = {name + end for name in names for end in ("", PART_SUFFIX)}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if other := [name for name in found if name not in known]:
+    if other := [name for name in found if name not in known and not name.startswith(".")]:
         raise OutputConflictError(
             f"{folder}: holds {other[0]}, which is not of these phantoms; choose another folder"
         )

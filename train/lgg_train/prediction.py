@@ -27,7 +27,9 @@ class Prediction:
 
     def counts_by_slice(self, decision: Decision) -> list[Counts]:
         """Of each slice that counts, under a decision."""
-        return self._compare(decision.apply(self.probability))
+        used = list(self.used)
+        found = decision.apply(self.probability)[used]
+        return [Counts.of(m, t) for m, t in zip(found, self.truth[used], strict=True)]
 
     def counts(self, decision: Decision) -> Counts:
         """Of all pixels that count, under a decision."""
@@ -35,8 +37,5 @@ class Prediction:
 
     def counts_of(self, mask: Mask) -> Counts:
         """Of all pixels that count in a mask of the whole volume, (S, H, W) bool."""
-        return sum(self._compare(mask), Counts())
-
-    def _compare(self, mask: Mask) -> list[Counts]:
         used = list(self.used)
-        return [Counts.of(m, t) for m, t in zip(mask[used], self.truth[used], strict=True)]
+        return Counts.of(mask[used], self.truth[used])

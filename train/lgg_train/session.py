@@ -58,11 +58,9 @@ def _validate(predictions: Sequence[Prediction]) -> dict[str, float]:
     raw: list[Counts] = []
     largest: list[Counts] = []
     for p in predictions:
-        used = list(p.used)
         mask = p.probability >= 0.5
-        raw.append(Counts.of(mask[used], p.truth[used]))
-        kept = clean_up(mask, CleanupSettings(smallest_fraction=1.0))
-        largest.append(Counts.of(kept[used], p.truth[used]))
+        raw.append(p.counts_of(mask))
+        largest.append(p.counts_of(clean_up(mask, CleanupSettings(smallest_fraction=1.0))))
     pooled = sum(raw, Counts())
     return {
         "dice_mean": float(np.mean([c.dice for c in raw])),
