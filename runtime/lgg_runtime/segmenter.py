@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
 # Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
+# What a fork must not let end; see `_keep_inherited`.
+_LOADED: weakref.WeakSet[Segmenter] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Segmenter:
         self.first_look: Segmenter | None = None
         self.left_out = 0
         self._process = os.getpid()
+        _LOADED.add(self)
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
 
@@ -215,3 +220,15 @@ def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
     if pixels.ndim != 3:
         raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
     return Volume(pixels[None])
+
+
+def _keep_inherited() -> None:
+    """In a forked process an engine's end waits for ever for threads that are not there. One more
+    reference to each, which nobody gives up, keeps it from ending even with the interpreter.
+    """
+    for segmenter in _LOADED:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(segmenter))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_keep_inherited)
