@@ -18,15 +18,12 @@ import numpy.typing as npt
 
 from lgg_runtime.contract import TRAINED_PIXEL_MM
 from lgg_runtime.errors import InputError
-from lgg_runtime.volume import Mask, Probability, Volume
+from lgg_runtime.volume import MAX_SIDE, MAX_VOXELS, Mask, Probability, Volume
 
 # Within this fraction of the model's scale slices are taken as they are: heads in the training
 # data vary as much.
 SCALE_TOLERANCE = 0.15
-# Beyond these a spacing is no patient's: what the readers take has at most such sides and voxels,
-# and below a 32nd of the model's pixel 4096 of them would not span a head.
-MAX_SIDE = 4096
-MAX_VOXELS = 1 << 27
+# Below a 32nd of the model's pixel, 4096 pixels would not span a head.
 LEAST_SCALE = 1 / 32
 MOST_SLICE_MM = 100.0
 

@@ -14,6 +14,9 @@ CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 FLAIR = CHANNELS.index("FLAIR")
 # Of the largest value: float32 rounds smaller ones away and does not hold larger ones.
 _LEAST, _MOST = 1e-30, 1e30
+# What the readers take; a spacing that needs more on the model's grid is no patient's.
+MAX_SIDE = 4096
+MAX_VOXELS = 1 << 27
 _REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]

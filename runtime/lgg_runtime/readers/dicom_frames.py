@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.grid import MAX_SIDE
 from lgg_runtime.readers.dicom_files import damage
 from lgg_runtime.redact import without_uids
+from lgg_runtime.volume import MAX_SIDE
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"

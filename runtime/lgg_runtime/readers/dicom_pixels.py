@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.grid import MAX_VOXELS
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.redact import without_uids
+from lgg_runtime.volume import MAX_VOXELS
 
 
 def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:

@@ -19,13 +19,12 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.grid import MAX_SIDE, MAX_VOXELS
 from lgg_runtime.readers.dicom_files import keep_silent
 from lgg_runtime.readers.regular import open_regular
 from lgg_runtime.readers.resample import Lattice
 from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
-from lgg_runtime.volume import CHANNELS, Volume
+from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 _GZIP = b"\x1f\x8b"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -263,6 +265,12 @@ def test_a_codestream_that_claims_to_be_huge_is_not_believed(is_same: IsSame) ->
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 100 << 10  # KiB
     assert is_same(whole, whole)
+
+
+def test_the_decoding_process_holds_no_opencv_in_its_memory() -> None:
+    code = f"import sys, {pixels.__name__}; print('cv2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_decoder_that_does_not_end_is_ended(
