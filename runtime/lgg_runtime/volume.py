@@ -36,8 +36,9 @@ class Volume:
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
-    Raises InputError when the shape is not that of a volume, a value is no finite number, the
-    largest is below 1e-30 or above 1e30, or spacing_mm or affine is invalid.
+    Raises InputError when the shape is not that of a volume, a value is no finite number,
+    spacing_mm or affine is invalid, or of floats that are not all 0, the largest absolute value is
+    below 1e-30 or above 1e30.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -80,6 +81,8 @@ def _require_magnitude(largest: float) -> None:
 
 
 def _are_lengths(spacing: object) -> bool:
+    if isinstance(spacing, np.ndarray) and spacing.ndim != 1:
+        return False
     values = spacing if isinstance(spacing, (tuple, list, np.ndarray)) else ()
     return len(values) == 3 and all(isinstance(v, _REAL) and 0 < v < math.inf for v in values)
 

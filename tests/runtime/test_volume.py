@@ -46,7 +46,19 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "spacing", [(1, 1), (0, 1, 1), (-5, 1, 1), (np.nan, 1, 1), (1, np.inf, 1), 5.0, (1, "a", 1)]
+    "spacing",
+    [
+        (1, 1),
+        (0, 1, 1),
+        (-5, 1, 1),
+        (np.nan, 1, 1),
+        (1, np.inf, 1),
+        5.0,
+        (1, "a", 1),
+        (1, (1, 1), 1),
+        np.array(1.0),
+        np.ones((3, 1)),
+    ],
 )
 def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
     with pytest.raises(InputError, match="spacing of three lengths"):
