@@ -90,7 +90,9 @@ def _require_kinds(settings: LoadSettings) -> None:
 
 
 def find_model(model: str | Path) -> Path:
-    """The file of a shipped model's name or of a path. Raises ModelError where there is none."""
+    """The file of a shipped model's name or of a path. Raises ModelError where there is none,
+    UsageError for what is neither.
+    """
     if not isinstance(model, (str, Path)):
         raise UsageError(f"model {model!r}: expected a name or a path")
     if str(model) in SHIPPED:

@@ -82,7 +82,8 @@ class Segmenter:
     ) -> Segmenter:
         """Load a shipped model by name or an artifact by path, with its first look if asked for.
 
-        Raises ModelError for a model that is refused, ProviderError where it cannot run.
+        Raises ModelError for a model that is refused, ProviderError where it cannot run, UsageError
+        for what is no name or path and for impossible settings.
         """
         settings = LoadSettings() if settings is None else settings
         if not isinstance(settings, LoadSettings):
