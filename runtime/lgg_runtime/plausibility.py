@@ -91,7 +91,7 @@ class PlausibilitySettings:
 
 
 def find_doubts(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:
-    """Why a volume (S, H, W, 3) of any real type does not look like brain MRI; empty if it does.
+    """Why a volume (S, H, W, 3) of any real type is unlike the training data; empty if it is not.
 
     It is doubted where air is far below 0, and where most of its slices are: of a long volume,
     twelve evenly spaced ones are measured. That line names the statistics that are out of range

@@ -114,8 +114,8 @@ def _doubts(journal: Journal) -> str:
     names = [printable(name) for name in journal.doubts]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
-        f"Warning: {', '.join(names[:5])}{more}: does not look like brain MRI of the training "
-        "data; see doubts in summary.csv"
+        f"Warning: {', '.join(names[:5])}{more}: unlike the training data; "
+        "see doubts in summary.csv"
     )
 
 

@@ -97,7 +97,7 @@ def test_the_run_tells_its_doubts_and_writes_all_the_same(
     write_phantoms(tmp_path / "in", PhantomSettings(patients=1, slices=4, size=128, seed=7))
     done = call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", artifact)
     assert done.code == 0
-    assert "Warning: noise: does not look like brain MRI of the training data" in done.out
+    assert "Warning: noise: unlike the training data; see doubts in summary.csv" in done.out
     doubts = json.loads((tmp_path / "out" / "run.json").read_bytes())["doubts"]
     assert set(doubts) == {"noise"}
     table = (tmp_path / "out" / "summary.csv").read_bytes()
