@@ -7,6 +7,7 @@ import os
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class Segmenter:
         self.why = why
         self.first_look: Segmenter | None = None
         self.left_out = 0
+        self._counting = Lock()
         self._process = os.getpid()
         _LOADED.add(self)
         contract = backend.contract
@@ -193,7 +195,8 @@ class Segmenter:
         if self.first_look is not None:
             look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
             boxes = keep_signs(look, boxes)
-            self.left_out += boxes.count(None) - prepared.boxes.count(None)
+            with self._counting:
+                self.left_out += boxes.count(None) - prepared.boxes.count(None)
         return run_boxes(self._backend, slices, boxes, self.batch)
 
     def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:

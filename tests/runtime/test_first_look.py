@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -101,6 +104,32 @@ def test_slices_without_head_are_not_counted_as_left_out(
     segmenter = Segmenter.load(artifact, settings)
     segmenter.segment(Volume(np.stack(slices)))
     assert segmenter.left_out == 2
+
+
+def test_what_threads_leave_out_at_once_is_counted_whole(
+    artifact: Path, slices: list[np.ndarray]
+) -> None:
+    both = Barrier(2)
+
+    class Watched(Segmenter):
+        """Lets each of two threads look at the count before either adds to it, if they can."""
+
+        @property
+        def left_out(self) -> int:
+            seen = self.count
+            with contextlib.suppress(BrokenBarrierError):
+                both.wait(0.5)
+            return seen
+
+        @left_out.setter
+        def left_out(self, count: int) -> None:
+            self.count = count
+
+    segmenter = Watched.load(artifact, LoadSettings(threads=1, first_look=artifact))
+    prepared = segmenter.prepare(Volume(np.stack(slices)))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(segmenter.run, [prepared] * 2))
+    assert segmenter.count == 6
 
 
 def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(
