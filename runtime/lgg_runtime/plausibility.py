@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.intensity import IntensitySettings, bright_levels, is_air_below_0
 from lgg_runtime.volume import FLAIR, Mask
 
 WIDTH = 96
@@ -26,11 +27,6 @@ _OUTLINE = 0.25  # of the 95th percentile: above it is the object, below it its 
 _DEAD = 0.02  # of the brightest channel: below it a channel holds nothing
 _EDGE_STEPS = 4  # of erosion: what remains of the outline is its core
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
-_STRAY = 1  # percent of the values, which may lie anywhere
-# Of the bright level, how far air may lie below 0. Volumes of the training data in units of their
-# deviation from their mean (z-scores) stay within 0.58 and keep their masks (Dice 0.97 and more);
-# at 0.75 Dice was down to 0.89, at 1 to 0.13.
-_AIR_BELOW = 0.6
 _NOTHING_OUTSIDE = 9.0  # recorded as `outside` where the hull leaves no background
 
 Plane = npt.NDArray[np.float32]
@@ -90,25 +86,21 @@ class PlausibilitySettings:
         return dataclasses.asdict(self)
 
 
-def find_doubts(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:
+def find_doubts(
+    pixels: npt.NDArray[Any],
+    settings: PlausibilitySettings,
+    bright: Sequence[float] | None = None,
+) -> tuple[str, ...]:
     """Why a volume (S, H, W, 3) of any real type is unlike the training data; empty if it is not.
 
     It is doubted where air is far below 0, and where most of its slices are: of a long volume,
     twelve evenly spaced ones are measured. That line names the statistics that are out of range
-    most often.
+    most often. bright: its `bright_levels`, where they are known already.
     """
-    return (*_doubt_scale(pixels), *_doubt_slices(pixels, settings))
-
-
-def _doubt_scale(pixels: npt.NDArray[Any]) -> tuple[str, ...]:
-    """The normalisation takes air for 0; `measure_slice`, which shifts it there, cannot tell."""
-    if pixels.dtype.kind == "u" or pixels.min() >= 0:
-        return ()
-    for values in (pixels[..., c] for c in range(pixels.shape[-1])):
-        low, bright = np.percentile(values, (_STRAY, 99.5))
-        if low < -_AIR_BELOW * max(bright, 0) and values.min() < values.max():
-            return ("air is far below 0; it should be about 0",)
-    return ()
+    bright = bright_levels(pixels, IntensitySettings()) if bright is None else bright
+    # `measure_slice` shifts air to 0 and cannot tell.
+    scale = ("air is far below 0; it should be about 0",) if is_air_below_0(pixels, bright) else ()
+    return (*scale, *_doubt_slices(pixels, settings))
 
 
 def _doubt_slices(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:

@@ -177,9 +177,9 @@ class Segmenter:
         pixels = self._sequences(grid.to_model(volume.pixels))
         if pixels.dtype == np.float16:  # too coarse to compute in
             pixels = pixels.astype(np.float32)
-        doubts = find_doubts(pixels, self.contract.plausibility)
         intensity = self.contract.intensity
         bright = bright_levels(pixels, intensity)
+        doubts = find_doubts(pixels, self.contract.plausibility, bright)
         head = head_mask(pixels, intensity, bright)
         slices = normalise(pixels, intensity, head, bright)
         boxes = self._boxes(head)

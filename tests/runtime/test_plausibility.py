@@ -44,6 +44,9 @@ def test_a_head_is_doubted_where_its_air_is_far_below_0(head: np.ndarray) -> Non
     assert find_doubts(values - 1024, RANGES) == said
     assert find_doubts(values.astype(np.int16) - 1024, RANGES) == said
     assert find_doubts(values / 127.5 - 1, RANGES) == said
+    values -= 1024
+    values[0, 0, :9] = 5000  # stray values make no bright level
+    assert AIR_BELOW_0 in find_doubts(values, RANGES)
 
 
 def test_a_head_whose_air_is_about_0_is_not(head: np.ndarray) -> None:
