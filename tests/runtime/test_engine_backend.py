@@ -62,7 +62,7 @@ def test_more_slices_than_the_engine_holds_run_in_parts(engine: Path) -> None:
 def test_threads_get_each_their_own_answers(engine: Path) -> None:
     backend = EngineBackend(engine, SETTINGS, StandInTensorRT(), StandInDriver())
     inputs = [np.full((1, 64, 64, 3), 90 + 20 * n, np.uint8) for n in range(4)]
-    require_own_answers(backend.run, inputs)
+    require_own_answers(backend.run, inputs, times=300)
 
 
 def test_results_stay_when_the_buffers_are_used_again(engine: Path) -> None:

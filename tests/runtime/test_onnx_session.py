@@ -20,6 +20,7 @@ from lgg_runtime.backends.onnx_session import OnnxSession, import_onnxruntime
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import FLAIR
+from stand_ins.threads import require_own_answers
 
 Saved = Callable[[Any, str | None], Path]
 
@@ -44,6 +45,11 @@ def test_probabilities_are_those_of_the_graph(artifact: Path) -> None:
     assert (probability.shape, probability.dtype) == ((2, 16, 32), np.float32)
     np.testing.assert_allclose(probability, expected, atol=1e-6)
     assert probability[1, 3, 16] == 0.5
+
+
+def test_threads_get_each_their_own_answers(artifact: Path) -> None:
+    inputs = [np.full((3, 16, 32, 3), 100 + 10 * n, np.uint8) for n in range(4)]
+    require_own_answers(OnnxSession(artifact, BackendSettings("cpu", 2)).run, inputs)
 
 
 def test_the_session_tells_what_runs(
