@@ -40,7 +40,7 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
         node={"spool": "here", "ae_title": "A TITLE THAT IS TOO LONG", "colour": "red"},
         limits={"associations": 0, "network_seconds": "long"},
         http={"address": "0.0.0.0"},
-        listen={"certificate": f"/{'a' * 300}", "port": True},
+        listen={"certificate": "/nowhere.pem", "key": f"/{'a' * 300}", "port": True},
     )
     path.write_text(path.read_text() + "\n[extra]\n")
     with pytest.raises(UsageError) as caught:
@@ -49,8 +49,8 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
     found = {line.strip().split(":")[0] for line in lines}
     assert found == {
         "node.spool", "node.ae_title", "node.colour", "limits.associations",
-        "limits.network_seconds", "http.address", "listen.certificate", "listen.port",
-        "destination 1.name", "destination 1.kind", "extra",
+        "limits.network_seconds", "http.address", "listen.certificate", "listen.key",
+        "listen.port", "destination 1.name", "destination 1.kind", "extra",
     }  # fmt: skip
     assert first.endswith(f"{len(found)} to mend")
     assert any("expected a whole number from 1 to 1000, found 0" in line for line in lines)
