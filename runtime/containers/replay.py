@@ -44,7 +44,7 @@ def parse_dockerfile(text: str) -> list[Stage]:
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if not line.strip():
             continue
-        word, _, rest = line.strip().partition(" ")
+        word, rest = (*line.split(maxsplit=1), "")[:2]
         if word == "FROM":
             stages.append(Stage(rest.strip()))
         elif stages:

@@ -109,6 +109,11 @@ def test_everything_that_is_copied_is_there_and_not_ignored(name: str, replay: M
     assert all((root / source).exists() for source in copied)
 
 
+def test_an_instruction_ends_at_any_space(replay: ModuleType) -> None:
+    (stage,) = replay.parse_dockerfile("FROM\tbase\n  RUN\tmake it \nEXPOSE\n")
+    assert (stage.base, stage.steps) == ("base", [("RUN", "make it"), ("EXPOSE", "")])
+
+
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_hadolint_finds_nothing(name: str) -> None:
     beside = Path(sys.executable).parent  # where pip puts it
