@@ -125,4 +125,6 @@ def _count(series: Any) -> int | None:
 
 def _require_uids(*uids: str) -> None:
     if not all(map(is_uid, uids)):
-        raise UsageError("a study or series UID: expected digits and dots, at most 64")
+        raise UsageError(
+            "a study or series UID: expected numbers with dots between, at most 64 characters"
+        )

@@ -305,7 +305,9 @@ def test_an_address_that_cannot_be_is_refused_without_repeating_it(url: str, mes
     "uid", ["", "1.2/../3", "1..2", "1.2 ", "1." * 33 + "1", "abc", "1", "1.2\n", "1.\u0662"]
 )
 def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
-    with pytest.raises(UsageError, match="expected digits and dots"):
+    with pytest.raises(
+        UsageError, match="expected numbers with dots between, at most 64 characters"
+    ):
         find_series(WebServer("http://127.0.0.1:1/web"), uid)
 
 

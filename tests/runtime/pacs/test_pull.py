@@ -194,7 +194,7 @@ FROM = ("--from", "dicomweb", "http://127.0.0.1:1/web")
         (("somewhere", "--study", UNKNOWN), "with --from alone"),
         (("somewhere", "--store-back"), "with --from alone"),
         ((*FROM, "--study", UNKNOWN, "--store-back"), "add e.g. --output-type dicom-seg"),
-        ((*FROM, "--study", "../../etc"), "expected digits and dots"),
+        ((*FROM, "--study", "../../etc"), "expected numbers with dots between"),
         (("--from", "dicomweb", "file:///etc", "--study", UNKNOWN), "not a URL of http"),
         (("--from", "ftp", "http://host/", "--study", UNKNOWN), "'ftp' is not 'dicomweb'"),
     ],
