@@ -20,7 +20,7 @@ from lgg_runtime.pending import PendingWrites
 from lgg_runtime.readers.study import LoadedVolume
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
 from lgg_runtime.request import NOT_SCORED
-from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
@@ -92,10 +92,9 @@ class Results:
     ) -> list[SummaryRow]:
         """The volume's rows of the summary, none where there is no result."""
         try:
-            if isinstance(volume.prepared, Exception):
-                raise volume.prepared
             if isinstance(found, Exception):
                 raise found
+            assert isinstance(volume.prepared, Prepared)  # where it is not, `found` says why
             result = self._segmenter.finish(volume.prepared, found)
             ready.record.doubts += result.doubts
             if volume.slices is None:
