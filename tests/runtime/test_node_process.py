@@ -113,6 +113,8 @@ def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact:
         archive.stop()
     log = node.log.read_text()
     assert re.search(r"(?m)^results     1, 1 in the last hour", told)
+    assert told.splitlines()[-1] == "Research use only, not for diagnosis."
+    assert re.search(r"listening on port \d+; research use only, not for diagnosis\n", log)
     for word in (*PATIENT, "Traceback"):
         assert not [text for text in (log, told, metrics) if word in text]
     # Without the process, the database still tells.

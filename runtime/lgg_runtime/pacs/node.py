@@ -7,6 +7,7 @@ import functools
 import time
 from collections.abc import Iterator
 
+from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
@@ -61,7 +62,7 @@ class Node:
         self.receiver.start()
         for loop in self.loops:
             loop.start()
-        LOG.info("listening on port %d; research use only, not for diagnosis", self.receiver.port)
+        LOG.info("listening on port %d; %s", self.receiver.port, RESEARCH_ONLY)
 
     def stop(self) -> None:
         """Take no more, let what is at hand end, and leave the rest to the next start."""

@@ -7,6 +7,7 @@ import statistics
 import time
 from typing import Any
 
+from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import (
@@ -144,5 +145,5 @@ def describe_status(status: dict[str, Any]) -> str:
         )
     for one in status["troubles"]:
         lines.append(f"{one['state']:<12}{one['study']}  {one['reason']}")
-    lines.append("Research use only, not for diagnosis.")
+    lines.append(RESEARCH_ONLY_LINE)
     return "\n".join(lines)
