@@ -2,7 +2,9 @@
 and TensorRT: what starts, what is refused, and with which options. No GPU takes part.
 """
 
+import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,8 +127,9 @@ def test_tensorrt_compiles_once_and_says_so(
     runtime = use(monkeypatch, StandInOnnxRuntime())
     said: list[str] = []
     chosen = settings("tensorrt", engine_cache=tmp_path / "cache", tell=said.append)
-    for _ in range(2):
-        backend = GpuSession(model, chosen)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    for sha256 in (None, digest.upper()):
+        backend = GpuSession(model, replace(chosen, sha256=sha256))
     assert backend.versions["tensorrt"] == "10.13.0"
     (folder,) = (tmp_path / "cache").iterdir()
     assert len(said) == 1

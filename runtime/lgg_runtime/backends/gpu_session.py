@@ -56,7 +56,7 @@ class GpuSession:
         self.contract = read_contract(open_session(runtime, path, data, options), path)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if self.provider == "tensorrt":
-            sha256 = hashlib.sha256(data).hexdigest()
+            sha256 = (settings.sha256 or hashlib.sha256(data).hexdigest()).lower()
             session = self._compile(runtime, path, sha256, options, gpu)
         else:
             session = start_session(runtime, path, options, "cuda", cuda_options(gpu))
