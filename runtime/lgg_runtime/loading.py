@@ -10,6 +10,7 @@ from types import NoneType
 
 from lgg_runtime.backends import PROVIDERS, GpuSettings
 from lgg_runtime.backends.model_file import is_model_file
+from lgg_runtime.backends.settings import Kinds, require_kinds
 from lgg_runtime.contract import LEAST_THRESHOLD
 from lgg_runtime.errors import ModelError, UsageError
 
@@ -49,7 +50,7 @@ class LoadSettings:
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
-        _require_kinds(self)
+        require_kinds(self, _KINDS)
         for name, count in {"threads": self.threads, "batch": self.batch}.items():
             if count is not None and not 1 <= count <= _MOST:
                 raise UsageError(f"{name} {count}: expected a whole number from 1 to {_MOST}")
@@ -67,8 +68,7 @@ class LoadSettings:
             raise UsageError("a first look's SHA-256, and no first look")
 
 
-# What a setting may be: a wrong one would fail far from here, or `crop="no"` would crop.
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+_KINDS: Kinds = {
     "threads": ((Integral, NoneType), "a whole number"),
     "batch": ((Integral, NoneType), "a whole number"),
     "threshold": ((Real, NoneType), "a number"),
@@ -80,13 +80,6 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "first_look_sha256": ((str, NoneType), "text"),
     "public_key": ((str, Path, NoneType), "a path"),
 }
-
-
-def _require_kinds(settings: LoadSettings) -> None:
-    for name, (kinds, says) in _KINDS.items():
-        value = getattr(settings, name)
-        if not isinstance(value, kinds):
-            raise UsageError(f"{name} {value!r}: expected {says}")
 
 
 def find_model(model: str | Path) -> Path:

@@ -73,9 +73,17 @@ def test_auto_that_can_start_nowhere_tells_every_reason(
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"device": -1}, "GPU -1: expected 0"), ({"memory_limit_mib": 0}, "expected at least 1")],
+    [
+        ({"device": -1}, "GPU -1: expected 0"),
+        ({"memory_limit_mib": 0}, "expected at least 1"),
+        ({"device": "0"}, "device '0': expected a whole number"),
+        ({"memory_limit_mib": 0.5}, "memory_limit_mib 0.5: expected a whole number"),
+        ({"cuda_graph": "no"}, "cuda_graph 'no': expected True or False"),
+        ({"engine_cache": "cache"}, "engine_cache 'cache': expected a Path"),
+        ({"tell": None}, "tell None: expected a function"),
+    ],
 )
-def test_impossible_settings_of_a_gpu_are_refused(options: dict[str, int], told: str) -> None:
+def test_impossible_settings_of_a_gpu_are_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         GpuSettings(**options)
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
+from types import NoneType
 
 from lgg_runtime.errors import UsageError
 
 CPU_PRECISIONS = ("fp32", "bf16")
+# By a setting's name: the types that it may have, and what to say of them.
+Kinds = dict[str, tuple[tuple[type, ...], str]]
+
+
+def require_kinds(settings: object, kinds: Kinds) -> None:
+    """Raises UsageError for a setting of another type: it would fail far from where it was given,
+    or `crop="no"` would crop.
+    """
+    for name, (allowed, says) in kinds.items():
+        value = getattr(settings, name)
+        if not isinstance(value, allowed):
+            raise UsageError(f"{name} {value!r}: expected {says}")
 
 
 def _say_nothing(_line: str) -> None:
@@ -31,6 +45,9 @@ class GpuSettings:
     tell: Callable[[str], object] = _say_nothing
 
     def __post_init__(self) -> None:
+        require_kinds(self, _GPU_KINDS)
+        if not callable(self.tell):
+            raise UsageError(f"tell {self.tell!r}: expected a function")
         if self.device < 0:
             raise UsageError(f"GPU {self.device}: expected 0 or more")
         if self.memory_limit_mib is not None and self.memory_limit_mib < 1:
@@ -44,6 +61,12 @@ class GpuSettings:
                 raise UsageError(f"{words}: {by} has no use for it; leave it out")
 
 
+_GPU_KINDS: Kinds = {
+    "device": ((Integral,), "a whole number"),
+    "memory_limit_mib": ((Integral, NoneType), "a whole number"),
+    "cuda_graph": ((bool,), "True or False"),
+    "engine_cache": ((Path, NoneType), "a Path"),
+}
 _GPU_OPTIONS = {
     "device": "GPU number",
     "memory_limit_mib": "GPU memory",
