@@ -182,6 +182,27 @@ def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_a_run_that_fails_leaves_no_request_running(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Request:
+        is_running = False
+
+        def start_async(self, *_: Any, **__: Any) -> None:
+            self.is_running = True
+
+        def wait(self) -> None:
+            self.is_running = False
+            raise RuntimeError(f"request {requests.index(self)} failed")
+
+    requests = [Request() for _ in range(4)]
+    session = OpenVinoSession(artifact, SETTINGS)
+    monkeypatch.setattr(session, "_prepare", lambda _size: requests)
+    with pytest.raises(ModelError, match="the model cannot be run: request 0 failed"):
+        session.run(make_slices(6))
+    assert not any(request.is_running for request in requests)
+
+
 def test_exhausted_memory_is_an_error_of_its_own(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

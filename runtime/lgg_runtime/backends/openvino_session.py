@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import OrderedDict, deque
 from functools import cache
@@ -97,14 +98,17 @@ class OpenVinoSession:
         requests = self._prepare(slices.shape[1:3])
         out: Probability = np.empty(slices.shape[:3], np.float32)
         running: deque[tuple[int, Any]] = deque()
-        for index in range(len(slices)):
-            if len(running) == len(requests):
+        try:
+            for index in range(len(slices)):
+                if len(running) == len(requests):
+                    _fetch(running, out)
+                request = requests[index % len(requests)]
+                request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
+                running.append((index, request))
+            while running:
                 _fetch(running, out)
-            request = requests[index % len(requests)]
-            request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
-            running.append((index, request))
-        while running:
-            _fetch(running, out)
+        finally:
+            _wait_for_all(running)
         return out
 
     def _prepare(self, size: tuple[int, ...]) -> list[Any]:
@@ -125,6 +129,15 @@ def _fetch(running: deque[tuple[int, Any]], out: Probability) -> None:
     index, request = running.popleft()
     request.wait()
     out[index] = request.get_output_tensor(0).data[0]
+
+
+def _wait_for_all(running: deque[tuple[int, Any]]) -> None:
+    """After a failure: what still runs reads the caller's slices, and the next run would find its
+    requests busy.
+    """
+    for _, request in running:
+        with contextlib.suppress(Exception):  # the first failure is told
+            request.wait()
 
 
 def import_openvino() -> Any:
