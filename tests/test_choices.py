@@ -13,9 +13,9 @@ from lgg_bench.cli import command as bench
 from lgg_export.cli import command as export
 from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS
-from lgg_runtime.backends import PROVIDERS
 from lgg_runtime.backends.engine import LIBRARIES
 from lgg_runtime.cli import command as infer
+from lgg_runtime.providers import PROVIDERS
 from lgg_train.cli import command as train
 from lgg_train.device import AUTOCAST
 from lgg_train.phantom_scan import PLANES

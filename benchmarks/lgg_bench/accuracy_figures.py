@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lgg_bench.figure import plt, save_png
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.notice import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     from lgg_bench.accuracy import RunRecord

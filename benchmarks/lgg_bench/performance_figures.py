@@ -7,7 +7,7 @@ import textwrap
 from lgg_bench.figure import plt, save_png
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plural import count
 
 _OURS, _OTHERS = "tab:blue", "tab:grey"

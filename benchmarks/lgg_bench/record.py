@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 
 SCHEMA = 1

@@ -20,8 +20,8 @@ from lgg_bench import (
 from lgg_bench.machine import summarise_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import InputError
+from lgg_runtime.notice import RESEARCH_ONLY
 
 _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
     "coldstart": coldstart.tabulate,

@@ -16,6 +16,7 @@ from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plausibility import PlausibilitySettings
 from lgg_runtime.volume import CHANNELS
 
@@ -27,8 +28,6 @@ LEAST_THRESHOLD = 1e-6
 # The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
 # view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
 TRAINED_PIXEL_MM = 0.9375
-RESEARCH_ONLY = "research use only, not for diagnosis"
-RESEARCH_ONLY_LINE = f"{RESEARCH_ONLY.capitalize()}."
 INTENDED_USE = (
     "Research on segmentation of the FLAIR abnormality of lower-grade glioma in brain MRI; "
     + RESEARCH_ONLY

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lgg_runtime.backends import ON_GPU
 from lgg_runtime.destination import check_output, check_places
 from lgg_runtime.errors import LggError
 from lgg_runtime.job import Job
@@ -17,6 +16,7 @@ from lgg_runtime.lock import lock_output
 from lgg_runtime.pipeline import run_job
 from lgg_runtime.processor import multiplies_int8
 from lgg_runtime.provenance import decisive, describe, settings_of
+from lgg_runtime.providers import ON_GPU
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.reading import Reading
 from lgg_runtime.request import Request

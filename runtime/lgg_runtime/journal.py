@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.packed import Packed
 from lgg_runtime.summary import SummaryRow, encode_csv
 from lgg_runtime.writers.atomic import write_atomically

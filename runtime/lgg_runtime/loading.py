@@ -8,11 +8,12 @@ from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
 
-from lgg_runtime.backends import PROVIDERS, GpuSettings
+from lgg_runtime.backends import GpuSettings
 from lgg_runtime.backends.model_file import is_model_file
 from lgg_runtime.backends.settings import Kinds, require_kinds
 from lgg_runtime.contract import LEAST_THRESHOLD
 from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.providers import PROVIDERS
 
 _WEIGHTS = Path(__file__).parent / "weights"
 # A thread takes memory of its own: 100,000 of them took 2.3 GiB.

@@ -23,8 +23,8 @@ from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.workers import Workers
-from lgg_runtime.writers import OUTPUTS
 from lgg_runtime.writers.atomic import require_names
+from lgg_runtime.writers.formats import OUTPUTS
 
 # On a CPU the model takes nearly all of the time: one core in four is enough to feed it.
 _CORES_A_READER = 4

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import printable
 from lgg_runtime.journal import InputRecord, Journal
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.redact import without_uids
 from lgg_runtime.summary import SummaryRow

@@ -10,8 +10,8 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.listing import RASTER, Listing
-from lgg_runtime.writers import SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_identity import load_highdicom
+from lgg_runtime.writers.formats import SCAN_OUTPUTS
 
 NOT_SCORED = "masks beside pictures of slices are scored, DICOM and NIfTI are not"
 

@@ -24,8 +24,8 @@ from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
-from lgg_runtime.writers import OUTPUTS, SCAN_OUTPUTS
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
+from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
 from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 

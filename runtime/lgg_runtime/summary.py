@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.cleanup import component_sizes
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.metrics import Counts
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import Segmentation
 
 

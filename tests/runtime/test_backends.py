@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.backends import PROVIDERS, Backend, BackendSettings, load_backend
+from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.errors import ModelError
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.providers import PROVIDERS
 
 CPU = BackendSettings("cpu", 1)
 

@@ -17,7 +17,7 @@ import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.volume import Segmentation
-from lgg_runtime.writers import SCAN_OUTPUTS
+from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 from stand_ins.dicom_study import Study
 

@@ -16,8 +16,9 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.writers import SCAN_OUTPUTS, dicom_patient
+from lgg_runtime.writers import dicom_patient
 from lgg_runtime.writers.dicom_patient import ATTRIBUTES, MAY_BE_EMPTY, copy_patient_and_study
+from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
 from stand_ins.dicom_study import Study, result_of
 

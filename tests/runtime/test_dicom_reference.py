@@ -19,8 +19,8 @@ import highdicom
 import pydicom
 
 from lgg_runtime.readers.dicom import DicomSource
-from lgg_runtime.writers import SCAN_OUTPUTS
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
+from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
 from stand_ins.dicom_study import PLANE_MACROS, Study, result_of
 

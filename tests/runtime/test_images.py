@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from lgg_runtime.readers.raster import read_mask, read_raster
-from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.formats import OUTPUTS
 from lgg_runtime.writers.images import (
     SliceResult,
     encode_heatmap,

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import EXAMPLE, Http
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
+from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
 from stand_ins.node_process import NodeProcess
 from stand_ins.pacs import PATIENT, Archive, draw_studies, free_port, send_study, write_config
@@ -127,6 +131,20 @@ def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -
     assert run(command, ["check", "--config", str(write_config(tmp_path))]).exit_code == 0
     assert run(command, ["example"]).output == EXAMPLE.read_text()
     assert "Research use only" in run(command, ["--help"]).output
+
+
+@pytest.mark.parametrize("words", [["status"], ["retry", "--all"]])
+def test_a_look_at_the_node_loads_no_library_of_pictures(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "spool").mkdir()
+    State(tmp_path / "spool" / DATABASE).close()
+    code = (
+        "import sys; from lgg_runtime.pacs.cli import command\n"
+        "command.main(sys.argv[1:], standalone_mode=False)\n"
+        "print([m for m in ('numpy', 'cv2', 'pydicom') if m in sys.modules])"
+    )
+    call = [sys.executable, "-c", code, *words, "--config", str(write_config(tmp_path))]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", ["status", "retry"])

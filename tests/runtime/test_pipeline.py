@@ -22,7 +22,7 @@ from lgg_runtime.readers.study import MIXED_SIZES
 from lgg_runtime.results import STUDIES_PENDING
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
-from lgg_runtime.writers import OUTPUTS
+from lgg_runtime.writers.formats import OUTPUTS
 from stand_ins.runs import LESION, Draw, Write, files
 
 

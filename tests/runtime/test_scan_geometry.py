@@ -25,7 +25,7 @@ pytest.importorskip("highdicom")
 pytest.importorskip("SimpleITK")
 
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.writers import SCAN_OUTPUTS
+from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 SMALL = PhantomSettings(patients=1, slices=8, size=48, seed=5)

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, PatientScores
+from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled, format_table
 from lgg_runtime.writers.atomic import require_folder

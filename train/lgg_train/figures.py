@@ -13,7 +13,7 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from lgg_runtime.contract import RESEARCH_ONLY
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision

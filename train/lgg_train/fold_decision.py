@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.errors import InputError
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.decision import Decision, choose_decision
 from lgg_train.device import choose_device

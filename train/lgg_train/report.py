@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgg_runtime.contract import RESEARCH_ONLY, RESEARCH_ONLY_LINE
+from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.device import choose_device

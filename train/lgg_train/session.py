@@ -10,8 +10,8 @@ import numpy as np
 from torch import nn
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
-from lgg_runtime.contract import RESEARCH_ONLY_LINE
 from lgg_runtime.metrics import Counts
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_train.beginning import Beginning, begin, load_predecessors
 from lgg_train.decision import Decision, choose_decision
 from lgg_train.evaluation import predict_cases

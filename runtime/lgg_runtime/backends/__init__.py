@@ -14,20 +14,16 @@ from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import ModelError, ProviderError
+from lgg_runtime.providers import ON_GPU
 from lgg_runtime.volume import Pixels, Probability
 
 __all__ = [
-    "ON_GPU",
-    "PROVIDERS",
     "Backend",
     "BackendSettings",
     "GpuSettings",
     "load_backend",
     "open_backend",
 ]
-
-PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "auto")
-ON_GPU = ("cuda", "tensorrt")
 
 
 class Backend(Protocol):

@@ -9,7 +9,6 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.backends import PROVIDERS
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.fields import (
     file,
@@ -21,6 +20,7 @@ from lgg_runtime.pacs.fields import (
     text,
     texts,
 )
+from lgg_runtime.providers import PROVIDERS
 
 EXAMPLE = Path(__file__).parent / "node.toml"
 _AE_SAYS = "an AE title of 1 to 16 characters"

@@ -7,10 +7,10 @@ import functools
 import time
 from collections.abc import Iterator
 
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.jobs import Jobs

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-from lgg_runtime.contract import RESEARCH_ONLY_LINE
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.measures import axes_mm
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.contract import RESEARCH_ONLY
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.intensity import level_percentile
+from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import Mask, Pixels, Probability
 
 SHOWING_FLAIR = frozenset({"overlay", "heatmap"})

@@ -1,0 +1,6 @@
+"""The notice of research use, which stands on every result."""
+
+from __future__ import annotations
+
+RESEARCH_ONLY = "research use only, not for diagnosis"
+RESEARCH_ONLY_LINE = f"{RESEARCH_ONLY.capitalize()}."
