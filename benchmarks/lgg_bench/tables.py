@@ -21,7 +21,7 @@ from lgg_bench.machine import summarise_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
-from lgg_runtime.notice import RESEARCH_ONLY
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 
 _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
     "coldstart": coldstart.tabulate,
@@ -50,5 +50,5 @@ def describe_record(record: Record, markdown: bool = False) -> str:
     parts = [table.as_markdown() if markdown else table.as_text() for table in tables]
     parts.append(f"Measured {record.date[:10]} on {machine}.")
     if not markdown:
-        parts.append(RESEARCH_ONLY[0].upper() + RESEARCH_ONLY[1:] + ".")
+        parts.append(RESEARCH_ONLY_LINE)
     return "\n\n".join(parts)
