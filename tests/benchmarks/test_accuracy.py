@@ -91,6 +91,7 @@ def test_a_run_by_slice_stands_behind_the_folds_of_its_recipe_and_augmentation()
     assert [row.split("|")[1:3] for row in rows] == [
         [" lite ", " patient, in folds "], [" lite ", " slice "], [" standard ", " slice "],
         [" standard-mild ", " patient, in folds "], [" standard-mild ", " slice "],
+        [" wide-mild ", " slice "],
     ]  # fmt: skip
     assert "| 1,000 | 0.1000 | 0.2000 | 0.3000 | 0.4000 |" in rows[0]
 
