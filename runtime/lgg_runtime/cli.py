@@ -56,7 +56,7 @@ class NamedPath(click.Path):
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 1024),
-              help="Computing threads.  [default: all cores]")  # fmt: skip
+              help="Computing threads.  [default: all cores, OMP_NUM_THREADS of them]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 1024),
               help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip
 @click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",

@@ -294,7 +294,8 @@ RUNS = (
         f"{USAGE}--resume goes on with the run's own split; leave --split-by out", RUN_STAYS,
         command=(*RESUME, "--split-by", "slice")),
     Row("second run", "A second run in one folder.", run(), 2,
-        "lgg-train: trained holds a run already; --resume goes on with it", RUN_STAYS,
+        "lgg-train: trained holds a run already; --resume goes on with it, another folder "
+        "begins anew", RUN_STAYS,
         command=TRAIN),
     Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
         "{its scores}\nlgg-train: last.pt: the disk is full; free some space",

@@ -107,3 +107,13 @@ def test_the_files_of_an_earlier_run_are_replaced(tmp_path: Path, journal: Journ
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path, journal: Journal) -> None:
     with pytest.raises(ResourceError, match=r"summary\.csv: cannot be written"):
         journal.write(tmp_path / "gone", "complete")
+
+
+def test_the_contract_page_names_each_field_of_the_record(journal: Journal, tmp_path: Path) -> None:
+    journal.write(tmp_path, "complete")
+    page = Path(__file__).parents[2] / "docs" / "contract.md"
+    section = page.read_text(encoding="utf-8").partition("## The fields of `run.json`")[2]
+    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = [name.strip("` ") for cell in first_cells for name in cell.split(",")]
+
+    assert named == list(json.loads((tmp_path / "run.json").read_text()))

@@ -193,7 +193,9 @@ def _require_begun(out: Path) -> None:
 
 def _require_no_run(out: Path) -> None:
     if (out / LAST_FILE).exists():
-        raise UsageError(f"{out} holds a run already; --resume goes on with it")
+        raise UsageError(
+            f"{out} holds a run already; --resume goes on with it, another folder begins anew"
+        )
     if is_finished(out):
         raise UsageError(f"{out} holds a finished run; choose another folder")
 
