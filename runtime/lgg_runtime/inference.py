@@ -56,6 +56,8 @@ def infer(
             with _recorded(journal, segmenter, job.output):
                 with progress(sum(len(study.paths) for study in job.listing.studies)) as advance:
                     run_job(replace(job, ledger=ledger), segmenter, journal, advance, reading)
+                written = (name for record in journal.inputs for name in record.outputs)
+                journal.stale = ledger.find_stale(written)
                 deliver(journal)
     return journal
 

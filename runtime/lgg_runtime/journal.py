@@ -44,7 +44,8 @@ class Journal:
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
     seconds: by stage; metrics: against the reference masks, where the run was evaluated;
     resumed: number of studies that an earlier run had finished; left_out: slices that the first
-    look left out; doubts: by study, why it does not look like what the model was trained on.
+    look left out; doubts: by study, why it does not look like what the model was trained on;
+    stale: files of an earlier run into the same folder that are not of this one.
     """
 
     settings: dict[str, Any]
@@ -59,6 +60,7 @@ class Journal:
     resumed: int = 0
     left_out: int = 0
     doubts: dict[str, str] = field(default_factory=dict)
+    stale: tuple[str, ...] = ()
 
     @property
     def patients(self) -> list[SummaryRow]:
@@ -113,6 +115,7 @@ class Journal:
             "counts": counts,
             "metrics": self.metrics,
             "doubts": self.doubts,
+            "stale": self.stale,
             "patients": [
                 {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
                 for r in patients

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,15 @@ Stamps = tuple[tuple[int, int, int], ...]
 
 
 class Ledger:
-    """An open journal: the studies that an earlier run finished, and those added now."""
+    """An open journal: the studies that an earlier run finished, and those added now.
 
-    def __init__(self, folder: Path, handle: int, known: dict[str, Finished]):
-        self._folder, self._handle, self._known = folder, handle, known
+    known: the studies, by name, that this run may take over; earlier: every output of earlier runs.
+    """
+
+    def __init__(
+        self, folder: Path, handle: int, known: dict[str, Finished], earlier: frozenset[str]
+    ):
+        self._folder, self._handle, self._known, self._earlier = folder, handle, known, earlier
         self._synced = time.monotonic()
 
     def find(self, study: str, inputs: dict[str, str]) -> Finished | None:
@@ -44,6 +49,11 @@ class Ledger:
             return None
         outputs = finished.outputs.items()
         return finished if all(find_digest(self._folder / n) == d for n, d in outputs) else None
+
+    def find_stale(self, written: Iterable[str]) -> tuple[str, ...]:
+        """Outputs of earlier runs that are still there and that this run has not written."""
+        left = self._earlier.difference(written)
+        return tuple(sorted(name for name in left if (self._folder / name).is_file()))
 
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
@@ -78,8 +88,8 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
     path = folder / JOURNAL_FILE
     header = {"schema": SCHEMA, "run": json.loads(json.dumps(run))}
     try:
-        found = parse_lines(path.read_bytes() if resume and path.is_file() else b"")
-        if found.header is None:
+        found = parse_lines(path.read_bytes() if path.is_file() else b"")
+        if not resume or found.header is None:
             write_atomically(path, encode_line(header))
         else:
             _require_same(found.header, header)
@@ -87,7 +97,9 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
         handle = os.open(path, os.O_WRONLY | os.O_APPEND)
     except OSError as error:
         raise refused(path, error) from error
-    ledger = Ledger(folder, handle, {entry.study: entry for entry in found.finished})
+    known = {entry.study: entry for entry in found.finished} if resume else {}
+    earlier = frozenset(name for entry in found.finished for name in entry.outputs)
+    ledger = Ledger(folder, handle, known, earlier)
     try:
         yield ledger
     finally:

@@ -37,6 +37,11 @@ def describe_run(journal: Journal, output: Path) -> str:
         lines.append(f"First look {look['name']} in {look['precision']} left {left_out} out.")
     if journal.doubts:
         lines.append(_doubts(journal))
+    if journal.stale:
+        files = count(len(journal.stale), "file")
+        lines.append(
+            f"Warning: {files} of an earlier run beside these results; see stale in run.json"
+        )
     if journal.resumed:
         studies = count(journal.resumed, "study", "studies")
         lines.append(f"Taken over unchanged from the earlier run: {studies}.")

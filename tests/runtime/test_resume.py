@@ -157,6 +157,31 @@ def test_a_study_that_is_gone_leaves_the_results(
     assert names == ["b", "c", "d"]
 
 
+def test_what_an_earlier_run_wrote_for_an_input_that_is_gone_is_told(
+    tmp_path: Path, source: Path, infer: Infer
+) -> None:
+    infer(tmp_path / "out")
+    shutil.rmtree(source / "a")
+    (source / "b" / "b_2.png").write_bytes(b"")
+    done = infer(tmp_path / "out", "--resume")
+    stale = ["a/a_1_mask.png", "a/a_2_mask.png", "b/b_2_mask.png"]
+    assert results(tmp_path / "out")["run.json"]["stale"] == stale
+    assert "3 files of an earlier run beside these results" in done.out
+    assert all((tmp_path / "out" / name).is_file() for name in stale)
+
+
+def test_pictures_of_an_earlier_run_with_other_options_are_told(
+    tmp_path: Path, source: Path, infer: Infer
+) -> None:
+    shutil.rmtree(source / "a")
+    infer(tmp_path / "out", "-p")
+    (tmp_path / "out" / "d" / "d_1_overlay.png").unlink()
+    infer(tmp_path / "out")
+    stale = [f"{name}/{name}_{n}_overlay.png" for name in "bcd" for n in (1, 2)]
+    stale.remove("d/d_1_overlay.png")
+    assert results(tmp_path / "out")["run.json"]["stale"] == stale
+
+
 def test_an_input_that_changes_while_it_is_read_is_not_proven(
     tmp_path: Path,
     source: Path,
