@@ -22,9 +22,29 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise MissingExtraError(
             f"{error.name} is not installed; pip install 'lgg-edge[{extra}]'"
         ) from error
+    except ImportError as error:
+        reraise_signal(error)
+        raise
+
+
+def reraise_signal(error: BaseException) -> None:
+    """Raise what a signal's handler raised while a native module began, which then fails with an
+    ImportError of its own. Returns where there was no signal.
+    """
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        if not isinstance(cause, Exception):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def import_extra(module: str, extra: str) -> Any:
-    """The module of an optional package. Raises MissingExtraError as `needs_extra` does."""
-    with needs_extra(extra):
-        return importlib.import_module(module)
+    """The module of an optional package. Raises MissingExtraError as `needs_extra` does, and where
+    what is installed cannot be loaded.
+    """
+    try:
+        with needs_extra(extra):
+            return importlib.import_module(module)
+    except ImportError as error:
+        why = str(error).partition("\n")[0]
+        raise MissingExtraError(f"{module} is installed and cannot be loaded: {why}") from error

@@ -1,9 +1,12 @@
 """A missing optional package is named with its install command; other faults stay themselves."""
 
+from pathlib import Path
+
 import pytest
 
 from lgg_runtime.errors import MissingExtraError
-from lgg_runtime.extras import needs_extra
+from lgg_runtime.extras import import_extra, needs_extra
+from lgg_runtime.terminal import Terminated
 
 
 def test_a_missing_package_is_named_with_the_install_command():
@@ -17,3 +20,21 @@ def test_a_missing_package_is_named_with_the_install_command():
 def test_a_fault_of_our_own_is_not_taken_for_a_missing_package():
     with pytest.raises(ImportError, match="cannot import name"), needs_extra("train"):
         from lgg_runtime.extras import no_such_name  # noqa: F401
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, Terminated])
+def test_a_signal_while_a_native_module_begins_stays_a_signal(signal: type[BaseException]):
+    with pytest.raises(signal), needs_extra("train"):
+        raise ImportError("initialization failed") from signal()
+
+
+def test_a_package_that_cannot_be_loaded_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "broken_package.py").write_text("raise ImportError('a.so: no symbol x\\nmore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtraError) as error:
+        import_extra("broken_package", "nifti")
+    assert str(error.value) == (
+        "broken_package is installed and cannot be loaded: a.so: no symbol x"
+    )

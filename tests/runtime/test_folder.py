@@ -343,3 +343,18 @@ def test_a_path_that_cannot_be_looked_at_is_no_input(tmp_path: Path, name: str) 
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(NoInputError, match=r"no such file|File name too long|symbolic links"):
         list_studies(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["p-1.png", "p_2.png"], ["p1.png", "p_2.png"], ["p_01.png", "p_1.png"], ["01.png", "1.png"]],
+)
+def test_slices_that_may_be_of_two_people_are_refused(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(OutputConflictError, match="may be of two people") as error:
+        list_studies(tree(tmp_path, *names))
+    assert all(name in str(error.value) for name in names)
+
+
+def test_a_slice_without_a_number_comes_before_its_numbered_ones(tmp_path: Path) -> None:
+    found = studies(list_studies(tree(tmp_path, "p_2.png", "p.png", "p_1.png")))
+    assert found == {"p": ["p.png", "p_1.png", "p_2.png"]}

@@ -261,6 +261,21 @@ def test_an_onnxruntime_that_cannot_be_loaded_is_told_from_none(
         import_onnxruntime()
 
 
+def test_a_signal_while_onnxruntime_is_loaded_stays_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = builtins.__import__
+
+    def interrupt(name: str, *more: Any, **options: Any) -> Any:
+        if name == "onnxruntime":
+            raise ImportError("initialization failed") from KeyboardInterrupt()
+        return real(name, *more, **options)
+
+    monkeypatch.setattr(builtins, "__import__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        import_onnxruntime()
+
+
 def test_loading_onnxruntime_reports_to_nobody(tmp_path: Path) -> None:
     code = (
         "from lgg_runtime.backends.onnx_session import import_onnxruntime;"

@@ -15,6 +15,7 @@ from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, first_line, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import LggError, MissingExtraError, ModelError, OutOfMemoryError
+from lgg_runtime.extras import reraise_signal
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.workers import Workers
 
@@ -104,6 +105,7 @@ def import_onnxruntime() -> Any:
             "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])"
         ) from error
     except ImportError as error:
+        reraise_signal(error)
         if is_exhausted(error):
             raise OutOfMemoryError(_TOO_LITTLE) from error
         raise MissingExtraError(f"onnxruntime cannot be loaded: {first_line(error)}") from error

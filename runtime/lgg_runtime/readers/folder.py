@@ -13,15 +13,16 @@ from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.readers.tree import EXPECTED, find_files
 from lgg_runtime.redact import without_uids
 
-_NUMBERED = re.compile(r"^(?P<stem>.*?)[_\-. ]?(?P<number>\d+)$", re.DOTALL)
+_NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
 
 
 def list_studies(given: Path) -> Listing:
     """List the slices and scans of a file, a folder or a tree; symbolic links are not followed.
 
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
-    their suffix alone and would share their outputs, or where two studies, of slices or scans,
-    would share the beginning of their outputs' names or their name in the results.
+    their suffix alone and would share their outputs, where slices of one stem have one number or
+    their numbers behind unlike separators and may be of two people, or where two studies, of slices
+    or scans, would share the beginning of their outputs' names or their name in the results.
     """
     files = find_files(given)
     root = files.root
@@ -43,7 +44,9 @@ def _group_slices(slices: Sequence[Path], root: Path) -> list[Study]:
     """Slices of one folder and one stem are one study."""
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in slices:
-        groups[path.parent, _stem_and_number(path)[0]].append(path)
+        groups[path.parent, _split_name(path)[0]].append(path)
+    for files in groups.values():
+        _refuse_two_series(files, root)
     full = {parent.relative_to(root) / stem for parent, stem in groups}
     return [_study(root, key, files, full) for key, files in sorted(groups.items())]
 
@@ -52,21 +55,40 @@ def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]
     """full: folder and stem of every study, so that no short name is taken from another."""
     parent, stem = key
     folder = parent.relative_to(root)
-    ordered = sorted(files, key=lambda path: (_stem_and_number(path)[1], path.name))
+    ordered = sorted(files, key=lambda path: (_split_name(path)[2], path.name))
     is_short = folder.name == stem and folder not in full
     name = folder if is_short else folder / stem
     return Study(name.as_posix(), folder, tuple(map(str, ordered)))
 
 
-def _stem_and_number(path: Path) -> tuple[str, int]:
-    """Stem of the study that a slice belongs to, and its number in it: `p_7.png` is (p, 7).
+def _split_name(path: Path) -> tuple[str, str | None, int]:
+    """Stem of the study that a slice belongs to, what separates its number from it, and the number:
+    `p_7.png` is (p, _, 7).
 
-    A name of a number alone is of the study `slices`; one without a number is a study of its own.
+    A name of a number alone is of the study `slices`; one without a number is (the name, None, 0).
     """
     match = _NUMBERED.match(path.stem)
     if match is None or not match["stem"]:
-        return ("slices", int(path.stem)) if path.stem.isdecimal() else (path.stem, 0)
-    return match["stem"], int(match["number"])
+        return ("slices", "", int(path.stem)) if path.stem.isdecimal() else (path.stem, None, 0)
+    return match["stem"], match["separator"], int(match["number"])
+
+
+def _refuse_two_series(files: Sequence[Path], root: Path) -> None:
+    """files: of one stem."""
+    numbers: dict[int, Path] = {}
+    first: tuple[Path, str] | None = None
+    for path in sorted(files):
+        _, separator, number = _split_name(path)
+        if separator is None:
+            continue
+        first = first or (path, separator)
+        other = numbers.setdefault(number, path) if separator == first[1] else first[0]
+        if other is not path:
+            a, b = (printable(p.relative_to(root).as_posix()) for p in (other, path))
+            raise OutputConflictError(
+                f"{a} and {b} may be of two people; name all slices of one alike, with a number "
+                "each, and give each person a folder"
+            )
 
 
 def _group_masks(masks: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
