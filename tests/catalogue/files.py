@@ -234,8 +234,8 @@ NAMES = (
              "a.png and a.tif would share their outputs; rename one"),
     conflict("two series", "Numbers behind unlike separators: `p-1.png` beside `p_1.png`.",
              lambda scene: (scene.put("p-1.png", png()), scene.put("p_1.png", png())), 8,
-             "p-1.png and p_1.png may be of two people; name all slices of one alike, with a number "
-             "each, and give each person a folder"),
+             "p-1.png and p_1.png may be of two people; name all slices of one alike, with a "
+             "number each, and give each person a folder"),
     conflict("shared NIfTI", "`a.nii` beside `a.nii.gz`.",
              lambda scene: (scene.put("a.nii", b""), scene.put("a.nii.gz", b"")), 8,
              "a.nii and a.nii.gz would share their outputs; rename one"),
