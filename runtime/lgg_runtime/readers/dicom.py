@@ -14,7 +14,7 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_choice import Chosen, choose
-from lgg_runtime.readers.dicom_files import damage, read_header, refusing_headers
+from lgg_runtime.readers.dicom_files import CUT_HEADER, damage, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
@@ -107,7 +107,7 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
         try:
             _refuse_cut(path, header)
         except damage() as error:
-            raise InputError(_cut(path)) from error
+            raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}") from error
         series = str(header.get("SeriesInstanceUID", ""))
         if choice.series_uids and series not in choice.series_uids:
             continue
@@ -127,7 +127,7 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
         except InputError as error:
             unusable.setdefault(series, error)
         except damage() as error:
-            raise InputError(_cut(path)) from error
+            raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}") from error
     if not frames and not unusable:
         raise InputError(
             "no MR image in it" + (" of the series chosen" if choice.series_uids else "")
@@ -145,11 +145,7 @@ def _refuse_cut(path: Path, header: Any) -> None:
     if claimed is None or (
         claimed in SOP_CLASSES and any(header.get(keyword) is None for keyword in needed)
     ):
-        raise InputError(_cut(path))
-
-
-def _cut(path: Path) -> str:
-    return f"{without_uids(path.name)}: its DICOM header is cut short or damaged"
+        raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}")
 
 
 def _digest(path: Path) -> str:

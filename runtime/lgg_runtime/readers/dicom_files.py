@@ -23,7 +23,7 @@ DAMAGE = (
     OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 MAX_FILE_BYTES = 1 << 30
-_CUT = "its DICOM header is cut short or damaged"
+CUT_HEADER = "its DICOM header is cut short or damaged"
 DICOMDIR = "1.2.840.10008.1.3.10"
 _DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
 _PREAMBLE_BYTES = 132
@@ -105,7 +105,7 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
     except Exception as error:
         # Damaged bytes lead pydicom to any error; its own share no base.
         refused = error.strerror if isinstance(error, OSError) else None
-        reason = f"cannot be read: {refused}" if refused else _CUT
+        reason = f"cannot be read: {refused}" if refused else CUT_HEADER
         raise InputError(f"{name}: {reason}") from error
 
 
