@@ -41,8 +41,8 @@ def test_sagittal_slices_run_against_x_as_their_normal_does() -> None:
 def test_a_step_along_rows_is_the_first_spacing_and_along_columns_the_second() -> None:
     grid = span_grid(along_z(0, 3, 6))
     assert grid.spacing_mm == (3.0, 0.5, 0.75)
-    assert grid.shape == (3, 4, 6)
-    corner = grid.affine @ np.array([2, 3, 5, 1])
+    assert grid.lattice.shape == (3, 4, 6)
+    corner = grid.lattice.affine @ np.array([2, 3, 5, 1])
     np.testing.assert_allclose(corner[:3], [10 + 5 * 0.75, 20 + 3 * 0.5, 6])
 
 
@@ -52,7 +52,7 @@ def test_the_spacing_of_oblique_slices_is_measured_on_their_normal() -> None:
     positions = [tuple((k * 4.0 * normal).tolist()) for k in range(3)]
     grid = span_grid(frames_at(positions, (1, 0, 0, 0, float(c), float(s))))
     assert grid.spacing_mm[0] == pytest.approx(4)
-    np.testing.assert_allclose(grid.affine[:3, 0], 4 * normal)
+    np.testing.assert_allclose(grid.lattice.affine[:3, 0], 4 * normal)
 
 
 @pytest.mark.parametrize(

@@ -59,10 +59,10 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     grid = chosen.flair.grid()
     flair = read_pixels(chosen.flair.frames)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
-    notes += note_plane("FLAIR is", grid.affine)
+    notes += note_plane("FLAIR is", grid.lattice.affine)
     pixels, more = _gather(flair, grid.lattice, chosen, choice)
     names, source = name_slices(len(flair)), DicomSource(chosen.flair.frames)
-    return Volume(pixels, names, grid.spacing_mm, grid.affine, source, (*notes, *more))
+    return Volume(pixels, names, grid.spacing_mm, grid.lattice.affine, source, (*notes, *more))
 
 
 @dataclass(frozen=True)

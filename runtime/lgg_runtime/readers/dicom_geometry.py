@@ -23,15 +23,10 @@ SPACING_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxel (slice, row, column) to LPS mm: affine (4, 4); spacing_mm along the three axes."""
+    """Where the voxels lie, to LPS mm; spacing_mm between slices, rows and columns."""
 
-    affine: npt.NDArray[np.float64]
+    lattice: Lattice
     spacing_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
-
-    @property
-    def lattice(self) -> Lattice:
-        return Lattice(self.affine, self.shape)
 
 
 def sort_frames(frames: Sequence[Frame]) -> list[Frame]:
@@ -72,7 +67,7 @@ def span_grid(frames: Sequence[Frame]) -> Grid:
     affine[:3, 2] = np.array(first.orientation[:3]) * first.spacing[1]
     affine[:3, 3] = positions[0]
     spacing = (float(np.linalg.norm(direction)), first.spacing[0], first.spacing[1])
-    return Grid(affine, spacing, (len(frames), *first.size))
+    return Grid(Lattice(affine, (len(frames), *first.size)), spacing)
 
 
 def _along(vectors: npt.NDArray[np.float64], frame: Frame) -> npt.NDArray[np.float64]:
