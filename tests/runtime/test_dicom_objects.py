@@ -51,6 +51,13 @@ def test_a_header_that_gives_no_volume_is_refused(
     assert reason(study) == f"{study.flair[0].name}: {message}"
 
 
+def test_a_high_bit_of_text_is_refused_and_not_shown(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[0])
+    data["HighBit"] = pydicom.DataElement("HighBit", "LO", "Drawn^By Code")
+    data.save_as(study.flair[0])
+    assert reason(study) == f"{study.flair[0].name}: no usable HighBit"
+
+
 def test_rows_as_a_32_bit_value_are_refused(study: Study) -> None:
     data = study.flair[0].read_bytes()
     short = b"\x28\x00\x10\x00US\x02\x00" + struct.pack("<H", 32)

@@ -156,7 +156,7 @@ def _check_layout(name: str, header: Any) -> None:
     if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
         raise InputError(f"{name}: {stored} bits stored of {allocated} allocated; refused")
     # PS3.5, 8.1.1; older objects have them elsewhere in the word.
-    if (high := header.get("HighBit", stored - 1)) != stored - 1:
+    if (high := _integer(name, header, "HighBit", stored - 1)) != stored - 1:
         raise InputError(f"{name}: HighBit {high} for {stored} bits stored; export the study again")
     samples = _integer(name, header, "SamplesPerPixel")
     colour = header.get("PhotometricInterpretation")
@@ -164,8 +164,9 @@ def _check_layout(name: str, header: Any) -> None:
         raise InputError(f"{name}: expected grey pixels, found {samples} samples of another kind")
 
 
-def _integer(name: str, header: Any, keyword: str) -> int:
+def _integer(name: str, header: Any, keyword: str, default: Any = None) -> int:
     try:
-        return int(header.get(keyword))
+        value = header.get(keyword)
+        return int(default if value is None else value)
     except damage() as error:
         raise InputError(f"{name}: no usable {keyword}") from error
