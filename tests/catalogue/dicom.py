@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from catalogue.dicom_study import DEFLATED, Spoil, Study, nest, put_study, widen_rows
+from catalogue.dicom_study import (
+    DEFLATED,
+    Spoil,
+    Study,
+    claim_large_picture,
+    lengthen_runs,
+    nest,
+    put_study,
+    widen_rows,
+)
 from catalogue.keepings import DONE, NOTHING_MADE, OTHERS_DONE, RECORDED, SKIPPED
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section
 
@@ -194,6 +203,9 @@ HEADERS = (
             BitsStored=17),
     without("high bit", "HighBit not the last of BitsStored.",
             "HighBit 15 for 12 bits stored; export the study again", HighBit=15),
+    refused("high bit of text", "HighBit that is text.",
+            _replace(b"\x28\x00\x02\x01US\x02\x00\x0b\x00", b"\x28\x00\x02\x01LO\x02\x00ab"),
+            FIRST + "no usable HighBit"),
     without("rows", "A header of 5000 rows.", "claims 5000 x 32 pixels; at most 4096 a side",
             Rows=5000),
     without("no columns", "No Columns.", "no usable Columns", Columns=None),
@@ -212,6 +224,17 @@ HEADERS = (
                      b"\x28\x00\x11\x00US\x03\x00\x20\x00\x00"),
             FIRST + "no usable Columns"),
     without("few pixels", "Fewer pixels than the header says.", PIXELS, PixelData=b"\0" * 64),
+    without("many pixels", "More pixels than the header says.",
+            "holds 4096 bytes of pixels, its header says 2048; refused", PixelData=b"\0" * 4096),
+    without("frames of one", "An MR Image object that claims 2000 frames.",
+            "claims 2000 frames as MR Image, which holds one; export it as Enhanced MR",
+            NumberOfFrames=2000),
+    refused("large picture", "300 bytes of JPEG 2000 that claim 60,000 x 60,000 pixels.",
+            claim_large_picture,
+            FIRST + "its compressed picture claims 60000 x 60000 x 1 samples, its header 32 x 32; "
+            "refused"),
+    refused("long runs", "Compressed runs for many more pixels than there are.", lengthen_runs,
+            FIRST + "its compressed pixels are more than its header says; refused"),
     refused("wide rows", "Rows as a 32-bit value.", widen_rows,
             FIRST + "claims 33554432 x 32 pixels; at most 4096 a side"),
     refused("cut header", "A file cut in its header.", _cut_to(300), FIRST + CUT),

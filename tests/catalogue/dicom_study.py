@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +90,16 @@ class Study:
             data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
             data.save_as(path)
 
+    def pack(self, path: Path, syntax: str, stream: bytes) -> None:
+        """One compressed picture in place of a file's pixels."""
+        import pydicom
+
+        data = self.read(path)
+        data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+        data.PixelData = pydicom.encaps.encapsulate([stream])
+        data["PixelData"].VR = "OB"
+        data.save_as(path)
+
     def enhance(self, **changes: Any) -> Path:
         """The FLAIR series as one Enhanced MR object, its frames out of order."""
         import pydicom
@@ -154,6 +165,20 @@ def nest(study: Study, depth: int = 300) -> None:
     data = study.flair[0].read_bytes()
     at = data.index(b"\xe0\x7f\x10\x00")
     study.flair[0].write_bytes(data[:at] + opened * depth + closed * depth + data[at:])
+
+
+def claim_large_picture(study: Study) -> None:
+    """The start of a JPEG 2000 codestream and its end, as the first FLAIR file's pixels."""
+    claim = (0xFF51, 41, 0, 60000, 60000, 0, 0, 60000, 60000, 0, 0, 1, 11, 1, 1)
+    stream = b"\xff\x4f" + struct.pack(">HHH8IHBBB", *claim) + bytes(250) + b"\xff\xd9"
+    study.pack(study.flair[0], "JPEG2000Lossless", stream)
+
+
+def lengthen_runs(study: Study) -> None:
+    """RLE of 32 x 32 pixels with 250 times as many runs as they need."""
+    runs = b"\x81\0" * 2000
+    header = struct.pack("<16I", 2, 64, 64 + len(runs), *[0] * 13)
+    study.pack(study.flair[0], "RLELossless", header + runs + runs)
 
 
 def widen_rows(study: Study) -> None:

@@ -104,12 +104,15 @@ def read_frames(path: Path, header: Any) -> list[Frame]:
     """
     name = without_uids(path.name)
     _check_layout(name, header)
-    count = 1
+    count = _integer(name, header, "NumberOfFrames", 1)
     if str(header.get("SOPClassUID")) in _MANY_FRAMES:
-        count = _integer(name, header, "NumberOfFrames")
         found = len(header.get("PerFrameFunctionalGroupsSequence") or [])
         if not 0 < count <= MAX_FRAMES or found != count:
             raise InputError(f"{name}: claims {count} frames and describes {found}; refused")
+    elif count != 1:
+        raise InputError(
+            f"{name}: claims {count} frames as MR Image, which holds one; export it as Enhanced MR"
+        )
     return [_place(path, header, index) for index in range(count)]
 
 

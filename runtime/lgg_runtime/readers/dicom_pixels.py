@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.dicom_streams import RLE, join_fragments
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import MAX_VOXELS
 
@@ -34,47 +35,94 @@ def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     for place, frame in enumerate(frames):
         by_file.setdefault(frame.path, []).append(place)
     for path, places in by_file.items():
-        stored = _decode(path, frames[places[0]])
-        for place in places:
-            plane = stored if stored.ndim == 2 else stored[frames[place].index]
-            planes[place] = _real_values(plane, frames[place])
+        place_of = {frames[place].index: place for place in places}
+        for index, stored in _decode(path, frames[places[0]], place_of.keys()):
+            planes[place_of[index]] = _real_values(stored, frames[place_of[index]])
     return np.stack([plane for plane in planes if plane is not None])
 
 
-def _decode(path: Path, frame: Frame) -> npt.NDArray[Any]:
-    """Stored values of a file, (H, W) or (frames, H, W)."""
+def _decode(path: Path, frame: Frame, wanted: Set[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """The indices of frames of a file, and their stored values (H, W)."""
     name = without_uids(path.name)
     pydicom = load_pydicom()
     try:
         data = pydicom.dcmread(path)
         if "PixelData" not in data:
-            raise InputError(f"{name}: has no pixels")
-        _require_codec(name, data.file_meta.TransferSyntaxUID)
-        array = np.asarray(data.pixel_array)
+            raise InputError("has no pixels")
+        _require_codec(data.file_meta.TransferSyntaxUID)
+        is_packed = data.file_meta.TransferSyntaxUID.is_encapsulated
+        planes = _decode_packed(data, wanted) if is_packed else _decode_plain(data, wanted)
+        for index, plane in planes:
+            if plane.shape != frame.size:
+                rows, columns = frame.size
+                raise InputError(f"expected {rows} x {columns} pixels, decoded {plane.shape}")
+            # Compressed too: JPEG-LS keeps an overlay above BitsStored, and no sign.
+            yield index, without_unused_bits(plane, data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
     except MemoryError as error:
         raise InputError(f"{name}: the memory does not suffice for its pixels") from error
     except damage() as error:
         raise InputError(f"{name}: its pixels are cut short, damaged or changed") from error
-    rows, columns = frame.size
-    if array.shape[-2:] != (rows, columns) or array.ndim not in (2, 3):
-        raise InputError(f"{name}: expected {rows} x {columns} pixels, decoded {array.shape}")
-    if array.ndim == 3 and array.shape[0] <= frame.index:
-        raise InputError(f"{name}: holds {array.shape[0]} frames, fewer than it describes")
-    # Compressed too: JPEG-LS keeps an overlay above BitsStored, and no sign.
-    return without_unused_bits(array, data)
 
 
-def _require_codec(name: str, syntax: Any) -> None:
-    """Raises InputError where nothing installed, or nothing known, decodes the syntax."""
+def _decode_plain(data: Any, wanted: Set[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Raises InputError, the reason alone, for more bytes than the frames and their padding."""
+    pixels = import_extra("pydicom.pixels", "dicom")
+    needed = _count_frames(data) * int(data.Rows) * int(data.Columns) * int(data.BitsAllocated) // 8
+    found = len(data.PixelData)
+    if found > needed + needed % 2:
+        raise InputError(f"holds {found} bytes of pixels, its header says {needed}; refused")
+    indices = sorted(wanted)
+    return zip(indices, pixels.iter_pixels(data, indices=indices, raw=True), strict=True)
+
+
+def _decode_packed(data: Any, wanted: Set[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """One frame at a time, the wanted ones alone.
+
+    Raises InputError, the reason alone, for another number of frames than the header's, and as
+    `join_fragments` does.
+    """
+    encaps = import_extra("pydicom.encaps", "dicom")
+    pixels = import_extra("pydicom.pixels", "dicom")
+    count, held, offsets = _count_frames(data), 0, None
+    if "ExtendedOffsetTable" in data:
+        offsets = data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
+        del data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
+    # pylibjpeg's codec of RLE panics on damage, with what is no Exception.
+    plugin = "pydicom" if data.file_meta.TransferSyntaxUID == RLE else ""
+    packed = encaps.generate_fragmented_frames(
+        data.PixelData, number_of_frames=count, extended_offsets=offsets
+    )
+    data.NumberOfFrames = 1
+    for held, fragments in enumerate(packed, start=1):
+        if held > count:
+            break
+        if held - 1 in wanted:
+            data.PixelData = encaps.encapsulate([join_fragments(fragments, data)])
+            # With its index a frame has the type of the header, not of its own precision.
+            (plane,) = pixels.iter_pixels(data, indices=[0], raw=True, decoding_plugin=plugin)
+            yield held - 1, plane
+    if held != count:
+        more = "more" if held > count else "fewer"
+        raise InputError(f"holds {more} frames than the {count} of its header; refused")
+
+
+def _count_frames(data: Any) -> int:
+    return int(data.get("NumberOfFrames") or 1)
+
+
+def _require_codec(syntax: Any) -> None:
+    """Raises InputError, the reason alone, where nothing known or installed decodes the syntax."""
     try:
         decoder = import_extra("pydicom.pixels", "dicom").get_decoder(syntax)
     except NotImplementedError as error:
-        raise InputError(f"{name}: transfer syntax {syntax.name} cannot be decoded") from error
+        raise InputError(f"transfer syntax {syntax.name} cannot be decoded") from error
     if not decoder.is_available:
         raise InputError(
-            f"{name}: {syntax.name} needs a codec; pip install 'lgg-edge[dicom]' "
+            f"{syntax.name} needs a codec; pip install 'lgg-edge[dicom]' "
             "(pylibjpeg, pyjpegls, python-gdcm)"
         )
 

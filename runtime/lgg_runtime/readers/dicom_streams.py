@@ -1,0 +1,69 @@
+"""What compressed pixels of DICOM say of themselves, read before a codec is handed them.
+
+A codec makes room for the size that a picture claims, not for that of the data set: of a few
+hundred bytes, gigabytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lgg_runtime.errors import InputError
+
+RLE = "1.2.840.10008.1.2.5"
+_RLE_HEADER_BYTES = 64
+_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
+# Start of frame (of JPEG-LS the last but one), and a hierarchy of frames, which is like one.
+_SIZES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7, 0xDE}
+_END, _SCAN = 0xD9, 0xDA
+_JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+# The end of a picture and the start of one: neither stands in entropy-coded data.
+_ANOTHER = re.compile(rb"\xff\xd9\0*+\xff[\x4f\xd8]")
+
+
+def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
+    """The compressed picture of one frame, whose size is that of the data set's header.
+
+    Raises InputError, the reason alone, for a picture of another size or more than one,
+    ValueError, IndexError or struct.error for one that is damaged.
+    """
+    stream = b"".join(fragments)
+    rows, columns = int(data.Rows), int(data.Columns)
+    if data.file_meta.TransferSyntaxUID == RLE:
+        # A frame is one fragment (PS3.5, A.4.2); a run takes two bytes for one at the worst.
+        most = _RLE_HEADER_BYTES + 2 * rows * columns * int(data.BitsAllocated) // 8 + 2
+        if len(fragments) > 1 or len(stream) > most:
+            raise InputError("its compressed pixels are more than its header says; refused")
+        return stream
+    claims = set(_read_claims(stream))
+    if claims != {(rows, columns, 1)}:
+        found = ", ".join(f"{high} x {wide} x {samples}" for high, wide, samples in claims)
+        raise InputError(
+            f"its compressed picture claims {found or 'no'} samples, its header "
+            f"{rows} x {columns}; refused"
+        )
+    if _ANOTHER.search(stream):
+        raise InputError("its compressed pixels are more than its header says; refused")
+    return stream
+
+
+def _read_claims(stream: bytes) -> Iterator[tuple[int, int, int]]:
+    """Rows, columns and samples a pixel, wherever a picture says them."""
+    if stream.startswith(_JPEG_2000):
+        right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
+        yield bottom - top, right - left, *struct.unpack_from(">H", stream, 40)
+        return
+    if not stream.startswith(_JPEG):
+        raise ValueError("neither JPEG nor JPEG 2000")
+    at = len(_JPEG)
+    while marker := _MARKER.match(stream, at):
+        kind, at = marker[1][0], marker.end()
+        if kind in (_END, _SCAN):
+            return
+        if kind in _SIZES:
+            yield struct.unpack_from(">HHB", stream, at + 3)
+        at += int.from_bytes(stream[at : at + 2], "big")
+    raise ValueError("a marker is missing")
