@@ -35,6 +35,18 @@ def frame_of(
     return Frame(Path("f"), header_of(**attributes), 0, normal, orientation, (1.0, 1.0))
 
 
+def enhanced(echo: float, repetition: float, inversion: float | None = None) -> dict[str, Any]:
+    """The times as Enhanced MR has them, in ms (PS3.3, C.8.13.5)."""
+    groups, timing, echoes = (pydicom.Dataset() for _ in range(3))
+    timing.RepetitionTime, echoes.EffectiveEchoTime = repetition, echo
+    groups.MRTimingAndRelatedParametersSequence, groups.MREchoSequence = [timing], [echoes]
+    if inversion is not None:
+        modifier = pydicom.Dataset()
+        modifier.InversionTimes = [inversion]
+        groups.MRModifierSequence = [modifier]
+    return {"SharedFunctionalGroupsSequence": [groups]}
+
+
 def stacks_of(*series: dict[str, Any]) -> list[Stack]:
     """A stack of five slices for each; keys step and orientation are the geometry's."""
     frames = []
@@ -80,6 +92,11 @@ def stacks_of(*series: dict[str, Any]) -> list[Stack]:
           "SeriesDescription": "t2_tirm_tra_fs"}, None),
         ({"EchoTime": 90, "RepetitionTime": 5000, "ScanningSequence": "EP",
           "SeriesDescription": "flair-like"}, None),
+        ({"ScanningSequence": ["EP", "IR"], "SeriesDescription": "AX FLAIR"}, None),
+        ({**enhanced(120, 9000, 2500), "EchoPlanarPulseSequence": "NO"}, "flair"),
+        ({**enhanced(120, 9000, 2500), "EchoPlanarPulseSequence": "YES"}, None),
+        ({**enhanced(30, 800), "EchoPlanarPulseSequence": "NO"}, "t1"),
+        ({**enhanced(30, 800), "EchoPlanarPulseSequence": "YES"}, None),
         ({"EchoTime": 4, "RepetitionTime": 25, "SeriesDescription": "TOF 3D"}, None),
         ({"EchoTime": 20, "RepetitionTime": 28, "SeriesDescription": "SWI"}, None),
         ({"SeriesDescription": "AX T2 FLAIR"}, "flair"),

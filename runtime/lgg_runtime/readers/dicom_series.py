@@ -163,16 +163,16 @@ def recognise(frame: Frame) -> str | None:
 
 def _kind_by_times(frame: Frame) -> str | None:
     """flair, t1 or other by the sequence's times in ms, None where they do not tell."""
+    if _is_echo_planar(frame):
+        return "other"
     echo = _number(frame.get("EchoTime", "EffectiveEchoTime"))
     inversion = _number(frame.get("InversionTime", "InversionTimes"))
     repetition = _number(frame.get("RepetitionTime"))
-    sequence = frame.get("ScanningSequence") or ()
-    names = {sequence} if isinstance(sequence, str) else set(sequence)
+    names = _scanning_sequences(frame)
     if echo is None:
         return None
     inverted = inversion or 0.0
     rules: tuple[tuple[bool, str | None], ...] = (
-        ("EP" in names, "other"),
         # Fluid is dark at inversion times of 1500 to 3000 ms with an echo late enough for T2.
         (inverted >= 1500, "flair" if echo >= 60 else "other"),
         (echo >= 60 and bool(names) and "IR" not in names, "other"),
@@ -184,6 +184,16 @@ def _kind_by_times(frame: Frame) -> str | None:
         (True, "t1" if (repetition or 0.0) <= 1200 else "other"),
     )
     return next(kind for applies, kind in rules if applies)
+
+
+def _is_echo_planar(frame: Frame) -> bool:
+    """By either attribute: Enhanced MR has the second alone (PS3.3, C.8.13.4)."""
+    return "EP" in _scanning_sequences(frame) or frame.get("EchoPlanarPulseSequence") == "YES"
+
+
+def _scanning_sequences(frame: Frame) -> set[str]:
+    sequence = frame.get("ScanningSequence") or ()
+    return {sequence} if isinstance(sequence, str) else set(sequence)
 
 
 def _has_contrast(frame: Frame, described: str) -> bool:
