@@ -145,9 +145,10 @@ def _are_parallel(one: Frame, other: Frame) -> bool:
 
 def recognise(frame: Frame) -> str | None:
     """The role of a frame's sequence: flair, t1, t1c, or None for any other."""
-    named = (str(frame.header.get(k, "")) for k in ("SeriesDescription", "ProtocolName"))
+    # A protocol may be called by the whole examination, with words of its other series.
+    named = str(frame.get("SeriesDescription", "ProtocolName") or "")
     # To a regular expression an underscore is a letter, so that no word would end beside it.
-    described = " ".join(named).replace("_", " ")
+    described = named.replace("_", " ")
     kind = _kind_by_times(frame)
     if kind is None and not _OTHER_WORDS.search(described):
         kind = "flair" if _FLAIR_WORDS.search(described) else None
