@@ -119,6 +119,22 @@ def test_a_sequence_is_recognised_by_its_times_before_its_name(
     assert recognise(frame_of(**attributes)) == role
 
 
+@pytest.mark.parametrize(
+    "agent",
+    ["NO CONTRAST", "NONE", "none given", "No contrast given", "N", "NO", "N/A", "NA", "n.a.", "-",
+     "--", "0", "WITHOUT", "w/o contrast", "NO_CONTRAST", "kein", "KEIN KM", "ohne"],
+)  # fmt: skip
+def test_an_agent_that_says_there_was_none_is_none(agent: str) -> None:
+    assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1"
+    described = frame_of(**T1, ContrastBolusAgent=agent, SeriesDescription="AX T1 POST")
+    assert recognise(described) == "t1c"
+
+
+@pytest.mark.parametrize("agent", ["Gadovist", "10 ML", "GD", "NOVAVIST", "Omniscan", "YES", "1"])
+def test_any_other_agent_is_one(agent: str) -> None:
+    assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1c"
+
+
 def test_localizers_and_derived_pictures_are_dropped() -> None:
     odd = frame_of(0, SAGITTAL, SeriesInstanceUID="1.2.3.4.5.1", **FLAIR)
     scout = frame_of(0, AXIAL, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T1)

@@ -40,6 +40,12 @@ _AFTER_WORDS = re.compile(
     r"(?:\bpost(?!erior)|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
 )
 _BEFORE_WORDS = re.compile(r"\bpre|without|w/o|non.?con|nativ", re.I)
+# What is written for want of a ContrastBolusAgent.
+_NO_AGENT = re.compile(
+    r"(?:n|no|none|not|without|w/o|nil|kein[es]?|ohne)(?:[ _]+(?:contrast|agent|given|used|km))*"
+    r"|n[./]?a\.?|0+|[-.?]*",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ def _has_contrast(frame: Frame, described: str) -> bool:
     agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
     if agent is not None and not isinstance(agent, str):
         return True
-    if agent and agent.strip().lower() not in ("no", "none", "n", "without"):
+    if agent and not _NO_AGENT.fullmatch(agent.strip()):
         return True
     return bool(_AFTER_WORDS.search(described)) and not _BEFORE_WORDS.search(described)
 
