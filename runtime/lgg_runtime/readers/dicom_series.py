@@ -25,11 +25,13 @@ ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T
 SMALLEST_STACK = 4
 # Direction cosines of one stack are equal but for this: scanners round them, slice by slice.
 ORIENTATION_TOLERANCE = 0.01
+LATEST_T1_ECHO_MS = 30.0
 
 _NOT_IMAGES = re.compile(
     r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
 )
 _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
+_T1_FLAIR_WORDS = re.compile(r"(?!.*t2).*t1", re.I | re.S)
 _T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
 _OTHER_WORDS = re.compile(
     r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|adc|"
@@ -157,9 +159,7 @@ def recognise(frame: Frame) -> str | None:
     described = named.replace("_", " ")
     kind = _kind_by_times(frame)
     if kind is None and not _OTHER_WORDS.search(described):
-        kind = "flair" if _FLAIR_WORDS.search(described) else None
-        if kind is None and _T1_WORDS.search(described):
-            kind = "t1"
+        kind = _kind_by_words(frame, described)
     elif kind == "t1":
         # Angiography, susceptibility and perfusion are gradient echoes of the same times.
         kind = "t1" if not _OTHER_WORDS.search(described) else None
@@ -172,7 +172,7 @@ def _kind_by_times(frame: Frame) -> str | None:
     """flair, t1 or other by the sequence's times in ms, None where they do not tell."""
     if _is_echo_planar(frame):
         return "other"
-    echo = _number(frame.get("EchoTime", "EffectiveEchoTime"))
+    echo = _echo_time(frame)
     inversion = _number(frame.get("InversionTime", "InversionTimes"))
     repetition = _number(frame.get("RepetitionTime"))
     names = _scanning_sequences(frame)
@@ -185,12 +185,25 @@ def _kind_by_times(frame: Frame) -> str | None:
         (echo >= 60 and bool(names) and "IR" not in names, "other"),
         # The inversion time is often left out; then the sequence's name has to say it.
         (echo >= 60, "other" if inverted > 0 else None),
-        (echo > 30, "other"),
+        (echo > LATEST_T1_ECHO_MS, "other"),
         (inverted > 0, "t1" if inverted >= 350 else "other"),
         (repetition is None, None),
         (True, "t1" if (repetition or 0.0) <= 1200 else "other"),
     )
     return next(kind for applies, kind in rules if applies)
+
+
+def _kind_by_words(frame: Frame, described: str) -> str | None:
+    echo = _echo_time(frame)
+    is_early = echo is None or echo <= LATEST_T1_ECHO_MS
+    # T1 FLAIR is T1-weighted, with an inversion time of a second or less.
+    if _FLAIR_WORDS.search(described) and not (is_early and _T1_FLAIR_WORDS.match(described)):
+        return "flair"
+    return "t1" if is_early and _T1_WORDS.search(described) else None
+
+
+def _echo_time(frame: Frame) -> float | None:
+    return _number(frame.get("EchoTime", "EffectiveEchoTime"))
 
 
 def _is_echo_planar(frame: Frame) -> bool:
