@@ -1,0 +1,126 @@
+"""What a series shows: by how its images were made, then by what they are called.
+
+Echo, inversion and repetition times and ScanningSequence say what a sequence shows; a description
+is asked where they are missing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lgg_runtime.readers.dicom_frames import Frame
+
+LATEST_T1_ECHO_MS = 30.0
+
+_NOT_IMAGES = re.compile(
+    r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
+)
+_FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
+_T1_FLAIR_WORDS = re.compile(r"(?!.*t2).*t1", re.I | re.S)
+_T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
+_OTHER_WORDS = re.compile(
+    r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|adc|"
+    r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro",
+    re.I,
+)
+_AFTER_WORDS = re.compile(
+    r"(?:\bpost(?!erior)|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
+)
+_BEFORE_WORDS = re.compile(r"\bpre|without|w/o|non.?con|nativ", re.I)
+# What is written for want of a ContrastBolusAgent.
+_NO_AGENT = re.compile(
+    r"(?:n|no|none|not|without|w/o|nil|kein[es]?|ohne)(?:[ _]+(?:contrast|agent|given|used|km))*"
+    r"|n[./]?a\.?|0+|[-.?]*",
+    re.I,
+)
+
+
+def recognise(frame: Frame) -> str | None:
+    """The role of a frame's sequence: flair, t1, t1c, or None for any other."""
+    # A protocol may be called by the whole examination, with words of its other series.
+    named = str(frame.get("SeriesDescription", "ProtocolName") or "")
+    # To a regular expression an underscore is a letter, so that no word would end beside it.
+    described = named.replace("_", " ")
+    kind = _kind_by_times(frame)
+    if kind is None and not _OTHER_WORDS.search(described):
+        kind = _kind_by_words(frame, described)
+    elif kind == "t1":
+        # Angiography, susceptibility and perfusion are gradient echoes of the same times.
+        kind = "t1" if not _OTHER_WORDS.search(described) else None
+    if kind != "t1":
+        return kind if kind == "flair" else None
+    return "t1c" if _has_contrast(frame, described) else "t1"
+
+
+def _kind_by_times(frame: Frame) -> str | None:
+    """flair, t1 or other by the sequence's times in ms, None where they do not tell."""
+    if _is_echo_planar(frame):
+        return "other"
+    echo = _echo_time(frame)
+    inversion = _number(frame.get("InversionTime", "InversionTimes"))
+    repetition = _number(frame.get("RepetitionTime"))
+    names = _scanning_sequences(frame)
+    if echo is None:
+        return None
+    inverted = inversion or 0.0
+    rules: tuple[tuple[bool, str | None], ...] = (
+        # Fluid is dark at inversion times of 1500 to 3000 ms with an echo late enough for T2.
+        (inverted >= 1500, "flair" if echo >= 60 else "other"),
+        (echo >= 60 and bool(names) and "IR" not in names, "other"),
+        # The inversion time is often left out; then the sequence's name has to say it.
+        (echo >= 60, "other" if inverted > 0 else None),
+        (echo > LATEST_T1_ECHO_MS, "other"),
+        (inverted > 0, "t1" if inverted >= 350 else "other"),
+        (repetition is None, None),
+        (True, "t1" if (repetition or 0.0) <= 1200 else "other"),
+    )
+    return next(kind for applies, kind in rules if applies)
+
+
+def _kind_by_words(frame: Frame, described: str) -> str | None:
+    echo = _echo_time(frame)
+    is_early = echo is None or echo <= LATEST_T1_ECHO_MS
+    # T1 FLAIR is T1-weighted, with an inversion time of a second or less.
+    if _FLAIR_WORDS.search(described) and not (is_early and _T1_FLAIR_WORDS.match(described)):
+        return "flair"
+    return "t1" if is_early and _T1_WORDS.search(described) else None
+
+
+def _echo_time(frame: Frame) -> float | None:
+    return _number(frame.get("EchoTime", "EffectiveEchoTime"))
+
+
+def _is_echo_planar(frame: Frame) -> bool:
+    """By either attribute: Enhanced MR has the second alone (PS3.3, C.8.13.4)."""
+    return "EP" in _scanning_sequences(frame) or frame.get("EchoPlanarPulseSequence") == "YES"
+
+
+def _scanning_sequences(frame: Frame) -> set[str]:
+    sequence = frame.get("ScanningSequence") or ()
+    return {sequence} if isinstance(sequence, str) else set(sequence)
+
+
+def _has_contrast(frame: Frame, described: str) -> bool:
+    agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
+    if agent is not None and not isinstance(agent, str):
+        return True
+    if agent and not _NO_AGENT.fullmatch(agent.strip()):
+        return True
+    return bool(_AFTER_WORDS.search(described)) and not _BEFORE_WORDS.search(described)
+
+
+def is_derived(frame: Frame) -> bool:
+    """Whether a frame is a localizer or was computed: ADC, MIP, subtraction and the like."""
+    kind = frame.get("ImageType", "FrameType")
+    values = [kind] if isinstance(kind, str) else list(kind or ())
+    return bool(_NOT_IMAGES.search(" ".join(str(v) for v in values).upper().replace("_", " ")))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        if value is not None and not isinstance(value, (str, int, float)):
+            value = value[0]
+        return None if value is None else float(value)
+    except (TypeError, ValueError, IndexError):
+        return None

@@ -1,0 +1,109 @@
+"""What a series shows; every rule as a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lgg_runtime.readers.dicom_recognition import recognise
+
+pytest.importorskip("pydicom")
+
+import pydicom
+
+from stand_ins.dicom_frames import FLAIR, T1, frame_of
+
+
+def enhanced(echo: float, repetition: float, inversion: float | None = None) -> dict[str, Any]:
+    """The times as Enhanced MR has them, in ms (PS3.3, C.8.13.5)."""
+    groups, timing, echoes = (pydicom.Dataset() for _ in range(3))
+    timing.RepetitionTime, echoes.EffectiveEchoTime = repetition, echo
+    groups.MRTimingAndRelatedParametersSequence, groups.MREchoSequence = [timing], [echoes]
+    if inversion is not None:
+        modifier = pydicom.Dataset()
+        modifier.InversionTimes = [inversion]
+        groups.MRModifierSequence = [modifier]
+    return {"SharedFunctionalGroupsSequence": [groups]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "role"),
+    [
+        (FLAIR, "flair"),
+        ({"EchoTime": 380, "InversionTime": 1800, "RepetitionTime": 5000}, "flair"),
+        (T1, "t1"),
+        ({**T1, "ContrastBolusAgent": "Gadovist"}, "t1c"),
+        ({**T1, "ContrastBolusAgent": "NONE"}, "t1"),
+        ({**T1, "ContrastBolusAgentSequence": [pydicom.Dataset()]}, "t1c"),
+        ({**T1, "ContrastBolusAgentSequence": []}, "t1"),
+        ({**T1, "SeriesDescription": "ax T1 post gad"}, "t1c"),
+        ({**T1, "SeriesDescription": "ax T1 pre contrast"}, "t1"),
+        ({**T1, "SeriesDescription": "t1 without contrast"}, "t1"),
+        ({**T1, "SeriesDescription": "AX_T1_POST"}, "t1c"),
+        ({**T1, "SeriesDescription": "t1_mprage_tra_post"}, "t1c"),
+        ({**T1, "SeriesDescription": "t1_se_tra_km"}, "t1c"),
+        ({**T1, "SeriesDescription": "T1_GD_AX"}, "t1c"),
+        ({**T1, "ProtocolName": "T1_SE_CE"}, "t1c"),
+        ({**T1, "SeriesDescription": "AX T1", "ProtocolName": "BRAIN W CONTRAST"}, "t1"),
+        ({**T1, "SeriesDescription": "AX T1", "ProtocolName": "TUMOR PERFUSION"}, "t1"),
+        ({**T1, "SeriesDescription": "AX T1 POST", "ProtocolName": "W/O CONTRAST"}, "t1c"),
+        ({"SeriesDescription": "AX FLAIR", "ProtocolName": "BRAIN MRA"}, "flair"),
+        ({**T1, "SeriesDescription": "", "ProtocolName": "T1_SE_CE"}, "t1c"),
+        ({**T1, "SeriesDescription": "T1_PRE_CONTRAST"}, "t1"),
+        ({**T1, "SeriesDescription": "t1_tra_pre_contrast"}, "t1"),
+        ({**T1, "SeriesDescription": "AX_T1_POSTERIOR_FOSSA"}, "t1"),
+        ({**T1, "SeriesDescription": "t1_sub_tra"}, None),
+        ({"EchoTime": 3, "InversionTime": 900, "RepetitionTime": 2300}, "t1"),
+        ({"EchoTime": 9, "InversionTime": 860, "RepetitionTime": 2000,
+          "SeriesDescription": "AX T1 FLAIR"}, "t1"),
+        ({"EchoTime": 100, "RepetitionTime": 4000, "ScanningSequence": "SE"}, None),
+        ({"EchoTime": 100, "RepetitionTime": 9000, "ScanningSequence": ["SE", "IR"],
+          "SeriesDescription": "AX FLAIR"}, "flair"),
+        ({"EchoTime": 50, "InversionTime": 150, "RepetitionTime": 4000}, None),
+        ({"EchoTime": 70, "InversionTime": 160, "RepetitionTime": 4000,
+          "SeriesDescription": "t2_tirm_tra_fs"}, None),
+        ({"EchoTime": 90, "RepetitionTime": 5000, "ScanningSequence": "EP",
+          "SeriesDescription": "flair-like"}, None),
+        ({"ScanningSequence": ["EP", "IR"], "SeriesDescription": "AX FLAIR"}, None),
+        ({**enhanced(120, 9000, 2500), "EchoPlanarPulseSequence": "NO"}, "flair"),
+        ({**enhanced(120, 9000, 2500), "EchoPlanarPulseSequence": "YES"}, None),
+        ({**enhanced(30, 800), "EchoPlanarPulseSequence": "NO"}, "t1"),
+        ({**enhanced(30, 800), "EchoPlanarPulseSequence": "YES"}, None),
+        ({"EchoTime": 4, "RepetitionTime": 25, "SeriesDescription": "TOF 3D"}, None),
+        ({"EchoTime": 20, "RepetitionTime": 28, "SeriesDescription": "SWI"}, None),
+        ({"SeriesDescription": "AX T2 FLAIR"}, "flair"),
+        ({"SeriesDescription": "dark fluid space"}, "flair"),
+        ({"SeriesDescription": "AX T1 FLAIR"}, "t1"),
+        ({"SeriesDescription": "t1_tirm_tra_dark-fluid_km"}, "t1c"),
+        ({"EchoTime": 9, "SeriesDescription": "AX T1 FLAIR"}, "t1"),
+        ({"EchoTime": 120, "RepetitionTime": 9000, "SeriesDescription": "FLAIR like T1"}, "flair"),
+        ({"EchoTime": 120, "RepetitionTime": 9000, "SeriesDescription": "AX T1"}, None),
+        ({"SeriesDescription": "FLAIR T2 as T1"}, "flair"),
+        ({"SeriesDescription": "MPRAGE +C"}, "t1c"),
+        ({"SeriesDescription": "localizer flair"}, None),
+        ({"SeriesDescription": "T2 TSE"}, None),
+        ({}, None),
+        ({**FLAIR, "SeriesDescription": "T1 axial"}, "flair"),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_recognised_by_its_times_before_its_name(
+    attributes: dict[str, Any], role: str | None
+) -> None:
+    assert recognise(frame_of(**attributes)) == role
+
+
+@pytest.mark.parametrize(
+    "agent",
+    ["NO CONTRAST", "NONE", "none given", "No contrast given", "N", "NO", "N/A", "NA", "n.a.", "-",
+     "--", "0", "WITHOUT", "w/o contrast", "NO_CONTRAST", "kein", "KEIN KM", "ohne"],
+)  # fmt: skip
+def test_an_agent_that_says_there_was_none_is_none(agent: str) -> None:
+    assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1"
+    described = frame_of(**T1, ContrastBolusAgent=agent, SeriesDescription="AX T1 POST")
+    assert recognise(described) == "t1c"
+
+
+@pytest.mark.parametrize("agent", ["Gadovist", "10 ML", "GD", "NOVAVIST", "Omniscan", "YES", "1"])
+def test_any_other_agent_is_one(agent: str) -> None:
+    assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1c"
