@@ -268,6 +268,10 @@ STUDIES = (
             lambda study: study.change(study.flair[5], ImagePositionPatient=[-111, -111, 90]),
             "study: series 3: irregular spacing: between slices 5 and 6 of 6 lie 47.70 mm, "
             "elsewhere 28.20 mm"),
+    refused("torn", "The last slices in another frame of reference.",
+            lambda study: study.change(*study.flair[4:], FrameOfReferenceUID="1.2.3.4.5"),
+            "study: series 3: 2 slices continue it in another orientation or frame of reference; "
+            "choose another series"),
     refused("other pixels", "A slice of another pixel spacing.",
             lambda study: study.change(study.flair[3], PixelSpacing=[3.6, 3.6]),
             "study: series 3: slices differ in PixelSpacing: (7.2, 7.2) and (3.6, 3.6) mm; "

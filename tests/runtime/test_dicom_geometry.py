@@ -9,7 +9,7 @@ import pytest
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_frames import Frame
-from lgg_runtime.readers.dicom_geometry import sort_frames, span_grid
+from lgg_runtime.readers.dicom_geometry import continues, sort_frames, span_grid
 
 
 class Header:
@@ -78,6 +78,29 @@ def test_what_is_no_regular_stack_is_refused(heights: list[float], message: str)
 def test_positions_rounded_to_hundredths_are_regular() -> None:
     grid = span_grid(along_z(*(round(k * 4.7135, 2) for k in range(20))))
     assert grid.spacing_mm[0] == pytest.approx(4.7135, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "height", "is_next"),
+    [
+        (0, 15, True), (0, -5, True), (0, 13, True), (0, 19, False), (0, 25, False),
+        (0, 10, False), (0, 7, False), (8, 15, True), (12, 15, False), (180, 15, True),
+    ],
+)  # fmt: skip
+def test_a_plane_that_is_hardly_turned_continues_a_stack_a_step_away(
+    degrees: float, height: float, is_next: bool
+) -> None:
+    """Turned about its middle row, which is 0.75 mm from its first one."""
+    stack = along_z(0, 5, 10)
+    c, s = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
+    middle = np.array([10, 20.75, height])
+    corner = middle - 0.75 * np.array([0, c, s])
+    plane = frames_at([(corner[0], corner[1], corner[2])], (1, 0, 0, 0, c, s))
+    assert continues(plane, stack) is is_next
+
+
+def test_nothing_continues_slices_at_one_position() -> None:
+    assert not continues(along_z(5), along_z(0, 0, 0))
 
 
 def test_slices_beside_their_line_are_refused() -> None:

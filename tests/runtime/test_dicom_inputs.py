@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,37 @@ def test_orientations_that_differ_by_rounding_are_one_stack(
     volume = read_dicom(study.files)
     assert len(volume) == 6
     assert "3 localizer or derived frames dropped" in volume.notes
+
+
+SINE = 0.04536  # of 2.6 degrees
+TORN = (
+    {"FrameOfReferenceUID": "1.2.3.4"},
+    {"ImageOrientationPatient": [0.99897, SINE, 0, -SINE, 0.99897, 0]},
+)
+
+
+@pytest.mark.parametrize("change", TORN, ids=["frame of reference", "orientation"])
+@pytest.mark.parametrize("places", [(5,), (4, 5), (0,), (0, 5)], ids=str)
+def test_the_last_slices_are_not_taken_for_a_localizer(
+    study: Study, change: dict[str, Any], places: tuple[int, ...]
+) -> None:
+    for place in places:
+        study.change(study.flair[place], **change)
+    slices = "1 slice continues" if len(places) == 1 else "2 slices continue"
+    assert reason(study) == (
+        f"series 3: {slices} it in another orientation or frame of reference; choose another series"
+    )
+
+
+def test_a_torn_t1_is_replaced(study: Study) -> None:
+    for path in study.by_series[T1]:
+        if pydicom.dcmread(path).ImagePositionPatient[2] > 60:
+            study.change(path, FrameOfReferenceUID="1.2.3.4")
+    (note,) = (note for note in read_dicom(study.files).notes if "continue" in note)
+    assert note == (
+        "series 2: 1 slice continues it in another orientation or frame of reference; choose "
+        "another series; FLAIR in its place"
+    )
 
 
 def test_a_slice_of_other_pixels_is_named(study: Study) -> None:

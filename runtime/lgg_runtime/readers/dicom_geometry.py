@@ -19,6 +19,8 @@ SHIFT_TOLERANCE = 0.25
 DUPLICATE_MM = 0.01
 # Fraction by which the PixelSpacing of slices may differ: half a pixel over 512 of them.
 SPACING_TOLERANCE = 1e-3
+# Planes beside a stack that are turned by more than this against it are its localizer.
+TORN_DEGREES = 10.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,31 @@ def span_grid(frames: Sequence[Frame]) -> Grid:
     affine[:3, 3] = positions[0]
     spacing = (float(np.linalg.norm(direction)), first.spacing[0], first.spacing[1])
     return Grid(Lattice(affine, (len(frames), *first.size)), spacing)
+
+
+def continues(frames: Sequence[Frame], stack: Sequence[Frame]) -> bool:
+    """Whether one of the parallel frames lies where the next slice of a sorted stack would.
+
+    That is a step beyond its first or last one, of its size, turned by TORN_DEGREES at most.
+    """
+    normal, first = stack[0].normal, frames[0]
+    is_turned = abs(first.normal @ normal) < np.cos(np.radians(TORN_DEGREES))
+    if is_turned or first.size != stack[0].size or len(stack) < 2:
+        return False
+    heights = np.array([_centre(frame) for frame in stack]) @ normal
+    others = np.array([_centre(frame) for frame in frames]) @ normal
+    beyond, step = (
+        np.maximum(heights[0] - others, others - heights[-1]),
+        np.median(np.diff(heights)),
+    )
+    return bool(((beyond > 0.5 * step) & (beyond < 1.5 * step)).any())
+
+
+def _centre(frame: Frame) -> npt.NDArray[np.float64]:
+    rows, columns = frame.size
+    down = np.array(frame.orientation[3:]) * frame.spacing[0] * (rows - 1) / 2
+    right = np.array(frame.orientation[:3]) * frame.spacing[1] * (columns - 1) / 2
+    return np.asarray(np.array(frame.position) + down + right, np.float64)
 
 
 def _along(vectors: npt.NDArray[np.float64], frame: Frame) -> npt.NDArray[np.float64]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.grid import plane_of
+from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import Frame
-from lgg_runtime.readers.dicom_geometry import Grid, sort_frames, span_grid
+from lgg_runtime.readers.dicom_geometry import Grid, continues, sort_frames, span_grid
 from lgg_runtime.readers.dicom_recognition import is_derived, recognise
 
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
@@ -37,10 +38,14 @@ class SeriesChoice:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Sorted frames of one series, orientation, size and frame of reference."""
+    """Sorted frames of one series, orientation, size and frame of reference.
+
+    torn: how many frames of the series continue them in another orientation or frame of reference.
+    """
 
     frames: tuple[Frame, ...]
     role: str | None
+    torn: int = 0
 
     @property
     def first(self) -> Frame:
@@ -63,8 +68,13 @@ class Stack:
         return str(self.first.header.get("FrameOfReferenceUID", ""))
 
     def grid(self) -> Grid:
-        """Raises InputError, `series N: reason`, where the frames span none."""
+        """Raises InputError, `series N: reason`, where the frames span none, or a part of one."""
         try:
+            if self.torn:
+                raise InputError(
+                    f"{count(self.torn, 'slice continues', 'slices continue')} it in another "
+                    "orientation or frame of reference; choose another series"
+                )
             return span_grid(self.frames)
         except InputError as error:
             raise InputError(f"series {self.number}: {error}") from error
@@ -101,21 +111,27 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
                 break
         else:
             groups[key].append([frame])
-    largest: dict[str, int] = defaultdict(int)
-    for key, parallel in groups.items():
-        largest[key[0]] = max(largest[key[0]], *map(len, parallel))
-    stacks, dropped = [], 0
-    ordered = sorted(
-        ((key, group) for key, parallel in groups.items() for group in parallel),
-        key=lambda item: (item[0], item[1][0].orientation),
-    )
-    for key, group in ordered:
-        is_remainder = len(group) < SMALLEST_STACK and len(group) < largest[key[0]]
-        if is_remainder or is_derived(group[0]):
-            dropped += len(group)
-        else:
-            stacks.append(Stack(tuple(sort_frames(group)), recognise(group[0])))
-    return stacks, dropped
+    series: dict[str, list[list[Frame]]] = defaultdict(list)
+    for key in sorted(groups):
+        series[key[0]] += sorted(groups[key], key=lambda group: group[0].orientation)
+    stacks = [stack for parts in series.values() for stack in _stack_parts(parts)]
+    return stacks, len(frames) - sum(len(stack.frames) for stack in stacks)
+
+
+def _stack_parts(parts: Sequence[Sequence[Frame]]) -> list[Stack]:
+    """The stacks among the parallel frames of one series; small parts beside a larger are none."""
+    least = min(SMALLEST_STACK, max(map(len, parts)))
+    images = [sort_frames(part) for part in parts if not is_derived(part[0])]
+    small = [part for part in images if len(part) < least]
+    return [
+        Stack(
+            tuple(part),
+            recognise(part[0]),
+            sum(len(other) for other in small if continues(other, part)),
+        )
+        for part in images
+        if len(part) >= least
+    ]
 
 
 def _are_parallel(one: Frame, other: Frame) -> bool:
