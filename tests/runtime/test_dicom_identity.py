@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,27 @@ def change(result: ScanResult, **fields: Any) -> ScanResult:
 @pytest.mark.parametrize("name", DICOM_OUTPUTS)
 def test_the_same_result_is_the_same_object(name: str, result: ScanResult) -> None:
     assert encode(name, result) == encode(name, change(result, threshold=0.5))
+
+
+def test_captures_of_many_slices_read_the_mask_once(
+    result: ScanResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice a slice made them quadratic in their number."""
+    real, hashed = hashlib.sha256, []
+
+    class Counting:
+        def __init__(self, data: bytes = b""):
+            self.inner = real()
+            self.update(data)
+            self.digest = self.inner.digest
+
+        def update(self, data: bytes) -> None:
+            hashed.append(data)
+            self.inner.update(data)
+
+    monkeypatch.setattr(hashlib, "sha256", Counting)
+    assert len(encode("dicom-sc", result)) == 6
+    assert hashed.count(result.segmentation.mask.tobytes()) == 1
 
 
 @pytest.mark.parametrize("name", DICOM_OUTPUTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from lgg_runtime.errors import InputError
@@ -47,24 +48,34 @@ def source_of(result: ScanResult) -> DicomSource:
     return source
 
 
-def make_uid(result: ScanResult, what: str) -> str:
-    """A UID below 2.25 (PS3.5, B.2) for the part of the result that `what` names.
+@dataclass(frozen=True)
+class Identity:
+    """A digest of all that a result's objects depend on."""
 
-    It depends on all that an object's bytes depend on: the images, what is copied of their
-    headers, the model, the threshold, the verdict and the mask.
-    """
-    source, threshold = source_of(result), result.segmentation.threshold
-    made = f"{what} {result.algorithm} {threshold:g} {result.verdict}"
-    digest = hashlib.sha256(made.encode())
-    digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
-    for frame in source.frames:
-        place = f"{frame.position} {frame.orientation} {frame.spacing}"
-        digest.update(f"{frame.header.SOPInstanceUID} {frame.index} {place} ".encode())
-    digest.update(result.segmentation.mask.tobytes())
-    number = int.from_bytes(digest.digest()[:16], "big")
-    # The version and variant bits of a UUID, as a root below 2.25 asks for.
-    number = number & ~(0xF << 76) & ~(0x3 << 62) | (0x5 << 76) | (0x2 << 62)
-    return f"2.25.{number}"
+    digest: bytes
+
+    @classmethod
+    def of(cls, result: ScanResult) -> Identity:
+        """Of the images, what is copied of their headers, the model, threshold, verdict and mask.
+
+        Raises as `source_of` does.
+        """
+        source, threshold = source_of(result), result.segmentation.threshold
+        digest = hashlib.sha256(f"{result.algorithm} {threshold:g} {result.verdict}".encode())
+        digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
+        for frame in source.frames:
+            place = f"{frame.position} {frame.orientation} {frame.spacing}"
+            digest.update(f"{frame.header.SOPInstanceUID} {frame.index} {place} ".encode())
+        digest.update(result.segmentation.mask.tobytes())
+        return cls(digest.digest())
+
+    def uid(self, what: str) -> str:
+        """A UID below 2.25 (PS3.5, B.2) for the part of the result that `what` names."""
+        digest = hashlib.sha256(self.digest + what.encode()).digest()
+        number = int.from_bytes(digest[:16], "big")
+        # The version and variant bits of a UUID, as a root below 2.25 asks for.
+        number = number & ~(0xF << 76) & ~(0x3 << 62) | (0x5 << 76) | (0x2 << 62)
+        return f"2.25.{number}"
 
 
 def equipment(result: ScanResult) -> dict[str, Any]:

@@ -11,15 +11,17 @@ from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
+    Identity,
     equipment,
     finish,
     load_highdicom,
-    make_uid,
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import LOSSY, bare_image
 from lgg_runtime.writers.images import SliceResult, draw_overlay, stretch_flair
 from lgg_runtime.writers.scan import ScanResult
+
+_UNFIT = "its headers are not fit for a secondary capture"
 
 
 def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
@@ -29,19 +31,23 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     """
     load_highdicom()
     source = source_of(result)
-    templates = [bare_image(frame.header) for frame in source.frames]
+    with refusing_headers(_UNFIT):
+        identity = Identity.of(result)
+        templates = [bare_image(frame.header) for frame in source.frames]
     greys = stretch_flair(result.volume.pixels[..., FLAIR])
     files = {}
     for index, grey in enumerate(greys):
         found = result.segmentation
         shown = SliceResult(grey, found.mask[index], found.probability[index])
-        with refusing_headers("its headers are not fit for a secondary capture"):
-            data = _capture(result, templates[index], index, draw_overlay(shown))
+        with refusing_headers(_UNFIT):
+            data = _capture(result, identity, templates[index], index, draw_overlay(shown))
         files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)
     return files
 
 
-def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any:
+def _capture(
+    result: ScanResult, identity: Identity, template: Any, index: int, picture: Any
+) -> Any:
     """One slice; picture: (H, W, 3) uint8, BGR as OpenCV has it."""
     from highdicom.sc import ConversionTypeValues, SCImage
     from pydicom.uid import ExplicitVRLittleEndian
@@ -55,9 +61,9 @@ def _capture(result: ScanResult, template: Any, index: int, picture: Any) -> Any
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        series_instance_uid=make_uid(result, "sc series"),
+        series_instance_uid=identity.uid("sc series"),
         series_number=SERIES_NUMBERS["sc"],
-        sop_instance_uid=make_uid(result, f"sc {index}"),
+        sop_instance_uid=identity.uid(f"sc {index}"),
         instance_number=index + 1,
         manufacturer=made["manufacturer"],
         pixel_spacing=spacing,

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
+    Identity,
     equipment,
     finish,
     load_highdicom,
-    make_uid,
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import bare_slices, refer_to_source
@@ -84,13 +84,14 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
     source, spacing_mm = source_of(result), result.volume.spacing_mm
     assert spacing_mm is not None
     with refusing_headers("its headers are not fit for a DICOM SEG to refer to"):
+        identity = Identity.of(result)
         data = Segmentation(
             source_images=bare_slices(source, spacing_mm[0]),
             pixel_array=values,
-            segment_descriptions=[_describe(result)],
-            series_instance_uid=make_uid(result, f"{form.name} series"),
+            segment_descriptions=[_describe(result, identity)],
+            series_instance_uid=identity.uid(f"{form.name} series"),
             series_number=form.series_number,
-            sop_instance_uid=make_uid(result, form.name),
+            sop_instance_uid=identity.uid(form.name),
             instance_number=1,
             content_label="FLAIR_LESION",
             content_description=form.description,
@@ -99,11 +100,11 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
             **equipment(result),
         )
     refer_to_source(data, source)
-    _fix_organization(data, make_uid(result, "dimensions"))
+    _fix_organization(data, identity.uid("dimensions"))
     return data
 
 
-def _describe(result: ScanResult) -> Any:
+def _describe(result: ScanResult, identity: Identity) -> Any:
     """The one segment: what was found, where and by which model."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
@@ -126,7 +127,7 @@ def _describe(result: ScanResult) -> Any:
                 "threshold": f"{result.segmentation.threshold:g}",
             },
         ),
-        tracking_uid=make_uid(result, "tracking"),
+        tracking_uid=identity.uid("tracking"),
         tracking_id=LABEL,
         anatomic_regions=[Code(*BRAIN)],
     )

@@ -9,10 +9,10 @@ from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.readers.dicom_files import refusing_headers
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
+    Identity,
     equipment,
     finish,
     load_highdicom,
-    make_uid,
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import bare_image
@@ -30,12 +30,13 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
 
     seg, source = build_seg(result), source_of(result)
     with refusing_headers("its headers are not fit for a DICOM SR to refer to"):
+        identity = Identity.of(result)
         report = Comprehensive3DSR(
             evidence=[*map(bare_image, source.headers), seg],
-            content=_report(result, seg)[0],
-            series_instance_uid=make_uid(result, "sr series"),
+            content=_report(result, identity, seg)[0],
+            series_instance_uid=identity.uid("sr series"),
             series_number=SERIES_NUMBERS["sr"],
-            sop_instance_uid=make_uid(result, "sr"),
+            sop_instance_uid=identity.uid("sr"),
             instance_number=1,
             is_complete=True,
             series_description=result.verdict,
@@ -44,7 +45,7 @@ def encode_dicom_sr(result: ScanResult) -> dict[str, bytes]:
     return {"sr.dcm": finish(report, source)}
 
 
-def _report(result: ScanResult, seg: Any) -> Any:
+def _report(result: ScanResult, identity: Identity, seg: Any) -> Any:
     """The content as a sequence of one item, whose values are of the mask in `seg`."""
     from highdicom import sr
     from pydicom.sr.codedict import codes
@@ -53,18 +54,18 @@ def _report(result: ScanResult, seg: Any) -> Any:
     device = sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=make_uid(result, "device"), name=SOFTWARE, model_name=result.algorithm.name
+            uid=identity.uid("device"), name=SOFTWARE, model_name=result.algorithm.name
         ),
     )
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
         procedure_reported=Code("126801006", "SCT", "MRI of brain"),
-        imaging_measurements=[_finding(result, seg)],
+        imaging_measurements=[_finding(result, identity, seg)],
         title=codes.DCM.ImagingMeasurementReport,
     )
 
 
-def _finding(result: ScanResult, seg: Any) -> Any:
+def _finding(result: ScanResult, identity: Identity, seg: Any) -> Any:
     """Whether there is an abnormality, and its measures."""
     from highdicom import sr
     from pydicom.sr.coding import Code
@@ -72,9 +73,7 @@ def _finding(result: ScanResult, seg: Any) -> Any:
     present = result.segmentation.tumour_present
     verdict = Code("52101004", "SCT", "Present") if present else Code("2667000", "SCT", "Absent")
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(
-            uid=make_uid(result, "tracking"), identifier=LABEL
-        ),
+        tracking_identifier=sr.TrackingIdentifier(uid=identity.uid("tracking"), identifier=LABEL),
         referenced_segment=sr.ReferencedSegment(
             sop_class_uid=seg.SOPClassUID,
             sop_instance_uid=seg.SOPInstanceUID,
