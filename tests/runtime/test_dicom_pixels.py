@@ -23,6 +23,7 @@ from stand_ins.dicom_study import Study, reason
 MORE = "its compressed pixels are more than its header says; refused"
 DAMAGED = "its pixels are cut short, damaged or changed"
 PLANE = 32 * 32 * 2
+START = b"\xff\xc0" + struct.pack(">HBHHBBBB", 11, 8, 64, 64, 1, 1, 0x11, 0)  # of a frame
 
 
 def pack(path: Path, syntax: str, *frames: bytes, table: str = "none") -> None:
@@ -156,6 +157,7 @@ def test_a_picture_behind_an_empty_one_is_not_passed_over(
         ("JPEG2000Lossless", jpeg_2000(60000), "60000 x 60000 x 1"),
         ("JPEGBaseline8Bit", jpeg(64), "64 x 64 x 1"),
         ("JPEGBaseline8Bit", jpeg(32, 3), "32 x 32 x 3"),
+        ("JPEGBaseline8Bit", jpeg(32)[:2] + START * 100 + jpeg(32)[2:], "64 x 64 x 1"),
         ("JPEGBaseline8Bit", b"\xff\xd8\xff\xd9", "no"),
     ],
 )

@@ -40,9 +40,9 @@ def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
         return stream
     claims = set(_read_claims(stream))
     if claims != {(rows, columns, 1)}:
-        found = ", ".join(f"{high} x {wide} x {samples}" for high, wide, samples in claims)
+        most_claimed = " x ".join(map(str, max(claims, default=("no",))))
         raise InputError(
-            f"its compressed picture claims {found or 'no'} samples, its header "
+            f"its compressed picture claims {most_claimed} samples, its header "
             f"{rows} x {columns}; refused"
         )
     if _ANOTHER.search(stream):
@@ -59,6 +59,7 @@ def _read_claims(stream: bytes) -> Iterator[tuple[int, int, int]]:
     if not stream.startswith(_JPEG):
         raise ValueError("neither JPEG nor JPEG 2000")
     at = len(_JPEG)
+    # To the first scan: a second start of frame before it is another claim.
     while marker := _MARKER.match(stream, at):
         kind, at = marker[1][0], marker.end()
         if kind in (_END, _SCAN):
