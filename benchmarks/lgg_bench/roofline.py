@@ -70,7 +70,7 @@ def measure_roofline(
 ) -> Record:
     """Results: `ceilings`, rows of precision, engine and GFLOP/s of large layers; `rows`, of each
     artifact and engine its GFLOP/s and its fraction of the ceiling; `layers`, by artifact: where
-    OpenVINO's time goes.
+    OpenVINO's time goes, as `profile_layers` has it.
     """
     with needs_extra("train"):
         from lgg_bench.eager import torch_threads
@@ -206,12 +206,14 @@ def tabulate(record: Record) -> list[Table]:
             rows,
         ),
     ]
-    for label, layers in results["layers"].items():
+    quantised = {row["artifact"] for row in results["rows"] if row["precision"] == "int8"}
+    for label, profile in results["layers"].items():
         cells = [
             [row["kind"], f"{row['milliseconds']:.2f}", f"{100 * row['share']:.0f} %",
              "" if row["gflops"] is None else f"{row['gflops']:.0f}"]
-            for row in layers
+            for row in profile["kinds"]
         ]  # fmt: skip
-        title = f"Where OpenVINO's time goes, {label}, one slice"
+        arithmetic = profile["arithmetic"] + (" beside int8" if label in quantised else "")
+        title = f"Where OpenVINO's time goes, {label}, one slice in {arithmetic}"
         tables.append(Table(title, ["", "ms", "of the time", "GFLOP/s"], cells))
     return tables

@@ -5,10 +5,12 @@ import onnxruntime
 import pytest
 import torch
 
+from lgg_bench import layers
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
 from lgg_bench.operations import count_operations, list_operations
-from lgg_bench.roofline import RooflineSettings, measure_roofline
+from lgg_bench.record import Record
+from lgg_bench.roofline import RooflineSettings, measure_roofline, tabulate
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import TimingSettings
 from lgg_export.graph import build_graph
@@ -16,6 +18,7 @@ from lgg_runtime.errors import ModelError
 from lgg_train.unet import UNet, UNetSettings
 
 SMALL = Layers(channels=8, side=8, count=2)
+SLICE = np.zeros((1, 32, 32, 3), np.uint8)
 
 
 def test_operations_of_large_layers_by_hand():
@@ -34,10 +37,10 @@ def test_both_precisions_compute_the_same(tmp_path):
 
 
 def test_layers_add_up_to_the_operations(artifact):
-    layers = list_operations(artifact, 32, 48)
-    assert sum(layer.operations for layer in layers.values()) == count_operations(artifact, 32, 48)
-    assert {layer.operator for layer in layers.values()} == {"Conv", "ConvTranspose"}
-    assert max(layer.rows for layer in layers.values()) == 32
+    listed = list_operations(artifact, 32, 48).values()
+    assert sum(layer.operations for layer in listed) == count_operations(artifact, 32, 48)
+    assert {layer.operator for layer in listed} == {"Conv", "ConvTranspose"}
+    assert max(layer.rows for layer in listed) == 32
 
 
 def test_a_model_of_another_input_is_refused_by_name(tmp_path):
@@ -62,10 +65,44 @@ def test_a_slice_and_its_mirror_image_count_twice(tmp_path):
 
 def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):
     pytest.importorskip("openvino")
-    rows = profile_layers(artifact, np.zeros((1, 32, 32, 3), np.uint8), 1)
+    rows = profile_layers(artifact, SLICE, 1)["kinds"]
     assert sum(row["share"] for row in rows) == pytest.approx(1)
     assert any(row["kind"].startswith("Conv, ") and row["gflops"] > 0 for row in rows)
     assert rows[-1]["kind"] == "other"
+
+
+def test_the_profile_is_in_float32_whatever_openvino_would_take(artifact, monkeypatch):
+    pytest.importorskip("openvino")
+    core, given = layers.open_core(), []
+
+    class Watched:
+        """OpenVINO's core, which keeps the options that it is given."""
+
+        read_model = core.read_model
+
+        def compile_model(self, model, device, options):
+            given.append(options)
+            return core.compile_model(model, device, options)
+
+    monkeypatch.setattr(layers, "open_core", Watched)
+    assert profile_layers(artifact, SLICE, 1)["arithmetic"] == "fp32"
+    assert [options["INFERENCE_PRECISION_HINT"] for options in given] == ["f32"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "arithmetic", "told"),
+    [("fp32", "fp32", "fp32"), ("fp32", "bf16", "bf16"), ("int8", "fp32", "fp32 beside int8")],
+)
+def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told):
+    row = {"artifact": "a.onnx", "engine": "OpenVINO", "precision": precision}
+    results = {
+        "ceilings": [],
+        "rows": [row | {"gflops": 1.0, "fraction": None}],
+        "layers": {"a.onnx": {"arithmetic": arithmetic, "kinds": []}},
+    }
+    settings = {"threads": 1, "batch": 1, "size": 32}
+    *_, table = tabulate(Record("roofline", settings, {}, results))
+    assert table.title == f"Where OpenVINO's time goes, a.onnx, one slice in {told}"
 
 
 def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
