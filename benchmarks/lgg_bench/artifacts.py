@@ -1,15 +1,19 @@
-"""The artifacts of a measurement: what to call them, what they are, and their digests."""
+"""The artifacts of a measurement: what to call them, what they are and of which run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.contract import Contract
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from lgg_train.run import TrainedModel
 
 _WEIGHTS = "model.pt"  # of a run's folder, whose module loads PyTorch
 
@@ -36,6 +40,17 @@ def describe_artifact(path: Path, backend: BackendSettings) -> dict[str, str]:
     """
     contract = load_backend(path, backend).contract
     return {"name": contract.name, "precision": contract.precision, "sha256": digest_file(path)}
+
+
+def contract_differences(contract: Contract, model: TrainedModel) -> list[str]:
+    """What the contract says otherwise than the run; hosts decide by the contract alone."""
+    pairs = {
+        "threshold": (contract.threshold, model.decision.threshold),
+        "clean-up": (contract.cleanup, model.decision.cleanup),
+        "intensity": (contract.intensity, model.intensity),
+        "training data or split": (contract.training, model.training),
+    }
+    return [f"its contract's {name} is not the run's" for name, (a, b) in pairs.items() if a != b]
 
 
 def label_precision(subject: str, results: dict[str, Any]) -> str:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_run, label_artifacts
+from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
-from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError, ParityError, UsageError
@@ -157,17 +156,6 @@ def judge_artifact(
         "failures": failures,
         "parity": parity,
     }
-
-
-def contract_differences(contract: Contract, model: TrainedModel) -> list[str]:
-    """What the contract says otherwise than the run; hosts decide by the contract alone."""
-    pairs = {
-        "threshold": (contract.threshold, model.decision.threshold),
-        "clean-up": (contract.cleanup, model.decision.cleanup),
-        "intensity": (contract.intensity, model.intensity),
-        "training data or split": (contract.training, model.training),
-    }
-    return [f"its contract's {name} is not the run's" for name, (a, b) in pairs.items() if a != b]
 
 
 def require_parity(record: Record) -> None:

@@ -4,14 +4,14 @@ after a first look, against the run's network in float32 on all of every slice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import digest_run, label_artifacts
+from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -19,15 +19,24 @@ from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.intensity import normalise
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.plural import count
 from lgg_runtime.segmenter import Segmenter
 
+if TYPE_CHECKING:
+    from lgg_train.cases import CaseFiles
+    from lgg_train.run import TrainedModel
+
 PYTORCH = "PyTorch fp32, full frames"
-# What may be lost: of the mean over patients' Dice, of any patient's, of the pooled recall.
-LIMITS = {"mean_dice": 0.002, "patient_dice": 0.01, "recall": 0.002}
-_LOST = {"mean_dice": "the mean Dice", "patient_dice": "a patient's Dice", "recall": "recall"}
+# What may be lost: which of the precision's limits holds for it, and how it is called.
+_LOST = {
+    "mean_dice": ("mean_dice_loss", "the mean Dice"),
+    "patient_dice": ("patient_dice_loss", "a patient's Dice"),
+    "recall": ("recall_loss", "recall"),
+}
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -63,38 +72,27 @@ def measure_quality(
 ) -> Record:
     """Results: `patients`, `slices`; `rows`, the network's first: mean and median Dice by patient,
     pooled recall, `left_out`, slices that the first look left out, and `lost`, by how much the
-    mean, the worst patient and the recall are lower than the network's, None for itself. No
-    patient's name enters the record.
+    mean, the worst patient and the recall are lower than the network's, None for itself; `limits`
+    of what may be lost, those of the precisions that round. No patient's name enters the record.
+
+    Raises UsageError for an artifact that is of another run, or a first look of another split.
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    segmenters = _load_segmenters(files, settings)
-    with needs_extra("train"):
-        from lgg_train.cases import find_cases, load_case
-        from lgg_train.predict import predict_slices
-        from lgg_train.run import check_cases, load_model, read_split
+    with needs_extra("export"):
+        from lgg_export.precision import LOSSY
+        from lgg_train.cases import find_cases
+        from lgg_train.run import load_model, read_split
         from lgg_train.splits import find_members
-    from lgg_runtime.intensity import normalise
 
     model = load_model(run)
     split = read_split(run, model)
     members = find_members(split, settings.part, find_cases(data))
-    theirs: dict[str, Counts] = {}
-    ours: dict[Any, dict[str, Counts]] = {key: {} for key in segmenters}
-    slices = 0
+    segmenters = _load_segmenters(files, settings)
+    _require_run(run, model, segmenters)
     chosen = members[: settings.limit]
-    for file in tqdm(chosen, unit="patient", disable=None if progress else True, leave=False):
-        case = load_case(file)
-        check_cases(run, [case])
-        used = list(split.parts[settings.part][case.patient])
-        truth = case.masks[used]
-        pixels = case.volume.pixels
-        slices += len(used)
-        probability = predict_slices(model.network, normalise(pixels, model.intensity))
-        theirs[case.patient] = Counts.of(model.decision.apply(probability)[used], truth)
-        for key, segmenter in segmenters.items():
-            found = segmenter.segment(case.volume)
-            ours[key][case.patient] = Counts.of(found.mask[used], truth)
+    watched = tqdm(chosen, unit="patient", disable=None if progress else True, leave=False)
+    slices, theirs, ours = _segment(run, model, watched, split.parts[settings.part], segmenters)
     rows: list[dict[str, Any]] = [{"subject": PYTORCH, "way": "", **_score(theirs, None)}]
     for key, counts in ours.items():
         label, provider, way = key
@@ -108,15 +106,46 @@ def measure_quality(
         "first_look": None if settings.first_look is None else digest_file(settings.first_look),
         "patients": len(theirs),
         "slices": slices,
-        "limits": LIMITS,
+        "limits": {name: getattr(LOSSY, limit) for name, (limit, _) in _LOST.items()},
         "rows": rows,
     }
     return Record("quality", settings.to_json(), machine, results)
 
 
-def _load_segmenters(
-    files: dict[str, Path], settings: QualitySettings
-) -> dict[tuple[str, str, str], Segmenter]:
+def _segment(
+    run: Path,
+    model: TrainedModel,
+    members: Iterable[CaseFiles],
+    counting: Mapping[str, Sequence[int]],
+    segmenters: dict[Key, Segmenter],
+) -> tuple[int, dict[str, Counts], dict[Key, dict[str, Counts]]]:
+    """How many slices count, and by patient what the network found and what each segmenter.
+
+    counting: by patient the slices that do.
+    """
+    from lgg_train.cases import load_case
+    from lgg_train.predict import predict_slices
+    from lgg_train.run import check_cases
+
+    theirs: dict[str, Counts] = {}
+    ours: dict[Key, dict[str, Counts]] = {key: {} for key in segmenters}
+    slices = 0
+    for file in members:
+        case = load_case(file)
+        check_cases(run, [case])
+        used = list(counting[case.patient])
+        truth = case.masks[used]
+        pixels = case.volume.pixels
+        slices += len(used)
+        probability = predict_slices(model.network, normalise(pixels, model.intensity))
+        theirs[case.patient] = Counts.of(model.decision.apply(probability)[used], truth)
+        for key, segmenter in segmenters.items():
+            found = segmenter.segment(case.volume)
+            ours[key][case.patient] = Counts.of(found.mask[used], truth)
+    return slices, theirs, ours
+
+
+def _load_segmenters(files: dict[str, Path], settings: QualitySettings) -> dict[Key, Segmenter]:
     """By artifact, provider and way, which is empty for whole frames without a first look."""
     ways: dict[str, dict[str, Any]] = {"": {}, "head crop": {"crop": True}}
     if settings.first_look is not None:
@@ -127,6 +156,21 @@ def _load_segmenters(
         for provider in settings.providers
         for way, options in ways.items()
     }
+
+
+def _require_run(run: Path, model: TrainedModel, segmenters: dict[Key, Segmenter]) -> None:
+    """Raises UsageError, naming it, for an artifact of another run than the network it is set
+    against, and for a first look that may have seen the patients.
+    """
+    for (label, _, _), segmenter in segmenters.items():
+        if differences := contract_differences(segmenter.contract, model):
+            raise UsageError(f"{label} is not of {run}: {'; '.join(differences)}")
+        look = segmenter.first_look
+        if look is not None and look.contract.training != model.training:
+            raise UsageError(
+                f"first look {look.name}: its contract's training data or split is not that of "
+                f"{run}; take one of a run on the same split"
+            )
 
 
 def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:
@@ -170,7 +214,7 @@ def tabulate(record: Record) -> list[Table]:
         f"Quality on {count(results['patients'], record.settings['split'] + ' patient')} "
         f"({count(results['slices'], 'slice')})"
     )
-    allowed = ", ".join(f"{limit:g} of {_LOST[name]}" for name, limit in limits.items())
+    allowed = ", ".join(f"{limit:g} of {_LOST[name][1]}" for name, limit in limits.items())
     notes = [
         "Dice by patient after threshold and clean-up; recall and precision over all pixels. Lost: "
         f"by how much lower than PyTorch, at most {allowed}."

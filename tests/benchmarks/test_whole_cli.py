@@ -1,10 +1,14 @@
 """The benchmarks of whole processes, each once and small, and the page that they fill."""
 
+from dataclasses import replace
+
 import pytest
 
 from lgg_bench.record import Record
 from lgg_bench.throughput import NOTEBOOK
-from lgg_runtime.errors import InputError
+from lgg_export import precision
+from lgg_export.parity import Limits
+from lgg_runtime.errors import InputError, UsageError
 from lgg_train.phantom import patient_name
 from lgg_train.run import SPLIT_FILE
 
@@ -73,6 +77,42 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
         assert row["lost"]["mean_dice"] == pytest.approx(lost)
         assert row["lost"]["patient_dice"] >= lost
     assert "PHANTOM" not in out.read_text()
+
+
+def test_quality_is_judged_by_the_limits_of_the_precisions_that_round(
+    call_main, data, run, artifact, tmp_path, monkeypatch
+):
+    limits = Limits(mean_dice_loss=0.5, patient_dice_loss=0.25, recall_loss=0.125)
+    monkeypatch.setattr(precision, "LOSSY", limits)
+    out = tmp_path / "quality.json"
+    ended = call_main("quality", run, artifact, "--data", data, "--limit", 1, "-o", out)
+    assert (ended.code, ended.err) == (0, "")
+    expected = {"mean_dice": 0.5, "patient_dice": 0.25, "recall": 0.125}
+    assert Record.read(out).results["limits"] == expected
+    assert "at most 0.5 of the mean Dice, 0.25 of a patient's Dice, 0.125 of recall" in ended.out
+
+
+def test_quality_of_an_artifact_of_another_run_is_refused(call_main, data, run, artifact, altered):
+    other = altered("other.onnx", change=lambda contract: replace(contract, threshold=0.4))
+    ended = call_main("quality", run, artifact, other, "--data", data)
+    assert (ended.code, ended.out) == (UsageError.exit_code, "")
+    said = f"other.onnx is not of {run}: its contract's threshold is not the run's"
+    assert ended.err == f"lgg-bench: {said}\n"
+
+
+def test_a_first_look_that_may_have_seen_the_patients_is_refused(
+    call_main, data, run, artifact, altered
+):
+    def train_on_all(contract):
+        return replace(contract, training=replace(contract.training, split="0" * 64))
+
+    look = altered("look.onnx", change=train_on_all)
+    decided = altered("decided.onnx", change=lambda contract: replace(contract, threshold=0.4))
+    args = ("quality", run, artifact, "--data", data, "--limit", 1, "--first-look")
+    assert call_main(*args, decided).code == 0
+    ended = call_main(*args, look)
+    assert (ended.code, ended.out) == (UsageError.exit_code, "")
+    assert "its contract's training data or split is not that of" in ended.err
 
 
 @pytest.mark.parametrize("command", ["quality", "plausibility"])
