@@ -135,8 +135,8 @@ def judge_artifact(
 ) -> dict[str, Any]:
     """One artifact's row: what it is, its limits, its failures, and the comparison."""
     from lgg_export.artifact import in_batches
+    from lgg_export.limits import LOSSY, limits_of
     from lgg_export.parity import compare
-    from lgg_export.precision import LOSSY, limits_of
 
     contract = backend.contract
     limits = LOSSY if settings.cpu_precision == "bf16" else limits_of(contract.precision)

@@ -80,7 +80,7 @@ def measure_quality(
     machine = describe_machine()
     files = label_artifacts(artifacts)
     with needs_extra("export"):
-        from lgg_export.precision import LOSSY
+        from lgg_export.limits import LOSSY
         from lgg_train.cases import find_cases
         from lgg_train.run import load_model, read_split
         from lgg_train.splits import find_members

@@ -15,8 +15,9 @@ import onnx
 from lgg_export.golden import make_golden
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
+from lgg_export.limits import limits_of
 from lgg_export.parity import Limits, Parity, compare, without_patients
-from lgg_export.precision import PRECISIONS, golden_tolerance, limits_of, store_weights_as_fp16
+from lgg_export.precision import PRECISIONS, golden_tolerance, store_weights_as_fp16
 from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend

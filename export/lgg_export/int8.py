@@ -10,8 +10,8 @@ from typing import Any
 
 import onnx
 
+from lgg_export.limits import limits_of
 from lgg_export.parity import Parity
-from lgg_export.precision import limits_of
 from lgg_export.quantise import Quantiser, Target, float_layers
 from lgg_export.references import choose_slices
 from lgg_export.sensitivity import keep_sensitive

@@ -1,4 +1,4 @@
-"""Precisions of an artifact: what computes in which type, and what the gate allows it."""
+"""Precisions of an artifact: what computes in which type, and what is stored."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from lgg_export.parity import Limits
-from lgg_runtime.errors import ModelError
+from lgg_export.limits import rounding_of
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What a precision's graph computes in, and the limits of its gate.
+    """What a precision's graph computes in, and what a host must reach with it.
 
     arithmetic: of the graph, for int8 of the one that is quantised; golden: what a host's
     probability of the golden input may differ by.
     """
 
     arithmetic: torch.dtype
-    limits: Limits
     golden: float = 1e-3
 
 
@@ -48,35 +46,13 @@ def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-# Eight bits move single probabilities far and pixels at the border of a tumour; what counts is what
-# is found.
-LOSSY = Limits(flipped=2e-3, mean_dice_loss=2e-3, patient_dice_loss=1e-2, recall_loss=2e-3)
 PRECISIONS: dict[str, Precision] = {
-    "fp32": Precision(torch.float32, Limits(probability=1e-3, flipped=1e-5, metric=1e-4)),
-    "fp16": Precision(
-        torch.float16, Limits(probability=5e-2, flipped=1e-4, metric=1e-3), golden=5e-2
-    ),
-    "int8": Precision(torch.float32, LOSSY, golden=2e-1),
+    "fp32": Precision(torch.float32),
+    "fp16": Precision(torch.float16, golden=5e-2),
+    "int8": Precision(torch.float32, golden=2e-1),
 }
-# Other words of a contract, and the precision that their rounding is like.
-_LIKE = {"fp32 with fp16 weights": "fp16", "int8 symmetric": "int8"}
-
-
-def limits_of(precision: str) -> Limits:
-    """The limits for a contract's precision; float16 weights round as float16 arithmetic does.
-
-    Raises ModelError for a precision that is not in the table.
-    """
-    return _precision(precision).limits
 
 
 def golden_tolerance(precision: str) -> float:
-    """As `limits_of`, for the golden input."""
-    return _precision(precision).golden
-
-
-def _precision(precision: str) -> Precision:
-    name = _LIKE.get(precision, precision)
-    if name not in PRECISIONS:
-        raise ModelError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}")
-    return PRECISIONS[name]
+    """For a contract's precision. Raises ModelError for one that is not in the table."""
+    return PRECISIONS[rounding_of(precision)].golden

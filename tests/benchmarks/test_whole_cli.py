@@ -6,7 +6,7 @@ import pytest
 
 from lgg_bench.record import Record
 from lgg_bench.throughput import NOTEBOOK
-from lgg_export import precision
+from lgg_export import limits
 from lgg_export.parity import Limits
 from lgg_runtime.errors import InputError, UsageError
 from lgg_train.phantom import patient_name
@@ -82,8 +82,8 @@ def test_quality_of_whole_frames_is_that_of_the_network(call_main, data, run, ar
 def test_quality_is_judged_by_the_limits_of_the_precisions_that_round(
     call_main, data, run, artifact, tmp_path, monkeypatch
 ):
-    limits = Limits(mean_dice_loss=0.5, patient_dice_loss=0.25, recall_loss=0.125)
-    monkeypatch.setattr(precision, "LOSSY", limits)
+    wide = Limits(mean_dice_loss=0.5, patient_dice_loss=0.25, recall_loss=0.125)
+    monkeypatch.setattr(limits, "LOSSY", wide)
     out = tmp_path / "quality.json"
     ended = call_main("quality", run, artifact, "--data", data, "--limit", 1, "-o", out)
     assert (ended.code, ended.err) == (0, "")

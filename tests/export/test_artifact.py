@@ -14,8 +14,8 @@ import torch
 from lgg_export import artifact, references
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.golden import golden_input
+from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS
 from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
@@ -57,10 +57,9 @@ def ready_graph(exported, monkeypatch):
     return build
 
 
-def put_precision(monkeypatch, build, limits=PRECISIONS["fp32"].limits):
+def put_precision(monkeypatch, build, limits=LIMITS["fp32"]):
     monkeypatch.setattr(artifact, "build_graph", build)
-    held = dataclasses.replace(PRECISIONS["fp32"], limits=limits)
-    monkeypatch.setitem(artifact.PRECISIONS, "fp32", held)
+    monkeypatch.setitem(LIMITS, "fp32", limits)
 
 
 def read_json(path):
@@ -153,7 +152,7 @@ def test_fp16_weights_are_told_judged_by_their_limits_and_make_a_smaller_file(
 ):
     # So few pixels make one flipped pixel a large share; what is judged is that it is judged.
     loose = Limits(probability=0.05, flipped=1e-2, metric=5e-2)
-    monkeypatch.setitem(artifact.PRECISIONS, "fp16", replace(PRECISIONS["fp16"], limits=loose))
+    monkeypatch.setitem(LIMITS, "fp16", loose)
     settings = ExportSettings(weights="fp16")
     contract, parity = export_run(finished_run, tmp_path / "half.onnx", settings)
     assert contract.precision == "fp32 with fp16 weights"
@@ -163,15 +162,15 @@ def test_fp16_weights_are_told_judged_by_their_limits_and_make_a_smaller_file(
 
 
 def test_fp16_is_judged_by_fp16_s_limits_and_fp32_by_its_own():
-    half = PRECISIONS["fp16"].limits
+    half = LIMITS["fp16"]
     assert ExportSettings(precision="fp16").limits == half
     assert ExportSettings(weights="fp16").limits == half
-    assert ExportSettings().limits == PRECISIONS["fp32"].limits != half
+    assert ExportSettings().limits == LIMITS["fp32"] != half
 
 
 def test_fp16_arithmetic_passes_through_the_gate_too(finished_run, tmp_path, monkeypatch):
     loose = Limits(probability=0.05, flipped=1e-2, metric=5e-2)
-    monkeypatch.setitem(artifact.PRECISIONS, "fp16", replace(PRECISIONS["fp16"], limits=loose))
+    monkeypatch.setitem(LIMITS, "fp16", loose)
     path = tmp_path / "half.onnx"
     contract, parity = export_run(finished_run, path, ExportSettings(precision="fp16"))
     assert contract.precision == "fp16"

@@ -1,6 +1,5 @@
 """lgg-export as the shell sees it: exit codes, and what it prints."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -10,8 +9,8 @@ import pytest
 
 from lgg_export import artifact
 from lgg_export.artifact import read_contract
+from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS
 
 
 @pytest.fixture
@@ -23,10 +22,9 @@ def put_limits(exported, monkeypatch):
         del model.metadata_props[:]
         return model
 
-    def put(limits=PRECISIONS["fp32"].limits):
+    def put(limits=LIMITS["fp32"]):
         monkeypatch.setattr(artifact, "build_graph", build)
-        held = dataclasses.replace(PRECISIONS["fp32"], limits=limits)
-        monkeypatch.setitem(artifact.PRECISIONS, "fp32", held)
+        monkeypatch.setitem(LIMITS, "fp32", limits)
 
     return put
 

@@ -1,18 +1,18 @@
 """A run in int8: calibrated on its training part, gated, told in its contract, compiled."""
 
 import importlib.util
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lgg_export import artifact, int8
+from lgg_export import int8
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles
+from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS, golden_tolerance
+from lgg_export.precision import golden_tolerance
 from lgg_export.references import choose_slices
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, ParityError
@@ -30,7 +30,7 @@ def loose():
     """Six slices of 64 x 64 make one flipped pixel a large share; what is judged is judging."""
     limits = Limits(flipped=0.1, mean_dice_loss=0.2, patient_dice_loss=0.2, recall_loss=0.2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(artifact.PRECISIONS, "int8", replace(PRECISIONS["int8"], limits=limits))
+        patch.setitem(LIMITS, "int8", limits)
         yield
 
 
@@ -85,8 +85,7 @@ def test_rtx_compiles_the_one_that_is_made_for_it_and_says_which_is_not(made, tm
 
 
 def test_what_no_int8_graph_reaches_writes_nothing(finished_run, tmp_path, monkeypatch):
-    never = replace(PRECISIONS["int8"], limits=Limits(flipped=-1))
-    monkeypatch.setitem(artifact.PRECISIONS, "int8", never)
+    monkeypatch.setitem(LIMITS, "int8", Limits(flipped=-1))
     monkeypatch.setattr(int8, "SLICES", 1)
     with pytest.raises(ParityError, match=r"m\.onnx is not written: int8: with .* in float") as no:
         export_run(finished_run, tmp_path / "m.onnx", ExportSettings("int8"))

@@ -1,4 +1,4 @@
-"""Precisions: what is stored, what computes, and what each may differ by."""
+"""Precisions: what is stored, and what computes."""
 
 import numpy as np
 import onnx
@@ -8,9 +8,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from lgg_export.graph import InferenceGraph
-from lgg_export.parity import Limits
-from lgg_export.precision import LOSSY, PRECISIONS, limits_of, store_weights_as_fp16
-from lgg_runtime.errors import ModelError
+from lgg_export.precision import store_weights_as_fp16
 
 SMALLEST_STORED = 16
 
@@ -107,27 +105,3 @@ def test_fp16_arithmetic_gives_finite_masks_that_are_not_empty(built):
 def test_fp16_arithmetic_stands_black_and_white_slices(built, value):
     found = run_onnx(built["fp16"], np.full((1, 32, 32, 3), value, np.uint8))
     assert ((found >= 0) & (found <= 1)).all()
-
-
-def test_each_precision_has_the_documented_limits():
-    assert {name: p.limits for name, p in PRECISIONS.items()} == {
-        "fp32": Limits(probability=1e-3, flipped=1e-5, metric=1e-4),
-        "fp16": Limits(probability=5e-2, flipped=1e-4, metric=1e-3),
-        "int8": LOSSY,
-    }
-
-
-def test_the_limits_of_a_contract_s_precision_are_found_by_its_words():
-    assert limits_of("fp32") == PRECISIONS["fp32"].limits
-    half = PRECISIONS["fp16"].limits
-    assert limits_of("fp16") == limits_of("fp32 with fp16 weights") == half
-    with pytest.raises(ModelError, match="precision 'int4': expected fp32, fp16"):
-        limits_of("int4")
-
-
-def test_both_targets_are_held_to_the_losses_of_the_task():
-    assert limits_of("int8") == limits_of("int8 symmetric") == LOSSY
-    assert (LOSSY.mean_dice_loss, LOSSY.patient_dice_loss) == (0.002, 0.01)
-    assert (LOSSY.recall_loss, LOSSY.probability) == (0.002, None)
-    assert LOSSY.share(0.5).patient_dice_loss == 0.005
-    assert LOSSY.share(0.5).metric is None
