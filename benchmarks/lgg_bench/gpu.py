@@ -17,6 +17,7 @@ import numpy as np
 
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.ceilings import measure_ceilings
+from lgg_bench.gpu_parity import compare_with_cpu, find_reference
 from lgg_bench.gpu_peers import load_peers
 from lgg_bench.machine import describe_machine
 from lgg_bench.operations import count_operations
@@ -26,7 +27,6 @@ from lgg_bench.timing import Clock, summarise_seconds
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.within_memory import WithinMemory
-from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import MissingExtraError, UsageError
@@ -39,7 +39,6 @@ from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Mask, Pixels, Probability
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
-FLIPPED_LIMIT = 1e-4
 SLICES_OF_PATIENT = 24
 
 
@@ -101,7 +100,9 @@ def measure_gpu(
         found, backend = bench.load(path)
         described[label] = found | {"operations": _operations(path, settings.size)}
         rows += [{"subject": label, **row} for row in bench.time_artifact(backend)]
-        parity[label] = compare_with_cpu(backend, _reference(files, backend.contract), slices[:8])
+        parity[label] = compare_with_cpu(
+            backend, find_reference(files, backend.contract), slices[:8]
+        )
         del backend
     for name, load in peers.items():
         tell(name)
@@ -116,28 +117,6 @@ def measure_gpu(
         "folder": measure_folder(artifacts[0], settings),
     }
     return Record("gpu", settings.to_json(), machine, results)
-
-
-def compare_with_cpu(backend: Backend, reference: Path | None, slices: Pixels) -> dict[str, Any]:
-    """Largest probability difference and flipped pixels against the fp32 artifact on the CPU.
-
-    The limits are the contract's tolerance and one pixel in 10,000; `passed` None without an
-    fp32 ONNX file to compare with.
-    """
-    contract = backend.contract
-    limits = {"probability": contract.golden.tolerance, "flipped": FLIPPED_LIMIT}
-    if reference is None:
-        return {"limits": limits, "passed": None}
-    expected = load_backend(reference, BackendSettings("cpu", available_cores())).run(slices)
-    found = backend.run(slices)
-    difference = float(np.abs(found - expected).max())
-    flipped = float(np.mean((found >= contract.threshold) != (expected >= contract.threshold)))
-    return {
-        "largest_probability_difference": difference,
-        "flipped_pixels": flipped,
-        "limits": limits,
-        "passed": difference <= limits["probability"] and flipped <= limits["flipped"],
-    }
 
 
 def measure_folder(artifact: Path, settings: GpuBenchSettings) -> dict[str, float]:
@@ -227,17 +206,6 @@ class _Bench:
             return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         free, total = self._cuda.memory_bytes()
         return total - free
-
-
-def _reference(files: dict[str, Path], of: Contract) -> Path | None:
-    """The first fp32 ONNX file of the same network: its name and its training's record."""
-    for path in files.values():
-        if path.suffix == ".onnx":
-            contract = load_backend(path, BackendSettings("cpu", 1)).contract
-            same = (contract.name, contract.training) == (of.name, of.training)
-            if same and contract.precision == "fp32":
-                return path
-    return None
 
 
 def _operations(path: Path, size: int) -> int | None:

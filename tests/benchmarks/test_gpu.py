@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lgg_bench import ceilings
 from lgg_bench.ceilings import measure_ceilings
-from lgg_bench.gpu import GpuBenchSettings, compare_with_cpu, measure_gpu
+from lgg_bench.gpu import GpuBenchSettings, measure_gpu
+from lgg_bench.gpu_parity import compare_with_cpu
 from lgg_bench.operations import count_operations
 from lgg_bench.slices import phantom_slices
 from lgg_bench.tables import describe_record
