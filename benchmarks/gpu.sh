@@ -4,13 +4,20 @@
 # and onnx, where they are installed, add the ceilings and PyTorch beside.
 #
 #   PROVIDER=cuda|tensorrt|cpu  PYTHON=python3  OUT=gpu.json  RUN=a training run's folder
-#   benchmarks/gpu.sh [ARTIFACT...]     default: the shipped models
+#   benchmarks/gpu.sh [ARTIFACT...] [OPTION...]     default: the shipped models
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 export PYTHONPATH="$root/runtime:$root/train:$root/export:$root/benchmarks${PYTHONPATH:+:$PYTHONPATH}"
 
-if [ "$#" -eq 0 ]; then
-  set -- "$root"/runtime/lgg_runtime/weights/*.onnx
+named=no
+for word in "$@"; do
+  case "$word" in *.onnx | *.engine) named=yes ;; esac
+done
+if [ "$named" = no ]; then
+  # The first is what onnxruntime runs beside PyTorch's standard, and what runs over the folder.
+  for name in standard standard-int8 lite lite-int8 tiny tiny-int8; do
+    set -- "$@" "$root/runtime/lgg_runtime/weights/$name.onnx"
+  done
 fi
 run=${RUN-$root/train/shipped/standard}
 options=(--provider "${PROVIDER:-cuda}" -o "${OUT:-gpu.json}")

@@ -79,8 +79,9 @@ def measure_gpu(
     settings: GpuBenchSettings,
     tell: Callable[[str], object] = lambda _line: None,
 ) -> Record:
-    """Results: `gpu`, None on the CPU; `ceilings`; `artifacts`, by label; `rows`, one for each
-    subject and batch; `parity`, by label; `folder`, the stages of a run over phantoms.
+    """Results: `gpu`, None on the CPU; `ceilings`; `artifacts`, by label, whose `memory_mib` is of
+    the GPU, None on the CPU; `rows`, one for each subject and batch; `parity`, by label; `folder`,
+    the stages of a run over phantoms.
 
     Raises ProviderError where the provider cannot run, ModelError for an artifact that is refused.
     """
@@ -145,12 +146,13 @@ class _Bench:
         self._cuda, self._clock = cuda, settings.clock
 
     def load(self, path: Path) -> tuple[dict[str, Any], Backend]:
-        before = self._memory_bytes()
+        before = self._free_bytes()
         start = self._clock.now()
         chosen = BackendSettings(self._settings.provider, available_cores())
         backend = load_backend(path, chosen)
         loaded = self._clock.now() - start
         backend.run(self._slices)
+        taken = before - self._free_bytes()
         found = {
             "name": backend.contract.name,
             "precision": backend.contract.precision,
@@ -158,7 +160,7 @@ class _Bench:
             "device": backend.device,
             "versions": backend.versions,
             "load_s": loaded,
-            "memory_mib": (self._memory_bytes() - before) / 2**20,
+            "memory_mib": None if self._cuda is None else taken / 2**20,
         }
         return found, backend
 
@@ -198,14 +200,9 @@ class _Bench:
             seconds.append(self._clock.now() - start)
         return np.array([seconds])
 
-    def _memory_bytes(self) -> int:
-        """In use: of the GPU, or at most so far by this process."""
-        if self._cuda is None:
-            import resource  # not on every operating system
-
-            return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        free, total = self._cuda.memory_bytes()
-        return total - free
+    def _free_bytes(self) -> int:
+        """Of the GPU's memory; 0 without a GPU."""
+        return 0 if self._cuda is None else self._cuda.memory_bytes()[0]
 
 
 def _operations(path: Path, size: int) -> int | None:

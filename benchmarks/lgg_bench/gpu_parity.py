@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lgg_export.limits import limits_of
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.volume import Pixels
-
-FLIPPED_LIMIT = 1e-4
 
 
 def find_reference(files: dict[str, Path], of: Contract) -> Path | None:
@@ -29,11 +28,12 @@ def find_reference(files: dict[str, Path], of: Contract) -> Path | None:
 def compare_with_cpu(backend: Backend, reference: Path | None, slices: Pixels) -> dict[str, Any]:
     """Largest probability difference and flipped pixels against the fp32 artifact on the CPU.
 
-    The limits are the contract's tolerance and one pixel in 10,000; `passed` None without an
-    fp32 ONNX file to compare with.
+    The limits are those of the artifact's precision, None for what may differ by any amount;
+    `passed` None without an fp32 ONNX file to compare with.
     """
     contract = backend.contract
-    limits = {"probability": contract.golden.tolerance, "flipped": FLIPPED_LIMIT}
+    allowed = limits_of(contract.precision)
+    limits = {"probability": allowed.probability, "flipped": allowed.flipped}
     if reference is None:
         return {"limits": limits, "passed": None}
     expected = load_backend(reference, BackendSettings("cpu", available_cores())).run(slices)
@@ -44,5 +44,9 @@ def compare_with_cpu(backend: Backend, reference: Path | None, slices: Pixels) -
         "largest_probability_difference": difference,
         "flipped_pixels": flipped,
         "limits": limits,
-        "passed": difference <= limits["probability"] and flipped <= limits["flipped"],
+        "passed": _keeps(difference, allowed.probability) and _keeps(flipped, allowed.flipped),
     }
+
+
+def _keeps(found: float, limit: float | None) -> bool:
+    return limit is None or found <= limit

@@ -18,18 +18,22 @@ Run = Callable[[Pixels], Probability]
 
 
 def load_peers(artifact: Path, run: Path | None, provider: str) -> dict[str, Callable[[], Run]]:
-    """By name: what loads each. run: a training run's folder for PyTorch, None to leave it out."""
+    """By name, which says of which artifact or run it is: what loads each.
+
+    run: a training run's folder for PyTorch, None to leave it out.
+    """
     on = "cpu" if provider == "cpu" else "cuda"
     peers: dict[str, Callable[[], Run]] = {
-        "onnxruntime, defaults": partial(_load_defaults, artifact, on)
+        f"onnxruntime, defaults, {artifact.name}": partial(_load_defaults, artifact, on)
     }
     if run is None:
         return peers
     with needs_extra("train"):
         from lgg_bench.eager import load_eager
-    peers["PyTorch eager"] = partial(load_eager, run, "NCHW", on)
+    of = run.resolve().name
+    peers[f"PyTorch eager, {of}"] = partial(load_eager, run, "NCHW", on)
     if on == "cuda":
-        peers["PyTorch fp16 channels_last, CUDA graph"] = partial(_load_graphed, run)
+        peers[f"PyTorch fp16 channels_last, CUDA graph, {of}"] = partial(_load_graphed, run)
     return peers
 
 

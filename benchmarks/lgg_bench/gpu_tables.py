@@ -34,7 +34,7 @@ def _throughput(record: Record) -> Table:
             ]
         )
     where = results["gpu"]["name"] if results["gpu"] else "CPU"
-    ceilings = ", ".join(f"{name} {value:.1f}" for name, value in results["ceilings"].items())
+    ceilings = ", ".join(f"{name} {_digits(value)}" for name, value in results["ceilings"].items())
     notes = [
         "From uint8 in the host's memory to masks in the host's memory, milliseconds a call; "
         "compute: the same without copies.",
@@ -46,12 +46,13 @@ def _throughput(record: Record) -> Table:
 
 
 def _share(row: dict[str, Any], results: dict[str, Any]) -> str:
-    """Fraction of the matrix product's rate in the artifact's own precision."""
+    """Fraction of the matrix product's rate in the artifact's own precision, of which int8 has
+    none.
+    """
     known = results["artifacts"].get(row["subject"])
     if known is None or known["operations"] is None:
         return "-"
-    kind = "fp32" if known["precision"].startswith("fp32") else "fp16"
-    ceiling = results["ceilings"].get(f"{kind}_tflops")
+    ceiling = results["ceilings"].get(f"{known['precision'].split(' ')[0]}_tflops")
     if ceiling is None:
         return "-"
     rate = (row["compute"] or row["end_to_end"])["slices_per_second"]
@@ -67,14 +68,23 @@ def _artifacts(results: dict[str, Any]) -> Table:
         if parity["passed"] is not None:
             limits = parity["limits"]
             cells = [
-                f"{parity['largest_probability_difference']:.2g} / {limits['probability']:g}",
-                f"{1e5 * parity['flipped_pixels']:.2g} / {1e5 * limits['flipped']:g}",
+                _compared(parity["largest_probability_difference"], limits["probability"], 1.0),
+                _compared(parity["flipped_pixels"], limits["flipped"], 1e5),
                 "passed" if parity["passed"] else "FAILED",
             ]
-        memory = f"{known['memory_mib']:.0f}"
+        memory = "-" if known["memory_mib"] is None else f"{known['memory_mib']:.0f}"
         rows.append([label_precision(label, results), f"{known['load_s']:.2f}", memory, *cells])
     notes = ["Difference from the fp32 artifact on the CPU, found / allowed."]
     return Table("Loading, memory and parity", header, rows, notes)
+
+
+def _compared(found: float, allowed: float | None, unit: float) -> str:
+    return f"{unit * found:.2g}" + ("" if allowed is None else f" / {unit * allowed:g}")
+
+
+def _digits(value: float) -> str:
+    """Three significant digits or more."""
+    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 
 
 def _folder(record: Record) -> Table:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +16,12 @@ from lgg_bench import ceilings
 from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 from lgg_bench.gpu_parity import compare_with_cpu
+from lgg_bench.gpu_peers import load_peers
+from lgg_bench.gpu_tables import tabulate
 from lgg_bench.operations import count_operations
+from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
+from lgg_bench.table import Table
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import Clock
 from lgg_export.engine import EngineSettings, build_engine
@@ -49,8 +54,8 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert [(row["subject"], row["batch"]) for row in results["rows"]] == [
         ("m.onnx", 1),
         ("m.onnx", 2),
-        ("onnxruntime, defaults", 1),
-        ("onnxruntime, defaults", 2),
+        ("onnxruntime, defaults, m.onnx", 1),
+        ("onnxruntime, defaults, m.onnx", 2),
     ]
     assert results["gpu"] is None
     assert results["parity"]["m.onnx"]["passed"] is True
@@ -59,6 +64,7 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert results["artifacts"]["m.onnx"]["operations"] == 2 * 3 * 64 * 64
     text = describe_record(record)
     assert "Slices of 64 on CPU" in text
+    assert results["artifacts"]["m.onnx"]["memory_mib"] is None
     assert "the model ran" in text
 
 
@@ -82,6 +88,81 @@ def test_each_model_is_compared_with_its_own_fp32_artifact(
     assert found["other.onnx"]["passed"] is True
     assert found["half.onnx"]["passed"] is None
     assert measure_gpu([other, model, half], None, QUICK).results["parity"]["half.onnx"]["passed"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "limits"),
+    [
+        ("fp32", {"probability": 1e-3, "flipped": 1e-5}),
+        ("fp16", {"probability": 5e-2, "flipped": 1e-4}),
+        ("int8", {"probability": None, "flipped": 2e-3}),
+    ],
+)
+def test_each_artifact_is_held_to_the_limits_of_its_precision(
+    model: Path, tmp_path: Path, precision: str, limits: dict[str, float | None]
+) -> None:
+    other = tmp_path / "other.onnx"
+    write_artifact(other, precision)
+    backend = load_backend(other, BackendSettings("cpu", 1))
+    found = compare_with_cpu(backend, model, phantom_slices(2, 64))
+    assert (found["limits"], found["passed"]) == (limits, True)
+
+
+def test_what_else_runs_is_called_by_its_artifact_or_its_run() -> None:
+    found = load_peers(Path("weights/a.onnx"), Path("runs/b"), "cuda")
+    assert list(found) == [
+        "onnxruntime, defaults, a.onnx",
+        "PyTorch eager, b",
+        "PyTorch fp16 channels_last, CUDA graph, b",
+    ]
+
+
+def tabulate_made_up(precision: str, **changes: Any) -> list[Table]:
+    """The tables of a record with one artifact that does 1e9 operations a slice, 1,000 a second."""
+    whole = {"slices_per_second": 1000.0, "ms_per_slice": {"p50": 1.0, "p99": 1.0}}
+    row = {"subject": "a.onnx", "batch": 1, "end_to_end": whole, "compute": None}
+    known = {"precision": precision, "operations": 10**9, "load_s": 1.0, "memory_mib": None}
+    compared = {"largest_probability_difference": 0.5, "flipped_pixels": 1e-5, "passed": True}
+    limits = {"probability": None, "flipped": 2e-3}
+    results = {
+        "gpu": None,
+        "ceilings": {"fp32_tflops": 4.0, "fp16_tflops": 8.0},
+        "artifacts": {"a.onnx": known},
+        "rows": [row],
+        "parity": {"a.onnx": compared | {"limits": limits}},
+        "folder": {"read": 2.0, "run": 0.5, "total": 1.0, "slices": 24, "busy": 0.5},
+    }
+    return tabulate(Record("gpu", {"size": 64}, {"load": 0}, results | changes))
+
+
+@pytest.mark.parametrize(
+    ("precision", "share"),
+    [
+        ("fp32", "25.0%"),
+        ("fp32 with fp16 weights", "25.0%"),
+        ("fp16", "12.5%"),
+        ("int8", "-"),
+        ("int8 symmetric", "-"),
+    ],
+)
+def test_the_share_is_of_the_ceiling_of_the_artifact_s_own_arithmetic(
+    precision: str, share: str
+) -> None:
+    throughput, _, _ = tabulate_made_up(precision)
+    assert throughput.rows[0][-1] == share
+
+
+def test_memory_that_no_gpu_has_and_what_may_differ_by_any_amount_are_told_so() -> None:
+    _, artifacts, _ = tabulate_made_up("int8")
+    assert artifacts.rows == [["a.onnx (int8)", "1.00", "-", "0.5", "1 / 200", "passed"]]
+
+
+@pytest.mark.parametrize(
+    ("tflops", "told"), [(0.04628, "0.0463"), (8.1264, "8.13"), (50.996, "51.0"), (769.3, "769.3")]
+)
+def test_ceilings_have_three_digits_at_least(tflops: float, told: str) -> None:
+    throughput, _, _ = tabulate_made_up("fp32", ceilings={"fp32_tflops": tflops})
+    assert f"Ceilings: fp32_tflops {told}." in throughput.notes[1]
 
 
 def test_an_artifact_that_computes_something_else_fails(model: Path, tmp_path: Path) -> None:
@@ -177,3 +258,36 @@ def test_the_script_runs_from_a_checkout(model: Path, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(output.read_text())["benchmark"] == "gpu"
+
+
+SHIPPED = ["standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8"]
+
+
+@pytest.mark.parametrize(
+    ("given", "artifacts"),
+    [
+        ([], SHIPPED),
+        (["--minutes", "0.05"], SHIPPED),
+        (["a.onnx", "--minutes", "0.05"], ["a"]),
+        (["--minutes", "0.05", "b.engine"], ["b"]),
+    ],
+)
+def test_the_script_takes_the_shipped_models_where_none_is_named(
+    tmp_path: Path, given: list[str], artifacts: list[str]
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || printf "%s\\n" "$@"\n')
+    python.chmod(0o700)
+    ran = subprocess.run(
+        [ROOT / "benchmarks" / "gpu.sh", *given],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(python), "RUN": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = ran.stdout.splitlines()
+    paths = [Path(word) for word in words if word.endswith((".onnx", ".engine"))]
+    assert [path.stem for path in paths] == artifacts
+    assert words[:3] == ["-m", "lgg_bench.cli", "gpu"]
+    if artifacts == SHIPPED:
+        assert all(path.is_file() for path in paths)
