@@ -89,9 +89,11 @@ def _digits(value: float) -> str:
 
 def _folder(record: Record) -> Table:
     folder = record.results["folder"]
-    rows = [[name, f"{folder[name]:.2f}"] for name in ("read", "run", "total")]
+    rows = [[name, f"{folder[name]:.2f}"] for name in ("read", "run", "finish", "total")]
     notes = [
         f"{folder['slices']} phantom slices; the model ran {folder['busy']:.0%} of the time, "
-        "reading and writing beside it."
+        "reading and writing beside it.",
+        "read and finish are added up over the threads that work beside the model: they may be "
+        "more than the total.",
     ]
     return Table("A folder through lgg-infer's pipeline", ["stage", "seconds"], rows, notes)

@@ -124,13 +124,14 @@ def tabulate_made_up(precision: str, **changes: Any) -> list[Table]:
     known = {"precision": precision, "operations": 10**9, "load_s": 1.0, "memory_mib": None}
     compared = {"largest_probability_difference": 0.5, "flipped_pixels": 1e-5, "passed": True}
     limits = {"probability": None, "flipped": 2e-3}
+    folder = {"read": 2.0, "run": 0.5, "finish": 1.5, "total": 1.0, "slices": 24, "busy": 0.5}
     results = {
         "gpu": None,
         "ceilings": {"fp32_tflops": 4.0, "fp16_tflops": 8.0},
         "artifacts": {"a.onnx": known},
         "rows": [row],
         "parity": {"a.onnx": compared | {"limits": limits}},
-        "folder": {"read": 2.0, "run": 0.5, "total": 1.0, "slices": 24, "busy": 0.5},
+        "folder": folder,
     }
     return tabulate(Record("gpu", {"size": 64}, {"load": 0}, results | changes))
 
@@ -155,6 +156,13 @@ def test_the_share_is_of_the_ceiling_of_the_artifact_s_own_arithmetic(
 def test_memory_that_no_gpu_has_and_what_may_differ_by_any_amount_are_told_so() -> None:
     _, artifacts, _ = tabulate_made_up("int8")
     assert artifacts.rows == [["a.onnx (int8)", "1.00", "-", "0.5", "1 / 200", "passed"]]
+
+
+def test_stages_beside_the_model_are_told_to_be_sums_that_may_exceed_the_total() -> None:
+    _, _, folder = tabulate_made_up("fp32")
+    assert [row[0] for row in folder.rows] == ["read", "run", "finish", "total"]
+    assert "read and finish are added up over the threads" in folder.notes[1]
+    assert "may be more than the total" in folder.notes[1]
 
 
 @pytest.mark.parametrize(
