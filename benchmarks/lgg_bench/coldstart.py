@@ -98,24 +98,43 @@ def _break_down(
 ) -> dict[str, float]:
     """Milliseconds of one run; importing is of a run that was watched, which slows it a little."""
     with tempfile.TemporaryDirectory() as folder:
-        watched = [command[0], "-X", "importtime", *command[1:]]
-        filled = [str(Path(folder) / "out") if part == OUTPUT else part for part in watched]
-        done = subprocess.run(filled, capture_output=True, text=True, check=True)
-    by_package: dict[str, float] = defaultdict(float)
-    for micro, name in _IMPORT.findall(done.stderr):
-        package = name.split(".")[0]
-        by_package[package if package in _PACKAGES else "other modules"] += int(micro) / 1e3
+        filled = [str(Path(folder) / "out") if part == OUTPUT else part for part in command]
+        imports = add_imports(_watch(filled), _watch([sys.executable, "-c", "pass"]))
     parts = {"Python itself": 1e3 * start}
-    parts |= {f"import {name}": value for name, value in by_package.items() if value >= 1}
+    parts |= {f"import {name}": value for name, value in imports.items() if value >= 1}
     parts |= {f"{name} the slice": 1e3 * stages[name] for name in ("read", "run", "finish")}
     parts[_REST] = 1e3 * total - sum(parts.values())
     return parts
 
 
+def _watch(command: list[str]) -> str:
+    """What Python tells of the imports of a command that starts with the interpreter."""
+    watched = [command[0], "-X", "importtime", *command[1:]]
+    return subprocess.run(watched, capture_output=True, text=True, check=True).stderr
+
+
+def add_imports(told: str, of_python: str) -> dict[str, float]:
+    """Milliseconds of importing by package, from what `-X importtime` tells of a command.
+
+    of_python: the same of a command that imports nothing, whose modules are of Python's own start.
+    """
+    started = {name for _, name in _IMPORT.findall(of_python)}
+    by_package: dict[str, float] = defaultdict(float)
+    for micro, name in _IMPORT.findall(told):
+        package = name.split(".")[0]
+        if name not in started:
+            by_package[package if package in _PACKAGES else "other modules"] += int(micro) / 1e3
+    return dict(by_package)
+
+
 _REST = "model, session and the rest"
-_NOTE = (
-    "Imports are of a run that Python watches, which slows them: the parts may add up to more than "
-    "the whole."
+_REMAINS = (
+    "The last row is what remains of the whole command; a watched import and reading beside the "
+    "load make it smaller than it is."
+)
+_NOTHING_REMAINS = (
+    "A watched import takes longer, and reading runs beside the load: the parts add up to more "
+    "than the whole command."
 )
 _PACKAGES = {"numpy", "cv2", "onnxruntime", "openvino", "lgg_runtime", "click"}
 
@@ -138,8 +157,10 @@ def tabulate(record: Record) -> list[Table]:
     ]
     tables = [Table("Cold start", ["", "milliseconds", "x import click"], rows, notes)]
     for provider, parts in results["breakdown"].items():
-        told = {name: value for name, value in parts.items() if name != _REST or value >= 0}
+        remains = parts[_REST] >= 0
+        told = {name: value for name, value in parts.items() if name != _REST or remains}
         cells = [[name, f"{value:.0f}"] for name, value in told.items()]
+        note = _REMAINS if remains else _NOTHING_REMAINS
         title = f"Where the time of one slice goes, {results['artifact']} on {provider}"
-        tables.append(Table(title, ["", "milliseconds"], cells, [_NOTE]))
+        tables.append(Table(title, ["", "milliseconds"], cells, [note]))
     return tables

@@ -1,17 +1,41 @@
-"""The tables of a cold start, of records made by hand."""
+"""What importing takes, and the tables of a cold start, of records made by hand."""
 
 import pytest
 
-from lgg_bench.coldstart import CLICK, tabulate
+from lgg_bench.coldstart import CLICK, add_imports, tabulate
 from lgg_bench.record import Record
 
 REST = "model, session and the rest"
+HEADER = "import time: self [us] | cumulative | imported package\n"
+
+
+def test_imports_are_added_up_by_package_without_those_of_python_s_own_start():
+    of_python = HEADER + (
+        "import time:       300 |        300 |   _io\nimport time:      2000 |       2300 | site\n"
+    )
+    told = HEADER + (
+        "import time:       500 |        500 |   _io\n"
+        "import time:      9000 |       9500 | site\n"
+        "import time:      1500 |       1500 |     numpy.core\n"
+        "import time:      2500 |       4000 |   numpy\n"
+        "import time:       700 |        700 |   json\n"
+        "import time:       300 |        300 |   numpydoc\n"
+        "import time:      4000 |       9000 | lgg_runtime.cli\n"
+        "lgg-infer: import time is told here\n"
+    )
+    expected = {"numpy": 4.0, "other modules": 1.0, "lgg_runtime": 4.0}
+    assert add_imports(told, of_python) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"), [(-19.0, []), (0.0, [[REST, "0"]]), (7.0, [[REST, "7"]])]
+    ("rest", "told", "said"),
+    [
+        (-19.0, [], "the parts add up to more than the whole command"),
+        (0.0, [[REST, "0"]], "The last row is what remains of the whole command"),
+        (7.0, [[REST, "7"]], "The last row is what remains of the whole command"),
+    ],
 )
-def test_a_rest_below_zero_is_left_out_and_the_note_says_why(rest, told):
+def test_a_rest_below_zero_is_left_out_and_the_note_says_why(rest, told, said):
     spread = {"median": 0.1, "low": 0.1, "high": 0.1}
     breakdown = {"Python itself": 20.0, REST: rest}
     results = {
@@ -24,4 +48,4 @@ def test_a_rest_below_zero_is_left_out_and_the_note_says_why(rest, told):
     for table in tables:
         assert table.rows == [["Python itself", "20"], *told]
         (note,) = table.notes
-        assert "may add up to more than the whole" in note
+        assert said in note

@@ -46,15 +46,14 @@ def test_memory_is_of_as_many_slices_as_asked_for(call_main, artifact, tmp_path)
     assert all(row["peak_mib"] > 20 for row in rows)
 
 
-def test_coldstart_breaks_one_slice_down_to_its_whole_time(call_main, artifact, tmp_path):
+def test_coldstart_breaks_one_slice_down_to_its_parts(call_main, artifact, tmp_path):
     out = tmp_path / "coldstart.json"
     ended = call_main("coldstart", artifact, "--rounds", 1, "--threads", 1, "-o", out)
     assert (ended.code, ended.err) == (0, "")
     results = Record.read(out).results
-    seconds = {row["command"]: row["seconds"]["median"] for row in results["rows"]}
     parts = results["breakdown"]["cpu"]
-    assert sum(parts.values()) == pytest.approx(1e3 * seconds["lgg-infer, one slice on cpu"])
     assert {"import cv2", "import numpy", "import onnxruntime", "run the slice"} <= parts.keys()
+    assert [*parts][0 :: len(parts) - 1] == ["Python itself", "model, session and the rest"]
     assert "x import click" in ended.out
 
 
