@@ -126,7 +126,8 @@ def gpu(
 @click.option("--slices", type=click.IntRange(4), default=30, help="Of each sequence.")
 @click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Studies, one after the other.")
-@click.option("--waiting", type=click.IntRange(1), default=100, help="Studies at once.")
+@click.option("--waiting", type=click.IntRange(1), default=100,
+              help="Studies of FLAIR alone, all at once.")  # fmt: skip
 @click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
 @click.option("--provider", type=click.Choice(("cpu", "openvino")), default="cpu")
 @OUTPUT

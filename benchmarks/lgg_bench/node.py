@@ -30,8 +30,9 @@ _MOST_SECONDS = 900.0
 @dataclass(frozen=True)
 class NodeBenchSettings:
     """slices, size: of each sequence of a study; rounds: studies one after the other;
-    waiting: studies that are all in the queue before the first is worked on; quiet_seconds: long
-    enough for all of them to come in it; model, provider: what the node runs, and where.
+    waiting: studies of FLAIR alone that are all in the queue before the first is worked on;
+    quiet_seconds: long enough for all of them to come in it; model, provider: what the node runs,
+    and where.
     """
 
     slices: int = 30
@@ -93,7 +94,7 @@ def tabulate(record: Record) -> list[Table]:
         max(after),
     ]
     memory = Table(
-        f"Memory of the process, {settings['waiting']} studies waiting",
+        f"Memory of the process, {settings['waiting']} studies of FLAIR alone waiting",
         ("", "idle", "all waiting", "after the first", "after half", "after the last", "most"),
         [["MiB", *(f"{value:.0f}" for value in cells)]],
     )

@@ -23,4 +23,4 @@ def test_a_study_and_a_queue_are_measured() -> None:
     assert told == ["study 1 of 1", "result 1 of 2", "result 2 of 2"]
     text = describe_record(record)
     assert "A study of 4 slices, 1 times, standard on cpu" in text
-    assert "Memory of the process, 2 studies waiting" in text
+    assert "Memory of the process, 2 studies of FLAIR alone waiting" in text
