@@ -1,11 +1,13 @@
 """The performance page says what its records say, and is filled from them alone."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lgg_bench.performance import BLOCKS, write_performance
+from lgg_bench.performance_figures import entitle_throughput
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
 from lgg_runtime.errors import InputError
@@ -26,6 +28,21 @@ def test_filling_makes_the_page_again_from_its_blocks(tmp_path):
     write_performance(DOCS / "results", page)
     assert page.read_bytes() == (DOCS / "performance.md").read_bytes()
     assert (tmp_path / "performance" / "throughput.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        (["avx2", "avx512_bf16"], True),
+        (["avx2", "amx_bf16"], True),
+        (["avx2", "avx512f"], False),
+        ([], False),
+    ],
+)
+def test_bf16_is_told_of_openvino_s_defaults_only_where_the_processor_has_it(features, told):
+    record = Record.read(DOCS / "results" / "throughput.json")
+    machine = record.machine | {"features": features}
+    assert ("bf16" in entitle_throughput(replace(record, machine=machine))) is told
 
 
 def test_a_missing_record_is_named(tmp_path):
