@@ -29,6 +29,23 @@ def count_operations(path: Path, height: int, width: int) -> int:
     return sum(layer.operations for layer in list_operations(path, height, width).values())
 
 
+def count_run_operations(run: Path, side: int) -> int:
+    """The same of a training run's network, for a slice of side x side.
+
+    Raises InputError where there is no such run, MissingExtraError without the extra `train`.
+    """
+    with needs_extra("train"):
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from lgg_train.run import load_model
+
+    network = load_model(run).network
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros((1, network.settings.channels, side, side)))
+    return int(counter.get_total_flops())
+
+
 def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
     """The convolutions by their names in the graph, or by number where they have none.
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores
+from lgg_bench.operations import count_operations, count_run_operations
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread
@@ -44,6 +45,7 @@ RIVALS = {
     "OpenVINO, defaults": "openvino",
 }
 _READER = BackendSettings("cpu", 1)
+_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,13 @@ def measure_throughput(
     """Results: `slices` and `studies` of the folder; `artifacts`, label to precision and digest,
     and `first_look`, its own; `rows`, one for each subject. A row's `engine_busy` is the share of
     the pipeline's time in which the model ran, None for what is not lgg-infer.
+
+    Raises UsageError for a run of another network than the first artifact's.
     """
     machine = describe_machine()
     files = label_artifacts(artifacts)
+    if run is not None:
+        _require_same_network(run, artifacts[0])
     with tempfile.TemporaryDirectory() as taken:
         source = copy_slices(folder, Path(taken) / "in", settings.patients)
         listing = list_studies(source)
@@ -116,6 +122,19 @@ def measure_throughput(
         "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],
     }
     return Record("throughput", settings.to_json(), machine, results)
+
+
+def _require_same_network(run: Path, artifact: Path) -> None:
+    """All rivals run one network, PyTorch's the run's and the others the artifact's; two of one
+    shape may have been trained on other patients.
+    """
+    theirs = count_run_operations(run, _SIDE)
+    ours = count_operations(artifact, _SIDE, _SIDE)
+    if theirs != ours:
+        raise UsageError(
+            f"{artifact.name} is of another network than {run}: {ours} operations for a slice of "
+            f"{_SIDE} x {_SIDE}, and {theirs}; name an artifact of the run's network first"
+        )
 
 
 def copy_slices(folder: Path, target: Path, patients: int | None) -> Path:

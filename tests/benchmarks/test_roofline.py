@@ -1,5 +1,7 @@
 """Ceilings, fractions and layers, on models whose operations are counted by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,7 +10,7 @@ import torch
 from lgg_bench import layers
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.operations import count_operations, list_operations
+from lgg_bench.operations import count_operations, count_run_operations, list_operations
 from lgg_bench.record import Record
 from lgg_bench.roofline import RooflineSettings, measure_roofline, tabulate
 from lgg_bench.tables import describe_record
@@ -17,6 +19,7 @@ from lgg_export.graph import build_graph
 from lgg_runtime.errors import ModelError
 from lgg_train.unet import UNet, UNetSettings
 
+ROOT = Path(__file__).parents[2]
 SMALL = Layers(channels=8, side=8, count=2)
 SLICE = np.zeros((1, 32, 32, 3), np.uint8)
 
@@ -61,6 +64,13 @@ def test_a_slice_and_its_mirror_image_count_twice(tmp_path):
     fine, coarse = 32 * 48, 16 * 24
     whole = fine * (9 * (3 * 2 + 2 * 2 + 4 * 2 + 2 * 2) + 2) + coarse * 9 * (2 * 4 + 4 * 4)
     assert counted[False] == 2 * (whole + coarse * 4 * 2 * 4)
+
+
+@pytest.mark.parametrize("name", ["standard", "standard-int8", "lite", "tiny-int8"])
+def test_a_run_has_the_operations_of_the_artifacts_of_its_network(name):
+    run = ROOT / "train" / "shipped" / name.removesuffix("-int8")
+    path = ROOT / "runtime" / "lgg_runtime" / "weights" / f"{name}.onnx"
+    assert count_run_operations(run, 64) == count_operations(path, 64, 64) > 0
 
 
 def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):

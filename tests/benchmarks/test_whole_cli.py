@@ -1,6 +1,7 @@
 """The benchmarks of whole processes, each once and small, and the page that they fill."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from lgg_export.parity import Limits
 from lgg_runtime.errors import InputError, UsageError
 from lgg_train.phantom import patient_name
 from lgg_train.run import SPLIT_FILE
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
@@ -35,6 +38,12 @@ def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
     assert 0 < ours["engine_share_of_process"] < ours["engine_busy"] <= 1
     assert ours["slices_per_second"]["median"] == pytest.approx(15 / ours["seconds"]["median"])
     assert "tiny.onnx (fp32) on cpu, first look" in ended.out
+
+
+def test_peers_of_another_network_than_the_run_s_are_refused(call_main, data, artifact):
+    ended = call_main("peers", data, ROOT / "train" / "shipped" / "standard", artifact)
+    assert (ended.code, ended.out) == (UsageError.exit_code, "")
+    assert "tiny.onnx is of another network than" in ended.err
 
 
 def test_memory_is_of_as_many_slices_as_asked_for(call_main, artifact, tmp_path):
