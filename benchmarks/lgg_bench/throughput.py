@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
+from lgg_bench.infer_options import refuse_ruled
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.operations import count_operations, count_run_operations
 from lgg_bench.record import Record
@@ -69,8 +70,7 @@ class ThroughputSettings:
             raise UsageError("expected a provider, and threads and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
             raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
-        if named := [option for option in self.options if _names_output(option)]:
-            raise UsageError(f"--infer-option {named[0]}: each run has its own; leave it out")
+        refuse_ruled(self.options)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -80,12 +80,6 @@ class ThroughputSettings:
             "options": list(self.options),
             "patients": self.patients,
         }
-
-
-def _names_output(option: str) -> bool:
-    """Whether it is lgg-infer's -o or --output, with or without the folder."""
-    name = option.partition("=")[0]
-    return name == "--output" or (name.startswith("-o") and name != "-ot")
 
 
 def measure_throughput(

@@ -165,9 +165,7 @@ def test_a_model_that_is_not_there_is_refused_before_any_work(call_main, tmp_pat
     [
         (["memory", "a.onnx", "--slices", "30"], "steps of 25"),
         (["throughput", ".", "a.onnx", "--rounds", "0"], "rounds"),
-        (["throughput", ".", "a.onnx", "--infer-option", "-o", "--infer-option", "b"], "--infer-o"),
-        (["throughput", ".", "a.onnx", "--infer-option", "-ob"], "--infer-option -ob"),
-        (["throughput", ".", "a.onnx", "--infer-option", "--output=b"], "--output=b"),
+        (["throughput", ".", "a.onnx", "--infer-option", "--model=b"], "--infer-option -m/--model"),
         (["peers", ".", "run", "a.onnx", "--rival", "abacus"], "no rival 'abacus'"),
     ],
 )
