@@ -9,6 +9,7 @@ import click
 
 from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
 from lgg_bench.whole_cli import COMMANDS
+from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.terminal import run_command
 
 _PROVIDER = click.option("--provider", "--device", default="cpu",
@@ -62,7 +63,7 @@ def parity(
 @click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
               help="Slices of a call; give it again for more.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), multiple=True,
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), multiple=True,
               help="Computing threads; give it again for more.  [default: all cores]")  # fmt: skip
 @click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
-from lgg_bench.machine import describe_machine
+from lgg_bench.machine import describe_machine, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread
@@ -36,8 +36,9 @@ class ColdstartSettings:
     rounds: int = 9
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.rounds < 1:
-            raise UsageError("expected threads and rounds of at least 1")
+        require_threads(self.threads)
+        if self.rounds < 1:
+            raise UsageError("expected rounds of at least 1")
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
-from lgg_bench.machine import describe_machine
+from lgg_bench.machine import describe_machine, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
@@ -30,6 +30,7 @@ class MemorySettings:
     threads: int = 2
 
     def __post_init__(self) -> None:
+        require_threads(self.threads)
         if not self.slices or any(n < 1 or n % _SLICES_OF_PATIENT for n in self.slices):
             raise UsageError(f"expected numbers of slices in steps of {_SLICES_OF_PATIENT}")
 

@@ -18,7 +18,7 @@ import numpy as np
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.machine import describe_machine
+from lgg_bench.machine import describe_machine, require_threads
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -53,8 +53,9 @@ class RooflineSettings:
     timing: TimingSettings = field(default_factory=lambda: TimingSettings(rounds=7))
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.batch < 1 or self.size % 16:
-            raise UsageError("expected threads and a batch of at least 1, a size in steps of 16")
+        require_threads(self.threads)
+        if self.batch < 1 or self.size % 16:
+            raise UsageError("expected a batch of at least 1, a size in steps of 16")
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
 from lgg_bench.infer_options import refuse_ruled
-from lgg_bench.machine import describe_machine, note_load, note_shared_cores
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
 from lgg_bench.operations import count_operations, count_run_operations
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -66,8 +66,9 @@ class ThroughputSettings:
     first_look: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.providers or self.threads < 1 or self.rounds < 1:
-            raise UsageError("expected a provider, and threads and rounds of at least 1")
+        require_threads(self.threads)
+        if not self.providers or self.rounds < 1:
+            raise UsageError("expected a provider, and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
             raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
         refuse_ruled(self.options)

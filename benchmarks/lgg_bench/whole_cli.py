@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
+from lgg_runtime.cores import MOST_THREADS
 
 _ARTIFACT = click.argument("artifact", type=PATH)
-_THREADS = click.option("--threads", type=click.IntRange(1), default=2)
+_THREADS = click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=2)
 _ENGINE = click.Choice(("cpu", "openvino"))
 _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
                           help="Of lgg-infer; give it again for more.")  # fmt: skip

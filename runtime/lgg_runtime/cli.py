@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.terminal import ignoring_closed_pipe, run_command
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class NamedPath(click.Path):
 @click.option("--provider", "--device", default="cpu",
               type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1, 1024),
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS),
               help="Computing threads.  [default: all cores, OMP_NUM_THREADS of them]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 1024),
               help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip

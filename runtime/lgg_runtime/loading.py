@@ -12,12 +12,12 @@ from lgg_runtime.backends import GpuSettings
 from lgg_runtime.backends.model_file import is_model_file
 from lgg_runtime.backends.settings import Kinds, require_kinds
 from lgg_runtime.contract import LEAST_THRESHOLD
+from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import ModelError, UsageError
 from lgg_runtime.providers import PROVIDERS
 
 _WEIGHTS = Path(__file__).parent / "weights"
-# A thread takes memory of its own: 100,000 of them took 2.3 GiB.
-_MOST = 1024
+_MOST_SLICES = 1024  # of a batch
 SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
 
 
@@ -52,9 +52,10 @@ class LoadSettings:
         if self.provider not in PROVIDERS:
             raise UsageError(f"provider {self.provider!r}: expected {', '.join(PROVIDERS)}")
         require_kinds(self, _KINDS)
-        for name, count in {"threads": self.threads, "batch": self.batch}.items():
-            if count is not None and not 1 <= count <= _MOST:
-                raise UsageError(f"{name} {count}: expected a whole number from 1 to {_MOST}")
+        bounds = (("threads", self.threads, MOST_THREADS), ("batch", self.batch, _MOST_SLICES))
+        for name, count, most in bounds:
+            if count is not None and not 1 <= count <= most:
+                raise UsageError(f"{name} {count}: expected a whole number from 1 to {most}")
         if self.threshold is not None and not LEAST_THRESHOLD <= self.threshold < 1:
             raise UsageError(
                 f"threshold {self.threshold}: expected from {LEAST_THRESHOLD:f} to below 1"

@@ -1,0 +1,48 @@
+"""Options that the commands share, and settings that are the same however they are given."""
+
+import pytest
+
+from lgg_bench.coldstart import ColdstartSettings
+from lgg_bench.latency import LatencySettings
+from lgg_bench.memory import MemorySettings
+from lgg_bench.roofline import RooflineSettings
+from lgg_bench.soak import SoakSettings
+from lgg_bench.throughput import ThroughputSettings
+from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.errors import UsageError
+from lgg_runtime.loading import LoadSettings
+
+SETTINGS = {
+    "coldstart": lambda threads: ColdstartSettings(threads=threads),
+    "latency": lambda threads: LatencySettings(threads=(1, threads)),
+    "lgg-infer": lambda threads: LoadSettings(threads=threads),
+    "memory": lambda threads: MemorySettings(threads=threads),
+    "roofline": lambda threads: RooflineSettings(threads=threads),
+    "soak": lambda threads: SoakSettings(threads=threads),
+    "throughput": lambda threads: ThroughputSettings(threads=threads),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_no_more_threads_are_taken_than_by_lgg_infer(name):
+    SETTINGS[name](MOST_THREADS)
+    for threads in (0, MOST_THREADS + 1):
+        with pytest.raises(UsageError, match=f"threads {threads}: expected .*from 1 to 1024"):
+            SETTINGS[name](threads)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("latency", "a.onnx"),
+        ("throughput", ".", "a.onnx"),
+        ("peers", ".", "run", "a.onnx"),
+        ("memory", "a.onnx"),
+        ("coldstart", "a.onnx"),
+        ("roofline", "a.onnx"),
+    ],
+)
+def test_too_many_threads_are_refused_before_anything_else(call_main, words):
+    ended = call_main(*words, "--threads", MOST_THREADS + 1)
+    assert (ended.code, ended.out) == (UsageError.exit_code, "")
+    assert "1025 is not in the range 1<=x<=1024" in ended.err
