@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
+from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PARTS, PATH, measured
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.terminal import run_command
@@ -29,8 +29,8 @@ def command() -> None:
 @click.argument("run", type=PATH)
 @ARTIFACTS
 @click.option("--data", type=PATH, help="Folder kaggle_3m, or one that holds it.  [default: the "
-              "run's own]")  # fmt: skip
-@PART
+              "run's own; where that is not there, six phantoms]")  # fmt: skip
+@click.option("--split", "part", type=PARTS, help="Whose patients.  [default: test]")
 @LIMIT
 @_PROVIDER
 @_CPU_PRECISION
@@ -40,7 +40,7 @@ def parity(
     run: Path,
     artifacts: tuple[Path, ...],
     data: Path | None,
-    part: str,
+    part: str | None,
     limit: int | None,
     provider: str,
     cpu_precision: str,

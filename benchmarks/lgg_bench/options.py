@@ -15,8 +15,8 @@ PATH = click.Path(path_type=Path)
 ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=PATH)
 OUTPUT = click.option("-o", "--output", type=PATH, help="Write the measurement, NAME.json.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
-PART = click.option("--split", "part", type=click.Choice(("test", "validation", "train")),
-                    default="test")  # fmt: skip
+PARTS = click.Choice(("test", "validation", "train"))
+PART = click.option("--split", "part", type=PARTS, default="test")
 LIMIT = click.option("--limit", type=click.IntRange(1), help="The first patients only.")
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lgg_train.run import TrainedModel
 
 PYTORCH = "PyTorch"
+_PART = "test"
 _POOLED = ("iou", "recall", "precision", "f1")
 _KEPT = (
     "largest_probability_difference",
@@ -57,12 +58,13 @@ _COMPARED = (
 
 @dataclass(frozen=True)
 class ParitySettings:
-    """part: of the run's split; data: None for the dataset that the run was trained on; limit:
-    the first patients only; provider: where the artifacts run; batch: slices of a call;
+    """part: of the run's split, None for test; data: None for the dataset that the run was trained
+    on, or for phantoms, which no part is of, where that is gone; limit: the first patients only;
+    provider: where the artifacts run; batch: slices of a call;
     cpu_precision: as for BackendSettings.
     """
 
-    part: str = "test"
+    part: str | None = None
     data: Path | None = None
     limit: int | None = None
     provider: str = "cpu"
@@ -75,7 +77,6 @@ class ParitySettings:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "split": self.part,
             "limit": self.limit,
             "provider": self.provider,
             "cpu_precision": self.cpu_precision,
@@ -90,8 +91,9 @@ def measure_parity(
 
     Results: `subject`, what it was measured on, in words; `slices`; `threshold`; `pytorch`, its
     scores; `artifacts`, one row each with its limits, its `failures` in words, and `parity`, None
-    where the output was no probability. Raises InputError for data that do not fit the run,
-    ModelError or ProviderError for an artifact that cannot be loaded.
+    where the output was no probability. Raises UsageError for a part of a dataset that is gone,
+    InputError for data that do not fit the run, ModelError or ProviderError for an artifact that
+    cannot be loaded.
     """
     with needs_extra("export"):
         from lgg_export.references import open_references
@@ -104,7 +106,8 @@ def measure_parity(
     )
     backends = {label: load_backend(path, chosen) for label, path in files.items()}
     model = load_model(run)
-    subject, stream = open_references(run, model, settings.data, settings.part)
+    part = _choose_part(run, settings)
+    subject, stream = open_references(run, model, settings.data, part or _PART)
     hidden = None if progress else True  # None: hidden where standard error is no terminal
     bar = tqdm(islice(stream, settings.limit), PYTORCH, unit="patient", disable=hidden, leave=False)
     references = list(bar)
@@ -124,7 +127,21 @@ def measure_parity(
         "pytorch": _score(references, model),
         "artifacts": rows,
     }
-    return Record("parity", settings.to_json(), machine, results)
+    return Record("parity", {"split": part, **settings.to_json()}, machine, results)
+
+
+def _choose_part(run: Path, settings: ParitySettings) -> str | None:
+    """Of the split, None for phantoms. Raises UsageError where one is asked for without data."""
+    from lgg_export.references import find_dataset
+
+    if find_dataset(run, settings.data) is not None:
+        return settings.part or _PART
+    if settings.part is None:
+        return None
+    raise UsageError(
+        f"--split {settings.part}: the dataset that {run} was trained on is not there; name it "
+        "with --data, or leave --split out to compare on phantoms"
+    )
 
 
 def judge_artifact(

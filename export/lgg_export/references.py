@@ -22,6 +22,12 @@ PHANTOMS = PhantomSettings(patients=6, slices=24, seed=1000)
 CALIBRATED_ON, COMPARED_ON = 12, 10  # patients of the training part
 
 
+def find_dataset(run: Path, data: Path | None) -> Path | None:
+    """The dataset's folder, None where the one that the run was trained on is gone."""
+    folder = data or Path(read_config(run, "data")["data"])
+    return None if data is None and not folder.is_dir() else folder
+
+
 def open_references(
     run: Path, model: TrainedModel, data: Path | None, part: str = "validation"
 ) -> tuple[str, Iterator[Prediction]]:
@@ -31,7 +37,7 @@ def open_references(
     trained; phantoms, and the words say so, where that folder is not there any more. Where all
     patients trained, ten of those whom `open_calibration` does not take, spread evenly.
     """
-    folder = _folder_of(run, data)
+    folder = find_dataset(run, data)
     if folder is None:
         return _phantoms(model, PHANTOMS)
     split = read_split(run, model)
@@ -52,7 +58,7 @@ def open_calibration(
     run: Path, model: TrainedModel, data: Path | None
 ) -> tuple[str, Iterator[Prediction]]:
     """The same of twelve patients who trained, spread evenly, or of other phantoms."""
-    folder = _folder_of(run, data)
+    folder = find_dataset(run, data)
     if folder is None:
         return _phantoms(model, replace(PHANTOMS, seed=PHANTOMS.seed + 1))
     split = read_split(run, model)
@@ -76,12 +82,6 @@ def choose_slices(reference: Prediction, most: int) -> Prediction:
         used=tuple(range(len(chosen))),
         head=reference.head[chosen],
     )
-
-
-def _folder_of(run: Path, data: Path | None) -> Path | None:
-    """The dataset's folder, None where the one that the run was trained on is gone."""
-    folder = data or Path(read_config(run, "data")["data"])
-    return None if data is None and not folder.is_dir() else folder
 
 
 def _spread(names: list[str], most: int) -> list[str]:

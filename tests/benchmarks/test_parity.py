@@ -1,6 +1,7 @@
 """The parity benchmark on a tiny run: verdicts, limits by precision, what enters the record."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,7 @@ def test_pytorch_is_scored_on_the_test_patients_of_the_split(run, data, record):
     assert 0 < np.mean(dice) < 1
     assert record.results["slices"] == 10
     assert record.results["subject"] == "2 test patients"
+    assert record.settings["split"] == "test"
 
 
 def test_no_patient_and_no_path_enters_the_record(record, data, tmp_path):
@@ -123,6 +125,27 @@ def test_the_limit_takes_the_first_patients(run, artifact):
 def test_another_part_of_the_split_can_be_measured(run, artifact):
     record = measure_parity(run, [artifact], replace(SETTINGS, part="validation"))
     assert record.results["subject"] == "1 validation patient"
+
+
+@pytest.fixture
+def run_without_data(run, tmp_path):
+    """The run, on a machine that its dataset is not on."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
+    return copy
+
+
+def test_phantoms_are_of_no_part_of_the_split(run_without_data, artifact):
+    record = measure_parity(run_without_data, [artifact], replace(SETTINGS, limit=1))
+    assert record.settings["split"] is None
+    assert "6 phantom patients, the dataset is not there" in record.results["subject"]
+
+
+def test_a_part_of_a_dataset_that_is_gone_is_refused(run_without_data, artifact):
+    with pytest.raises(UsageError, match=r"--split test: the dataset .* name it with --data"):
+        measure_parity(run_without_data, [artifact], replace(SETTINGS, part="test"))
 
 
 def test_the_tables_show_pytorch_first_and_each_verdict(record):
