@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,17 @@ class Record:
         """Raises InputError for a file that is no record of this version."""
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            record = cls(**value)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{path.name}: not a record of lgg-bench ({error})") from error
+        names = [field.name for field in fields(cls)]
+        # `use` says the same in all, and some measurements do not hold it.
+        if not isinstance(value, dict) or {"use", *value} != set(names):
+            raise InputError(
+                f"{path.name}: not a record of lgg-bench, which has the fields {', '.join(names)}"
+            )
+        record = cls(**value)
         if record.schema != SCHEMA:
             raise InputError(f"{path.name}: expected schema {SCHEMA}, found {record.schema}")
         return record

@@ -1,6 +1,7 @@
 """Records: written whole, read back equal, refused where they are something else."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,38 @@ def test_refuses_a_file_that_is_no_record(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"other\.json: not a record"):
+        Record.read(path)
+
+
+def test_a_file_of_other_fields_is_told_which_a_record_has(tmp_path):
+    path = tmp_path / "faults.json"
+    path.write_text('{"full_disk": {}, "kills": {}}')
+    with pytest.raises(InputError) as refused:
+        Record.read(path)
+    assert str(refused.value) == (
+        "faults.json: not a record of lgg-bench, which has the fields benchmark, settings, "
+        "machine, results, date, schema, use"
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs" / "results").glob("*.json"))
+)
+def test_the_committed_measurements_are_records(path):
+    if path.stem in ("faults", "fuzzing"):  # counts of tests, which are no measurements
+        with pytest.raises(InputError, match="not a record of lgg-bench, which has the fields"):
+            Record.read(path)
+    else:
+        assert path.stem.startswith(Record.read(path).benchmark)
+
+
+def test_a_record_without_its_date_does_not_get_today_s(tmp_path):
+    path = tmp_path / "record.json"
+    RECORD.write(path)
+    held = json.loads(path.read_text())
+    del held["date"]
+    path.write_text(json.dumps(held))
+    with pytest.raises(InputError, match=r"record\.json: not a record"):
         Record.read(path)
 
 
