@@ -62,7 +62,10 @@ class Sample:
 def measure_soak(
     model: str | Path, settings: SoakSettings, tell: Callable[[str], Any] = lambda _line: None
 ) -> Record:
-    """Run the slices and sample after every round. Raises LggError for a call that fails."""
+    """Run the slices and sample after every round. Raises LggError for a call that fails.
+
+    Results: `sha256`, of the model; what `summarise_samples` has; `slices_through`, both ways.
+    """
     machine = describe_machine()
     rng = np.random.default_rng(settings.seed)
     load = LoadSettings(threads=settings.threads)
@@ -78,7 +81,11 @@ def measure_soak(
         done += by_command + by_api
         samples.append(take_sample(done))
         tell(f"{done} slices, {samples[-1].resident_mib:.1f} MiB")
-    results = summarise_samples(samples, settings.warm_up) | {"slices_through": through}
+    results = {
+        "sha256": segmenter.digest,
+        **summarise_samples(samples, settings.warm_up),
+        "slices_through": through,
+    }
     return Record("soak", asdict(settings) | {"model": str(model)}, machine, results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def test_slices_go_through_the_command_and_the_api(artifact: Path) -> None:
     assert through["command"] >= 20 and through["api"] >= 20
     assert record.results["slices"] == sum(through.values())
     assert record.results["after_warm_up"]["slices"] >= 20
+    assert record.results["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()
     assert len(told) == len(record.results["samples"]) - 2  # one before, the last one twice
     assert "most that it grew after that, MiB" in describe_record(record)
 
