@@ -21,23 +21,13 @@ Predict = Callable[[Any], Any]
 
 
 def load_eager(model: str) -> Predict:
-    import torch
-
-    from lgg_train.run import load_model
-    from lgg_train.unet import scale_slices
-
-    network = load_model(Path(model)).network.eval()
-    return _predict_with(torch, network, scale_slices)
+    return _load_pytorch(model, lambda network: network)
 
 
 def load_compiled(model: str) -> Predict:
     import torch
 
-    from lgg_train.run import load_model
-    from lgg_train.unet import scale_slices
-
-    network = torch.compile(load_model(Path(model)).network.eval())
-    return _predict_with(torch, network, scale_slices)
+    return _load_pytorch(model, torch.compile)
 
 
 def load_onnxruntime(model: str) -> Predict:
@@ -75,7 +65,15 @@ def segment_folder(predict: Predict, folder: Path, output: Path) -> None:
             cv2.imwrite(str(output / f"{path.stem}_mask.png"), mask)
 
 
-def _predict_with(torch: Any, network: Any, scale_slices: Any) -> Predict:
+def _load_pytorch(model: str, prepare: Callable[[Any], Any]) -> Predict:
+    """prepare: gives what runs in the network's place."""
+    import torch
+
+    from lgg_train.run import load_model
+    from lgg_train.unet import scale_slices
+
+    network = prepare(load_model(Path(model)).network.eval())
+
     def predict(slices: Any) -> Any:
         with torch.no_grad():
             x = scale_slices(torch.from_numpy(slices)).contiguous()

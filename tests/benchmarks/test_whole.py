@@ -3,11 +3,16 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 
-from lgg_bench.rival import segment_folder
+from lgg_bench.eager import load_eager
+from lgg_bench.rival import ENGINES, segment_folder
+from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole
 from lgg_runtime.errors import InputError
+
+SLICES = phantom_slices(2, 48)
 
 
 def test_a_command_gets_a_new_output_folder_and_its_threads():
@@ -33,6 +38,22 @@ def test_a_command_is_held_to_as_many_cores_as_threads():
     for threads, cores in ((1, 1), (2, 2), (None, total)):
         ran = run_whole(command, threads, lambda output: (output / "a").read_text())
         assert ran.report == str(cores)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_pytorch_s_rivals_differ_by_the_compilation_alone(run, monkeypatch, compiled):
+    import torch
+
+    wrapped = []
+
+    def stand_in(network):
+        wrapped.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    found = ENGINES["compiled" if compiled else "eager"](str(run))(SLICES)
+    assert len(wrapped) == compiled
+    np.testing.assert_allclose(found, load_eager(run, "NCHW", "cpu")(SLICES), atol=1e-6)
 
 
 def test_a_rival_that_finds_no_slice_fails(tmp_path):
