@@ -8,50 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.document import fill_page
+from lgg_bench.run_record import PARTS, RunRecord
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError
-from lgg_train.history import HISTORY_FILE, read_rounds
-from lgg_train.run import FLAIR_ONLY, read_config, read_json
-
-_PARTS = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run's folder says: its settings, its scores by part (`test`, `validation`,
-    `test_flair_only`), and its history: rounds of rows, one a validation.
-    """
-
-    name: str
-    config: dict[str, Any]
-    scores: dict[str, dict[str, Any]]
-    rounds: list[list[dict[str, float]]]
-
-    @property
-    def label(self) -> str:
-        unet = self.config["settings"]["unet"]
-        size = {1: "", 2: ", half size", 4: ", quarter size"}[unet.get("stride", 1)]
-        mirror = ", mirror" if unet["mirror"] else ""
-        return f"{self.name} ({unet['features']} features{size}{mirror})"
-
-    @property
-    def tested(self) -> set[str]:
-        """Names of the test patients."""
-        return set(self.scores["test"]["per_patient_dice"]["by_patient"])
-
-    @classmethod
-    def read(cls, folder: Path) -> RunRecord:
-        scores = {
-            path.stem.removeprefix("metrics_"): read_json(path)
-            for path in sorted(folder.glob("metrics_*.json"))
-        }
-        for part in _PARTS:
-            if part not in scores:
-                raise InputError(
-                    f"{folder}: no metrics_{part}.json; `lgg-train evaluate` writes it"
-                )
-        config = read_config(folder, "training", "settings")
-        return cls(folder.name, config, scores, read_rounds(folder))
+from lgg_train.history import HISTORY_FILE
+from lgg_train.run import FLAIR_ONLY, read_json
 
 
 @dataclass(frozen=True)
@@ -127,7 +88,7 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
 def _scores(records: Sequence[RunRecord]) -> str:
     rows = []
     for record in records:
-        for part in _PARTS:
+        for part in PARTS:
             found = record.scores[part]
             dice, pooled = found["per_patient_dice"], found["pooled"]
             low, high = found["assessment"]["intervals"]["mean"]
@@ -145,7 +106,7 @@ def _scores(records: Sequence[RunRecord]) -> str:
 def _trust(records: Sequence[RunRecord]) -> str:
     rows = []
     for record in records:
-        for part in _PARTS:
+        for part in PARTS:
             found = record.scores[part]["assessment"]
             lesions, empty = found["lesions"], found["empty_slices"]
             rows.append(
@@ -170,7 +131,7 @@ def _institutions(records: Sequence[RunRecord]) -> str:
     rows = [
         [record.name, part, name, f"{group['patients']}", f"{group['mean']:.3f}"]
         for record in records
-        for part in _PARTS
+        for part in PARTS
         for name, group in record.scores[part]["assessment"]["by_institution"].items()
     ]
     header = ("model", "part", "institution", "patients", "mean Dice")
@@ -182,7 +143,7 @@ def _flair(records: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> st
     pairs = [
         (record.name, part, record.scores[part], record.scores.get(f"{part}{FLAIR_ONLY}"))
         for record in records
-        for part in _PARTS
+        for part in PARTS
     ]
     pairs += [
         (name, "every patient, in folds", record, record.get("flair_only"))

@@ -14,7 +14,7 @@ from lgg_bench.figure import plt, save_png
 from lgg_runtime.notice import RESEARCH_ONLY
 
 if TYPE_CHECKING:
-    from lgg_bench.accuracy import RunRecord
+    from lgg_bench.run_record import RunRecord
 
 _COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
 

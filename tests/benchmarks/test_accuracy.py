@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lgg_bench.accuracy import Evidence, RunRecord, write_accuracy
+from lgg_bench.accuracy import Evidence, write_accuracy
 from lgg_bench.document import fill_blocks
+from lgg_bench.run_record import RunRecord
 from lgg_runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
