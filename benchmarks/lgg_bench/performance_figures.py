@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 
 from lgg_bench.figure import plt, save_png
+from lgg_bench.machine import computes_bf16
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plural import count
 
 _OURS, _OTHERS = "tab:blue", "tab:grey"
-# Where a processor has one of them, OpenVINO takes bf16 unless it is told otherwise.
-_BF16 = {"avx512_bf16", "amx_bf16"}
 
 
 def draw_throughput(record: Record) -> bytes:
@@ -44,8 +43,7 @@ def entitle_throughput(record: Record) -> str:
     """What the picture shows, on which processor, and what its colours mean."""
     machine = record.machine
     cores = count(min(record.settings["threads"], machine["cores"]), "CPU core")
-    rounded = _BF16 & set(machine["features"])
-    defaults = " (OpenVINO's defaults compute in bf16)" if rounded else ""
+    defaults = " (OpenVINO's defaults compute in bf16)" if computes_bf16(machine) else ""
     return (
         f"{record.results['slices']} MRI slices to masks on {cores} ({machine['cpu']})\n"
         f"blue: lgg-infer; grey: the standard network without it{defaults}\n"

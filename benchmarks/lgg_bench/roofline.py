@@ -18,7 +18,7 @@ import numpy as np
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.machine import describe_machine, require_threads
+from lgg_bench.machine import computes_bf16, describe_machine, require_threads
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -71,7 +71,8 @@ def measure_roofline(
 ) -> Record:
     """Results: `ceilings`, rows of precision, engine and GFLOP/s of large layers; `rows`, of each
     artifact and engine its GFLOP/s and its fraction of the ceiling; `layers`, by artifact: where
-    OpenVINO's time goes, as `profile_layers` has it.
+    OpenVINO's time goes, as `profile_layers` has it. Rows of bf16 only where the processor
+    computes in it.
     """
     with needs_extra("train"):
         from lgg_bench.eager import torch_threads
@@ -79,7 +80,7 @@ def measure_roofline(
     machine, clock = describe_machine(), clock or Clock()
     files = label_artifacts(artifacts)
     with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
-        large = _large(Path(folder), settings)
+        large = _large(Path(folder), settings, computes_bf16(machine))
         found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings, clock)
     ceilings = [
         {"precision": precision, "engine": engine, "gflops": rate}
@@ -87,7 +88,8 @@ def measure_roofline(
     ]
     best = {p: max(r for (q, _), r in found.items() if q == p) for p, _ in found}
     slices = phantom_slices(settings.batch, settings.size)
-    rates = _rates(_subjects(files, slices, settings), settings, clock)
+    subjects = _subjects(files, slices, settings, computes_bf16(machine))
+    rates = _rates(subjects, settings, clock)
     rows = [
         {"artifact": label, "engine": engine, "precision": kind, "gflops": rate,
          "fraction": rate / best[kind] if kind in best else None}
@@ -123,13 +125,13 @@ def _rates(
 
 
 def _subjects(
-    files: dict[str, Path], slices: Pixels, settings: RooflineSettings
+    files: dict[str, Path], slices: Pixels, settings: RooflineSettings, has_bf16: bool
 ) -> dict[tuple[str, str, str], tuple[Call, int]]:
     """By artifact, engine and precision: what runs the slices once, and its operations."""
     subjects: dict[tuple[str, str, str], tuple[Call, int]] = {}
     for label, path in files.items():
         each = count_operations(path, settings.size, settings.size) * settings.batch
-        for name, chosen in _engines(path, settings):
+        for name, chosen in _engines(path, settings, has_bf16):
             backend = load_backend(path, chosen)
             precision = backend.contract.precision.split(" ")[0]
             kind = chosen.cpu_precision if precision == "fp32" else precision
@@ -137,11 +139,14 @@ def _subjects(
     return subjects
 
 
-def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str, Call, int]]:
+def _large(
+    folder: Path, settings: RooflineSettings, has_bf16: bool
+) -> Iterator[tuple[str, str, Call, int]]:
     """Precision, engine, what computes once, and its operations."""
     import torch
 
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    types = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16 else {})
+    for name, dtype in types.items():
         a = torch.randn((_SIDE, _SIDE)).to(dtype)
         yield name, "PyTorch, matrix product", partial(torch.matmul, a, a), 2 * _SIDE**3
     x, operations = _LARGE.make_input(), _LARGE.operations
@@ -157,7 +162,7 @@ def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str,
     if not settings.openvino:
         return
     core = open_core()
-    for precision in ("fp32", "bf16", "int8"):
+    for precision in (*types, "int8"):
         path = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
         options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -169,13 +174,15 @@ def _large(folder: Path, settings: RooflineSettings) -> Iterator[tuple[str, str,
         yield precision, "OpenVINO, convolutions", call, operations
 
 
-def _engines(path: Path, settings: RooflineSettings) -> Iterator[tuple[str, BackendSettings]]:
+def _engines(
+    path: Path, settings: RooflineSettings, has_bf16: bool
+) -> Iterator[tuple[str, BackendSettings]]:
     yield "onnxruntime", BackendSettings("cpu", settings.threads)
     if not settings.openvino:
         return
     yield "OpenVINO", BackendSettings("openvino", settings.threads)
     contract = load_backend(path, BackendSettings("cpu", 1)).contract
-    if contract.precision.startswith("fp32"):
+    if has_bf16 and contract.precision.startswith("fp32"):
         chosen = BackendSettings("openvino", settings.threads, cpu_precision="bf16")
         yield "OpenVINO, bf16", chosen
 

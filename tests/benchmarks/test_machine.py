@@ -4,7 +4,10 @@ import json
 import os
 from types import SimpleNamespace
 
+import pytest
+
 from lgg_bench.machine import (
+    computes_bf16,
     describe_machine,
     describe_processor,
     installed_versions,
@@ -88,3 +91,11 @@ def test_one_line_for_a_person():
     assert summarise_machine(machine) == line
     bare = machine | {"memory_gib": None, "features": [], "cores": 1}
     assert "1 core (no known vector extension), Linux" in summarise_machine(bare)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [(["avx2", "avx512_bf16"], True), (["asimd", "bf16"], True), (["avx2", "avx512f"], False)],
+)
+def test_bf16_is_known_by_the_instruction_sets(features, expected):
+    assert computes_bf16({"features": features}) is expected

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from lgg_bench import layers
+from lgg_bench import layers, roofline
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
 from lgg_bench.operations import count_operations, count_run_operations, list_operations
@@ -123,3 +123,13 @@ def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
     assert row["fraction"] == pytest.approx(row["gflops"] / best)
     assert (row["engine"], row["precision"]) == ("onnxruntime", "fp32")
     assert "of the ceiling" in describe_record(record)
+
+
+def test_bf16_is_left_out_where_the_processor_does_not_compute_in_it(artifact, monkeypatch):
+    pytest.importorskip("openvino")
+    machine = roofline.describe_machine() | {"features": ["avx2"]}
+    monkeypatch.setattr(roofline, "describe_machine", lambda: machine)
+    settings = RooflineSettings(1, 1, 32, timing=TimingSettings(1, 1, 0))
+    results = measure_roofline([artifact], settings, None).results
+    measured = {row["precision"] for row in (*results["ceilings"], *results["rows"])}
+    assert measured == {"fp32", "int8"}
