@@ -6,6 +6,7 @@ services hold UIDs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import DAMAGE, keep_silent, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+# PS3.18, 10.5.3: how a server says what it stored.
+_STORED_AS = frozenset(
+    {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
+)
 # What is raised where a server cannot be asked, or does not take what it is given.
 Failure = type[FetchError] | type[StoreError]
 
@@ -50,7 +55,8 @@ class WebServer:
 def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[Any]:
     """A client without retries; an error of the server is raised as `failure`.
 
-    So are answers that hold more than `most_bytes` together.
+    So are answers that hold more than `most_bytes` together, and redirects: nobody but the server
+    is asked, and a POST would be followed as a GET, whose answer says nothing of the object.
     """
     package = import_extra("dicomweb_client", "dicomweb")
     requests = import_extra("requests", "dicomweb")
@@ -63,7 +69,7 @@ def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[An
             session.auth = (server.user, server.password)
         if server.token:
             session.headers["Authorization"] = f"Bearer {server.token}"
-        session.hooks["response"].append(budget.watch)
+        session.hooks["response"] += [budget.watch, functools.partial(_judge, server, failure)]
         url = server.url.rstrip("/")
         client = package.DICOMwebClient(url, session=session, timeout=server.timeout_s)
         client.set_http_retry_params(retry=False)
@@ -98,6 +104,20 @@ class _Budget:
             answer.close()
 
 
+def _judge(server: WebServer, failure: Failure, answer: Any, **_: Any) -> Any:
+    """A hook of requests: refuses what dicomweb_client would take for a good answer."""
+    status = int(answer.status_code)
+    if 300 <= status < 400:
+        remedy = "give the address that it leads to, or a user that it knows"
+        raise failure(f"{server.name}: answers with a redirect ({status}); {remedy}")
+    if answer.request.method == "POST" and answer.ok:
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if answer.content and kind not in _STORED_AS:
+            raise failure(f"{server.name}: its answer is no DICOMweb")
+        answer.headers["Content-Type"] = kind  # dicomweb_client compares it as a whole
+    return answer
+
+
 @contextmanager
 def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
     """What goes wrong with a server as one line, without the cause: that holds addresses."""
@@ -117,7 +137,8 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
     except errors.RequestException:
         raise failure(f"{server.name}: cannot be reached, or breaks off", True) from None
-    except (not_dicom, *DAMAGE):  # RecursionError too, of sequences nested too deeply
+    # RecursionError too, of sequences nested too deeply; SyntaxError is what broken XML raises.
+    except (not_dicom, SyntaxError, *DAMAGE):
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
 
 

@@ -130,20 +130,22 @@ def test_a_user_is_asked_for_and_taken(tmp_path: Path, images: dict[str, Path]) 
         guarded.stop()
 
 
-Answer = Callable[[int, str, bytes], WebServer]
+Answer = Callable[..., WebServer]
 
 
 @pytest.fixture
 def answering() -> Iterator[Answer]:
-    """A server that gives one answer to all: status, content type and body."""
+    """A server that gives one answer to all: status, content type and body, and where to go."""
     running: list[HTTPServer] = []
 
-    def start(status: int, kind: str, body: bytes) -> WebServer:
+    def start(status: int, kind: str, body: bytes, location: str = "") -> WebServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
+                for name, value in {"Content-Type": kind, "Location": location}.items():
+                    if value:
+                        self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -238,6 +240,71 @@ def test_a_result_that_is_not_taken_is_told(
 ) -> None:
     with pytest.raises(StoreError, match=message):
         store_result(answering(200, "application/dicom+json", body), next(iter(images.values())))
+
+
+FAILED = b'{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [42752]}}]}}'
+FAILED_XML = (
+    b'<NativeDicomModel><DicomAttribute vr="SQ" keyword="FailedSOPSequence"><Item number="1">'
+    b'<DicomAttribute vr="US" keyword="FailureReason"><Value number="1">42752</Value>'
+    b"</DicomAttribute>"
+    b"</Item></DicomAttribute></NativeDicomModel>"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/dicom+json; charset=utf-8", FAILED),
+        ("Application/DICOM+JSON", FAILED),
+        ("application/json;charset=UTF-8", FAILED),
+        ("application/dicom+xml; charset=utf-8", FAILED_XML),
+    ],
+)
+def test_a_failure_is_heard_however_the_answer_writes_its_type(
+    answering: Answer, images: dict[str, Path], kind: str, body: bytes
+) -> None:
+    with pytest.raises(StoreError, match="refuses the object, reason 0xA700"):
+        store_result(answering(202, kind, body), next(iter(images.values())))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>log in</html>"),
+        ("", FAILED),
+        ("application/dicom+xml", b"<NativeDicomModel>"),
+        ("application/dicom+json", b""),
+    ],
+)
+def test_a_result_is_stored_by_no_answer_but_one_of_dicomweb_or_an_empty_one(
+    answering: Answer, images: dict[str, Path], kind: str, body: bytes
+) -> None:
+    server, image = answering(200, kind, body), next(iter(images.values()))
+    if not body:
+        store_result(server, image)
+        return
+    with pytest.raises(StoreError, match="its answer is no DICOMweb") as refused:
+        store_result(server, image)
+    assert_tells_no_uid(refused.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(
+    tmp_path: Path, answering: Answer, images: dict[str, Path], status: int
+) -> None:
+    elsewhere = answering(204, "application/dicom+json", b"")
+    server, image = answering(status, "text/html", b"", elsewhere.url), next(iter(images.values()))
+    told = rf"answers with a redirect \({status}\); give the address that it leads to"
+    with pytest.raises(StoreError, match=told) as refused:
+        store_result(server, image)
+    assert not refused.value.is_passing
+    assert_tells_no_uid(refused.value)
+    with pytest.raises(StoreError, match=told):
+        holds_result(server, image)
+    with pytest.raises(FetchError, match=told):
+        find_series(server, STUDY)
+    with pytest.raises(FetchError, match=told):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 1), tmp_path, MANY)
 
 
 def test_a_result_of_a_series_that_the_server_does_not_know_is_not_held(
