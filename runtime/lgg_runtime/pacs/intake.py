@@ -19,8 +19,12 @@ _SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT = "stored", "duplicate", "conflict"
 
 UNCONFIRMED = (
-    "{count} of its images came over associations that were not released; send the study again, "
-    "or take it as it is with retry"
+    "{count} of its images came over associations that were not released, or that brought a "
+    "refused object; send the study again, or take it as it is with retry"
+)
+REFUSED_OBJECT = (
+    "an object that came with its images was refused, and may be one of them; see to what the log "
+    "says of it and send the study again, or take it as it is with retry"
 )
 PURGED = "images came after the others had been removed; send the whole study again"
 
@@ -29,19 +33,22 @@ PURGED = "images came after the others had been removed; send the whole study ag
 class Session:
     """What came over one association.
 
-    is_open: whether it still runs; instances: the study of each image that came.
+    is_open: whether it still runs; instances: the study of each image that came; has_refusals:
+    whether an object was not taken, which may have been an image of any of these studies.
     """
 
     is_open: Callable[[], bool]
     instances: dict[str, str] = field(default_factory=dict)
+    has_refusals: bool = False
 
 
 class Intake:
     """Keeps images; decides which studies are complete.
 
     A study is complete when nothing of it has come for `quiet_seconds` and each of its images
-    came over an association that its peer released, the first time or again. What only an
-    aborted association brought is held: nobody can tell whether it is the whole study.
+    came over an association that its peer released and of which no object was refused, the first
+    time or again. What only another association brought is held: nobody can tell whether it is
+    the whole study.
     """
 
     def __init__(self, state: State, spool: Spool, quiet_seconds: float):
@@ -102,16 +109,25 @@ class Intake:
     def release(self, session: Session) -> None:
         """Confirm the images of an association; call it before the peer's release is answered.
 
-        Raises ResourceError where the database refuses; no image is confirmed then.
+        Where an object was refused, its studies are held instead. Raises ResourceError where the
+        database refuses; nothing is changed then.
         """
         with self._state.change() as run:
-            for instance in session.instances:
-                run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))
             for study in set(session.instances.values()):
-                run(
-                    "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
-                    (RECEIVING, study, HELD),
-                )
+                if session.has_refusals:
+                    run(
+                        "UPDATE study SET state = ?, reason = ? WHERE id = ? AND state IN (?, ?) "
+                        "AND EXISTS "
+                        "(SELECT 1 FROM instance WHERE study = study.id AND NOT confirmed)",
+                        (HELD, REFUSED_OBJECT, study, HELD, RECEIVING),
+                    )
+                else:
+                    run(
+                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
+                        (RECEIVING, study, HELD),
+                    )
+            for instance in () if session.has_refusals else session.instances:
+                run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))
         self.close_session(session)
 
     def close_session(self, session: Session) -> None:

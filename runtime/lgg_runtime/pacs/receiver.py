@@ -176,6 +176,8 @@ class Receiver:
                 "an object was refused with 0x%04X: %s", CANNOT_UNDERSTAND, type(error).__name__
             )
             status, label = CANNOT_UNDERSTAND, f"0x{CANNOT_UNDERSTAND:04X}"
+        if status not in (SUCCESS, DUPLICATE_INSTANCE):
+            session.has_refusals = True
         self._tally.add("objects", label)
         return status
 
@@ -203,6 +205,9 @@ class Receiver:
         if not is_request or event.assoc not in self._peers:
             return
         session, _ = self._peers.pop(event.assoc)
+        if session.has_refusals and session.instances:
+            count = len(session.instances)
+            LOG.warning("of %d images that came with a refused object, none is confirmed", count)
         try:
             self._intake.release(session)
         except ResourceError as error:

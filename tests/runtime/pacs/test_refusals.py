@@ -169,7 +169,48 @@ def test_an_object_above_the_limit_is_out_of_resources_and_the_next_is_taken(sce
     assert association.send_c_store(small).Status == 0
     association.release()
     scene.assert_says("refused with 0xA700: it is larger than 1 MiB")
+    assert node.settle() == ["held"]
     scene.assert_serves(node)
+
+
+def too_large(image: Any) -> None:
+    image.PixelData = bytes(3 << 20)
+
+
+def of_no_study(image: Any) -> None:
+    image.StudyInstanceUID = "no UID"
+
+
+@pytest.mark.parametrize(("spoil", "status"), [(too_large, 0xA700), (of_no_study, 0xA900)])
+def test_a_study_of_which_an_image_was_refused_is_held_until_all_of_it_comes(
+    scene: Scene, study: Path, spoil: Callable[[Any], None], status: int
+) -> None:
+    node = scene.start(object_mib=1)
+    spoilt, *rest = map(pydicom.dcmread, sorted(study.iterdir()))
+    spoil(spoilt)
+    association = associate(node.port)
+    assert association.send_c_store(spoilt).Status == status
+    assert {association.send_c_store(image).Status for image in rest} == {0}
+    association.release()
+    scene.assert_says(f"of {len(rest)} images that came with a refused object, none is confirmed")
+    assert node.settle() == ["held"]
+    (row,) = node.state.rows("SELECT reason FROM study")
+    assert row["reason"].startswith("an object that came with its images was refused")
+    assert node.count("confirmed") == 0
+    scene.assert_serves(node)
+
+
+def test_a_study_whose_images_are_all_confirmed_is_not_held_by_a_refusal(scene: Scene) -> None:
+    node = scene.start(object_mib=1)
+    small, image = scene.image(), scene.image()
+    first = associate(node.port)
+    assert first.send_c_store(small).Status == 0
+    first.release()
+    too_large(image)
+    second = associate(node.port)
+    assert [second.send_c_store(one).Status for one in (small, image)] == [0, 0xA700]
+    second.release()
+    assert node.settle() == ["queued"]
 
 
 @pytest.mark.parametrize("kind", [b"\x01", b"\x04"])
