@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+import sys
 import threading
 import time
 from typing import Any
@@ -38,9 +39,9 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
 )  # fmt: skip
-# PS3.8, 9.3.4: rejected for good by the service user.
-_PERMANENT, _BY_USER = 0x01, 0x01
-_UNKNOWN_CALLING, _UNKNOWN_CALLED = 0x03, 0x07
+# PS3.8, 9.3.4: result, source and reason of a rejection.
+_UNKNOWN_CALLING, _UNKNOWN_CALLED = (0x01, 0x01, 0x03), (0x01, 0x01, 0x07)
+_TOO_MANY = (0x02, 0x03, 0x02)
 # PS3.8, 9.2: waiting for a request, and the timer for it expires.
 _ASKS_FOR_NOTHING = ("Sta2", "Evt18")
 # So much later does pynetdicom's wait for a request end by itself: it would stop that timer, and
@@ -54,6 +55,7 @@ class Receiver:
     def __init__(self, config: NodeConfig, intake: Intake, spool: Spool, tally: Tally):
         self._config, self._intake, self._spool, self._tally = config, intake, spool, tally
         self._peers: dict[Any, tuple[Session, ObjectMeter]] = {}
+        self._admitting = threading.Lock()
         self._server: BoundedServer | None = None
 
     @property
@@ -69,7 +71,8 @@ class Receiver:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         listen, limits = self._config.listen, self._config.limits
         entity = AE(self._config.node.ae_title)
-        entity.maximum_associations = limits.associations
+        # Not pynetdicom's own limit: it counts every connection, also one that asks for nothing.
+        entity.maximum_associations = sys.maxsize
         entity.maximum_pdu_size = limits.pdu_bytes
         entity.dimse_timeout = entity.network_timeout = limits.network_seconds
         entity.acse_timeout = limits.network_seconds + _LATER_SECONDS
@@ -101,6 +104,9 @@ class Receiver:
         server.shutdown()
         until = time.monotonic() + grace_seconds
         for association in running:
+            if association.requestor.primitive is None:
+                close_for_good(association.dul.socket)  # no association yet, so none to abort
+                continue
             left = max(until - time.monotonic(), 0.0)
             association.join(left if association.is_established else 0.0)
             if association.is_alive():
@@ -110,8 +116,6 @@ class Receiver:
         return [
             (evt.EVT_CONN_OPEN, self._on_connection),
             (evt.EVT_REQUESTED, self._on_request),
-            (evt.EVT_REJECTED, self._on_rejection),
-            (evt.EVT_ESTABLISHED, self._on_establishment),
             (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
@@ -138,23 +142,27 @@ class Receiver:
             self._reject(association, _UNKNOWN_CALLING, "unknown calling AE title")
         elif not allowed and not is_loopback(address):
             self._reject(association, _UNKNOWN_CALLING, "no peer but this machine's is allowed")
+        elif not self._admit(association):
+            self._reject(association, _TOO_MANY, "too many associations")
 
-    def _reject(self, association: Any, diagnostic: int, why: str) -> None:
+    def _admit(self, association: Any) -> bool:
+        """Count an association as one of the peers; returns whether there was room for it."""
+        limits = self._config.limits
+        with self._admitting:
+            for ended in [peer for peer in list(self._peers) if not peer.is_alive()]:
+                self._peers.pop(ended, None)  # of a thread that died without an event
+            if len(self._peers) >= limits.associations:
+                return False
+            meter = ObjectMeter(limits.object_mib * MIB)
+            self._peers[association] = (self._intake.open_session(association.is_alive), meter)
+        return True
+
+    def _reject(self, association: Any, said: tuple[int, int, int], why: str) -> None:
         self._tally.add("rejected_associations", why)
         address = association.requestor.address_info.address
         LOG.warning("association from %s rejected: %s", address, why)
-        association.acse.send_reject(_PERMANENT, _BY_USER, diagnostic)
+        association.acse.send_reject(*said)
         association.kill()
-
-    def _on_rejection(self, event: Any) -> None:
-        self._tally.add("rejected_associations", "too many associations")
-        LOG.warning("association rejected: more than %d", self._config.limits.associations)
-
-    def _on_establishment(self, event: Any) -> None:
-        for ended in [peer for peer in list(self._peers) if not peer.is_alive()]:
-            self._peers.pop(ended, None)  # of a thread that died without an event
-        meter = ObjectMeter(self._config.limits.object_mib * MIB)
-        self._peers[event.assoc] = (self._intake.open_session(event.assoc.is_alive), meter)
 
     def _on_pdu(self, event: Any) -> None:
         if event.assoc in self._peers:
@@ -222,6 +230,9 @@ class Receiver:
 
     def _on_end(self, event: Any) -> None:
         """An association was aborted or closed; a released one is no longer among the peers."""
+        if event.assoc.requestor.primitive is None:
+            # Its thread would go on waiting for a request from a peer that has gone.
+            event.assoc.dul.to_user_queue.put(None)
         session, _ = self._peers.pop(event.assoc, (None, None))
         if session is not None:
             count = len(session.instances)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -120,11 +121,41 @@ def test_one_association_too_many_is_rejected_for_now(scene: Scene) -> None:
     assert first.is_established and second.is_rejected
     answer = second.acceptor.primitive
     assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
-    scene.assert_says("association rejected: more than 1")
+    scene.assert_says("association from 127.0.0.1 rejected: too many associations")
     first.release()
     first.join(20)
     node.settle()
     scene.assert_serves(node)
+
+
+def test_a_peer_that_goes_without_a_request_leaves_no_thread_behind(scene: Scene) -> None:
+    node = scene.start(associations=1, network_seconds=600.0)
+    for sent in (b"", b"GET / HTTP/1.0\r\n\r\n"):
+        with connect(node) as peer:
+            peer.sendall(sent)
+            peer.shutdown(socket.SHUT_WR)
+            read_to_end(peer)
+    assert_all_end()
+    scene.assert_serves(node)
+
+
+def assert_all_end() -> None:
+    for thread in threading.enumerate():
+        if "AcceptorThread" in thread.name:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def test_peers_that_ask_for_nothing_keep_no_association_out(scene: Scene) -> None:
+    node = scene.start(associations=1)
+    with contextlib.ExitStack() as idle:
+        for _ in range(4):
+            idle.enter_context(connect(node))
+        association = associate(node.port)
+        assert association.is_established
+        association.release()
+        node.receiver.stop(0.0)
+        assert_all_end()
 
 
 def store(node: Reception, image: Any) -> tuple[int, Any]:
