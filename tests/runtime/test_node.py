@@ -306,6 +306,43 @@ def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> Non
         pass
 
 
+def test_a_start_removes_the_node_s_unrecorded_files_and_no_others(
+    tmp_path: Path, artifact: Path
+) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    with run_node(config):
+        pass
+    study, own, other = (config.node.spool / "images" / ("a" * 32)), f"{'b' * 32}.dcm", "scan.dcm"
+    results = config.node.spool / "results"
+    study.mkdir()
+    for folder in (study, results):
+        for name in (own, f"{own}.part", other, f"{other}.part"):
+            (folder / name).write_bytes(b"")
+    (results / "deep").mkdir()
+    (results / "deep" / own).write_bytes(b"")
+    with run_node(config):
+        left = {path.relative_to(results.parent).as_posix() for path in results.rglob("*.dcm*")}
+        assert left == {"results/scan.dcm", "results/scan.dcm.part", f"results/deep/{own}"}
+        assert {path.name for path in study.iterdir()} == {other, f"{other}.part"}
+
+
+@pytest.mark.parametrize("name", [f"images/{'a' * 32}/{'b' * 32}.dcm", f"results/{'a' * 32}.dcm"])
+def test_a_node_does_not_start_over_files_whose_database_is_gone(
+    tmp_path: Path, artifact: Path, name: str
+) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    path = config.node.spool / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    with (
+        pytest.raises(OutputConflictError, match=r"but no state\.sqlite; bring that back"),
+        run_node(config),
+    ):
+        pass
+    assert path.exists()
+    assert not (config.node.spool / DATABASE).exists()
+
+
 def test_a_node_looks_first_with_the_model_that_is_set(
     tmp_path: Path, artifact: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

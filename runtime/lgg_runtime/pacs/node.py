@@ -20,7 +20,7 @@ from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.sender import Sender
-from lgg_runtime.pacs.spool import DATABASE, Spool
+from lgg_runtime.pacs.spool import DATABASE, Spool, require_records
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
@@ -127,8 +127,8 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
     """Hold the spool, start a node, and stop it at the end of the context.
 
     Raises ModelError and ProviderError for the model, OutputConflictError where another node
-    holds the spool, ResourceError where it cannot be written, UsageError for an address that
-    cannot be used, MissingExtraError.
+    holds the spool or its database is gone, ResourceError where it cannot be written, UsageError
+    for an address that cannot be used, MissingExtraError.
     """
     for module in ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client"):
         import_extra(module, "node")
@@ -144,6 +144,7 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
     make_folder(config.node.spool)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_output(config.node.spool))
+        require_records(config.node.spool)
         segmenter = Segmenter.load(model.name, settings)
         LOG.info("model %s on %s", segmenter.name, segmenter.provider)
         state = State(config.node.spool / DATABASE)

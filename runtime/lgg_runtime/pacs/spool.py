@@ -6,15 +6,19 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lgg_runtime.errors import ResourceError
-from lgg_runtime.writers.atomic import make_folder, refused, write_atomically
+from lgg_runtime.errors import OutputConflictError, ResourceError
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused, write_atomically
 
 DATABASE = "state.sqlite"
 NAME_DIGITS = 12  # of a name in lines for people
+_OWN_NAME = re.compile(
+    rf"(?:images/[0-9a-f]{{32}}|results)/[0-9a-f]{{32}}\.dcm(?:{re.escape(PART_SUFFIX)})?"
+)
 
 
 class Spool:
@@ -68,17 +72,14 @@ class Spool:
         self.result(result).unlink(missing_ok=True)
 
     def sweep(self, images: Iterable[Path], results: Iterable[Path]) -> int:
-        """Remove the files that no record knows, which a kill left behind; returns how many."""
+        """Remove the node's files that no record knows, which a kill left behind; returns how
+        many. A file of any other name is somebody else's, and stays.
+        """
         known = {*images, *results}
-        strangers = [
-            path
-            for folder in (self._images, self._results)
-            for path in folder.rglob("*")
-            if path.is_file() and path not in known
-        ]
-        for path in strangers:
+        left = [path for path in list_files(self.root) if path not in known]
+        for path in left:
             path.unlink(missing_ok=True)
-        return len(strangers)
+        return len(left)
 
     def _keep(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
@@ -86,6 +87,28 @@ class Spool:
             _flush(path.parent.parent)
         write_atomically(path, data)
         _flush(path.parent)
+
+
+def list_files(root: Path) -> list[Path]:
+    """The files below a node's folder that bear names as a node gives them, whole or in part."""
+    found = (*root.glob("images/*/*"), *root.glob("results/*"))
+    return [
+        path
+        for path in found
+        if _OWN_NAME.fullmatch(path.relative_to(root).as_posix()) and path.is_file()
+    ]
+
+
+def require_records(root: Path) -> None:
+    """Raises OutputConflictError for a folder with files of a node and without its database.
+
+    Nobody would know what they are, and `sweep` would remove them.
+    """
+    if not (root / DATABASE).exists() and list_files(root):
+        raise OutputConflictError(
+            f"{root}: holds images or results of a node, but no {DATABASE}; bring that back, or "
+            "choose another spool"
+        )
 
 
 def _flush(folder: Path) -> None:
