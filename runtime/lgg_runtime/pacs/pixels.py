@@ -46,7 +46,8 @@ def have_same_compressed_pixels(kept: Path, came: bytes) -> bool:
     """Decodes in a process of its own, of bounded memory and time: a codec believes what a
     codestream says of its size. False where that does not suffice.
     """
-    words = [sys.executable, "-m", __name__, str(kept)]
+    # -P: with -m alone, a module in the folder that the node was started in would run.
+    words = [sys.executable, "-P", "-m", __name__, str(kept)]
     # One thread: each more takes address space.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     try:

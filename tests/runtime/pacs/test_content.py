@@ -273,6 +273,16 @@ def test_the_decoding_process_holds_no_opencv_in_its_memory() -> None:
     assert done.stdout == "False\n"
 
 
+def test_no_code_of_the_current_folder_runs(
+    is_same: IsSame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "lgg_runtime"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close()\nraise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    assert is_same(encode(make_image(), RLELossless), encode(make_image()))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_decoder_that_does_not_end_is_ended(
     is_same: IsSame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
