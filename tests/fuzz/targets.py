@@ -25,6 +25,7 @@ from lgg_runtime.readers.raster import read_raster
 MEMORY = Path("/dev/shm")
 # As small as the seeds, so that a file which claims more is refused and not decoded.
 LIMITS = Limits(max_pixels=1 << 16)
+_EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,12 @@ def _read_dicom(data: bytes) -> None:
 
 
 def _receive_dicom(data: bytes) -> None:
-    """The check of an object before it is kept; the command announces what the seeds are."""
+    """The check of an object before it is kept; the command announces what the seeds are.
+
+    File meta information, explicit too, goes for the first attributes of the data set.
+    """
     try:
-        found = check_arrival("1.2.3.4", seeds_dicom.MR_IMAGE, data, data)
+        found = check_arrival("1.2.3.4", seeds_dicom.MR_IMAGE, _EXPLICIT, data, data[132:])
     except InputError as error:
         _require_one_line(str(error))
     else:

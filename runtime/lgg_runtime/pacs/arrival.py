@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
+import struct
 from dataclasses import dataclass
-from typing import Any
 
-from lgg_runtime.errors import InputError, LggError
-from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.errors import InputError
+from lgg_runtime.pacs.encoding import CostlyHeaderError, read_values
 
 # PS3.7, annex C, and PS3.4, table B.2-1.
 SUCCESS = 0x0000
@@ -18,7 +17,7 @@ OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-MOST_NESTED = 32
+_CLASS, _INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 
 
@@ -48,63 +47,27 @@ def is_uid(value: str) -> bool:
     return len(value) <= 64 and bool(_UID.fullmatch(value))
 
 
-def check_arrival(instance_uid: str, class_uid: str, file: bytes, body: bytes) -> Arrival:
-    """Compare an object with what its command announced.
+def check_arrival(
+    instance_uid: str, class_uid: str, syntax: str, file: bytes, body: bytes
+) -> Arrival:
+    """Compare an object with what its command announced; syntax: its transfer syntax.
 
-    Raises Refusal: 0x0117 for what is no UID, 0xC000 for a header that cannot be read or is
-    nested too deeply, 0xA900 for one that is another object's or has no study.
+    Raises Refusal: 0x0117 for what is no UID, 0xC000 for a header that cannot be read, is nested
+    too deeply or has too many parts, 0xA900 for one that is another object's or has no study.
     """
     if not is_uid(instance_uid):
         raise Refusal(INVALID_INSTANCE, "its SOP Instance UID is no UID")
-    header = _read(file)
-    if str(header.get("SOPInstanceUID", "")) != instance_uid:
+    try:
+        header = read_values(body, syntax, (_INSTANCE, _CLASS, _STUDY))
+    except CostlyHeaderError as error:
+        raise Refusal(CANNOT_UNDERSTAND, str(error)) from error
+    except (ValueError, struct.error) as error:
+        raise Refusal(CANNOT_UNDERSTAND, "its header is cut short or damaged") from error
+    if header.get(_INSTANCE) != instance_uid:
         raise Refusal(MISMATCH, "its SOP Instance UID is not the command's")
-    if str(header.get("SOPClassUID", "")) != class_uid:
+    if header.get(_CLASS) != class_uid:
         raise Refusal(MISMATCH, "its SOP Class UID is not the command's")
-    study_uid = str(header.get("StudyInstanceUID", ""))
+    study_uid = header.get(_STUDY, "")
     if not is_uid(study_uid):
         raise Refusal(MISMATCH, "its Study Instance UID is no UID")
     return Arrival(study_uid, instance_uid, file, body)
-
-
-def _read(file: bytes) -> Any:
-    pydicom = load_pydicom()
-    try:
-        header = pydicom.dcmread(io.BytesIO(file), stop_before_pixels=True)
-        _refuse_nesting(header)
-        for keyword in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID"):
-            header.get(keyword)
-    except RecursionError as error:
-        raise Refusal(CANNOT_UNDERSTAND, "its sequences are nested too deeply") from error
-    except LggError:
-        raise
-    except Exception as error:
-        # Damaged bytes lead pydicom to any error; its own share no base.
-        raise Refusal(CANNOT_UNDERSTAND, "its header is cut short or damaged") from error
-    return header
-
-
-def _refuse_nesting(header: Any) -> None:
-    """Raise Refusal where sequences are nested too deeply.
-
-    pydicom parses a sequence of known length when it is asked for: here, level by level.
-    """
-    from pydicom.datadict import dictionary_VR
-
-    level = [header]
-    for _ in range(MOST_NESTED + 1):
-        below = []
-        for data in level:
-            for tag in data.keys():  # noqa: SIM118  iterating over the values would convert them
-                kind = data.get_item(tag).VR
-                if kind in (None, "UN"):
-                    try:
-                        kind = dictionary_VR(tag)
-                    except KeyError:
-                        continue
-                if kind == "SQ":
-                    below += list(data[tag].value or ())
-        if not below:
-            return
-        level = below
-    raise Refusal(CANNOT_UNDERSTAND, f"its sequences are nested deeper than {MOST_NESTED}")

@@ -199,6 +199,7 @@ class Receiver:
         arrival = check_arrival(
             str(request.AffectedSOPInstanceUID),
             str(request.AffectedSOPClassUID),
+            str(event.context.transfer_syntax),
             event.encoded_dataset(),
             body,
         )
