@@ -12,6 +12,7 @@ from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
+from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
@@ -68,12 +69,23 @@ def _make_stow(destination: Destination) -> Transport:
 
     def send(path: Path, ask_first: bool) -> None:
         try:
-            if not (ask_first and holds_result(server, path)):
+            if not (ask_first and _web_holds(server, path)):
                 store_result(server, path)
         except StoreError as error:
-            raise DeliveryError(str(error), error.is_passing, error.is_passing) from None
+            # Also after an answer that is not understood: the next attempt asks.
+            raise DeliveryError(str(error), error.is_passing, is_unsure=True) from None
 
     return send
+
+
+def _web_holds(server: WebServer, path: Path) -> bool:
+    """Whether the server lists the object; False where it cannot be asked, so that it is stored."""
+    try:
+        return holds_result(server, path)
+    except StoreError as error:
+        if error.is_passing:
+            raise
+        return False
 
 
 def _make_tls(destination: Destination) -> ssl.SSLContext | None:
@@ -98,10 +110,14 @@ def _send_c_store(
     # The file's own bytes, in pieces, in place of a data set that is parsed and written anew.
     _config.STORE_SEND_CHUNKED_DATASET = True
     if ask_first:
-        # Over an association of its own, because some peers leave a query without an answer.
-        with _associate(to, calling, tls, STUDY_ROOT_FIND) as association:
-            if _holds(association, path):
-                return
+        # Over an association of its own, because some peers leave a query without an answer, and
+        # some reject or abort an association that is not for storage.
+        try:
+            with _associate(to, calling, tls, STUDY_ROOT_FIND) as association:
+                if _holds(association, path):
+                    return
+        except (DeliveryError, RuntimeError) as error:  # the latter of one that ended since
+            LOG.debug("%s cannot be asked what it holds: %s", to.name, error)
     with _associate(to, calling, tls, SEGMENTATION) as association:
         _store(association, path, may_be_there=ask_first)
 

@@ -4,6 +4,7 @@ a destination did not take it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
+from lgg_runtime.errors import StoreError
+from lgg_runtime.pacs import transport
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_transport
+from lgg_runtime.pacs.web_client import WebServer
 from stand_ins.pacs import MR_IMAGE
 
 EXPLICIT, IMPLICIT = [ExplicitVRLittleEndian], [ImplicitVRLittleEndian]
@@ -42,8 +46,15 @@ def result(tmp_path: Path) -> Path:
 class Peer:
     """A destination that takes the classes of `contexts`, and answers objects with `status`."""
 
-    def __init__(self, contexts: dict[str, Sequence[str]], status: int = 0, holds: bool = False):
-        self._status, self._holds = status, holds
+    def __init__(
+        self,
+        contexts: dict[str, Sequence[str]],
+        status: int = 0,
+        holds: bool = False,
+        end: Callable[[Any], None] | None = None,
+    ):
+        """end: what becomes of an association that is not for storage, where it is requested."""
+        self._status, self._holds, self._end = status, holds, end
         self.proposed: list[tuple[str, list[str]]] = []
         self.stored: list[tuple[str, Any]] = []  # syntax and data set
         entity = AE("PEER")
@@ -71,6 +82,8 @@ class Peer:
     def _look(self, event: Any) -> None:
         for context in event.assoc.requestor.primitive.presentation_context_definition_list:
             self.proposed.append((context.abstract_syntax, context.transfer_syntax))
+        if self._end and self.proposed[-1][0] != SEGMENTATION:
+            self._end(event.assoc)
 
     def _store(self, event: Any) -> int:
         self.stored.append((event.context.transfer_syntax, event.dataset))
@@ -125,6 +138,57 @@ def test_a_peer_of_implicit_vr_alone_is_asked_what_it_holds(
     peer.send(result, ask_first=True)
     assert peer.proposed[:2] == [(STUDY_ROOT_FIND, EXPLICIT), (STUDY_ROOT_FIND, IMPLICIT)]
     assert len(peer.stored) == (0 if holds else 1)
+
+
+def reject(association: Any) -> None:
+    association.acse.send_reject(1, 1, 1)
+    association.kill()
+
+
+def abort(association: Any) -> None:
+    association.abort()
+    association.kill()
+
+
+@pytest.mark.parametrize("end", [reject, abort])
+def test_a_peer_that_takes_no_association_for_a_question_gets_the_object(
+    start: Start, result: Path, end: Callable[[Any], None]
+) -> None:
+    peer = start({SEGMENTATION: EXPLICIT}, end=end)
+    peer.send(result, ask_first=True)
+    assert peer.proposed[0][0] == STUDY_ROOT_FIND
+    assert len(peer.stored) == 1
+
+
+@pytest.mark.parametrize(("is_passing", "count"), [(False, 1), (True, 0)])
+def test_a_server_that_cannot_be_asked_gets_the_object_unless_it_may_be_asked_later(
+    result: Path, monkeypatch: pytest.MonkeyPatch, is_passing: bool, count: int
+) -> None:
+    stored: list[Path] = []
+
+    def refuse(server: WebServer, path: Path) -> bool:
+        raise StoreError("host: answers with HTTP status", is_passing)
+
+    monkeypatch.setattr(transport, "holds_result", refuse)
+    monkeypatch.setattr(transport, "store_result", lambda server, path: stored.append(path))
+    send = make_transport(Destination(name="web", kind="stow", url="http://host/web"), "LGG-NODE")
+    with contextlib.suppress(DeliveryError):
+        send(result, True)
+    assert len(stored) == count
+
+
+def test_a_server_whose_answer_is_not_understood_is_asked_before_the_next_attempt(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(server: WebServer, path: Path) -> None:
+        raise StoreError("host: its answer is no DICOMweb")
+
+    monkeypatch.setattr(transport, "store_result", refuse)
+    send = make_transport(Destination(name="web", kind="stow", url="http://host/web"), "LGG-NODE")
+    with pytest.raises(DeliveryError, match="no DICOMweb") as error:
+        send(result, False)
+    assert error.value.is_unsure
+    assert not error.value.is_passing
 
 
 def test_a_peer_without_segmentation_is_told_as_such(start: Start, result: Path) -> None:
