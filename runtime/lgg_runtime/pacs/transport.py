@@ -64,7 +64,11 @@ def _make_stow(destination: Destination) -> Transport:
         except (OSError, ValueError) as error:
             raise UsageError(f"destination {destination.name}: password_file: {error}") from error
     server = WebServer(
-        destination.url, destination.user, password, timeout_s=destination.timeout_seconds
+        destination.url,
+        destination.user,
+        password,
+        timeout_s=destination.timeout_seconds,
+        user_settings="user and password_file",
     )
 
     def send(path: Path, ask_first: bool) -> None:
@@ -140,18 +144,25 @@ def _associate(
     entity.dimse_timeout = to.timeout_seconds
     if what == STUDY_ROOT_FIND:
         entity.dimse_timeout = min(to.timeout_seconds, _LONGEST_QUESTION_SECONDS)
-    association = entity.associate(
-        to.address,
-        to.port,
-        ae_title=to.ae_title,
-        tls_args=(tls, to.address) if tls else None,
-    )
+    try:
+        association = entity.associate(
+            to.address,
+            to.port,
+            ae_title=to.ae_title,
+            tls_args=(tls, to.address) if tls else None,
+        )
+    except OSError as error:  # a name that is not known
+        raise DeliveryError(f"cannot be reached ({error.strerror})", is_passing=True) from error
     try:
         is_declined = association.rejected_contexts and not association.accepted_contexts
         if association.is_established or is_declined:
             yield association
         elif association.is_rejected:
             raise DeliveryError("rejects the association", is_passing=True)
+        elif tls:
+            # pynetdicom keeps to itself which of them it was.
+            why = "cannot be reached, or TLS fails: see to ca, certificate and key"
+            raise DeliveryError(why, is_passing=True)
         else:
             raise DeliveryError("cannot be reached", is_passing=True)
     finally:

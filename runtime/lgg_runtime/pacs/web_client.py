@@ -32,7 +32,7 @@ class WebServer:
 
     url: of the three services, http or https; user and password, or token, are sent where they
     are set, and else what netrc holds for the host; timeout_s: of a connection and of each wait
-    for bytes.
+    for bytes; user_settings: where the user is set, for messages.
     """
 
     url: str
@@ -40,6 +40,7 @@ class WebServer:
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     timeout_s: float = 60.0
+    user_settings: str = "LGG_DICOMWEB_USER and LGG_DICOMWEB_PASSWORD, or LGG_DICOMWEB_TOKEN"
 
     def __post_init__(self) -> None:
         if why := _why_no_address(self.url):
@@ -127,7 +128,8 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
         yield
     except errors.HTTPError as error:
         status = int(error.response.status_code)
-        raise failure(f"{server.name}: {_in_words(status)}", status in _PASSING) from None
+        why = _in_words(status, server.user_settings)
+        raise failure(f"{server.name}: {why}", status in _PASSING) from None
     except errors.Timeout:
         raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
     except errors.SSLError:
@@ -142,12 +144,9 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
 
 
-def _in_words(status: int) -> str:
+def _in_words(status: int, user_settings: str) -> str:
     if status in (401, 403):
-        return (
-            f"refuses the user ({status}); set LGG_DICOMWEB_USER and LGG_DICOMWEB_PASSWORD, "
-            "or LGG_DICOMWEB_TOKEN"
-        )
+        return f"refuses the user ({status}); set {user_settings}"
     if status == 404:
         return "knows no such study, or has no DICOMweb at this address (404)"
     return f"answers with HTTP status {status}"

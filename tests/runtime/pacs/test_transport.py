@@ -5,6 +5,10 @@ a destination did not take it.
 from __future__ import annotations
 
 import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +56,7 @@ class Peer:
         status: int = 0,
         holds: bool = False,
         end: Callable[[Any], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ):
         """end: what becomes of an association that is not for storage, where it is requested."""
         self._status, self._holds, self._end = status, holds, end
@@ -66,13 +71,13 @@ class Peer:
             (evt.EVT_C_FIND, self._find),
         ]
         self._server: Any = entity.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=handlers
+            ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls
         )
 
-    def send(self, path: Path, ask_first: bool = False) -> None:
+    def send(self, path: Path, ask_first: bool = False, ca: Path | None = None) -> None:
         port = self._server.server_address[1]
         to = Destination(
-            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER"
+            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER", ca=ca
         )
         make_transport(to, "LGG-NODE")(path, ask_first)
 
@@ -220,3 +225,46 @@ def test_a_duplicate_is_stored_where_an_earlier_attempt_may_have_arrived(
     peer = start({SEGMENTATION: EXPLICIT}, status=0x0111)
     peer.send(result, ask_first=True)
     assert len(peer.stored) == 1
+
+
+def test_a_host_whose_name_is_not_known_cannot_be_reached(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    to = Destination(name="x", kind="c-store", address="nosuch.host", port=104, ae_title="X")
+    with pytest.raises(DeliveryError, match=r"cannot be reached \(Name or service not") as error:
+        make_transport(to, "LGG-NODE")(result, False)
+    assert error.value.is_passing
+    assert not error.value.is_unsure
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_destination_whose_certificate_is_not_trusted_is_told_with_what_to_see_to(
+    start: Start, result: Path, tmp_path: Path
+) -> None:
+    """pynetdicom tells no TLS error, so the message names both."""
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    for name in ("own", "other"):
+        files = ["-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
+        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*words, *files, *subject], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "own.key")
+    peer = start({SEGMENTATION: EXPLICIT}, tls=context)
+    peer.send(result, ca=tmp_path / "own.pem")
+    assert len(peer.stored) == 1
+    with pytest.raises(DeliveryError, match="or TLS fails: see to ca, certificate and key"):
+        peer.send(result, ca=tmp_path / "other.pem")
+
+
+def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[WebServer] = []
+    monkeypatch.setattr(transport, "store_result", lambda server, path: servers.append(server))
+    to = Destination(name="web", kind="stow", url="http://host/web")
+    make_transport(to, "LGG-NODE")(result, False)
+    assert servers[0].user_settings == "user and password_file"
