@@ -279,6 +279,56 @@ def test_an_image_that_comes_while_old_records_are_swept_keeps_its_study(
     assert len(present) == 3
 
 
+def test_a_study_that_is_sent_again_is_not_forgotten_meanwhile(records: Records) -> None:
+    aborted = records.associate()
+    records.bring(aborted, 1, 2)
+    records.intake.close_session(aborted)
+    records.intake.settle()
+    records.state.rows("UPDATE study SET last_at = 0")
+    again = records.associate()
+    records.bring(again, 1)
+    Sweeper(records.state, records.spool, Retention()).step()
+    records.bring(again, 2)
+    records.intake.release(again)
+    records.intake.settle()
+    assert [path.read_bytes() for path in records.claim().files] in (
+        [b"file 1", b"file 2"],
+        [b"file 2", b"file 1"],
+    )
+
+
+def test_an_image_whose_record_is_forgotten_as_it_comes_again_is_kept_as_new(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.send(1)
+    job = records.claim()
+    records.jobs.complete(job, records.make(job), ())
+    records.state.rows("UPDATE study SET last_at = 0")
+    compare = records.intake._compare
+
+    def compare_and_sweep(*given: Any) -> str:
+        found = compare(*given)
+        Sweeper(records.state, records.spool, Retention()).step()
+        return found
+
+    monkeypatch.setattr(records.intake, "_compare", compare_and_sweep)
+    records.send(1)
+    (kept,) = records.claim().files
+    assert kept.read_bytes() == b"file 1"
+
+
+@pytest.mark.parametrize("body", [b"body 1", b"other"], ids=["same bytes", "other bytes"])
+def test_an_image_whose_file_is_lost_is_kept_when_it_comes_again(
+    records: Records, body: bytes
+) -> None:
+    records.send(1)
+    (lost,) = records.claim().files
+    lost.unlink()
+    session = records.associate()
+    records.intake.keep(session, Arrival(STUDY, f"{STUDY}.1", b"again", body))
+    assert lost.read_bytes() == b"again"
+
+
 def test_the_file_of_a_known_result_that_is_made_again_is_removed_again(
     records: Records,
 ) -> None:

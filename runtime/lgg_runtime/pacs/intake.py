@@ -83,6 +83,8 @@ class Intake:
             query = "SELECT id, study, digest, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
+            if outcome == DUPLICATE and not self._renew(study):
+                outcome = STORED  # its record has just been forgotten, and its file removed
             if outcome == CONFLICT:
                 with self._state.change() as run:
                     run(
@@ -93,14 +95,11 @@ class Intake:
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
                 self._record(study, instance, digest, len(arrival.file))
-            elif not known[0]["present"]:
+            elif not self._is_there(known[0]):
                 self._spool.keep_image(study, instance, arrival.file)
                 with self._state.change() as run:
                     run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
-                    run(
-                        "UPDATE study SET purged = 0, last_at = ? WHERE id = ?",
-                        (time.time(), study),
-                    )
+                    run("UPDATE study SET purged = 0 WHERE id = ?", (study,))
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
@@ -188,7 +187,7 @@ class Intake:
             return CONFLICT
         if known["digest"] == digest:
             return DUPLICATE
-        if not known["present"]:
+        if not self._is_there(known):
             return STORED  # as if new: the first file is gone, so there is nothing to compare with
         with self._comparing:
             is_same = is_same_image(self._spool.image(study, known["id"]), file)
@@ -210,6 +209,19 @@ class Intake:
                 "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
                 (now, WORKING, RECEIVING, study),
             )
+
+    def _renew(self, study: str) -> bool:
+        """Keep retention from a study that comes again; returns whether it is still on record."""
+        with self._state.change() as run:
+            renewed: int = run(
+                "UPDATE study SET last_at = ? WHERE id = ?", (time.time(), study)
+            ).rowcount
+        return renewed == 1
+
+    def _is_there(self, known: sqlite3.Row) -> bool:
+        """Whether the file of a known image is on the disk, where something else may remove it."""
+        path = self._spool.image(known["study"], known["id"])
+        return bool(known["present"]) and path.is_file()
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:
