@@ -296,6 +296,13 @@ def test_retention_removes_files_and_remembers_studies(
     assert node.state.rows("SELECT 1 FROM study") == []
 
 
+def test_a_node_whose_spool_is_gone_is_ill(bench: Make, tmp_path: Path) -> None:
+    node = bench().node
+    shutil.rmtree(node.spool.root)
+    (reason,) = [why for why in node.why_ill() if "spool" in why]
+    assert reason.startswith("the spool cannot be looked at (No such file or directory)")
+
+
 def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> None:
     config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
     with (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import EXAMPLE, Http
+from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
@@ -86,6 +91,65 @@ def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]
     status, text = fetch(serve(["worker: ended"]) + "/health")
     assert (status, json.loads(text)["reasons"]) == (503, ["worker: ended"])
     assert fetch(serve([]) + "/other")[0] == 404
+
+
+def test_metrics_that_cannot_be_had_say_why() -> None:
+    def refuse() -> int:
+        raise ResourceError("the spool is gone")
+
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    server = HealthServer(Http(port=free_port()), collector, lambda: [])
+    try:
+        collector._free_bytes = refuse
+        assert fetch(f"http://127.0.0.1:{server.port}/metrics") == (503, "the spool is gone\n")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("address", ["::1", "0:0:0:0:0:0:0:1", "localhost"])
+def test_health_is_told_at_every_address_of_this_machine(address: str) -> None:
+    with socket.socket(socket.AF_INET6) as look:
+        try:
+            look.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    server = HealthServer(Http(address=address, port=free_port()), collector, lambda: [])
+    try:
+        host = f"[{address}]" if ":" in address else address
+        assert fetch(f"http://{host}:{server.port}/health")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_a_client_that_resets_its_connection_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    is_reset, is_told = threading.Event(), threading.Event()
+
+    def ill() -> list[str]:
+        is_reset.wait(20)
+        return []
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            is_told.set()
+
+    handler = Told()
+    LOG.addHandler(handler)
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    server = HealthServer(Http(port=free_port()), collector, ill)
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.sendall(b"GET /health HTTP/1.0\r\n\r\n" + b"x" * 65536)
+        is_reset.set()
+        assert is_told.wait(20)
+    finally:
+        server.stop()
+        LOG.removeHandler(handler)
+    assert caplog.messages == ["a request for health or metrics broke off"]
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact: Path) -> None:

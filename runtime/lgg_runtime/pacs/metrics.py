@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from lgg_runtime.errors import LggError, UsageError
 from lgg_runtime.pacs.config import Http
+from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.tally import Tally
 
 Status = Callable[[], dict[str, Any]]
@@ -71,6 +73,19 @@ class NodeCollector:
             yield family
 
 
+class _Server(ThreadingHTTPServer):
+    """Of IPv4 or IPv6, as the address is."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        LOG.warning("a request for health or metrics broke off")
+
+
 class HealthServer:
     """Answers GET /health with 200 or 503 and the reasons, and /metrics; anything else is 404."""
 
@@ -92,8 +107,8 @@ class HealthServer:
                         body = json.dumps(said).encode() + b"\n"
                     elif self.path == "/metrics":
                         status, kind, body = 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-                except LggError:
-                    status, body = 503, b"the database cannot be read\n"
+                except LggError as error:
+                    status, body = 503, f"{error}\n".encode()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -104,10 +119,9 @@ class HealthServer:
                 """Requests are not logged."""
 
         try:
-            self._server = ThreadingHTTPServer((http.address, http.port), Handler)
+            self._server = _Server((http.address, http.port), Handler)
         except OSError as error:
             raise UsageError(f"http: port {http.port} cannot be used ({error.strerror})") from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
         )

@@ -7,6 +7,7 @@ import functools
 import time
 from collections.abc import Iterator
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
@@ -80,8 +81,11 @@ class Node:
         reasons = [
             f"{loop.name}: {loop.failure or 'ended'}" for loop in self.loops if not loop.is_well
         ]
-        if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
-            reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
+        try:
+            if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
+                reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
+        except ResourceError as error:
+            reasons.append(str(error))
         return reasons
 
     def _make_send_loops(self) -> list[Loop]:

@@ -39,7 +39,13 @@ class Spool:
         return hmac.new(self._key, uid.encode(), hashlib.sha256).hexdigest()[:32]
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
+        """Free disk under the spool. Raises ResourceError where the folder is gone."""
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise ResourceError(
+                f"the spool cannot be looked at ({error.strerror}); bring {self.root} back"
+            ) from error
 
     def image(self, study: str, instance: str) -> Path:
         return self._images / study / f"{instance}.dcm"

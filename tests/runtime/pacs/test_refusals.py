@@ -175,6 +175,21 @@ def test_an_object_is_out_of_resources_where_the_disk_is_full(scene: Scene) -> N
     scene.assert_serves(scene.start())
 
 
+def test_an_object_is_out_of_resources_where_the_spool_is_gone(
+    scene: Scene, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    node = scene.start(spool)
+    away = spool.rename(tmp_path / "away")
+    status, association = store(node, scene.image())
+    association.release()
+    assert status == 0xA700
+    scene.assert_says("refused with 0xA700: the spool cannot be looked at (No such file")
+    away.rename(spool)
+    scene.assert_serves(node)
+
+
 def test_an_object_is_out_of_resources_where_its_write_finds_no_room(
     small_disk: Callable[[int], Path], scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
