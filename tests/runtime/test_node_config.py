@@ -89,6 +89,18 @@ def test_a_destination_is_checked_as_a_whole(tmp_path: Path, destination: str, s
         load_config(write_config(tmp_path, destination))
 
 
+@pytest.mark.parametrize("name", ["images_hours", "results_hours"])
+def test_a_record_outlives_its_images_and_results(tmp_path: Path, name: str) -> None:
+    keep = {"images_hours": 1, "results_hours": 1, "records_days": 1}
+    keep[name] = 25
+    path = write_config(tmp_path, retention=keep)
+    said = rf"retention\.records_days: 1, of 24 hours, is below {name}, 25"
+    with pytest.raises(UsageError, match=said):
+        load_config(path)
+    keep[name] = 24
+    load_config(write_config(tmp_path, retention=keep))
+
+
 @pytest.mark.parametrize("text", ["", "a = \n", "[[destination]]", "node = 3"])
 def test_what_is_no_settings_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "node.toml"

@@ -43,6 +43,7 @@ def write_config(folder: Path, destination: str = "", **sections: dict[str, Any]
         "limits": {"free_disk_mib": 0, "network_seconds": 5.0},
         "study": {"quiet_seconds": 0.3},
         "model": {"threads": 1},
+        "retention": {},
         "http": {"port": 0},
     }
     lines = []

@@ -167,6 +167,8 @@ def load_config(path: Path) -> NodeConfig:
         _check_pair(listen.certificate, listen.key, "listen", mistakes)
         if listen.client_ca and not listen.certificate:
             mistakes.append("listen.client_ca: needs certificate and key")
+    if sections["retention"] is not None:
+        _check_retention(sections["retention"], mistakes)
     if mistakes:
         lines = "".join(f"\n  {line}" for line in sorted(mistakes))
         raise UsageError(f"{path}: {len(mistakes)} to mend{lines}")
@@ -202,6 +204,17 @@ def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination
         if one.name in {other.name for other in found[:-1]}:
             mistakes.append(f"{where}.name: {one.name} is taken")
     return tuple(found)
+
+
+def _check_retention(keep: Retention, into: list[str]) -> None:
+    """A record that goes takes its images and results with it."""
+    most = keep.records_days * 24
+    for name in ("images_hours", "results_hours"):
+        if (hours := getattr(keep, name)) > most:
+            into.append(
+                f"retention.records_days: {keep.records_days:g}, of {most:g} hours, "
+                f"is below {name}, {hours:g}"
+            )
 
 
 def _check_pair(certificate: Path | None, key: Path | None, where: str, into: list[str]) -> None:
