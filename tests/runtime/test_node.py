@@ -189,7 +189,7 @@ def test_a_delivery_is_given_up_after_its_attempts_until_a_retry(
     there = node.status["destinations"]["archive"]
     assert (there["given up"], there["last_failure"]) == (1, "refuses the object with 0xA700")
     archive.status = 0
-    assert queue_again(node.state, (), everything=True) == 1
+    assert queue_again(node.state, (), everything=True, destinations=["archive"]) == 1
     node.work()
     assert len(archive.received) == 1
 
@@ -223,7 +223,9 @@ def test_work_that_a_kill_interrupted_is_done_again_a_bounded_number_of_times(
     assert jobs.claim() is None
     (trouble,) = node.status["troubles"]
     assert trouble["reason"] == "the node ended 5 times while it worked on it"
-    assert queue_again(node.state, [trouble["study"]], everything=False) == 1
+    assert (
+        queue_again(node.state, [trouble["study"]], everything=False, destinations=["archive"]) == 1
+    )
     node.work()
     assert len(archive.received) == 1
 
@@ -261,8 +263,8 @@ def test_a_held_study_is_taken_as_it_is_when_a_person_says_so(
     (trouble,) = node.status["troubles"]
     assert trouble["state"] == "held"
     with pytest.raises(UsageError, match="expected the name of a study"):
-        queue_again(node.state, ["%"], everything=False)
-    queue_again(node.state, [trouble["study"]], everything=False)
+        queue_again(node.state, ["%"], everything=False, destinations=["archive"])
+    queue_again(node.state, [trouble["study"]], everything=False, destinations=["archive"])
     node.work()
     assert len(archive.received) == 1
 
@@ -301,6 +303,23 @@ def test_a_node_whose_spool_is_gone_is_ill(bench: Make, tmp_path: Path) -> None:
     shutil.rmtree(node.spool.root)
     (reason,) = [why for why in node.why_ill() if "spool" in why]
     assert reason.startswith("the spool cannot be looked at (No such file or directory)")
+
+
+def test_a_node_with_results_for_a_destination_that_is_gone_says_so_and_is_ill(
+    tmp_path: Path, artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    with run_node(config) as node, node.state.change() as run:
+        run("INSERT INTO study (id, state, last_at) VALUES ('s', 'done', 1e12)")
+        run("INSERT INTO result VALUES ('r', 's', 1, 0, 0, 0, 1e12, 1)")
+        run(
+            "INSERT INTO delivery (result, destination, state, next_at) "
+            "VALUES ('r', 'old', 'waiting', 1e12)"
+        )
+    with caplog.at_level("WARNING"), run_node(config) as node:
+        (reason,) = node.why_ill()
+    assert reason.startswith("1 unsent result for old, which the settings do not name")
+    assert reason in caplog.messages
 
 
 def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> None:

@@ -15,6 +15,8 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,12 @@ pytest.importorskip("prometheus_client")
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import ResourceError, UsageError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import EXAMPLE, Http
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
+from lgg_runtime.pacs.outbox import forget_orphans
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
@@ -188,6 +191,35 @@ def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact:
     # Without the process, the database still tells.
     assert json.loads(node.call("status", "--json").stdout)["studies"]["done"] == 1
     assert node.call("retry", "--all").stdout == "0 queued again\n"
+
+
+def test_results_for_a_destination_of_the_past_are_told_and_forgotten_when_asked(
+    tmp_path: Path,
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    config = str(write_config(tmp_path))  # of one destination, nowhere
+    with closing(State(spool / DATABASE)) as state, state.change() as run:
+        run("INSERT INTO study (id, state, last_at) VALUES ('s', 'done', 0)")
+        run("INSERT INTO result VALUES ('r', 's', 1, 0, 0, 0, 0, 1)")
+        for name, reached in (("nowhere", "given up"), ("old", "given up"), ("older", "sent")):
+            run(
+                "INSERT INTO delivery (result, destination, state, next_at) VALUES ('r', ?, ?, 0)",
+                (name, reached),
+            )
+    call = partial(CliRunner().invoke, command)
+    told = (
+        "1 unsent result for old, which the settings do not name; name it again, "
+        "or lgg-node forget old"
+    )
+    assert call(["retry", "--all", "--config", config]).output == f"1 queued again\n{told}\n"
+    assert call(["forget", "old", "--config", config]).output == "1 forgotten\n"
+    assert call(["retry", "--all", "--config", config]).output == "0 queued again\n"
+    with closing(State(spool / DATABASE)) as state:
+        rows = state.rows("SELECT destination, state FROM delivery ORDER BY destination")
+        assert [tuple(row) for row in rows] == [("nowhere", "waiting"), ("older", "sent")]
+        with pytest.raises(UsageError, match="nowhere: the settings name it"):
+            forget_orphans(state, "nowhere", ["nowhere"])
 
 
 def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_do
         ("done", ""),
     ]
     is_scarce = False
-    assert queue_again(records.state, [large], everything=False) == 1
+    assert queue_again(records.state, [large], everything=False, destinations=["archive"]) == 1
     assert [worker.step() for _ in range(2)] == [0.0, None]
     assert records.states() == ["done", "done"]
 

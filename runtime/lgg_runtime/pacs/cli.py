@@ -67,12 +67,28 @@ def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
 
     A study that was held is taken as it is.
     """
+    from lgg_runtime.pacs.outbox import find_orphans
     from lgg_runtime.pacs.retries import queue_again
 
     if bool(studies) == everything:
         raise click.UsageError("name STUDIES or give --all")
-    with _open_state(path) as (state, _):
-        click.echo(f"{queue_again(state, studies, everything)} queued again")
+    with _open_state(path) as (state, config):
+        names = [one.name for one in config.destinations]
+        click.echo(f"{queue_again(state, studies, everything, names)} queued again")
+        for line in find_orphans(state, names):
+            click.echo(line)
+
+
+@command.command()
+@_CONFIG
+@click.argument("destination")
+def forget(path: Path, destination: str) -> None:
+    """Forget the unsent results for a DESTINATION that the settings no longer name."""
+    from lgg_runtime.pacs.outbox import forget_orphans
+
+    with _open_state(path) as (state, config):
+        names = [one.name for one in config.destinations]
+        click.echo(f"{forget_orphans(state, destination, names)} forgotten")
 
 
 @contextlib.contextmanager

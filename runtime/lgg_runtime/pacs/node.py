@@ -17,7 +17,7 @@ from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
-from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.outbox import Outbox, find_orphans
 from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.sender import Sender
@@ -49,7 +49,7 @@ class Node:
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
         self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
-        names = [one.name for one in config.destinations]
+        self._names = names = [one.name for one in config.destinations]
         make = ResultMaker(segmenter, self.spool).make
         self._worker = Worker(jobs, make, names, self.tally)
         self._send_loops = self._make_send_loops()
@@ -60,6 +60,8 @@ class Node:
 
     def start(self) -> None:
         self._sweep()
+        for line in find_orphans(self.state, self._names):
+            LOG.warning("%s", line)
         self.receiver.start()
         for loop in self.loops:
             loop.start()
@@ -84,6 +86,7 @@ class Node:
         try:
             if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
                 reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
+            reasons += find_orphans(self.state, self._names)
         except ResourceError as error:
             reasons.append(str(error))
         return reasons

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import GIVEN_UP, SENDING, SENT, WAITING, State
+from lgg_runtime.plural import count
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,35 @@ class Delivery:
     path: Path
     attempts: int
     is_unsure: bool
+
+
+def find_orphans(state: State, destinations: Collection[str]) -> list[str]:
+    """A line for each destination with results to send that is none of these: nobody sends them."""
+    rows = state.rows(
+        "SELECT destination, count(*) AS n FROM delivery WHERE state != ? "
+        "GROUP BY destination ORDER BY destination",
+        (SENT,),
+    )
+    return [
+        f"{count(row['n'], 'unsent result')} for {row['destination']}, which the settings do not "
+        f"name; name it again, or lgg-node forget {row['destination']}"
+        for row in rows
+        if row["destination"] not in destinations
+    ]
+
+
+def forget_orphans(state: State, name: str, destinations: Collection[str]) -> int:
+    """Forget the results that wait for a destination of the past; returns how many.
+
+    Raises UsageError for one of these destinations.
+    """
+    if name in destinations:
+        raise UsageError(f"{name}: the settings name it; take it out of them first")
+    with state.change() as run:
+        forgotten: int = run(
+            "DELETE FROM delivery WHERE destination = ? AND state != ?", (name, SENT)
+        ).rowcount
+    return forgotten
 
 
 class Outbox:

@@ -10,23 +10,27 @@ from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
 
 
-def queue_again(state: State, names: Sequence[str], everything: bool) -> int:
+def queue_again(
+    state: State, names: Sequence[str], everything: bool, destinations: Sequence[str]
+) -> int:
     """Queue studies by the names that `status` shows, and their deliveries that were given up.
 
     A held study is then taken as it is. everything: all failed studies and all deliveries that
-    were given up. Returns how many studies and deliveries were queued. Raises UsageError for a
-    name that is not of exactly one study, and for a study whose images were removed.
+    were given up; destinations: those of the settings, as nobody sends to another. Returns how
+    many studies and deliveries were queued. Raises UsageError for a name that is not of exactly
+    one study, and for a study whose images were removed.
     """
     count = 0
     for name in names:
         rows = state.rows("SELECT id, state FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
         if len(rows) != 1:
             raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
-        count += _queue(state, rows[0]["id"]) + _resend(state, rows[0]["id"])
+        study = rows[0]["id"]
+        count += _queue(state, study) + _resend(state, study, destinations)
     if everything:
         for row in state.rows("SELECT id FROM study WHERE state = ?", (FAILED,)):
             count += _queue(state, row["id"])
-        count += _resend(state, None)
+        count += _resend(state, None, destinations)
     return count
 
 
@@ -56,11 +60,13 @@ def _queue(state: State, study: str) -> int:
     return 1
 
 
-def _resend(state: State, study: str | None) -> int:
-    where = "" if study is None else " AND result IN (SELECT id FROM result WHERE study = ?)"
+def _resend(state: State, study: str | None, destinations: Sequence[str]) -> int:
+    where = f"destination IN ({', '.join('?' * len(destinations))})"
+    if study is not None:
+        where += " AND result IN (SELECT id FROM result WHERE study = ?)"
     with state.change() as run:
         changed: int = run(
-            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ?{where}",
-            (WAITING, GIVEN_UP, *(() if study is None else (study,))),
+            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ? AND {where}",
+            (WAITING, GIVEN_UP, *destinations, *(() if study is None else (study,))),
         ).rowcount
     return changed
