@@ -18,14 +18,16 @@ _HELD_ELSEWHERE: type[OSError] = PermissionError if sys.platform == "win32" else
 
 
 @contextlib.contextmanager
-def lock_output(folder: Path) -> Iterator[bool]:
+def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
     """Hold the output folder; the operating system frees the lock of a process that died.
+
+    name: of the lock file, which stays, one for each kind of work that may have a folder alone.
 
     Yields whether the run before died: the file then still holds its mark. Raises
     OutputConflictError where another run holds the folder, ResourceError where it is read-only or
     on a disk that knows no locks.
     """
-    path = folder / LOCK_FILE
+    path = folder / name
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

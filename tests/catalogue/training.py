@@ -16,6 +16,7 @@ import numpy as np
 from catalogue.hostile_models import no_contract, spoil
 from catalogue.raster_bytes import tiff
 from catalogue.row import Keeping, Outcome, Row, Scene, Section
+from lgg_runtime.lock import lock_output
 
 Make = Callable[[Scene], object]
 BRIEF = (
@@ -27,6 +28,7 @@ TRAIN = ("lgg-train", "train", "--data", "in", "-o", "trained", *BRIEF)
 RESUME = (*TRAIN, "--resume")
 EXPORT = ("lgg-export", "trained", "-o", "new.onnx")
 FIRST, SECOND = "PHANTOM_A_0001", "PHANTOM_B_0002"
+TRAINING_LOCK = ".lgg-train.lock"
 USAGE = "Usage: lgg-train train [OPTIONS]\nTry 'lgg-train train --help' for help.\n\nError: "
 
 
@@ -145,6 +147,12 @@ def _stop_at_a_step(scene: Scene) -> None:
     scene.patch.setattr(state, "segmentation_loss", stop)
 
 
+def _hold(scene: Scene) -> None:
+    """Another training holds the folder."""
+    (scene.root / "trained").mkdir()
+    scene.later.enter_context(lock_output(scene.root / "trained", TRAINING_LOCK))
+
+
 def _no_gpu(scene: Scene) -> None:
     import torch
 
@@ -189,7 +197,8 @@ def _run_stays(outcome: Outcome, _row: Row) -> None:
 
 
 def _no_checkpoint(outcome: Outcome, _row: Row) -> None:
-    assert outcome.changed <= {"trained/config.json", "trained/split.json", "trained/history.csv"}
+    names = ("config.json", "split.json", "history.csv", TRAINING_LOCK)
+    assert outcome.changed <= {f"trained/{name}" for name in names}
 
 
 UNTOUCHED = Keeping("Nothing is written.", _untouched)
@@ -296,6 +305,9 @@ RUNS = (
     Row("second run", "A second run in one folder.", run(), 2,
         "lgg-train: trained holds a run already; --resume goes on with it, another folder "
         "begins anew", RUN_STAYS,
+        command=TRAIN),
+    Row("two runs", "A second run beside one that is at work in the folder.", data(_hold), 8,
+        "lgg-train: trained: another run is writing there; wait for its end", UNTOUCHED,
         command=TRAIN),
     Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
         "{its scores}\nlgg-train: last.pt: the disk is full; free some space",

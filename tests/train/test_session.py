@@ -25,7 +25,7 @@ from stand_ins.run_folder import contents, read_metrics
 
 DOCUMENTED = {
     "config.json", "split.json", "last.pt", "history.csv", "model.pt", "metrics_validation.json",
-    "curves.png", "pr_validation.png", "panels_validation.png",
+    "curves.png", "pr_validation.png", "panels_validation.png", ".lgg-train.lock",
 }  # fmt: skip
 
 

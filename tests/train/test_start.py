@@ -89,7 +89,9 @@ def test_a_run_begun_anew_inherits_nothing_of_an_abandoned_one(
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
         broken.setattr("lgg_train.session.train", _break_off)
         train_tiny(run, *STILL)
-    assert {path.name for path in run.iterdir()} == {"config.json", "split.json"}
+    assert {path.name for path in run.iterdir()} == {
+        "config.json", "split.json", ".lgg-train.lock",
+    }  # fmt: skip
 
 
 def _break_off(*_):

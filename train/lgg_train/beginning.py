@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_runtime.writers.atomic import make_folder, require_folder
+from lgg_runtime.writers.atomic import require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
+from lgg_train.claim import check_unclaimed, claim, require_begun, require_no_run
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
 from lgg_train.fold_decision import load_decided
@@ -25,8 +27,6 @@ from lgg_train.run import (
     check_same_training,
     describe_training,
     digest_model,
-    is_begun,
-    is_finished,
     load_model,
     read_config,
     versions,
@@ -86,20 +86,26 @@ def load_predecessors(request: TrainingRequest) -> Predecessors:
     return Predecessors(start, rounds, teachers, decided)
 
 
-def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors) -> Beginning:
-    """Divide the data and write the split and the config into the run's folder.
+@contextlib.contextmanager
+def begin(
+    data: Path, out: Path, request: TrainingRequest, before: Predecessors
+) -> Iterator[Beginning]:
+    """Divide the data and write the split and the config into the run's folder, which no other
+    training may use within the block.
 
     Everything that can be refused is refused before the folder is made or changed. Raises
-    NoInputError without data, UsageError for a folder that holds a run already, InputError where
-    there is none to resume, or where runs, split and data are not of each other.
+    NoInputError without data, OutputConflictError where another training holds the folder,
+    UsageError where it holds a run already, InputError where there is none to resume, or where
+    runs, split and data are not of each other.
     """
+    check_unclaimed(out)
     settings = _identify(request)
     files = find_cases(data)
     if request.resume:
-        _require_begun(out)
+        require_begun(out)
     else:
         require_folder(out)
-        _require_no_run(out)
+        require_no_run(out)
     split = Split.read(out / SPLIT_FILE) if request.resume else _divide(files, request)
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
     training = describe_training(split, digest_cases(cases.values()))
@@ -112,10 +118,6 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
     decision = decided.decision if decided is not None and not held else None
     if request.resume:
         _check_resumed(out, training, settings, decision)
-    else:
-        make_folder(out)
-        clear_rounds(out)
-    split.write(out / SPLIT_FILE)
     config = {
         "data": str(data.resolve()),
         "training": asdict(training),
@@ -127,11 +129,16 @@ def begin(data: Path, out: Path, request: TrainingRequest, before: Predecessors)
         "versions": versions(),
         "digests": {name: case.digest for name, case in sorted(cases.items())},
     }
-    write_json(out / CONFIG_FILE, config)
-    if before.start is not None and not request.resume:
-        carry_rounds(before.rounds, out)
     used = split.parts["validation"]
-    return Beginning(settings, intensity, training, slices, held, used, decision)
+    with claim(out):
+        if not request.resume:
+            require_no_run(out)  # another training may have ended there since it was asked first
+            clear_rounds(out)
+        split.write(out / SPLIT_FILE)
+        write_json(out / CONFIG_FILE, config)
+        if before.start is not None and not request.resume:
+            carry_rounds(before.rounds, out)
+        yield Beginning(settings, intensity, training, slices, held, used, decision)
 
 
 def recorded_options(out: Path) -> dict[str, Any]:
@@ -139,7 +146,7 @@ def recorded_options(out: Path) -> dict[str, Any]:
 
     Raises InputError for a folder without a run, or a damaged one.
     """
-    _require_begun(out)
+    require_begun(out)
     recorded: dict[str, Any] = read_config(out, "training").get("options", {})
     return recorded
 
@@ -184,20 +191,6 @@ def _divide(files: Sequence[CaseFiles], request: TrainingRequest) -> Split:
     if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
         raise InputError("the split, by all, leaves slices of the data out")
     return split
-
-
-def _require_begun(out: Path) -> None:
-    if not is_begun(out):
-        raise InputError(f"{out}: no run to go on with; leave --resume out to begin one")
-
-
-def _require_no_run(out: Path) -> None:
-    if (out / LAST_FILE).exists():
-        raise UsageError(
-            f"{out} holds a run already; --resume goes on with it, another folder begins anew"
-        )
-    if is_finished(out):
-        raise UsageError(f"{out} holds a finished run; choose another folder")
 
 
 def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:

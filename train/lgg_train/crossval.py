@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
@@ -18,6 +18,7 @@ from lgg_runtime.writers.atomic import require_folder
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.beginning import check_same_run
 from lgg_train.cases import find_cases, load_cases
+from lgg_train.claim import check_unclaimed, claim
 from lgg_train.report import run_evaluation
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
@@ -50,13 +51,16 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     request: what each fold is asked for; its `start` and `teachers` are folders of as many folds,
     and each goes on from its own. A fold that was broken off goes on from its checkpoint, and what
     is finished is not done again. Raises InputError, before the first fold, where a folder lacks a
-    fold's model, where the patients are too few, or where what was begun is of another call.
+    fold's model, where the patients are too few, or where what was begun is of another call, and
+    OutputConflictError where another training is at work in the folder or in a fold's.
     """
     if request.start is not None:
         check_finished("--start", request.start, folds)
     for teacher in request.teachers:
         check_finished("--teacher", teacher, folds)
     folders = [fold_of(out, fold) for fold in range(folds)]
+    for folder in (out, *folders):
+        check_unclaimed(folder)
     requests = [_request_fold(request, fold, folds) for fold in range(folds)]
     files = find_cases(data)
     for asked in requests:
@@ -66,10 +70,16 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     for fold in begun:
         check_same_run(folders[fold], files, digests, requests[fold])
     require_folder(out)
-    for folder, asked in zip(folders, requests, strict=True):
-        _run_fold(data, folder, asked)
-    record = gather(*([read_json(folder / name) for folder in folders] for name in TESTED))
-    write_json(out / RESULT, record)
+    with claim(out):
+        for fold, (folder, asked) in enumerate(zip(folders, requests, strict=True)):
+            if is_begun(folder) and fold not in begun:
+                raise OutputConflictError(
+                    f"{folder}: another run was begun there meanwhile; cv once more looks whether "
+                    "it is the fold's"
+                )
+            _run_fold(data, folder, asked)
+        record = gather(*([read_json(folder / name) for folder in folders] for name in TESTED))
+        write_json(out / RESULT, record)
     return describe(record, out)
 
 

@@ -5,9 +5,10 @@ last.pt      history.csv         to resume from; numbers over time
 earlier.csv                      numbers of the rounds that it went on from
 model.pt                         the averaged weights with all that export needs
 metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
+.lgg-train.lock                  held while a training runs there
 
 A cross-validation's folder holds such a folder of each fold, `fold_<n>`, beside `cv.json`, the
-scores of all, and `decision.json`, where one was chosen over all.
+scores of all, and `decision.json`, where one was chosen over all; it has a lock too.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
+TRAINING_LOCK = ".lgg-train.lock"
 # Entries of config.json that are read back.
 _RECORDED: dict[str, type | tuple[type, ...]] = {
     "data": str, "training": dict, "settings": dict, "options": dict,

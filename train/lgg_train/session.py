@@ -22,6 +22,7 @@ from lgg_train.prediction import Prediction
 from lgg_train.report import write_report
 from lgg_train.request import TrainingRequest
 from lgg_train.run import TrainedModel, save_model
+from lgg_train.settings import Origin
 from lgg_train.unet import UNet
 
 
@@ -31,15 +32,17 @@ def run_training(data: Path, out: Path, request: TrainingRequest) -> str:
     Where every patient trains, none validates: then the decision is that of another run.
     """
     before = load_predecessors(request)
-    run = begin(data, out, request, before)
+    with begin(data, out, request, before) as run:
+        return _train(out, request, run, before.origin(request.resume))
 
+
+def _train(out: Path, request: TrainingRequest, run: Beginning, origin: Origin) -> str:
     def validate(network: nn.Module) -> dict[str, float]:
         if not run.held:
             return {}
         found = predict_cases(network, run.held, run.used, run.intensity, in_bf16=True)
         return _validate(list(found))
 
-    origin = before.origin(request.resume)
     network = train(run.slices, run.settings, request.machinery, out, validate, origin)
     if run.decision is None:
         return _finish(out, network, run)

@@ -1,0 +1,50 @@
+"""A run's folder, held by one training at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.lock import lock_output
+from lgg_runtime.writers.atomic import make_folder
+from lgg_train.run import LAST_FILE, TRAINING_LOCK, is_begun, is_finished
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it; the operating system frees what a killed training held.
+
+    Raises OutputConflictError where another training holds it, ResourceError where it cannot be
+    written or locked.
+    """
+    make_folder(folder)
+    with lock_output(folder, TRAINING_LOCK):
+        yield
+
+
+def check_unclaimed(folder: Path) -> None:
+    """Raises OutputConflictError where a training holds the folder.
+
+    Asked before long work that ends in `claim`; nothing is made.
+    """
+    if (folder / TRAINING_LOCK).exists():
+        with lock_output(folder, TRAINING_LOCK):
+            return
+
+
+def require_begun(folder: Path) -> None:
+    """Raises InputError for a folder without a run to go on with."""
+    if not is_begun(folder):
+        raise InputError(f"{folder}: no run to go on with; leave --resume out to begin one")
+
+
+def require_no_run(folder: Path) -> None:
+    """Raises UsageError for a folder with a run's checkpoint or model."""
+    if (folder / LAST_FILE).exists():
+        raise UsageError(
+            f"{folder} holds a run already; --resume goes on with it, another folder begins anew"
+        )
+    if is_finished(folder):
+        raise UsageError(f"{folder} holds a finished run; choose another folder")
