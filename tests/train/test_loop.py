@@ -37,6 +37,7 @@ SETTINGS = TrainSettings(
 )
 # Zero minutes between checkpoints: one after each step.
 EACH_STEP = Machinery(torch.device("cpu"), checkpoint_minutes=0, progress=False)
+SELDOM_SAVED = replace(EACH_STEP, checkpoint_minutes=3)
 RESUMED = Origin(resume=True)
 
 
@@ -308,7 +309,27 @@ def test_resuming_without_a_checkpoint_is_refused(tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run_and_says_what_to_do(tmp_path):
     settings = replace(SETTINGS, peak_rate=1e30, clip_norm=1e30)
     with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at step \d+; lower the peak"):
-        train(make_slices(), settings, EACH_STEP, tmp_path, no_scores)
+        train(make_slices(), settings, SELDOM_SAVED, tmp_path, no_scores)
+
+
+@pytest.mark.parametrize(("rate", "named"), [(1e36, "the answer"), (1e45, "\\.weight")])
+def test_what_the_last_step_spoilt_is_neither_validated_nor_saved(tmp_path, rate, named):
+    settings = replace(SETTINGS, budget=Budget(epochs=0.5), validations=1, peak_rate=rate)
+    probe = Probe()
+    told = f"{named} is not finite after step 1; lower the peak rate"
+    with pytest.raises(DivergedError, match=told):
+        train(make_slices(), settings, EACH_STEP, tmp_path, probe)
+    assert probe.calls == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_whose_average_is_not_finite_gives_no_model(tmp_path):
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    held = load_checkpoint(tmp_path / "last.pt")
+    held["averaged"]["head.bias"].fill_(math.nan)
+    save_checkpoint(tmp_path / "last.pt", held)
+    with pytest.raises(DivergedError, match=r"head\.bias is not finite after step 12"):
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 
 def test_the_average_is_exponential_with_a_memory_that_grows(tmp_path):
@@ -381,6 +402,8 @@ def test_tensorboard_is_written_when_asked_for(tmp_path):
         ({"unet": UNetSettings(2, 3), "samples": SampleSettings(crop=20)}, "crop 20.* of 8"),
         ({"peak_rate": 0.0}, "rate 0.0: expected above 0"),
         ({"peak_rate": -1.0}, "rate -1.0: expected above 0"),
+        ({"peak_rate": math.inf}, "rate inf: expected above 0, and finite"),
+        ({"peak_rate": math.nan}, "rate nan: expected above 0, and finite"),
     ],
 )
 def test_impossible_settings_are_usage_errors(change, named):

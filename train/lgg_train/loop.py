@@ -42,8 +42,9 @@ def train(
 
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
-    Raises DivergedError where the loss is no longer a number, InputError where the folder holds no
-    checkpoint of these settings to resume from, OutOfMemoryError where the memory does not suffice.
+    Raises DivergedError where the loss, a weight or an answer is no longer finite, InputError where
+    the folder holds no checkpoint of these settings to resume from, OutOfMemoryError where the
+    memory does not suffice.
     """
     torch.backends.cudnn.benchmark = True  # crops have one size
     state = TrainingState(settings, machinery, origin)
@@ -71,6 +72,7 @@ def train(
             saves = time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0
             if validates or saves:
                 state.read_losses()
+                state.require_finite()
             if validates:
                 state.validated = int(done * settings.validations)
                 scores = validate(state.averaged.eval())
@@ -83,6 +85,7 @@ def train(
         bar.close()
         batches.close()
         history.close()
+    state.require_finite()
     return state.averaged.eval()
 
 

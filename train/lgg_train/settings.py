@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -49,8 +50,8 @@ class TrainSettings:
                 f"{self.unet.depth} leaves one pixel, expected two to normalise over; give a "
                 "larger --batch or --crop"
             )
-        if not self.peak_rate > 0:
-            raise UsageError(f"rate {self.peak_rate}: expected above 0")
+        if not 0 < self.peak_rate < math.inf:
+            raise UsageError(f"rate {self.peak_rate}: expected above 0, and finite")
 
     def to_json(self) -> dict[str, Any]:
         """Values as JSON gives them back: the teachers are a list."""

@@ -25,7 +25,7 @@ _HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "me
 
 
 class DivergedError(LggError):
-    """The loss is no longer a number."""
+    """The loss, or what the network holds or answers, is no longer a finite number."""
 
 
 def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
@@ -118,6 +118,22 @@ class TrainingState:
             self.mean_loss = (
                 value if math.isnan(self.mean_loss) else 0.98 * self.mean_loss + 0.02 * value
             )
+
+    @torch.no_grad()
+    def require_finite(self) -> None:
+        """Raises DivergedError where the average, which is what is kept, is of no use: the loss of
+        the last step is of the weights before it.
+
+        Weights that are large and finite still give answers that are not.
+        """
+        crop = self.settings.samples.crop
+        ramp = torch.arange(crop * crop * 3).remainder(256).to(torch.uint8)
+        answer = self.averaged.eval()(_scale(self._take(ramp.reshape(1, crop, crop, 3))))
+        for name, value in (*self.averaged.state_dict().items(), ("the answer", answer)):
+            if not torch.isfinite(value).all():
+                raise DivergedError(
+                    f"{name} is not finite after step {self.step}; lower the peak rate"
+                )
 
     @torch.no_grad()
     def _average(self) -> None:
