@@ -73,6 +73,12 @@ def _leave_one(scene: Scene) -> None:
             shutil.rmtree(folder)
 
 
+def _mix(scene: Scene) -> None:
+    """The second patient's slices are copied into the first one's folder."""
+    folder, _ = patient(scene)
+    shutil.copytree(folder.with_name(SECOND), folder, dirs_exist_ok=True)
+
+
 def _without(end: str) -> Make:
     def make(scene: Scene) -> None:
         folder, name = patient(scene)
@@ -225,9 +231,15 @@ def export(name: str, what: str, make: Make, code: int, says: str, *command: str
 
 DATA = (
     bad_data("mask alone", "A mask without its image.", _without("_3.tif"),
-             f"in/kaggle_3m: unpaired files: {FIRST}_3_mask.tif has no image"),
+             f"in/kaggle_3m: unfit files: {FIRST}_3_mask.tif has no image"),
     bad_data("image alone", "An image without its mask.", _without("_2_mask.tif"),
-             f"in/kaggle_3m: unpaired files: {FIRST}_2.tif has no mask"),
+             f"in/kaggle_3m: unfit files: {FIRST}_2.tif has no mask"),
+    bad_data("other name", "A slice whose name has no number.",
+             lambda scene: patient(scene)[0].joinpath("scan.tif").write_bytes(b""),
+             "in/kaggle_3m: unfit files: scan.tif is not PATIENT_<n>.tif"),
+    bad_data("another patient", "Slices of another patient in a patient's folder.", _mix,
+             f"in/kaggle_3m: unfit files: {FIRST}_1.tif and {SECOND}_1.tif are of different "
+             "patients, {the slices of one number}"),
     bad_data("mask of another size", "A mask of another size.",
              _with("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
              f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64)"),

@@ -88,6 +88,30 @@ def test_a_patient_with_masks_alone_is_named(tmp_path):
         find_cases(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["scan.tif", "P_1_2024.tif.tif", "P_x_mask.tif", "P_mask.tif"])
+def test_a_tiff_that_is_named_otherwise_is_told_and_not_passed_over(tmp_path, name):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    write_image(tmp_path / "P" / name, np.zeros((16, 24), np.uint8))
+    with pytest.raises(InputError, match=rf"{name} is not PATIENT_<n>\.tif$"):
+        find_cases(tmp_path)
+
+
+def test_slices_of_another_patient_in_the_folder_are_told_and_not_taken(tmp_path):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    for number in (7, 8):
+        write_image(tmp_path / "P" / f"Q_{number}.tif", np.zeros((16, 24, 3), np.uint8))
+        write_image(tmp_path / "P" / f"Q_{number}_mask.tif", np.zeros((16, 24), np.uint8))
+    with pytest.raises(InputError, match=r"P_1\.tif and Q_7\.tif are of different patients$"):
+        find_cases(tmp_path)
+
+
+def test_a_folder_may_have_another_name_than_its_slices(tmp_path):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    (tmp_path / "P").rename(tmp_path / "moved")
+    (case,) = find_cases(tmp_path)
+    assert (case.patient, len(case.slices)) == ("moved", 3)
+
+
 def test_no_folder_says_how_to_get_the_data(tmp_path):
     with pytest.raises(NoInputError, match=r"nowhere: no such folder; `make data`"):
         find_cases(tmp_path / "nowhere")

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from lgg_runtime.errors import InputError, NoInputError
+from lgg_runtime.errors import InputError, NoInputError, printable
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.volume import CHANNELS, FLAIR, Mask, Volume
 
-_SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)\.tif$")
+_SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
 
 
 def institution_of(patient: str) -> str:
@@ -54,8 +54,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
     """List the patients below `root` (the folder `kaggle_3m`, or one that holds it).
 
     Raises NoInputError where there is no patient or a folder cannot be read, InputError where a
-    mask or an image of a pair is missing, a TIFF is named otherwise, or two slices of a patient
-    have one number; every such file is named.
+    mask or an image of a pair is missing, a TIFF is named otherwise, a folder holds slices of two
+    patients, or two slices of a patient have one number; every such file is named.
     """
     if not root.is_dir():
         raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
@@ -71,7 +71,7 @@ def find_cases(root: Path) -> list[CaseFiles]:
         if case.slices:
             cases.append(case)
     if problems:
-        raise InputError(f"{base}: unpaired files: {', '.join(problems)}")
+        raise InputError(f"{base}: unfit files: {', '.join(map(printable, problems))}")
     if not cases:
         raise NoInputError(f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it")
     return cases
@@ -115,14 +115,18 @@ def digest_cases(cases: Iterable[Case]) -> str:
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
     every = {path.name for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
     names = {name for name in every if name.endswith(".tif")}
-    matches = [m for name in names if (m := _SLICE.match(name))]
+    matches = [m for name in names if (m := _SLICE.match(name)) and not m["mask"]]
     ordered = sorted(matches, key=lambda m: (int(m["number"]), m.string))
     images = [m.string for m in ordered]
     wanted = {image: f"{Path(image).stem}_mask.tif" for image in images}
     problems = [f"{image} has no mask" for image in images if wanted[image] not in names]
-    orphans = {n for n in names if n.endswith("_mask.tif")} - set(wanted.values())
-    problems += [f"{name} has no image" for name in sorted(orphans)]
+    for name in sorted(names - wanted.keys() - set(wanted.values())):
+        is_mask = _SLICE.match(name) is not None
+        problems.append(f"{name} {'has no image' if is_mask else 'is not PATIENT_<n>.tif'}")
     problems += [f"{name} does not end in .tif" for name in sorted(every - names)]
+    first_of = {m["patient"]: m.string for m in reversed(ordered)}
+    if len(first_of) > 1:
+        problems.append(f"{' and '.join(sorted(first_of.values()))} are of different patients")
     problems += [
         f"{one.string} and {two.string} have one number"
         for one, two in itertools.pairwise(ordered)
