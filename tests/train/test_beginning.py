@@ -182,13 +182,21 @@ def test_a_given_split_of_other_data_is_refused_by_patient(tmp_path, train_tiny,
 
 
 @pytest.mark.parametrize(
-    "more", ["--folds 3", "--split-by slice", "--split-seed 3", "--folds 3 --fold 2"]
+    ("more", "named"),
+    [
+        ("--folds 3", "folds"),
+        ("--split-by slice", "split-by"),
+        ("--split-by patient", "split-by"),
+        ("--split-seed 3", "split-seed"),
+        ("--split-seed 20", "split-seed"),
+        ("--folds 3 --fold 2", "folds"),
+        ("--fold 0", "fold"),
+    ],
 )
-def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tiny, more):
-    with pytest.raises(UsageError, match="leave --split-by, --split-seed, --folds and --fold out"):
-        train_tiny(
-            tmp_path / "run", "--epochs", "1", "--split", str(tmp_path / "s.json"), *more.split()
-        )
+def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tiny, more, named):
+    given = ("--split", str(tmp_path / "s.json"), *more.split())
+    with pytest.raises(click.UsageError, match=f"--split names the slices; leave --{named} out"):
+        train_tiny(tmp_path / "run", "--epochs", "1", *given)
 
 
 def test_a_finished_run_is_not_written_over(run_copy, train_tiny):

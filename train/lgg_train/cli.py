@@ -44,9 +44,9 @@ def train(data: Path, out: Path, **options: Any) -> None:
         from lgg_train.request import read_request
         from lgg_train.session import run_training
 
+    context = click.get_current_context()
+    refuse_another_split(context)
     if options["resume"]:
-        context = click.get_current_context()
-        refuse_another_split(context)
         options |= recall_options(recorded_options(out), context)
     click.echo(run_training(data, out, read_request(options)))
 

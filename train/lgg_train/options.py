@@ -33,6 +33,7 @@ def _read_stride(value: Any) -> int:
     return int(click.Choice(("1", "2", "4")).convert(str(value), None, None))
 
 
+# Each way to divide the data; the file says all that the others would.
 _SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
@@ -113,11 +114,21 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
 
 
 def refuse_another_split(context: click.Context) -> None:
-    """Raises UsageError where a call with --resume gives a split as well."""
-    sources = {name: context.get_parameter_source(name) for name in _SPLIT_OPTIONS}
-    if given := [n for n, source in sources.items() if source is ParameterSource.COMMANDLINE]:
+    """Raises UsageError where a call with --resume, or with a split's file, gives a split beside
+    it, be it the default.
+    """
+    given = [
+        name
+        for name in _SPLIT_OPTIONS
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    reason = "--resume goes on with the run's own split"
+    if not context.params["resume"]:
+        reason = "--split names the slices"
+        given = [name for name in given if name != "split_file"] if "split_file" in given else []
+    if given:
         option = given[0].removesuffix("_file").replace("_", "-")
-        raise click.UsageError(f"--resume goes on with the run's own split; leave --{option} out")
+        raise click.UsageError(f"{reason}; leave --{option} out")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ class TrainingRequest:
     and decision: folders of the finished runs whose weights it begins with, whose probabilities it
     learns, whose threshold and clean-up it takes over. resume: go on from its last checkpoint.
 
-    Raises UsageError where both ways to divide the data are given, or a seed where none is drawn.
+    Raises UsageError for a split's seed where none is drawn.
     """
 
     settings: TrainSettings
@@ -37,10 +37,6 @@ class TrainingRequest:
     resume: bool
 
     def __post_init__(self) -> None:
-        if self.split_file is not None and self.split != SplitSettings():
-            raise UsageError(
-                "--split names the slices; leave --split-by, --split-seed, --folds and --fold out"
-            )
         if self.split.by == "all" and self.split.seed != SplitSettings().seed:
             raise UsageError("--split-by all draws no patients; leave --split-seed out")
 
