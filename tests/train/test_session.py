@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 
 import cv2
@@ -150,6 +151,27 @@ def test_evaluation_on_other_data_is_refused_and_changes_nothing(run_copy, tmp_p
     with pytest.raises(InputError, match=r"trained on other data: PHANTOM_.* differ"):
         run_evaluation(run_copy, tmp_path / "other", "test", "cpu")
     assert contents(run_copy) == before
+
+
+def test_a_patient_s_folder_may_have_a_name_that_is_neither_utf_8_nor_plain(
+    tmp_path, phantoms, call_main
+):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    for folder in (data / "kaggle_3m").iterdir():
+        folder.rename(os.fsdecode(os.fsencode(folder) + b"_\xff$\\frac$"))
+    words = [
+        *("--epochs", "0.1", "--features", "4", "--depth", "1", "--crop", "16", "--batch", "4"),
+        *("--tumour", "3", "--device", "cpu", "--no-progress"),
+    ]
+    out = tmp_path / "run"
+    done = call_main("train", "--data", str(data), "-o", str(out), *words)
+    assert done.code == 0, done.err
+    assert r"_\udcff$\\frac$ " in done.out
+    done = call_main("evaluate", str(out), "--data", str(data), "--split", "test")
+    assert done.code == 0, done.err
+    tested = read_metrics(out, "test")["per_patient_dice"]["by_patient"]
+    assert sorted(tested) == Split.read(out / "split.json").patients("test")
+    assert all((data / "kaggle_3m" / name).is_dir() for name in tested)
 
 
 def test_evaluation_without_a_patient_of_the_split_names_it(run_copy, phantoms, tmp_path):

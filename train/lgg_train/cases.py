@@ -107,9 +107,12 @@ def keep_flair(case: Case) -> Case:
 
 
 def digest_cases(cases: Iterable[Case]) -> str:
-    """One SHA-256 over the pixels of all patients, whatever their order or encoding."""
+    """One SHA-256 over the pixels of all patients, whatever their order or encoding.
+
+    A folder's name need not be UTF-8: the bytes of it that are not count as they are.
+    """
     lines = sorted(f"{case.patient} {case.digest}" for case in cases)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:

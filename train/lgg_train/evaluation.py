@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from lgg_runtime.errors import printable
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.plural import count
@@ -116,8 +117,8 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
             f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
             f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, worst tenth "
-            f"{dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')}, lowest {worst} "
-            f"{dice['by_patient'][worst]:.4f})",
+            f"{dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')}, lowest "
+            f"{printable(worst)} {dice['by_patient'][worst]:.4f})",
         )
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from lgg_runtime.errors import printable
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
@@ -69,7 +70,8 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
         for axes in row:
             axes.imshow(flair, cmap="gray", vmin=0, vmax=255)
             axes.axis("off")
-        row[0].set_title(f"{p.patient}, slice {index + 1}", fontsize=8)
+        name = printable(p.patient)
+        row[0].set_title(f"{name}, slice {index + 1}", fontsize=8, parse_math=False)
         if p.truth[index].any():
             row[1].contour(p.truth[index], [0.5], colors="lime", linewidths=1)
         heat = np.ma.masked_less(p.probability[index], 0.05)
