@@ -1,4 +1,4 @@
-"""Where a network is computed, in which arithmetic, and what is said where it does not fit."""
+"""Where a network is computed, in which arithmetic, and what is said where that cannot be."""
 
 from __future__ import annotations
 
@@ -43,3 +43,18 @@ def within_memory(remedy: str) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
             raise
         raise OutOfMemoryError(f"the memory does not suffice; {remedy}") from error
+
+
+@contextlib.contextmanager
+def within_compiler() -> Iterator[None]:
+    """Raises ProviderError where torch.compile, at the first step, finds no compiler that works."""
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import BackendCompilerFailed  # seconds, for a call that compiles
+
+        if not isinstance(error, BackendCompilerFailed):
+            raise
+        cause = error.inner_exception
+        reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+        raise ProviderError(f"--compile: {reason}; leave it out, or install g++") from error

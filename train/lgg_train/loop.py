@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -13,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lgg_train.dataset import TrainingSlices
-from lgg_train.device import within_memory
+from lgg_train.device import within_compiler, within_memory
 from lgg_train.history import History
 from lgg_train.run import LAST_FILE
 from lgg_train.schedule import learning_rate
@@ -43,8 +44,8 @@ def train(
     Writes `last.pt` (everything that a resumed run needs) and `history.csv` into the folder.
     `validate` takes the averaged model and returns numbers for the history.
     Raises DivergedError where the loss, a weight or an answer is no longer finite, InputError where
-    the folder holds no checkpoint of these settings to resume from, OutOfMemoryError where the
-    memory does not suffice.
+    the folder holds no checkpoint of these settings to resume from, ResourceError where the memory
+    does not suffice or a worker was killed, ProviderError where nothing can be compiled.
     """
     torch.backends.cudnn.benchmark = True  # crops have one size
     state = TrainingState(settings, machinery, origin)
@@ -61,7 +62,8 @@ def train(
         while (done := budget.progress(state.step, steps_per_epoch, state.seconds)) < 1.0:
             begun = time.monotonic()
             rate = learning_rate(settings.peak_rate, done, settings.warm_up)
-            state.take_step(next(batches), rate)
+            with within_compiler() if machinery.compiled else contextlib.nullcontext():
+                state.take_step(next(batches), rate)
             if state.step % STEPS_UNREAD[machinery.device.type] == 0:
                 state.read_losses()
             state.seconds += time.monotonic() - begun
