@@ -159,6 +159,34 @@ def _hold(scene: Scene) -> None:
     scene.later.enter_context(lock_output(scene.root / "trained", TRAINING_LOCK))
 
 
+def _no_compiler(scene: Scene) -> None:
+    """As where CXX names none."""
+    import torch
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def refuse(_slices: Any) -> Any:
+        raise BackendCompilerFailed("inductor", RuntimeError("No working C++ compiler found"), None)
+
+    scene.patch.setattr(torch, "compile", lambda _model: refuse)
+
+
+def _lose_a_worker(scene: Scene) -> None:
+    """The first process that augments is killed as soon as there is one."""
+    import multiprocessing
+
+    from lgg_train import state
+
+    real = state.segmentation_loss
+
+    def kill(logits: Any, masks: Any) -> Any:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        return real(logits, masks)
+
+    scene.patch.setattr(state, "segmentation_loss", kill)
+
+
 def _no_gpu(scene: Scene) -> None:
     import torch
 
@@ -327,6 +355,14 @@ RUNS = (
     Row("memory", "Memory that is exhausted in training.", data(_exhaust_memory), 7,
         "lgg-train: the memory does not suffice; a smaller --batch or --crop, or fewer --features, "
         "may fit", NO_CHECKPOINT, command=TRAIN),
+    Row("lost worker", "A process of --workers that is killed, as for want of memory.",
+        data(_lose_a_worker), 7,
+        "lgg-train: --workers: a process that augments was killed; the memory may not suffice for "
+        "1, give fewer", NO_CHECKPOINT, command=(*TRAIN, "--workers", "1", "--validations", "1",
+                                                 "--epochs", "20")),
+    Row("no compiler", "--compile without a C++ compiler.", data(_no_compiler), 6,
+        "lgg-train: --compile: No working C++ compiler found; leave it out, or install g++",
+        NO_CHECKPOINT, command=(*TRAIN, "--compile")),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,
         "lgg-train: trained: cannot be written: Not a directory", UNTOUCHED, command=TRAIN),

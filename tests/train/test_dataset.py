@@ -1,12 +1,15 @@
 """Training batches: a function of seed and step, with a share of tumour, of normalised slices."""
 
+import collections
 import itertools
+import multiprocessing
+import signal
 
 import numpy as np
 import pytest
 import torch
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.volume import FLAIR, Volume
 from lgg_train.cases import Case
@@ -128,6 +131,26 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
             assert_same(batch, make_slices().batch(step))
     finally:
         running.close()
+
+
+def test_a_process_that_was_killed_is_told_once_and_by_its_option():
+    handler = signal.getsignal(signal.SIGCHLD)
+    before = set(multiprocessing.active_children())
+    running = make_slices().batches(0, 2)
+    next(running)
+    assert signal.getsignal(signal.SIGCHLD) == handler, "no error comes from anywhere else"
+    worker = (set(multiprocessing.active_children()) - before).pop()
+    worker.kill()
+    worker.join()
+    with pytest.raises(ResourceError, match=r"^--workers: .* was killed; .* for 2, give fewer$"):
+        collections.deque(running, maxlen=0)
+
+
+def test_an_error_of_a_process_stays_what_it_is():
+    data = make_slices()
+    data.batch = lambda step: {}[step]
+    with pytest.raises(KeyError, match="DataLoader worker"):
+        next(data.batches(0, 1))
 
 
 @pytest.mark.parametrize(

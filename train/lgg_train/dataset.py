@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import signal
 import sys
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
@@ -22,6 +25,7 @@ from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
 
 BATCHES_AHEAD = 4
+_WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ class TrainingSlices:
     def batches(self, first: int, workers: int = 0) -> Generator[Batch, None, None]:
         """Batches from step `first` on without end, made ahead in a thread beside.
 
-        With `workers`, that many processes make them; the batches are the same ones.
+        With `workers`, that many processes make them; the batches are the same ones. Raises
+        ResourceError where one of them was killed.
         """
         if not workers:
             return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)
@@ -131,7 +136,31 @@ class TrainingSlices:
             prefetch_factor=BATCHES_AHEAD,
             pin_memory=torch.cuda.is_available(),
         )
-        yield from loader
+        with _keeping_signal_handler():
+            batches = iter(loader)
+        try:
+            yield from batches
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and not str(error).startswith(_WORKER_DIED):
+                raise
+            raise ResourceError(
+                "--workers: a process that augments was killed; the memory may not suffice for "
+                f"{workers}, give fewer"
+            ) from error
+
+
+@contextlib.contextmanager
+def _keeping_signal_handler() -> Iterator[None]:
+    """Without PyTorch's handler, which tells of a worker's death by an error wherever the main
+    thread is at that moment, be it in the midst of another error; the loader itself notices it
+    where it waits for the worker.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)
 
 
 class _Steps(Dataset[Batch]):
