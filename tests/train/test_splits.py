@@ -143,7 +143,15 @@ def test_a_file_with_a_slice_in_two_parts_is_refused(tmp_path):
 def test_a_file_with_a_slice_twice_in_one_part_is_refused(tmp_path):
     path = tmp_path / "mine.json"
     write_parts(path, train={"A": [0, 0]}, validation={"B": [0]}, test={"C": [1]})
-    with pytest.raises(InputError, match="two parts"):
+    with pytest.raises(InputError, match=r"^mine\.json: a slice of A stands twice in train$"):
+        Split.read(path)
+
+
+@pytest.mark.parametrize("index", [0.9, 1.0, "1", True, None, [1]])
+def test_a_slice_that_is_no_whole_number_is_refused_and_never_corrected(tmp_path, index):
+    path = tmp_path / "mine.json"
+    write_parts(path, train={"A": [0, index]}, validation={"B": [0]}, test={"C": [1]})
+    with pytest.raises(InputError, match=r"mine\.json: not a split file \(.*: expected a whole"):
         Split.read(path)
 
 
@@ -166,10 +174,9 @@ def test_a_file_with_a_slice_number_below_zero_is_refused(tmp_path):
     [
         "{",
         "[]",
-        '{"by": "patient", "seed": 0}',
-        '{"by": "patient", "seed": 0, "parts": {"train": {}, "test": {}}}',
-        '{"by": "patient", "seed": 0, "parts": {"train": 3, "validation": {}, "test": {}}}',
-        '{"by": "patient", "seed": 0, "parts": {"train": {"A": ["x"]}}}',
+        '{"schema": 1, "by": "patient", "seed": 0}',
+        '{"schema": 1, "by": "patient", "seed": 0, "parts": {"train": {}, "test": {}}}',
+        '{"schema": 1, "by": "patient", "seed": 0, "parts": {"train": 3}}',
     ],
 )
 def test_a_file_that_is_no_split_is_refused_by_name(tmp_path, text):
@@ -216,6 +223,8 @@ def test_impossible_settings_are_usage_errors(options, named):
     [
         ({"test": {"A": [3]}}, "a patient stands in two parts of a split by patient"),
         ({"test": {"C": [1], "D": []}}, "no slice of D is used"),
+        ({"schema": 2}, "expected split schema 1, found 2"),
+        ({"schema": None}, "expected split schema 1, found None"),
         ({"by": "all"}, "by all, and not all slices train"),
         ({"by": "scanner"}, "split by 'scanner': expected patient, slice, all"),
     ],
@@ -223,7 +232,7 @@ def test_impossible_settings_are_usage_errors(options, named):
 def test_a_file_that_says_one_thing_and_holds_another_is_refused(tmp_path, record, reason):
     parts = {"train": {"A": [0]}, "validation": {"B": [0]}, "test": record.pop("test", {"C": [0]})}
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps({"by": "patient", "seed": 0, "parts": parts} | record))
+    path.write_text(json.dumps({"schema": 1, "by": "patient", "seed": 0, "parts": parts} | record))
     with pytest.raises(InputError, match=rf"^mine\.json: {reason}$"):
         Split.read(path)
 

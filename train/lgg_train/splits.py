@@ -17,6 +17,7 @@ from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
+_SCHEMA = 1
 SPLIT_BY = ("patient", "slice", "all")
 # By default: 0.16 of the patients, or as the usual notebook has it, a tenth of the slices.
 TEST_FRACTIONS = {"patient": 0.16, "slice": 0.10, "all": 0.0}
@@ -69,7 +70,7 @@ class Split:
     def dumps(self) -> bytes:
         """The file's content, the same for the same split."""
         parts = {p: {k: list(v) for k, v in s.items()} for p, s in self.parts.items()}
-        record = {"schema": 1, "by": self.by, "seed": self.seed, "parts": parts}
+        record = {"schema": _SCHEMA, "by": self.by, "seed": self.seed, "parts": parts}
         return (json.dumps(record, indent=1) + "\n").encode("ascii")
 
     def write(self, path: Path) -> None:
@@ -77,38 +78,61 @@ class Split:
 
     @classmethod
     def read(cls, path: Path) -> Split:
-        """Raises InputError for a file that is missing, is no split, has an empty part, or whose
-        parts share a slice, or a patient where it is by patient.
+        """Raises InputError for a file that is missing, is no split of this schema, names a slice
+        by anything but a whole number, has an empty part, or whose parts share a slice, or a
+        patient where it is by patient.
         """
         try:
             record = json.loads(path.read_text())
-            parts = {
-                part: {k: tuple(int(i) for i in v) for k, v in record["parts"][part].items()}
-                for part in PARTS
-            }
-            split = cls(str(record["by"]), int(record["seed"]), parts)
+            parts = {part: _read_part(record["parts"][part]) for part in PARTS}
+            split = cls(str(record["by"]), _read_whole(record["seed"]), parts)
+            schema = record["schema"]
         except OSError as error:
             raise InputError(f"{path}: no such split file ({error.strerror})") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path.name}: not a split file ({error})") from error
-        taken = [(k, i) for s in parts.values() for k, v in s.items() for i in v]
-        if len(taken) != len(set(taken)):
-            raise InputError(f"{path.name}: a slice stands in two parts")
-        if below := [f"{name} {index}" for name, index in taken if index < 0]:
-            raise InputError(f"{path.name}: not a split file (slice below 0: {below[0]})")
-        if split.by not in SPLIT_BY:
-            raise InputError(f"{path.name}: split by {split.by!r}: expected {', '.join(SPLIT_BY)}")
-        members = [(name, len(indices)) for part in PARTS for name, indices in parts[part].items()]
-        if split.by == "patient" and len(dict(members)) < len(members):
-            raise InputError(f"{path.name}: a patient stands in two parts of a split by patient")
-        if split.by == "all" and (parts["validation"] or parts["test"]):
-            raise InputError(f"{path.name}: by all, and not all slices train")
-        needed = needed_parts(split.by)
-        if empty := [part for part in needed if not any(parts[part].values())]:
-            raise InputError(f"{path.name}: nothing in {' and '.join(empty)}")
-        if bare := [name for name, count in members if not count]:
-            raise InputError(f"{path.name}: no slice of {bare[0]} is used")
+        if schema != _SCHEMA:
+            raise InputError(f"{path.name}: expected split schema {_SCHEMA}, found {schema!r}")
+        try:
+            _check_parts(split)
+        except InputError as error:
+            raise InputError(f"{path.name}: {error}") from error
         return split
+
+
+def _read_part(members: dict[str, Sequence[object]]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(map(_read_whole, indices)) for name, indices in members.items()}
+
+
+def _read_whole(value: object) -> int:
+    """Raises TypeError for all else, be it 1.0, true or "1"."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r}: expected a whole number")
+    return value
+
+
+def _check_parts(split: Split) -> None:
+    """Raises InputError, the reason alone, for parts that are not what the split says it is."""
+    parts = split.parts
+    taken = [(name, i) for part in parts.values() for name, used in part.items() for i in used]
+    if below := [f"{name} {index}" for name, index in taken if index < 0]:
+        raise InputError(f"not a split file (slice below 0: {below[0]})")
+    for part, held in parts.items():
+        if twice := [name for name, used in held.items() if len(used) > len(set(used))]:
+            raise InputError(f"a slice of {twice[0]} stands twice in {part}")
+    if len(taken) != len(set(taken)):
+        raise InputError("a slice stands in two parts")
+    if split.by not in SPLIT_BY:
+        raise InputError(f"split by {split.by!r}: expected {', '.join(SPLIT_BY)}")
+    members = [(name, len(used)) for part in PARTS for name, used in parts[part].items()]
+    if split.by == "patient" and len(dict(members)) < len(members):
+        raise InputError("a patient stands in two parts of a split by patient")
+    if split.by == "all" and (parts["validation"] or parts["test"]):
+        raise InputError("by all, and not all slices train")
+    if empty := [part for part in needed_parts(split.by) if not any(parts[part].values())]:
+        raise InputError(f"nothing in {' and '.join(empty)}")
+    if bare := [name for name, count in members if not count]:
+        raise InputError(f"no slice of {bare[0]} is used")
 
 
 def find_members(split: Split, part: str, known: Iterable[CaseFiles]) -> list[CaseFiles]:
