@@ -79,11 +79,11 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
-    name = settings.name or run.resolve().name
-    if len(name) > _NAME_LENGTH or "\\" in name or not name.isprintable():
+    name = run.resolve().name if settings.name is None else settings.name
+    if not name.strip() or len(name) > _NAME_LENGTH or "\\" in name or not name.isprintable():
         raise UsageError(
             f"--name: {name!r}: expected at most {_NAME_LENGTH} printable characters, none of "
-            "them a backslash; DICOM objects name the model"
+            "them a backslash and not all of them spaces; DICOM objects name the model"
         )
     model = load_model(run)
     require_writable(output)

@@ -340,7 +340,7 @@ def test_impossible_precisions_are_usage_errors(options, named):
         ExportSettings(**options)
 
 
-@pytest.mark.parametrize("name", ["x" * 56, "a\\b", "a\nb"])
+@pytest.mark.parametrize("name", ["x" * 56, "a\\b", "a\nb", "", "  "])
 def test_a_name_that_dicom_cannot_hold_is_a_usage_error(finished_run, tmp_path, name):
     with pytest.raises(UsageError, match=r"--name: .*: expected at most 55 printable characters"):
         export_run(finished_run, tmp_path / "m.onnx", ExportSettings(name=name))
