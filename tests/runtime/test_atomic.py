@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, require_folder, write_atomically
+from lgg_runtime.writers.atomic import (
+    PART_SUFFIX,
+    make_folder,
+    require_folder,
+    require_writable,
+    write_atomically,
+)
 
 
 @pytest.fixture
@@ -133,3 +139,12 @@ def test_a_folder_in_a_read_only_one_could_not_be_made(
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
     with pytest.raises(ResourceError, match=r"new: cannot be written: Permission denied"):
         require_folder(tmp_path / "new")
+
+
+def test_a_file_in_whose_place_a_folder_stands_could_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").mkdir()
+    with pytest.raises(ResourceError, match=r"^model\.onnx: cannot be written: Is a directory$"):
+        require_writable(tmp_path / "model.onnx")
+    (tmp_path / "older.onnx").touch()
+    for name in ("older.onnx", "new.onnx"):
+        require_writable(tmp_path / name)

@@ -55,6 +55,17 @@ def test_a_run_on_all_patients_takes_the_folds_decision(
     assert taken.how == f"{decided.how}; then trained on all 12 patients"
 
 
+def test_a_decision_that_cannot_be_written_is_refused_before_the_data_are_read(
+    folds, tmp_path, call_main
+):
+    folder = shutil.copytree(folds, tmp_path / "cv")
+    (folder / "decision.json").unlink(missing_ok=True)
+    (folder / "decision.json").mkdir()
+    done = call_main("decide", str(folder), "--data", str(tmp_path / "gone"), "--device", "cpu")
+    assert done.code == 7
+    assert done.err == "lgg-train: decision.json: cannot be written: Is a directory\n"
+
+
 def test_a_folder_without_decision_is_a_run(finished_run):
     assert load_decided(finished_run).decision == load_model(finished_run).decision
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.checkpoint import load_checkpoint
@@ -184,6 +184,15 @@ def test_evaluation_without_a_patient_of_the_split_names_it(run_copy, phantoms, 
     with pytest.raises(InputError, match=f"do not hold all slices .* {missing}, {short}$"):
         run_evaluation(run_copy, other, "test", "cpu")
     assert not (run_copy / "metrics_test.json").exists()
+
+
+@pytest.mark.parametrize("name", ["pr_test.png", "panels_test.png", "metrics_test.json"])
+def test_scores_that_cannot_be_written_are_refused_before_the_data_are_read(
+    run_copy, tmp_path, name
+):
+    (run_copy / name).mkdir()
+    with pytest.raises(ResourceError, match=f"^{name}: cannot be written: Is a directory$"):
+        run_evaluation(run_copy, tmp_path / "gone", "test", "cpu")
 
 
 def test_evaluation_of_an_unfinished_run_is_refused(tmp_path, phantoms):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
+from lgg_runtime.writers.atomic import require_writable
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.decision import Decision, choose_decision
 from lgg_train.device import choose_device
@@ -27,12 +28,14 @@ def decide(folder: Path, data: Path, device: str) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
     Raises InputError where a fold has no model, where it was trained on other data, and where the
-    folds do not test every patient of the data once.
+    folds do not test every patient of the data once; ResourceError, before anything is predicted,
+    where the file cannot be written.
     """
     folds = len(list(folder.glob("fold_*")))
     if not folds:
         raise InputError(f"{folder}: no cross-validation; `lgg-train cv` writes one")
     check_finished("fold", folder, folds)
+    require_writable(folder / DECISION_FILE)
     files = {case.patient: case for case in find_cases(data)}
     models = [load_model(fold_of(folder, fold), choose_device(device)) for fold in range(folds)]
     splits = [read_split(fold_of(folder, fold), model) for fold, model in enumerate(models)]

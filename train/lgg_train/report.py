@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
+from lgg_runtime.writers.atomic import require_writable
 from lgg_train.assessment import assess
 from lgg_train.cases import find_cases, keep_flair, load_cases
 from lgg_train.device import choose_device
@@ -20,15 +21,19 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     """Score one part of the run's split; writes the scores and their pictures into the run.
 
     `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
+    Raises ResourceError, before anything is predicted, where they cannot be written.
     """
+    scored = f"{part}{FLAIR_ONLY if flair_only else ''}"
     model = load_model(run, choose_device(device))
+    for path in _files_of(run, scored):
+        require_writable(path)
     split = read_split(run, model)
     cases = load_cases(find_members(split, part, find_cases(data)))
     check_cases(run, cases)
     if flair_only:
         cases = [keep_flair(case) for case in cases]
     found = predict_cases(model.network, cases, split.parts[part], model.intensity)
-    return write_report(run, model, f"{part}{FLAIR_ONLY if flair_only else ''}", list(found))
+    return write_report(run, model, scored, list(found))
 
 
 def write_report(
@@ -41,8 +46,14 @@ def write_report(
     record = {"use": RESEARCH_ONLY} | score(predictions, model.decision)
     record["assessment"] = assess(predictions, model.decision)
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
-    draw_precision_recall(record, title, out / f"pr_{part}.png")
-    draw_panels(predictions, model.decision, out / f"panels_{part}.png")
-    write_json(out / f"metrics_{part}.json", record)
+    curve, panels, scores = _files_of(out, part)
+    draw_precision_recall(record, title, curve)
+    draw_panels(predictions, model.decision, panels)
+    write_json(scores, record)
     heading = f"{out}: {title}; {model.decision.describe()}\n{RESEARCH_ONLY_LINE}"
     return describe_scores(record, heading)
+
+
+def _files_of(out: Path, part: str) -> tuple[Path, Path, Path]:
+    """The precision-recall curve, the panels and the scores of a part."""
+    return out / f"pr_{part}.png", out / f"panels_{part}.png", out / f"metrics_{part}.json"

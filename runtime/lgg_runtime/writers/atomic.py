@@ -66,7 +66,9 @@ def require_folder(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raises ResourceError where a file cannot be made beside `path`; asked before long work."""
+    """Raises ResourceError where no file can be made beside `path`, or where a folder stands in its
+    place; asked before long work.
+    """
     if not path.parent.is_dir():
         raise ResourceError(
             f"{printable(path.name)}: cannot be written: no folder {printable(str(path.parent))}; "
@@ -74,6 +76,8 @@ def require_writable(path: Path) -> None:
         )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    if path.is_dir():
+        raise refused(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
 
 
 def require_names(names: Iterable[str]) -> None:
