@@ -95,3 +95,19 @@ def test_a_history_that_is_no_table_of_numbers_is_named(tmp_path):
 def test_a_folder_without_a_history_has_no_rows(tmp_path):
     assert read_history(tmp_path) == []
     assert read_rounds(tmp_path) == [[]]
+
+
+@pytest.mark.parametrize("column", ["step", "minutes"])
+def test_a_history_without_a_column_that_is_counted_on_is_named(tmp_path, column):
+    keep(tmp_path / "a", (10, 1, {"f1": 0.25}))
+    path = tmp_path / "a" / "history.csv"
+    path.write_text(path.read_text().replace(column, "other", 1))
+    with pytest.raises(InputError, match=rf"history\.csv: a row has no {column}$"):
+        read_rounds(tmp_path / "a")
+
+
+def test_earlier_rows_without_their_round_are_named(tmp_path):
+    keep(tmp_path / "a", (10, 1, {"f1": 0.25}))
+    (tmp_path / "a" / "earlier.csv").write_text("step,minutes\n1,1\n")
+    with pytest.raises(InputError, match=r"earlier\.csv: a row has no round$"):
+        read_rounds(tmp_path / "a")

@@ -58,7 +58,7 @@ def read_history(folder: Path) -> list[Row]:
     """The rows of a run alone; none where it kept no history. Raises InputError for a file that
     holds anything else.
     """
-    return _read(folder / HISTORY_FILE)
+    return _read(folder / HISTORY_FILE, "step", "minutes")
 
 
 def read_rounds(folder: Path) -> list[list[Row]]:
@@ -68,7 +68,7 @@ def read_rounds(folder: Path) -> list[list[Row]]:
     Steps and minutes are counted on from round to round.
     """
     rounds: list[list[Row]] = []
-    for row in _read(folder / EARLIER_FILE):
+    for row in _read(folder / EARLIER_FILE, "round", "step", "minutes"):
         if row.pop("round") > len(rounds):
             rounds.append([])
         rounds[-1].append(row)
@@ -97,15 +97,19 @@ def carry_rounds(rounds: Sequence[Sequence[Row]], folder: Path) -> None:
     _write(folder / EARLIER_FILE, numbered)
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path, *needed: str) -> list[Row]:
+    """Raises InputError for what is no table of numbers, or lacks one that is needed in a row."""
     if not path.is_file():
         return []
     try:
         with path.open(newline="") as stream:
-            rows = csv.DictReader(stream)
-            return [{name: float(value) for name, value in row.items() if value} for row in rows]
+            table = csv.DictReader(stream)
+            rows = [{name: float(value) for name, value in row.items() if value} for row in table]
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: no table of numbers ({error})") from error
+    if missing := [name for name in needed if any(name not in row for row in rows)]:
+        raise InputError(f"{path}: a row has no {' and no '.join(missing)}")
+    return rows
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
