@@ -48,6 +48,20 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
     assert b"dice_mean" in events.read_bytes()
 
 
+def test_tensorboard_shows_a_step_that_was_taken_again_once(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    rows = []
+    for steps in ((4, 8), (8, 12)):
+        history = History(tmp_path, rows, tensorboard=True)
+        for step in steps:
+            history.add(step, 60.0, 1.0, 0.001, {"dice_mean": step / 100})
+        history.close()
+        rows = rows or history.rows[:1]
+    shown = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    assert [event.step for event in shown.Scalars("dice_mean")] == [4, 8, 12]
+
+
 def test_tensorboard_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lgg-edge\[tensorboard\]'"):

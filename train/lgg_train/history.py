@@ -31,7 +31,9 @@ class History:
             with needs_extra("tensorboard"):
                 from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            # Hides what an earlier call wrote of later steps, which are taken again.
+            later = int(self.rows[-1]["step"]) + 1 if self.rows else 0
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=later)
 
     def add(
         self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
