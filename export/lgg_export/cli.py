@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,16 @@ class _RunByDefault(click.Group):
 
 
 def _asks_for_engine(args: list[str]) -> bool:
-    return args[0].endswith(".onnx") or any(a.split("=")[0] == "--format" for a in args)
+    """Whether a format is given, or what is given beside the options' values is an artifact."""
+    if any(word.split("=")[0] == "--format" for word in args):
+        return True
+    given = [word for before, word in pairwise(["", *args]) if not _awaits_value(before)]
+    return any(word.endswith(".onnx") and not word.startswith("-") for word in given)
+
+
+def _awaits_value(word: str) -> bool:
+    """Whether the next word belongs to this one: `-o`, `--name`, not `-oFILE`, `--name=NAME`."""
+    return "=" not in word if word.startswith("--") else len(word) == 2 and word[0] == "-"
 
 
 @click.group("lgg-export", cls=_RunByDefault)

@@ -52,6 +52,23 @@ def test_options_may_come_first_and_a_model_is_named_after_its_run(
     assert read_contract(tmp_path / "model.onnx").name == finished_run.name
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("-o", "m.engine", "m.onnx"), ("--batch=4", "m.onnx", "-o", "m.engine")],
+)
+def test_of_an_artifact_an_engine_is_made_whatever_comes_first(call_main, words):
+    done = call_main(*words)
+    assert done.code == 2
+    assert done.err.startswith("Usage: lgg-export engine")
+
+
+@pytest.mark.parametrize("words", [("-o", "m.onnx"), ("--output", "m.onnx"), ("--output=m.onnx",)])
+def test_an_artifact_s_name_as_an_option_s_value_makes_no_engine(call_main, tmp_path, words):
+    done = call_main(*words, tmp_path / "gone")
+    assert done.code == 3
+    assert done.err == f"lgg-export: {tmp_path / 'gone'}: no such folder\n"
+
+
 def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
     call_main, finished_run, tmp_path, put_limits
 ):
@@ -101,7 +118,7 @@ def test_what_is_no_run_exits_3(call_main, tmp_path):
 def test_a_run_that_is_not_there_exits_3_though_its_artifact_should_go_into_it(call_main, tmp_path):
     done = call_main(tmp_path / "gone", "-o", tmp_path / "gone" / "model.onnx")
     assert done.code == 3
-    assert "no model.pt in it" in done.err
+    assert "gone: no such folder" in done.err
 
 
 def test_inspecting_prints_the_contract_for_a_person(call_main, exported):
