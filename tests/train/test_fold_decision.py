@@ -66,6 +66,14 @@ def test_a_decision_that_cannot_be_written_is_refused_before_the_data_are_read(
     assert done.err == "lgg-train: decision.json: cannot be written: Is a directory\n"
 
 
+def test_a_file_that_is_named_as_a_fold_is_none(folds, phantoms, tmp_path, call_main):
+    folder = shutil.copytree(folds, tmp_path / "cv")
+    (folder / "fold_0.zip").touch()
+    done = call_main("decide", str(folder), "--data", str(phantoms), "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "on 12 patients of 2 folds" in done.out
+
+
 def test_a_folder_without_decision_is_a_run(finished_run):
     assert load_decided(finished_run).decision == load_model(finished_run).decision
 
