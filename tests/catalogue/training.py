@@ -380,8 +380,8 @@ RUNS = (
         f"lgg-train: in/kaggle_3m/{FIRST}: holds {FIRST}_3.tif, which is not of these phantoms; "
         "choose another folder", UNTOUCHED,
         command=("lgg-train", "phantom", "-o", "in", "--slices", "2")),
-    Row("evaluate nothing", "An evaluation of what is no run.", data(), 3,
-        "lgg-train: trained: no model.pt in it; finish the training with --resume", UNTOUCHED,
+    Row("evaluate nothing", "An evaluation of a run that is not there.", data(), 3,
+        "lgg-train: trained: no such folder", UNTOUCHED,
         command=("lgg-train", "evaluate", "trained", "--data", "in")),
 )  # fmt: skip
 

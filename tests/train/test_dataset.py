@@ -156,8 +156,8 @@ def test_an_error_of_a_process_stays_what_it_is():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"batch": 8, "tumour": 9}, "tumour 9 of a batch of 8"),
-        ({"batch": 8, "tumour": -1}, "tumour -1 of a batch of 8"),
+        ({"batch": 8, "tumour": 9}, "--tumour: 9 of a batch of 8"),
+        ({"batch": 8, "tumour": -1}, "--tumour: -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
         ({"augmentation": "weak"}, "augmentation 'weak': expected mild, plain, flair, strong"),

@@ -115,9 +115,11 @@ def test_a_run_on_all_patients_goes_on_from_a_run_of_a_split_and_keeps_its_decis
         run_evaluation(run, phantoms, "test", "cpu")
 
 
-def test_a_run_on_all_patients_needs_one_that_decided(train_tiny, tmp_path):
-    with pytest.raises(UsageError, match="--start names the run that decided"):
-        train_tiny(tmp_path / "all", *STILL, "--split-by", "all")
+def test_a_run_on_all_patients_needs_one_that_decided(train_tiny, finished_run, tmp_path):
+    told = r"it goes on from the weights of a run that did; name its folder by --start$"
+    for more in ((), ("--decision", str(finished_run))):
+        with pytest.raises(UsageError, match=told):
+            train_tiny(tmp_path / "all", *STILL, "--split-by", "all", *more)
 
 
 @pytest.fixture

@@ -208,7 +208,10 @@ def _check_predecessors(
     if before.start is not None:
         check_same_training("--start", before.start, training, intensity)
     elif training.split_by == "all":
-        raise UsageError("--split-by all validates nothing; --start names the run that decided")
+        raise UsageError(
+            "--split-by all validates nothing: it goes on from the weights of a run that did; name "
+            "its folder by --start"
+        )
     check_teachers(before.teachers, training, intensity)
     if before.decided is None:
         return

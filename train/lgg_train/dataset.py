@@ -50,7 +50,7 @@ class SampleSettings:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
         if not 0 <= self.tumour <= self.batch:
             raise UsageError(
-                f"tumour {self.tumour} of a batch of {self.batch}: expected 0 to {self.batch}"
+                f"--tumour: {self.tumour} of a batch of {self.batch}: expected 0 to {self.batch}"
             )
 
 

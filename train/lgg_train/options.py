@@ -51,7 +51,7 @@ _OPTIONS = (
                  help="2 or 4: the first level at that fraction of the size."),
     click.option("--mirror", is_flag=True, help="Average each slice with its mirror image in use."),
     click.option("--batch", type=click.IntRange(1), default=16, help="Crops in a step."),
-    click.option("--tumour", type=click.IntRange(1), default=10,
+    click.option("--tumour", type=click.IntRange(0), default=10,
                  help="How many of them come from tumour slices."),
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
     click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),

@@ -185,6 +185,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
     """Read `model.pt` of a finished run. Raises InputError where there is none, OutOfMemoryError
     where the memory does not suffice.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     if not is_finished(folder):
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
