@@ -62,7 +62,7 @@ def command() -> None:
 @click.option("--name", help="The model's name in its contract and in DICOM objects.  "
               "[default: the name of RUN's folder]")  # fmt: skip
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
-              "[default: the run's own]")  # fmt: skip
+              "[default: the run's own; phantoms where it is not there]")  # fmt: skip
 def run(run: Path, output: Path, **options: Any) -> None:
     """Export a training run's folder, the default command."""
     with needs_extra("export"):

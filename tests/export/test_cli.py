@@ -105,6 +105,11 @@ def test_an_output_of_another_suffix_exits_2(call_main, finished_run, tmp_path):
     assert "ends in .onnx" in done.err
 
 
+def test_the_help_says_what_the_gate_runs_on_where_the_data_are_gone(call_main):
+    told = " ".join(call_main("run", "--help").out.split())
+    assert "[default: the run's own; phantoms where it is not there]" in told
+
+
 def test_a_missing_output_exits_2(call_main, finished_run):
     assert call_main(finished_run).code == 2
 
