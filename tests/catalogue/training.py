@@ -376,10 +376,14 @@ RUNS = (
     usage("folds of slices", "Folds of a split by slice.",
           "lgg-train: folds are by patient; --split-by slice has none",
           "--folds", "3", "--split-by", "slice"),
-    Row("phantoms", "Phantoms where others lie.", data(), 8,
+    Row("phantoms", "Phantoms where other slices lie.", data(), 8,
         f"lgg-train: in/kaggle_3m/{FIRST}: holds {FIRST}_3.tif, which is not of these phantoms; "
         "choose another folder", UNTOUCHED,
         command=("lgg-train", "phantom", "-o", "in", "--slices", "2")),
+    Row("fewer phantoms", "Phantoms where other patients lie.", data(), 8,
+        "lgg-train: in/kaggle_3m: holds PHANTOM_A_0005, which is not of these phantoms; choose "
+        "another folder", UNTOUCHED,
+        command=("lgg-train", "phantom", "-o", "in", "--patients", "1", "--slices", "6")),
     Row("evaluate nothing", "An evaluation of a run that is not there.", data(), 3,
         "lgg-train: trained: no such folder", UNTOUCHED,
         command=("lgg-train", "evaluate", "trained", "--data", "in")),

@@ -155,6 +155,18 @@ def test_phantoms_never_mix_with_others_and_replace_their_own(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")} == before
 
 
+def test_a_dataset_never_holds_patients_who_were_not_asked_for(tmp_path):
+    few = PhantomSettings(patients=3, slices=2, size=32)
+    write_phantoms(tmp_path, few)
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")}
+    with pytest.raises(OutputConflictError, match=r"kaggle_3m: holds PHANTOM_B_0002, which is"):
+        write_phantoms(tmp_path, replace(few, patients=1, seed=1))
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.tif")} == before
+    write_phantoms(tmp_path, few)
+    write_phantoms(tmp_path, replace(few, patients=4))
+    assert len(find_cases(tmp_path)) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("patients", 0), ("slices", 1), ("size", 31), ("seed", -1)]
 )

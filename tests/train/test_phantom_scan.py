@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,31 @@ def test_dicom_studies_never_mix_with_others(tmp_path: Path) -> None:
     write_scans(tmp_path, "dicom", SMALL, ScanSettings())
     with pytest.raises(OutputConflictError, match="study_0001: holds IM0018, which is not"):
         write_scans(tmp_path, "dicom", SMALL, ScanSettings(gap=True))
+
+
+@pytest.mark.parametrize("form", ["dicom", "nifti"])
+def test_studies_that_were_not_asked_for_are_told_before_any_is_written(
+    tmp_path: Path, form: str
+) -> None:
+    pytest.importorskip({"dicom": "pydicom", "nifti": "nibabel"}[form])
+    for _ in range(2):
+        write_scans(tmp_path, form, SMALL, ScanSettings())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    fewer = replace(SMALL, patients=1, seed=SMALL.seed + 1)
+    with pytest.raises(OutputConflictError, match=f"{form}: holds study_0002, which is not"):
+        write_scans(tmp_path, form, fewer, ScanSettings())
+    shutil.rmtree(tmp_path / form)
+    with pytest.raises(OutputConflictError, match=r"truth: holds study_0002\.json, which is not"):
+        write_scans(tmp_path, form, fewer, ScanSettings())
+    assert all(path.read_bytes() == held for path, held in before.items() if path.exists())
+
+
+def test_a_nifti_study_s_folder_holds_its_three_files_alone(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    (tmp_path / "nifti" / "study_0001").mkdir(parents=True)
+    (tmp_path / "nifti" / "study_0001" / "other_flair.nii.gz").touch()
+    with pytest.raises(OutputConflictError, match=r"study_0001: holds other_flair\.nii\.gz"):
+        write_scans(tmp_path, "nifti", SMALL, ScanSettings())
 
 
 @pytest.mark.parametrize("form", ["dicom", "nifti"])

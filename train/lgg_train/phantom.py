@@ -64,9 +64,11 @@ def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
     """Write `root/kaggle_3m/PATIENT/PATIENT_<n>.tif` and `..._mask.tif`; returns the folders.
 
     Files of the same name are replaced. Raises ResourceError for a file that cannot be written,
-    and, before any is, OutputConflictError where a patient's folder holds others.
+    and, before any is, OutputConflictError where other patients are there, who would be of the
+    dataset, or where a patient's folder holds other files.
     """
     folders = [root / "kaggle_3m" / patient_name(index) for index in range(settings.patients)]
+    check_alone(root / "kaggle_3m", [folder.name for folder in folders])
     stems = [[f"{folder.name}_{n}" for n in range(1, settings.slices + 1)] for folder in folders]
     for folder, names in zip(folders, stems, strict=True):
         check_alone(folder, [f"{stem}{end}" for stem in names for end in (".tif", "_mask.tif")])
@@ -79,8 +81,9 @@ def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
 
 
 def check_alone(folder: Path, names: Iterable[str]) -> None:
-    """Raises OutputConflictError for a folder with files of other names, which would be taken for
-    the same patient's. Hidden files, and what a killed write of these names left, may lie there.
+    """Raises OutputConflictError for a folder with files or folders of other names, which would be
+    taken for the same patient's or dataset's. What is hidden, and what a killed write of these
+    names left, may lie there.
     """
     known = {name + end for name in names for end in ("", PART_SUFFIX)}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

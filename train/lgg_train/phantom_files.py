@@ -58,15 +58,18 @@ def write_scans(
     """Write `root/FORM/study_<n>` for form dicom or nifti, and `root/truth/study_<n>.json`.
 
     Returns the studies' folders. Raises ResourceError for a file that cannot be written,
-    OutputConflictError where a DICOM study's folder holds others, and MissingExtraError without the
-    format's package.
+    OutputConflictError where other studies or their truth are there, or a study's folder holds
+    other files, and MissingExtraError without the format's package.
     """
     write = {"dicom": write_dicom, "nifti": write_nifti}[form]
+    names = [f"study_{index + 1:04d}" for index in range(phantoms.patients)]
+    check_alone(root / form, names)
+    check_alone(root / "truth", [f"{name}.json" for name in names])
     folders = []
     make_folder(root / "truth")
-    for index in range(phantoms.patients):
+    for index, name in enumerate(names):
         scan = make_scan(index, phantoms, settings)
-        folder = root / form / f"study_{index + 1:04d}"
+        folder = root / form / name
         write(folder, scan, index, settings)
         text = json.dumps(scan.truth(), indent=1) + "\n"
         write_atomically(root / "truth" / f"{folder.name}.json", text.encode())
@@ -77,13 +80,15 @@ def write_scans(
 def write_nifti(folder: Path, scan: Scan, index: int, _settings: ScanSettings) -> None:
     """One file a sequence, `study_<n>_flair.nii.gz` and so on."""
     nibabel = import_extra("nibabel", "nifti")
+    names = [f"study_{index + 1:04d}_{role}.nii.gz" for role in ("t1", "flair", "t1c")]
+    check_alone(folder, names)
     make_folder(folder)
     affine = RAS_LPS @ scan.affine[:, [2, 1, 0, 3]]
-    for channel, role in enumerate(("t1", "flair", "t1c")):
+    for channel, name in enumerate(names):
         image = nibabel.Nifti1Image(scan.pixels[..., channel].transpose(2, 1, 0), affine)
         image.header.set_xyzt_units("mm")
         data = gzip.compress(image.to_bytes(), mtime=0)
-        write_atomically(folder / f"study_{index + 1:04d}_{role}.nii.gz", data)
+        write_atomically(folder / name, data)
 
 
 def write_dicom(folder: Path, scan: Scan, index: int, settings: ScanSettings) -> None:
