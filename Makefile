@@ -111,8 +111,8 @@ bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what shi
 accuracy: $(VENV)/.train ## Fill docs/accuracy.md from the shipped runs' scores
 	$(BIN)/lgg-bench accuracy $(SHIPPED) $(LITE) $(TINY) $(FOLDS:%=--cv %) $(LEAKS:%=--leak %)
 
-test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## Run the tests, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-pacs: $(VENV)/.dev ## Storm the DICOM node: 200 studies, kills, a real Orthanc
 	LGG_PACS_STUDIES=200 $(BIN)/python -m pytest -s tests/runtime/test_node_storm.py
