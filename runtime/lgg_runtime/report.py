@@ -40,7 +40,7 @@ def describe_run(journal: Journal, output: Path) -> str:
     if journal.stale:
         files = count(len(journal.stale), "file")
         lines.append(
-            f"Warning: {files} of an earlier run beside these results; see stale in run.json"
+            f"Warning: {files} left by an earlier run beside these results; see stale in run.json"
         )
     if journal.resumed:
         studies = count(journal.resumed, "study", "studies")

@@ -166,7 +166,7 @@ def test_what_an_earlier_run_wrote_for_an_input_that_is_gone_is_told(
     done = infer(tmp_path / "out", "--resume")
     stale = ["a/a_1_mask.png", "a/a_2_mask.png", "b/b_2_mask.png"]
     assert results(tmp_path / "out")["run.json"]["stale"] == stale
-    assert "3 files of an earlier run beside these results" in done.out
+    assert "3 files left by an earlier run beside these results" in done.out
     assert all((tmp_path / "out" / name).is_file() for name in stale)
 
 
