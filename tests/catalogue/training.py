@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from catalogue.hostile_models import no_contract, spoil
-from catalogue.raster_bytes import tiff
-from catalogue.row import Keeping, Outcome, Row, Scene, Section
-from lgg_runtime.lock import lock_output
+from catalogue.row import Keeping, Outcome, Row, Section
+from catalogue.training_scenes import (
+    FIRST,
+    SECOND,
+    TRAINING_LOCK,
+    Intruder,
+    Make,
+    another_graph,
+    checkpoint,
+    cut_checkpoint,
+    data,
+    exhaust_memory,
+    fill_disk,
+    holding,
+    lacking,
+    leave_one,
+    lock_run,
+    lose_a_patient,
+    lose_a_worker,
+    lose_the_number,
+    mix,
+    no_compiler,
+    no_gpu,
+    patient,
+    run,
+    stop_at_a_step,
+    write_first,
+    write_split,
+)
 
-Make = Callable[[Scene], object]
 BRIEF = (
     *("--epochs", "0.2", "--features", "4", "--depth", "2", "--crop", "32", "--batch", "4"),
     *("--tumour", "3", "--precision", "fp32", "--device", "cpu", "--validations", "1"),
@@ -27,198 +45,7 @@ BRIEF = (
 TRAIN = ("lgg-train", "train", "--data", "in", "-o", "trained", *BRIEF)
 RESUME = (*TRAIN, "--resume")
 EXPORT = ("lgg-export", "trained", "-o", "new.onnx")
-FIRST, SECOND = "PHANTOM_A_0001", "PHANTOM_B_0002"
-TRAINING_LOCK = ".lgg-train.lock"
 USAGE = "Usage: lgg-train train [OPTIONS]\nTry 'lgg-train train --help' for help.\n\nError: "
-
-
-class Intruder:
-    """Unpickling it would make a file in the current folder."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("intruded"),)
-
-
-def data(make: Make = lambda _: None) -> Make:
-    """Drawn patients as the input, spoilt."""
-
-    def put(scene: Scene) -> None:
-        shutil.copytree(scene.shared("drawn_patients"), scene.source, dirs_exist_ok=True)
-        make(scene)
-
-    return put
-
-
-def run(make: Make = lambda _: None) -> Make:
-    """A finished run beside the drawn patients, spoilt."""
-
-    def put(scene: Scene) -> None:
-        data()(scene)
-        shutil.copytree(scene.shared("brief_run"), scene.root / "trained")
-        make(scene)
-
-    return put
-
-
-def patient(scene: Scene) -> tuple[Path, str]:
-    """The first patient's folder and name."""
-    folder = min((scene.source / "kaggle_3m").iterdir())
-    return folder, folder.name
-
-
-def _leave_one(scene: Scene) -> None:
-    first = patient(scene)[0]
-    for folder in (scene.source / "kaggle_3m").iterdir():
-        if folder != first:
-            shutil.rmtree(folder)
-
-
-def _mix(scene: Scene) -> None:
-    """The second patient's slices are copied into the first one's folder."""
-    folder, _ = patient(scene)
-    shutil.copytree(folder.with_name(SECOND), folder, dirs_exist_ok=True)
-
-
-def _without(end: str) -> Make:
-    def make(scene: Scene) -> None:
-        folder, name = patient(scene)
-        (folder / f"{name}{end}").unlink()
-
-    return make
-
-
-def _with(end: str, pixels: Callable[[], np.ndarray]) -> Make:
-    def make(scene: Scene) -> None:
-        folder, name = patient(scene)
-        (folder / f"{name}{end}").write_bytes(tiff(pixels()))
-
-    return make
-
-
-def _lose_the_number(scene: Scene) -> None:
-    from lgg_train import state
-
-    def lose(logits: Any, _masks: Any) -> Any:
-        return logits.sum() * float("nan")
-
-    scene.patch.setattr(state, "segmentation_loss", lose)
-
-
-def _exhaust_memory(scene: Scene) -> None:
-    """A step asks for more memory than any machine addresses."""
-    import torch
-
-    from lgg_train import state
-
-    def exhaust(_logits: Any, _masks: Any) -> Any:
-        return torch.empty(2**60, dtype=torch.uint8)
-
-    scene.patch.setattr(state, "segmentation_loss", exhaust)
-
-
-def _checkpoint(state: Callable[[], Any]) -> Make:
-    def make(scene: Scene) -> None:
-        import torch
-
-        torch.save(state(), scene.root / "trained" / "last.pt")
-
-    return make
-
-
-def _cut_checkpoint(scene: Scene) -> None:
-    path = scene.root / "trained" / "last.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-
-
-def _fill_disk(scene: Scene) -> None:
-    """There is no space for another checkpoint; the run has more to do than it had."""
-    import torch
-
-    def refuse(_state: Any, stream: Any) -> None:
-        stream.write(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    scene.patch.setattr(torch, "save", refuse)
-
-
-def _stop_at_a_step(scene: Scene) -> None:
-    from lgg_train import state
-
-    real = state.segmentation_loss
-
-    def stop(logits: Any, masks: Any) -> Any:
-        signal.raise_signal(signal.SIGTERM)
-        return real(logits, masks)
-
-    scene.patch.setattr(state, "segmentation_loss", stop)
-
-
-def _hold(scene: Scene) -> None:
-    """Another training holds the folder."""
-    (scene.root / "trained").mkdir()
-    scene.later.enter_context(lock_output(scene.root / "trained", TRAINING_LOCK))
-
-
-def _no_compiler(scene: Scene) -> None:
-    """As where CXX names none."""
-    import torch
-    from torch._dynamo.exc import BackendCompilerFailed
-
-    def refuse(_slices: Any) -> Any:
-        raise BackendCompilerFailed("inductor", RuntimeError("No working C++ compiler found"), None)
-
-    scene.patch.setattr(torch, "compile", lambda _model: refuse)
-
-
-def _lose_a_worker(scene: Scene) -> None:
-    """The first process that augments is killed as soon as there is one."""
-    import multiprocessing
-
-    from lgg_train import state
-
-    real = state.segmentation_loss
-
-    def kill(logits: Any, masks: Any) -> Any:
-        for worker in multiprocessing.active_children():
-            worker.kill()
-            worker.join()
-        return real(logits, masks)
-
-    scene.patch.setattr(state, "segmentation_loss", kill)
-
-
-def _no_gpu(scene: Scene) -> None:
-    import torch
-
-    scene.patch.setattr(torch.cuda, "is_available", lambda: False)
-
-
-def _write_split(**parts: dict[str, list[int]]) -> Make:
-    def make(scene: Scene) -> None:
-        import json
-
-        record = {"schema": 1, "by": "patient", "seed": 0, "parts": parts}
-        (scene.root / "split.json").write_text(json.dumps(record))
-
-    return make
-
-
-def _another_graph(scene: Scene) -> None:
-    """The gate is given a graph that is not the network's; an older artifact lies there."""
-    from lgg_export import artifact
-
-    model = scene.shared("build_model")()
-    scene.patch.setattr(artifact, "build_graph", lambda *_: model)
-    (scene.root / "new.onnx").write_bytes(b"older")
-
-
-def _lose_a_patient(scene: Scene) -> None:
-    """A validation patient of the run."""
-    import json
-
-    split = json.loads((scene.root / "trained" / "split.json").read_text())
-    (name,) = split["parts"]["validation"]
-    shutil.rmtree(scene.source / "kaggle_3m" / name)
 
 
 def _untouched(outcome: Outcome, _row: Row) -> None:
@@ -258,46 +85,46 @@ def export(name: str, what: str, make: Make, code: int, says: str, *command: str
 
 
 DATA = (
-    bad_data("mask alone", "A mask without its image.", _without("_3.tif"),
+    bad_data("mask alone", "A mask without its image.", lacking("_3.tif"),
              f"in/kaggle_3m: unfit files: {FIRST}_3_mask.tif has no image"),
-    bad_data("image alone", "An image without its mask.", _without("_2_mask.tif"),
+    bad_data("image alone", "An image without its mask.", lacking("_2_mask.tif"),
              f"in/kaggle_3m: unfit files: {FIRST}_2.tif has no mask"),
     bad_data("other name", "A slice whose name has no number.",
              lambda scene: patient(scene)[0].joinpath("scan.tif").write_bytes(b""),
              "in/kaggle_3m: unfit files: scan.tif is not PATIENT_<n>.tif"),
-    bad_data("another patient", "Slices of another patient in a patient's folder.", _mix,
+    bad_data("another patient", "Slices of another patient in a patient's folder.", mix,
              f"in/kaggle_3m: unfit files: {FIRST}_1.tif and {SECOND}_1.tif are of different "
              "patients, {the slices of one number}"),
     bad_data("mask of another size", "A mask of another size.",
-             _with("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
+             holding("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
              f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64)"),
     bad_data("grey mask", "A mask with values other than 0 and 255.",
-             _with("_2_mask.tif", lambda: np.full((64, 64), 128, np.uint8)),
+             holding("_2_mask.tif", lambda: np.full((64, 64), 128, np.uint8)),
              f"{FIRST}_2_mask.tif: mask holds values other than 0 and 255"),
     bad_data("damaged slice", "A damaged slice.",
-             lambda scene: _write_first(scene, b"II*\0"),
+             lambda scene: write_first(scene, b"II*\0"),
              f"{FIRST}_1.tif: TIFF is cut short or damaged: its directory lies outside the file; "
              "copy the file again"),
     bad_data("sizes", "Slices of one patient that differ in size.",
-             lambda scene: (_with("_2.tif", lambda: np.zeros((32, 64, 3), np.uint8))(scene),
-                            _with("_2_mask.tif", lambda: np.zeros((32, 64), np.uint8))(scene)),
+             lambda scene: (holding("_2.tif", lambda: np.zeros((32, 64, 3), np.uint8))(scene),
+                            holding("_2_mask.tif", lambda: np.zeros((32, 64), np.uint8))(scene)),
              f"{FIRST}: slices differ in size: [(32, 64, 3), (64, 64, 3)]"),
-    bad_data("one patient", "One patient alone: nothing to validate or test on.", _leave_one,
+    bad_data("one patient", "One patient alone: nothing to validate or test on.", leave_one,
              "1 patient leaves nothing for validation and test"),
     Row("empty part", "A split file with an empty part.",
-        data(_write_split(train={FIRST: [0]}, validation={}, test={SECOND: [1]})), 3,
+        data(write_split(train={FIRST: [0]}, validation={}, test={SECOND: [1]})), 3,
         "lgg-train: split.json: nothing in validation", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("shared slice", "A split file that trains on what it tests on.",
-        data(_write_split(train={FIRST: [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
+        data(write_split(train={FIRST: [0]}, validation={FIRST: [1]}, test={FIRST: [0]})), 3,
         "lgg-train: split.json: a slice stands in two parts", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("shared patient", "A split file by patient that trains and tests on one patient.",
-        data(_write_split(train={FIRST: [0]}, validation={SECOND: [1]}, test={FIRST: [1]})), 3,
+        data(write_split(train={FIRST: [0]}, validation={SECOND: [1]}, test={FIRST: [1]})), 3,
         "lgg-train: split.json: a patient stands in two parts of a split by patient", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("unknown patient", "A split file that names patients who are not there.",
-        data(_write_split(train={"X": [0]}, validation={FIRST: [1]}, test={SECOND: [0]})), 3,
+        data(write_split(train={"X": [0]}, validation={FIRST: [1]}, test={SECOND: [0]})), 3,
         "lgg-train: the data do not hold all slices that the split names of X", UNTOUCHED,
         command=(*TRAIN, "--split", "split.json")),
     Row("no data", "A folder that is not there.", lambda scene: None, 4,
@@ -309,28 +136,23 @@ DATA = (
 )  # fmt: skip
 
 
-def _write_first(scene: Scene, content: bytes) -> None:
-    folder, name = patient(scene)
-    (folder / f"{name}_1.tif").write_bytes(content)
-
-
 RUNS = (
-    Row("NaN loss", "A loss that is no number any more.", data(_lose_the_number), 1,
+    Row("NaN loss", "A loss that is no number any more.", data(lose_the_number), 1,
         "lgg-train: the loss is nan at step 1; lower the peak rate", NO_CHECKPOINT, command=TRAIN),
-    Row("stopped", "SIGTERM in mid-training.", data(_stop_at_a_step), 143, "lgg-train: terminated",
+    Row("stopped", "SIGTERM in mid-training.", data(stop_at_a_step), 143, "lgg-train: terminated",
         NO_CHECKPOINT, command=TRAIN),
-    bad_run("schema", "A checkpoint of another schema.", _checkpoint(lambda: {"schema": 99}),
+    bad_run("schema", "A checkpoint of another schema.", checkpoint(lambda: {"schema": 99}),
             "last.pt: expected checkpoint schema 1, found 99"),
     bad_run("pickled code", "A checkpoint with pickled code: never run.",
-            _checkpoint(lambda: {"schema": 1, "model": Intruder()}),
+            checkpoint(lambda: {"schema": 1, "model": Intruder()}),
             "last.pt: not a checkpoint of tensors ({the reason})"),
-    bad_run("cut checkpoint", "A checkpoint cut short.", _cut_checkpoint,
+    bad_run("cut checkpoint", "A checkpoint cut short.", cut_checkpoint,
             "last.pt: not a checkpoint of tensors (cut short, or another format)"),
     bad_run("no checkpoint", "A run without a checkpoint.",
             lambda scene: (scene.root / "trained" / "last.pt").unlink(),
             "trained/last.pt: no such checkpoint"),
     bad_run("other data", "Other data than the run was begun on.",
-            _with("_2_mask.tif", lambda: np.full((64, 64), 255, np.uint8)),
+            holding("_2_mask.tif", lambda: np.full((64, 64), 255, np.uint8)),
             "trained: the run was begun on other data or another split"),
     Row("other settings", "--resume with other settings.", run(), 3,
         "lgg-train: last.pt: made with other settings: samples, seed",
@@ -346,27 +168,27 @@ RUNS = (
         "lgg-train: trained holds a run already; --resume goes on with it, another folder "
         "begins anew", RUN_STAYS,
         command=TRAIN),
-    Row("two runs", "A second run beside one that is at work in the folder.", data(_hold), 8,
+    Row("two runs", "A second run beside one that is at work in the folder.", data(lock_run), 8,
         "lgg-train: trained: another run is writing there; wait for its end", UNTOUCHED,
         command=TRAIN),
-    Row("disk full", "A disk that is full at a checkpoint.", data(_fill_disk), 7,
+    Row("disk full", "A disk that is full at a checkpoint.", data(fill_disk), 7,
         "{its scores}\nlgg-train: last.pt: the disk is full; free some space",
         NO_CHECKPOINT, command=TRAIN),
-    Row("memory", "Memory that is exhausted in training.", data(_exhaust_memory), 7,
+    Row("memory", "Memory that is exhausted in training.", data(exhaust_memory), 7,
         "lgg-train: the memory does not suffice; a smaller --batch or --crop, or fewer --features, "
         "may fit", NO_CHECKPOINT, command=TRAIN),
     Row("lost worker", "A process of --workers that is killed, as for want of memory.",
-        data(_lose_a_worker), 7,
+        data(lose_a_worker), 7,
         "lgg-train: --workers: a process that augments was killed; the memory may not suffice for "
         "1, give fewer", NO_CHECKPOINT, command=(*TRAIN, "--workers", "1", "--validations", "1",
                                                  "--epochs", "20")),
-    Row("no compiler", "--compile without a C++ compiler.", data(_no_compiler), 6,
+    Row("no compiler", "--compile without a C++ compiler.", data(no_compiler), 6,
         "lgg-train: --compile: No working C++ compiler found; leave it out, or install g++",
         NO_CHECKPOINT, command=(*TRAIN, "--compile")),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,
         "lgg-train: trained: cannot be written: Not a directory", UNTOUCHED, command=TRAIN),
-    Row("no CUDA", "CUDA asked for where PyTorch finds none.", data(_no_gpu), 6,
+    Row("no CUDA", "CUDA asked for where PyTorch finds none.", data(no_gpu), 6,
         "lgg-train: --device cuda: this PyTorch finds no CUDA device",
         UNTOUCHED, command=(*TRAIN, "--device", "cuda")),
     usage("two budgets", "Epochs and minutes.",
@@ -400,8 +222,8 @@ EXPORTS = (
            "fp16 stores its own kind of weights; leave --weights out", *EXPORT,
            "--precision", "fp16", "--weights", "fp16"),
     export("gate", "An artifact that differs from PyTorch; an older one stays.",
-           run(_another_graph), 9, "new.onnx is not written: {every exceeded limit}"),
-    export("gate without data", "A gate whose patients are not there.", run(_lose_a_patient), 3,
+           run(another_graph), 9, "new.onnx is not written: {every exceeded limit}"),
+    export("gate without data", "A gate whose patients are not there.", run(lose_a_patient), 3,
            "the data do not hold all slices that the split names of {their names}", *EXPORT,
            "--data", "in"),
     export("inspect text", "A look into what is no ONNX file.",
