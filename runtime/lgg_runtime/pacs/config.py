@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.fields import (
     file,
@@ -86,7 +87,7 @@ class Model:
     name: str = text("standard", "a shipped model's name or a file", bool)
     first_look: str = text("")
     provider: str = one_of("cpu", *PROVIDERS)
-    threads: int = integer(0, 0, 1024)
+    threads: int = integer(0, 0, MOST_THREADS)
     batch: int = integer(0, 0, 1024)
 
 

@@ -53,10 +53,7 @@ class _Open:
 
 class _Walk:
     def __init__(self, body: bytes, syntax: str, wanted: frozenset[int]):
-        # pydicom's public functions look for what is unknown in all groups that repeat, one by one.
-        from pydicom._dicom_dict import DicomDictionary
-
-        self._body, self._wanted, self._dictionary = body, wanted, DicomDictionary
+        self._body, self._wanted = body, wanted
         order = ">" if syntax == BIG_ENDIAN else "<"
         self._implicit = struct.Struct(f"{order}HHL").unpack_from
         self._explicit = struct.Struct(f"{order}HH2sH").unpack_from
@@ -130,7 +127,10 @@ class _Walk:
     def _is_sequence(self, tag: int, kind: bytes | None, length: int) -> bool:
         if kind not in (None, b"UN"):
             return kind == b"SQ"
-        known = self._dictionary.get(tag, ("",))[0]
+        from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+        # Asked first: of an unknown tag dictionary_VR looks through all groups that repeat.
+        known = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
         if length != _UNDEFINED or (known and kind is None):
             return known == "SQ"
         if kind == b"UN":
