@@ -10,41 +10,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.appearance import measure_slice
 from lgg_runtime.intensity import IntensitySettings, bright_levels, is_air_below_0
-from lgg_runtime.volume import FLAIR, Mask
 
-WIDTH = 96
 MOST_SLICES = 12
-_OUTLINE = 0.25  # of the 95th percentile: above it is the object, below it its background
-_DEAD = 0.02  # of the brightest channel: below it a channel holds nothing
-_EDGE_STEPS = 4  # of erosion: what remains of the outline is its core
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
-_NOTHING_OUTSIDE = 9.0  # recorded as `outside` where the hull leaves no background
-
-Plane = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class PlausibilitySettings:
-    """Four bounds of each statistic, in rising order, or the two outer ones alone.
+    """Four bounds of each statistic of `measure_slice`, in rising order, or the two outer ones
+    alone.
 
     A slice is doubted where a statistic is beyond the outer bounds, or three are beyond the inner.
     Inner: the quantiles 0.002 and 0.998 over the slices of training and validation patients that
     hold a head; outer: 1.4 times as far from the median. The lean has outer bounds alone, which
     no head comes near.
-
-    All but `agree` are of FLAIR, its longer side 96 pixels, in units of its 99.5th percentile.
-    Outline: the largest object brighter than a quarter of the 95th percentile, holes filled.
-    Core: the outline eroded by 4 pixels, or all of it where next to nothing would remain. Step:
-    absolute difference of neighbouring pixels of the core.
     """
 
     # share of a band of 2 pixels along the picture's border that the outline covers
@@ -128,136 +116,3 @@ def judge_slice(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tup
 
 def _is_beyond(value: float, bounds: Sequence[float]) -> bool:
     return bool(bounds) and not bounds[0] <= value <= bounds[-1]
-
-
-def measure_slice(pixels: npt.NDArray[Any]) -> dict[str, float] | None:
-    """The statistics of a slice (H, W, 3), by name; None for one without contrast."""
-    levels = _bring_to_levels(pixels)
-    if levels is None:
-        return None
-    plane = levels[..., _base_channel(levels)]
-    outline = _find_outline(np.asarray(cv2.GaussianBlur(plane, (0, 0), 1.0), np.float32))
-    if outline is None:
-        return None
-    core = _erode(outline)
-    return _measure_shape(plane, outline) | _measure_core(plane, outline, core, levels)
-
-
-def _bring_to_levels(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
-    """At the common width, each channel over its bright level, 0..1; dead channels are 0."""
-    values = pixels.astype(np.float32)
-    values -= min(0.0, float(values.min()))
-    scale = WIDTH / max(values.shape[:2])
-    size = tuple(max(8, round(side * scale)) for side in values.shape[1::-1])
-    values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
-    # Each channel on its own in memory, which numpy reduces several times faster.
-    channels = np.ascontiguousarray(values.reshape(-1, values.shape[2]).T)
-    bright = np.percentile(channels, 99.5, axis=1)
-    if bright.max() <= 0 or np.ptp(channels, axis=1).max() <= 0:
-        return None
-    alive = bright > _DEAD * bright.max()
-    levels = np.minimum(values / np.where(alive, bright, 1), 1) * alive
-    return np.asarray(levels, np.float32)
-
-
-def _base_channel(levels: npt.NDArray[np.float32]) -> int:
-    """FLAIR, or where it holds nothing the channel that holds most."""
-    return FLAIR if levels[..., FLAIR].any() else int(levels.mean((0, 1)).argmax())
-
-
-def _find_outline(plane: Plane) -> Mask | None:
-    """The largest object with its holes filled."""
-    above = (plane > _OUTLINE * np.percentile(plane, 95)).astype(np.uint8)
-    contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return None
-    return _fill(max(contours, key=cv2.contourArea), plane.shape)
-
-
-def _fill(contour: npt.NDArray[Any], shape: tuple[int, ...]) -> Mask:
-    drawn = cv2.drawContours(np.zeros(shape, np.uint8), [contour], -1, 1, -1)
-    return np.asarray(drawn > 0)
-
-
-def _erode(outline: Mask) -> Mask:
-    core = cv2.erode(outline.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=_EDGE_STEPS)
-    return np.asarray(core > 0) if np.count_nonzero(core) >= 40 else outline
-
-
-def _measure_shape(plane: Plane, outline: Mask) -> dict[str, float]:
-    rows, columns = np.nonzero(outline)
-    area = len(rows)
-    border = np.ones(outline.shape, bool)
-    border[2:-2, 2:-2] = False
-    contours, _ = cv2.findContours(
-        outline.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    hull = _fill(cv2.convexHull(np.concatenate(contours)), outline.shape)
-    spread = np.cov(np.stack([columns, rows]).astype(np.float64)) if area > 1 else np.zeros((2, 2))
-    small, large = np.sqrt(np.maximum(np.linalg.eigvalsh(spread), 1e-6))
-    away = rows - rows.mean()
-    median = max(float(np.median(plane[outline])), 1e-3)
-    beside = plane[~hull]
-    return {
-        "frame": float(outline[border].mean()),
-        "outside": float(beside.mean()) / median if beside.size > 20 else _NOTHING_OUTSIDE,
-        "solidity": area / max(int(np.count_nonzero(hull)), 1),
-        "oval": float(small / large),
-        "ellipse": float(area / max(4 * np.pi * small * large, 1)),
-        "lean": float((away**3).mean() / max(float(away.std()), 1e-3) ** 3),
-    }
-
-
-def _measure_core(
-    plane: Plane, outline: Mask, core: Mask, levels: npt.NDArray[np.float32]
-) -> dict[str, float]:
-    values = plane[core]
-    p5, p10, p50, p90 = np.percentile(values, (5, 10, 50, 90))
-    median = max(float(p50), 1e-2)
-    edge = plane[outline & ~core]
-    steps = np.concatenate(list(_steps(plane, core)))
-    smooth = np.asarray(cv2.GaussianBlur(plane, (0, 0), 1.0), np.float32)
-    smooth_steps = np.concatenate(list(_steps(smooth, core)))
-    root = float(np.sqrt(np.mean(steps**2))) if steps.size else 0.0
-    mean = float(steps.mean()) if steps.size else 0.0
-    fullest = np.bincount(np.minimum(values * 32, 31).astype(int), minlength=32).max()
-    return {
-        "median": float(p50),
-        "dark": float(p5) / median,
-        "spread": float(p90 - p10) / median,
-        "rim": float(np.percentile(edge, 90)) / median if edge.size else 1.0,
-        "mode": float(fullest) / values.size,
-        "rough": mean / (float(values.std()) + 0.01),
-        "flat": float((steps < 0.004).mean()) if steps.size else 1.0,
-        "tail": mean / max(root, 1e-4),
-        "grain": mean / (float(smooth_steps.mean()) + 1e-3) if steps.size else 1.0,
-        "mirror": _mirror(plane, outline, core),
-        "agree": min(_correlations(levels[core]), default=1.0),
-    }
-
-
-def _steps(plane: Plane, core: Mask) -> Iterator[npt.NDArray[np.float32]]:
-    """Differences of neighbours that both lie in the core."""
-    yield np.abs(np.diff(plane, axis=0))[core[1:] & core[:-1]]
-    yield np.abs(np.diff(plane, axis=1))[core[:, 1:] & core[:, :-1]]
-
-
-def _mirror(plane: Plane, outline: Mask, core: Mask) -> float:
-    """The better correlation of the core with its mirror image, left-right or up-down."""
-    best = -1.0
-    for ours, where, inner in ((plane, outline, core), (plane.T, outline.T, core.T)):
-        centre = float(np.nonzero(where)[1].mean())
-        flip = np.array([[-1, 0, 2 * centre], [0, 1, 0]], np.float32)
-        size = (ours.shape[1], ours.shape[0])
-        theirs = cv2.warpAffine(np.ascontiguousarray(ours), flip, size)
-        both = inner & (cv2.warpAffine(inner.astype(np.uint8), flip, size) > 0)
-        best = max([best, *_correlations(np.stack([ours[both], theirs[both]], 1))])
-    return best
-
-
-def _correlations(columns: npt.NDArray[np.float32]) -> Iterator[float]:
-    """Between every two columns that vary."""
-    alive = [c for c in columns.T if c.size > 20 and float(c.std()) > 1e-3]
-    for index, first in enumerate(alive):
-        for second in alive[index + 1 :]:
-            yield float(np.corrcoef(first, second)[0, 1])
