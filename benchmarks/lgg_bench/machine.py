@@ -12,7 +12,7 @@ from typing import Any
 from lgg_runtime.cores import MOST_THREADS, available_cores
 from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
-from lgg_runtime.processor import read_cpuinfo, read_flags
+from lgg_runtime.processor import BF16_PRODUCTS, read_cpuinfo, read_flags
 
 _BUSY = 0.5
 # What decides which kernels an engine takes: x86 first, ARM after it.
@@ -20,7 +20,6 @@ FEATURES = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
     "amx_int8", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
 )  # fmt: skip
-_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 PACKAGES = (
     "lgg-edge", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-openvino", "openvino", "torch",
@@ -49,10 +48,10 @@ def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
 def computes_bf16(machine: dict[str, Any]) -> bool:
     """Whether the described machine has instructions for bfloat16.
 
-    OpenVINO then takes it unless it is told otherwise; without them PyTorch is a hundred times
-    slower in it than in float32.
+    OpenVINO then takes it unless it is told otherwise; without them PyTorch is several times
+    slower in it than in float32, in products of matrices a hundred times.
     """
-    return not _BF16.isdisjoint(machine["features"])
+    return not BF16_PRODUCTS.isdisjoint(machine["features"])
 
 
 def _describe_os() -> str:

@@ -1,4 +1,4 @@
-"""What Linux tells of this processor, and whether int8 models gain on it."""
+"""What Linux tells of this processor: whether int8 models gain on it, whether it has bf16."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ _CPUINFO = Path("/proc/cpuinfo")
 # Products of many 8-bit numbers at once: x86 with its three names and what AVX2 has of them, which
 # is slower and still ahead of fp32, then ARM.
 _BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "avx2", "asimddp"}
+# Products of bfloat16 numbers: x86 with its two names, then ARM.
+BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def multiplies_int8(cpuinfo: Path | None = None) -> bool | None:
     """None where the system does not tell. cpuinfo: the file in which Linux tells it."""
     flags = read_flags(read_cpuinfo(cpuinfo))
     return None if flags is None else bool(_BYTE_PRODUCTS & flags)
+
+
+def multiplies_bf16(cpuinfo: Path | None = None) -> bool | None:
+    """None where the system does not tell. cpuinfo: the file in which Linux tells it."""
+    flags = read_flags(read_cpuinfo(cpuinfo))
+    return None if flags is None else bool(BF16_PRODUCTS & flags)
 
 
 def read_cpuinfo(path: Path | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from lgg_runtime import processor
 from lgg_runtime.contract import Contract
-from lgg_runtime.processor import multiplies_int8
+from lgg_runtime.processor import multiplies_bf16, multiplies_int8
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,25 @@ def test_the_flags_of_the_first_processor_decide(
     assert multiplies_int8(path) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 amx_bf16\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("Processor\t: of another kind\n", None),
+    ],
+)
+def test_so_they_do_for_bf16(tmp_path: Path, text: str, expected: bool | None) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert multiplies_bf16(path) is expected
+
+
 def test_a_system_that_does_not_tell_is_not_judged(tmp_path: Path) -> None:
     assert multiplies_int8(tmp_path / "no such file") is None
+    assert multiplies_bf16(tmp_path / "no such file") is None
 
 
 @pytest.fixture

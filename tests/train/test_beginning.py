@@ -72,6 +72,21 @@ def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
     ).read_text()
 
 
+@pytest.mark.parametrize("computes", [True, False])
+def test_a_run_records_its_precision_and_keeps_it_on_another_processor(
+    phantoms, train_tiny, tmp_path, monkeypatch, computes
+):
+    monkeypatch.setattr("lgg_train.device.multiplies_bf16", lambda: computes)
+    train_tiny(tmp_path / "run", "--epochs", "1", "--precision", "auto")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    chosen = "bf16" if computes else "fp32"
+    assert json.loads(before)["settings"]["precision"] == chosen
+    monkeypatch.setattr("lgg_train.device.multiplies_bf16", lambda: not computes)
+    args = ["train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--resume"]
+    command.main([*args, "--no-progress", "--device", "cpu"], standalone_mode=False)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
 def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):
     config = json.loads((run_copy / "config.json").read_text())
     config["options"]["tensorboard"] = True

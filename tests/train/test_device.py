@@ -1,4 +1,4 @@
-"""What a device that has no memory left says."""
+"""Which arithmetic a device gets, and what one that has no memory left says."""
 
 import pytest
 import torch
@@ -6,8 +6,30 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
-from lgg_train.device import within_compiler, within_memory
+from lgg_train import device
+from lgg_train.device import choose_precision, within_compiler, within_memory
 from lgg_train.predict import predict_slices
+
+
+@pytest.mark.parametrize(("computes", "chosen"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
+def test_auto_is_bf16_only_where_the_processor_computes_in_it(monkeypatch, computes, chosen):
+    monkeypatch.setattr(device, "multiplies_bf16", lambda: computes)
+    assert choose_precision("auto", torch.device("cpu")) == chosen
+
+
+@pytest.mark.parametrize(("computes", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_only_where_the_gpu_computes_in_it_itself(monkeypatch, computes, chosen):
+    def asked(including_emulation=True):
+        return including_emulation or computes
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", asked)
+    assert choose_precision("auto", torch.device("cuda")) == chosen
+
+
+@pytest.mark.parametrize("name", sorted(device.AUTOCAST))
+def test_a_precision_that_is_given_is_taken(monkeypatch, name):
+    monkeypatch.setattr(device, "multiplies_bf16", lambda: name == "fp32")
+    assert choose_precision(name, torch.device("cpu")) == name
 
 
 class Greedy(nn.Linear):

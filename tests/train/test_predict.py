@@ -62,11 +62,13 @@ def test_padding_is_black_and_is_cut_away():
     np.testing.assert_array_equal(found, predict_slices(model, padded)[:, :20])
 
 
-def test_fast_is_near_float32_and_not_equal_to_it():
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_another_precision_is_near_float32_and_not_equal_to_it(precision):
     torch.manual_seed(0)
     model = UNet(UNetSettings(features=4, depth=2, prior=0.5)).eval()
     slices = make_slices(2, 32, 32)
-    exact, fast = predict_slices(model, slices), predict_slices(model, slices, in_bf16=True)
+    exact = predict_slices(model, slices)
+    fast = predict_slices(model, slices, precision=precision)
     np.testing.assert_allclose(fast, exact, atol=0.02)
     assert (fast != exact).any()
     assert fast.dtype == np.float32

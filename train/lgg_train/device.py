@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
+from lgg_runtime.processor import multiplies_bf16
 
-# What `--precision` takes: the type of the forward pass, None for the weights' own float32.
+# The type of the forward pass by precision; None for the weights' own float32.
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
 _NO_MEMORY = "can't allocate memory"
@@ -23,6 +24,19 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ProviderError("--device cuda: this PyTorch finds no CUDA device")
     return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """A name of AUTOCAST: the given one, or for `auto` bf16 where the device computes in it and
+    fp32 where it would only imitate it, which takes several times as long.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        computes = bool(multiplies_bf16())
+    return "bf16" if computes else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -27,12 +27,12 @@ def predict_cases(
     cases: Iterable[Case],
     used: dict[str, tuple[int, ...]],
     intensity: IntensitySettings,
-    in_bf16: bool = False,
+    precision: str = "fp32",
 ) -> Iterator[Prediction]:
-    """Predict whole volumes, one at a time; in float32, or in bf16, which is faster."""
+    """Predict whole volumes, one at a time, as `predict_slices` does in that precision."""
     for case in cases:
         slices = normalise(case.volume.pixels, intensity)
-        probability = predict_slices(model, slices, in_bf16=in_bf16)
+        probability = predict_slices(model, slices, precision=precision)
         head = head_mask(case.volume.pixels, intensity)
         yield Prediction(case.patient, slices, probability, case.masks, used[case.patient], head)
 

@@ -59,8 +59,9 @@ _OPTIONS = (
                  "never FLAIR alone; flair: FLAIR stands for all sequences in 40 % of the crops, "
                  "not in 30; strong: that, and wider ranges of all else."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
-    click.option("--precision", type=click.Choice(("bf16", "fp16", "fp32")), default="bf16",
-                 help="Arithmetic of training."),
+    click.option("--precision", type=click.Choice(("auto", "bf16", "fp16", "fp32")),
+                 default="auto", help="Arithmetic of training; auto: bf16 where the device "
+                 "computes in it, else fp32."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
     click.option("--workers", type=click.IntRange(0), default=0,
                  help="Processes that augment, for a GPU; 0 is a thread. Of the machine, not "

@@ -18,19 +18,18 @@ from lgg_train.unet import scale_slices
 @within_memory("smaller slices may fit")
 @torch.inference_mode()
 def predict_slices(
-    model: nn.Module, slices: Pixels, batch: int = 8, in_bf16: bool = False
+    model: nn.Module, slices: Pixels, batch: int = 8, precision: str = "fp32"
 ) -> Probability:
     """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
 
-    The slices are padded with zeros to multiples of 16 and the result is cut back. Without
-    `in_bf16`, everything is computed in float32, on a GPU too. Raises OutOfMemoryError where the
-    memory does not suffice.
+    The slices are padded with zeros to multiples of 16 and the result is cut back. precision: of
+    the forward pass, a name of AUTOCAST; in fp32 there is no TF32, on a GPU either. Raises
+    OutOfMemoryError where the memory does not suffice.
     """
     height, width = slices.shape[1:3]
     pad = (0, -width % 16, 0, -height % 16)
     device = next(model.parameters()).device
     out: npt.NDArray[np.float32] = np.empty(slices.shape[:3], np.float32)
-    precision = "bf16" if in_bf16 else "fp32"
     for start in range(0, len(slices), batch):
         part = torch.from_numpy(np.ascontiguousarray(slices[start : start + batch])).to(device)
         x = F.pad(scale_slices(part), pad).contiguous(memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lgg_runtime.errors import UsageError
 from lgg_train.dataset import SampleSettings
-from lgg_train.device import choose_device
+from lgg_train.device import choose_device, choose_precision
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, TrainSettings
 from lgg_train.splits import SplitSettings
@@ -74,6 +74,7 @@ def read_request(options: dict[str, Any]) -> TrainingRequest:
     Raises UsageError for options that no run can have, ProviderError for a device that is not
     there.
     """
+    device = choose_device(options["device"])
     return TrainingRequest(
         settings=TrainSettings(
             Budget(options["epochs"], options["minutes"]),
@@ -91,12 +92,12 @@ def read_request(options: dict[str, Any]) -> TrainingRequest:
                 options["augmentation"],
             ),
             peak_rate=options["rate"],
-            precision=options["precision"],
+            precision=choose_precision(options["precision"], device),
             seed=options["seed"],
             validations=options["validations"],
         ),
         machinery=Machinery(
-            choose_device(options["device"]),
+            device,
             workers=options["workers"],
             compiled=options["compiled"],
             progress=not options["no_progress"],

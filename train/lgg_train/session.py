@@ -40,7 +40,7 @@ def _train(out: Path, request: TrainingRequest, run: Beginning, origin: Origin) 
     def validate(network: nn.Module) -> dict[str, float]:
         if not run.held:
             return {}
-        found = predict_cases(network, run.held, run.used, run.intensity, in_bf16=True)
+        found = predict_cases(network, run.held, run.used, run.intensity, run.settings.precision)
         return _validate(list(found))
 
     network = train(run.slices, run.settings, request.machinery, out, validate, origin)

@@ -18,6 +18,7 @@ from lgg_train.unet import UNet, UNetSettings
 class TrainSettings:
     """Everything that decides the numbers of a run, kept in its `config.json`.
 
+    precision: of the forward pass, a name of AUTOCAST.
     start: SHA-256 of the `model.pt` whose weights it began with, None for random ones.
     teachers: SHA-256 of the `model.pt` of each network whose probability its targets hold.
     """
@@ -30,7 +31,7 @@ class TrainSettings:
     weight_decay: float = 0.01
     clip_norm: float = 5.0
     average_decay: float = 0.998
-    precision: str = "bf16"
+    precision: str = "fp32"
     seed: int = 0
     validations: int = 6
     start: str | None = None
