@@ -61,8 +61,7 @@ def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
     where = _extent(mask)
     if where is None:
         return np.zeros(0, np.int64)
-    labels, number = _label(mask[where])
-    return np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    return np.bincount(_label(mask[where])[0].ravel())[1:]
 
 
 def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
@@ -70,8 +69,8 @@ def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
     where = _extent(mask)
     if where is None:
         return mask.copy()
-    labels, number = _label(mask[where])
-    sizes = np.bincount(labels.ravel(), minlength=number + 1)
+    labels, _ = _label(mask[where])
+    sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
     stays: Mask = np.zeros(mask.shape, bool)

@@ -56,6 +56,27 @@ def test_an_environment_that_names_no_folders_is_a_usage_error(
         find_arguments(environment, [])
 
 
+def _call_container(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    others = {k: v for k, v in os.environ.items() if k not in HOLOSCAN | MERCURE}
+    line = [sys.executable, "-m", "lgg_runtime.container", "--json"]
+    return subprocess.run(
+        line, env=others | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_entry_runs_lgg_infer_on_the_platform_s_folders(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    done = _call_container({"MERCURE_IN_DIR": str(absent), "MERCURE_OUT_DIR": str(tmp_path)})
+    assert done.returncode == 4
+    assert f"{absent}" in done.stderr
+
+
+def test_the_entry_says_what_it_expects_of_the_platform() -> None:
+    done = _call_container({})
+    assert done.returncode == 2
+    assert done.stderr.startswith("lgg-infer-container: environment: expected HOLOSCAN_INPUT_PATH")
+
+
 @pytest.fixture(scope="module")
 def replay() -> ModuleType:
     spec = importlib.util.spec_from_file_location("replay", FOLDER / "replay.py")

@@ -87,6 +87,21 @@ def test_half_the_pixel_size_is_brought_to_the_trained_one() -> None:
     np.testing.assert_array_equal(model[..., 1], [[[0, 8], [16, 24]]])
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("at", range(8))
+def test_a_line_of_one_pixel_is_not_lost_where_slices_shrink_to_a_quarter(
+    axis: int, at: int
+) -> None:
+    quarter = TRAINED_PIXEL_MM / 4
+    directions = AXIAL * np.array([1, quarter / 0.9, quarter / 0.9])
+    values = np.zeros((1, 8, 8), np.float32)
+    np.moveaxis(values, axis, 0)[at] = 100
+    volume = volume_of(values, directions)
+    model = np.moveaxis(ModelGrid.of(volume).to_model(volume.pixels)[..., 1], axis, 0)
+    np.testing.assert_allclose(model[at // 4], 25)
+    np.testing.assert_allclose(model[1 - at // 4], 0)
+
+
 def test_the_scale_is_the_one_that_the_model_was_trained_on() -> None:
     volume = volume_of(numbered((2, 6, 4)), AXIAL)
     assert ModelGrid.of(volume, 0.9).is_identity
