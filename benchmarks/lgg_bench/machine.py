@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lgg_runtime.cores import MOST_THREADS, available_cores
 from lgg_runtime.errors import UsageError
+from lgg_runtime.extras import installed_versions
 from lgg_runtime.plural import count
 from lgg_runtime.processor import BF16_PRODUCTS, read_cpuinfo, read_flags
 
@@ -20,7 +19,7 @@ FEATURES = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16",
     "amx_int8", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
 )  # fmt: skip
-PACKAGES = (
+_PACKAGES = (
     "lgg-edge", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu",
     "onnxruntime-openvino", "openvino", "torch",
 )  # fmt: skip
@@ -41,7 +40,7 @@ def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
         "load": _load(),
         "os": _describe_os(),
         "python": platform.python_version(),
-        "versions": installed_versions(),
+        "versions": installed_versions(_PACKAGES),
     }
 
 
@@ -86,7 +85,7 @@ def note_load(
     return [f"The machine was busy before the start (load {load:g}){effect}."]
 
 
-def describe_processor(cpuinfo: Path | None = None) -> tuple[str | None, list[str]]:
+def describe_processor(cpuinfo: Path | None) -> tuple[str | None, list[str]]:
     """The processor's name and those of its instruction sets that are in FEATURES.
 
     None and an empty list where the system has no such file. On ARM the board's name stands in
@@ -96,17 +95,6 @@ def describe_processor(cpuinfo: Path | None = None) -> tuple[str | None, list[st
     flags = read_flags(held) or set()
     model = held.get("model name") or held.get("Model")
     return model, [name for name in FEATURES if name in flags]
-
-
-def installed_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Versions by package; one that is not installed is left out."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def summarise_machine(machine: dict[str, Any]) -> str:

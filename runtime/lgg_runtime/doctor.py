@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lgg_runtime.backends.missing import installed_packages, require_provider
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
 from lgg_runtime.errors import LggError, ProviderError
+from lgg_runtime.extras import installed_versions
 from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import find_model
 
@@ -66,13 +66,9 @@ def examine_packages() -> Iterator[Finding]:
     elif not found:
         advice = "pip install 'lgg-edge[cpu]'"
     yield Finding("onnxruntime", listed, advice, len(found) == 1)
-    others = []
-    for name in _LIBRARIES:
-        try:
-            others.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            others.append(f"{name} not installed")
-    yield Finding("optional", ", ".join(others))
+    others = installed_versions(_LIBRARIES)
+    told = (f"{name} {others.get(name, 'not installed')}" for name in _LIBRARIES)
+    yield Finding("optional", ", ".join(told))
 
 
 def examine_cores() -> Finding:

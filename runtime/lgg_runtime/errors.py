@@ -29,6 +29,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 200 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 class UsageError(LggError):
     """An option, or a combination of options, that cannot be honoured."""
 

@@ -1,13 +1,14 @@
-"""Optional packages: imported where they are needed, and named where they are missing."""
+"""Optional packages: imported where they are needed, and named where they are missing or there."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lgg_runtime.errors import MissingExtraError
+from lgg_runtime.errors import MissingExtraError, first_line
 
 
 @contextlib.contextmanager
@@ -46,5 +47,15 @@ def import_extra(module: str, extra: str) -> Any:
         with needs_extra(extra):
             return importlib.import_module(module)
     except ImportError as error:
-        why = str(error).partition("\n")[0]
-        raise MissingExtraError(f"{module} is installed and cannot be loaded: {why}") from error
+        raise MissingExtraError(
+            f"{module} is installed and cannot be loaded: {first_line(error)}"
+        ) from error
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by package; one that is not installed is left out."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

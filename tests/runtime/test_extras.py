@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lgg_runtime.errors import MissingExtraError
-from lgg_runtime.extras import import_extra, needs_extra
+from lgg_runtime.extras import import_extra, installed_versions, needs_extra
 from lgg_runtime.terminal import Terminated
 
 
@@ -38,3 +38,7 @@ def test_a_package_that_cannot_be_loaded_is_told_in_one_line(
     assert str(error.value) == (
         "broken_package is installed and cannot be loaded: a.so: no symbol x"
     )
+
+
+def test_of_packages_those_that_are_not_installed_are_left_out():
+    assert installed_versions(["numpy", "no-such-package"]).keys() == {"numpy"}

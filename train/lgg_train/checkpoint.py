@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lgg_runtime.errors import InputError, ResourceError
+from lgg_runtime.errors import InputError, ResourceError, first_line
 from lgg_runtime.writers.atomic import open_atomically
 
 SCHEMA = 1
@@ -33,8 +33,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path.name}: not a checkpoint of tensors ({reason})") from error
+        raise InputError(
+            f"{path.name}: not a checkpoint of tensors ({first_line(error)})"
+        ) from error
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         found = state.get("schema") if isinstance(state, dict) else None
         raise InputError(f"{path.name}: expected checkpoint schema {SCHEMA}, found {found}")

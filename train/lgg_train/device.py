@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lgg_runtime.errors import OutOfMemoryError, ProviderError
+from lgg_runtime.errors import OutOfMemoryError, ProviderError, first_line
 from lgg_runtime.processor import multiplies_bf16
 
 # The type of the forward pass by precision; None for the weights' own float32.
@@ -69,6 +69,5 @@ def within_compiler() -> Iterator[None]:
 
         if not isinstance(error, BackendCompilerFailed):
             raise
-        cause = error.inner_exception
-        reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+        reason = first_line(error.inner_exception)
         raise ProviderError(f"--compile: {reason}; leave it out, or install g++") from error

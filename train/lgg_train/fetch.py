@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lgg_runtime.errors import MissingExtraError, NoInputError
+from lgg_runtime.errors import MissingExtraError, NoInputError, first_line
 from lgg_runtime.writers.atomic import make_folder, refused
 
 DATASET = "mateuszbuda/lgg-mri-segmentation"
@@ -33,8 +33,9 @@ def fetch_dataset(out: Path) -> Path:
         fetched = Path(kagglehub.dataset_download(DATASET))
     except Exception as error:
         # requests', kagglehub's and the operating system's errors share no base.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NoInputError(f"the dataset cannot be fetched ({reason}); {BY_HAND}") from error
+        raise NoInputError(
+            f"the dataset cannot be fetched ({first_line(error)}); {BY_HAND}"
+        ) from error
     found = next(iter(sorted(fetched.rglob("kaggle_3m"))), None)
     if found is None:
         raise NoInputError(f"the download holds no kaggle_3m; {BY_HAND}")

@@ -21,9 +21,9 @@ from lgg_runtime.backends.onnx_session import (
     read_contract,
 )
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
-from lgg_runtime.backends.signature import first_line, require_probability
+from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, Contract
-from lgg_runtime.errors import OutOfMemoryError, ProviderError
+from lgg_runtime.errors import OutOfMemoryError, ProviderError, first_line
 from lgg_runtime.golden import check_golden
 from lgg_runtime.sidecar import Profile, choose_profile
 from lgg_runtime.volume import Pixels, Probability

@@ -7,13 +7,12 @@ import ctypes
 import importlib
 import io
 import re
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lgg_runtime.backends.cuda_driver import find_driver
 from lgg_runtime.errors import ProviderError
+from lgg_runtime.extras import installed_versions
 
 NAMES = {
     "cpu": "CPUExecutionProvider",
@@ -29,7 +28,7 @@ _EXTRAS = {"cuda": "gpu", "tensorrt": "gpu,tensorrt"}
 
 def installed_packages() -> dict[str, str]:
     """Each installed package that brings onnxruntime, with its version."""
-    return dict(_installed(_PACKAGES))
+    return installed_versions(_PACKAGES)
 
 
 def require_provider(provider: str, runtime: Any) -> None:
@@ -97,9 +96,3 @@ def _missing_library(provider: str, runtime: Any) -> str | None:
                 install = f"pip install 'lgg-edge[{_EXTRAS[provider]}]'"
                 return f"{Path(found.group(1)).name} is missing; {install}"
     return None
-
-
-def _installed(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        with contextlib.suppress(PackageNotFoundError):
-            yield name, version(name)

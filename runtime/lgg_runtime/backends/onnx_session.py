@@ -12,9 +12,15 @@ import numpy as np
 from lgg_runtime.backends.missing import NAMES
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
-from lgg_runtime.backends.signature import accept_artifact, first_line, require_probability
+from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
-from lgg_runtime.errors import LggError, MissingExtraError, ModelError, OutOfMemoryError
+from lgg_runtime.errors import (
+    LggError,
+    MissingExtraError,
+    ModelError,
+    OutOfMemoryError,
+    first_line,
+)
 from lgg_runtime.extras import reraise_signal
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.workers import Workers

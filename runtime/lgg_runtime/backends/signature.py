@@ -38,8 +38,3 @@ def require_probability(probability: Probability, slices: Pixels) -> None:
         raise ModelError(f"the model gives {probability.shape} for slices {slices.shape}")
     if not (probability.min() >= 0 and probability.max() <= 1):  # false for NaN as well
         raise ModelError("the model's output is no number in 0..1 for this input")
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line of at most 200 characters."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
