@@ -49,11 +49,6 @@ class BoundRuns:
         self._source, self._target = PinnedBuffer(cuda), PinnedBuffer(cuda)
         self._lock = Lock()  # memory that one run at a time may use
 
-    @property
-    def bound_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes [N, H, W, 3] that device memory is kept for, the oldest first."""
-        return tuple(self._bindings)
-
     def run(self, slices: Pixels) -> Probability:
         """[N, H, W, 3] uint8 to [N, H, W] float32."""
         with self._lock:

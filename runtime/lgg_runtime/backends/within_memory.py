@@ -17,33 +17,29 @@ if TYPE_CHECKING:
 class WithinMemory:
     """A Backend over another: a run that exhausts the memory is repeated in halves.
 
-    largest_batch: what still fits, None as long as everything did; it stays for later runs.
+    inner: the other, which does the work; largest_batch: what still fits, None as long as
+    everything did; it stays for later runs.
     """
 
     def __init__(self, backend: Backend):
-        self._backend = backend
+        self.inner = backend
         self.largest_batch: int | None = None
 
     @property
     def contract(self) -> Contract:
-        return self._backend.contract
+        return self.inner.contract
 
     @property
     def provider(self) -> str:
-        return self._backend.provider
+        return self.inner.provider
 
     @property
     def device(self) -> str:
-        return self._backend.device
+        return self.inner.device
 
     @property
     def versions(self) -> dict[str, str]:
-        return self._backend.versions
-
-    @property
-    def inner(self) -> Backend:
-        """The backend that does the work."""
-        return self._backend
+        return self.inner.versions
 
     def run(self, slices: Pixels) -> Probability:
         """As Backend.run. Raises OutOfMemoryError where not even one slice fits."""
@@ -52,7 +48,7 @@ class WithinMemory:
         while done < len(slices):
             step = min(self.largest_batch or len(slices), len(slices) - done)
             try:
-                parts.append(self._backend.run(slices[done : done + step]))
+                parts.append(self.inner.run(slices[done : done + step]))
             except OutOfMemoryError:
                 if step == 1:
                     raise

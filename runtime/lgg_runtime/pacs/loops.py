@@ -38,7 +38,7 @@ class Loop:
         self._stopping.set()
         self._wake.set()
 
-    def join(self, most_seconds: float | None = None) -> bool:
+    def join(self, most_seconds: float) -> bool:
         """Wait for the step at hand to end; whether it did."""
         if self._thread.ident is not None:
             self._thread.join(most_seconds)

@@ -235,9 +235,7 @@ def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
     if has_sform and has_qform and not _agree(affine, np.asarray(qform), image.shape):
         raise InputError(f"{name}: qform and sform disagree; set them to one of the two")
     affine[:3] *= _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    swap = np.zeros((4, 4))
-    swap[[2, 1, 0, 3], [0, 1, 2, 3]] = 1
-    return np.asarray(RAS_LPS @ affine @ swap)
+    return np.asarray((RAS_LPS @ affine)[:, [2, 1, 0, 3]])
 
 
 def _agree(one: npt.NDArray[Any], other: npt.NDArray[Any], shape: Sequence[int]) -> bool:

@@ -78,13 +78,13 @@ def read_slice(path: Path) -> Pixels:
     return read_raster(path).pixels
 
 
-def read_mask(path: Path, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+def read_mask(path: Path) -> Pixels:
     """(H, W) uint8, the values as they are; three channels have to be equal.
 
     Raises InputError as `read_raster` does.
     """
     with _named(path):
-        image, _ = _load(path, limits)
+        image, _ = _load(path, DEFAULT_LIMITS)
         if not (image == image[..., :1]).all():
             raise InputError("expected a mask of one channel, found three that differ")
         return np.ascontiguousarray(image[..., 0])
