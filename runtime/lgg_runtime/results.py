@@ -26,7 +26,7 @@ from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
 from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
-from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, stretch_flair
+from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, show_scan, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 STUDIES_PENDING = 2
@@ -184,14 +184,7 @@ def _encode_scan(
 def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
     """Pictures of each slice, by number."""
     end, encode = OUTPUTS[name]
-    found = result.segmentation
-    greys = stretch_flair(result.volume.pixels[..., FLAIR])
-    return {
-        f"{index + 1:03d}{end}": encode(
-            SliceResult(grey, found.mask[index], found.probability[index])
-        )
-        for index, grey in enumerate(greys)
-    }
+    return {f"{n:03d}{end}": encode(shown) for n, shown in enumerate(show_scan(result), 1)}
 
 
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:

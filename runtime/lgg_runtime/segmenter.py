@@ -28,7 +28,7 @@ from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.plausibility import find_doubts
 from lgg_runtime.trust import identify_model
-from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability, Segmentation, Volume
+from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, repeat_flair
 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
 _BATCHES = {"cpu": 16, "openvino": 16}
@@ -174,7 +174,9 @@ class Segmenter:
         """The first of the three steps of `segment`: bring to the model's grid and scale."""
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
-        pixels = self._sequences(grid.to_model(volume.pixels))
+        pixels = grid.to_model(volume.pixels)
+        if self.settings.flair_only:
+            pixels = repeat_flair(pixels)
         if pixels.dtype == np.float16:  # too coarse to compute in
             pixels = pixels.astype(np.float32)
         intensity = self.contract.intensity
@@ -211,11 +213,6 @@ class Segmenter:
             return whole_frames(*head.shape)
         crop = self.contract.crop
         return find_boxes(head, replace(crop, step=max(crop.step, _STEPS.get(self.provider, 1))))
-
-    def _sequences(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if not self.settings.flair_only:
-            return pixels
-        return np.repeat(pixels[..., FLAIR : FLAIR + 1], pixels.shape[-1], axis=-1)
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:

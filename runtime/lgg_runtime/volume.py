@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,11 @@ def _is_placement(affine: object) -> bool:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
     return bool(np.linalg.norm(affine[:3, :3], axis=0).min() > 0)
+
+
+def repeat_flair(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(S, H, W, 3) with FLAIR in the place of the other sequences."""
+    return np.repeat(pixels[..., FLAIR : FLAIR + 1], len(CHANNELS), axis=-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES, LoadedStudy, load_study
 
@@ -22,7 +23,7 @@ def colour(height: int = 4, width: int = 5) -> np.ndarray:
 def load(root: Path, with_truth: bool = False) -> LoadedStudy:
     listing = list_studies(root)
     assert len(listing.studies) == 1
-    return load_study(listing.studies[0], listing, with_truth)
+    return load_study(listing.studies[0], listing, with_truth, SeriesChoice())
 
 
 def test_slices_of_one_size_are_one_volume_in_order(tmp_path: Path, write_picture: Write) -> None:

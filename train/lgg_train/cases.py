@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, NoInputError, printable
 from lgg_runtime.readers.raster import read_mask, read_slice
-from lgg_runtime.volume import CHANNELS, FLAIR, Mask, Volume
+from lgg_runtime.volume import Mask, Volume, repeat_flair
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
 
@@ -102,8 +102,7 @@ def load_case(files: CaseFiles) -> Case:
 
 def keep_flair(case: Case) -> Case:
     """The case as one of FLAIR alone: FLAIR stands in the place of the other sequences."""
-    pixels = np.repeat(case.volume.pixels[..., FLAIR : FLAIR + 1], len(CHANNELS), axis=-1)
-    return replace(case, volume=replace(case.volume, pixels=pixels))
+    return replace(case, volume=replace(case.volume, pixels=repeat_flair(case.volume.pixels)))
 
 
 def digest_cases(cases: Iterable[Case]) -> str:

@@ -102,8 +102,7 @@ def _find(stacks: Sequence[Stack], wanted: str, role: str) -> Stack:
 
 
 def _is_original(stack: Stack) -> bool:
-    kind = stack.first.get("ImageType", "FrameType") or ()
-    return "DERIVED" not in ([kind] if isinstance(kind, str) else list(kind))
+    return "DERIVED" not in stack.first.texts("ImageType", "FrameType")
 
 
 def _thickness(stack: Stack) -> float:

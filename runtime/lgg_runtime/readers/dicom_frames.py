@@ -65,6 +65,11 @@ class Frame:
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
 
+    def texts(self, *keywords: str) -> list[str]:
+        """The values, none, one or many, of an attribute of text that `get` finds."""
+        value = self.get(*keywords) or ()
+        return [value] if isinstance(value, str) else list(value)
+
 
 def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
     """The first value of these attributes that is there, else None.

@@ -60,7 +60,7 @@ def _kind_by_times(frame: Frame) -> str | None:
     echo = _echo_time(frame)
     inversion = _number(frame.get("InversionTime", "InversionTimes"))
     repetition = _number(frame.get("RepetitionTime"))
-    names = _scanning_sequences(frame)
+    names = frame.texts("ScanningSequence")
     if echo is None:
         return None
     inverted = inversion or 0.0
@@ -93,12 +93,8 @@ def _echo_time(frame: Frame) -> float | None:
 
 def _is_echo_planar(frame: Frame) -> bool:
     """By either attribute: Enhanced MR has the second alone (PS3.3, C.8.13.4)."""
-    return "EP" in _scanning_sequences(frame) or frame.get("EchoPlanarPulseSequence") == "YES"
-
-
-def _scanning_sequences(frame: Frame) -> set[str]:
-    sequence = frame.get("ScanningSequence") or ()
-    return {sequence} if isinstance(sequence, str) else set(sequence)
+    is_named = "EP" in frame.texts("ScanningSequence")
+    return is_named or frame.get("EchoPlanarPulseSequence") == "YES"
 
 
 def _has_contrast(frame: Frame, described: str) -> bool:
@@ -112,9 +108,8 @@ def _has_contrast(frame: Frame, described: str) -> bool:
 
 def is_derived(frame: Frame) -> bool:
     """Whether a frame is a localizer or was computed: ADC, MIP, subtraction and the like."""
-    kind = frame.get("ImageType", "FrameType")
-    values = [kind] if isinstance(kind, str) else list(kind or ())
-    return bool(_NOT_IMAGES.search(" ".join(str(v) for v in values).upper().replace("_", " ")))
+    kind = " ".join(map(str, frame.texts("ImageType", "FrameType")))
+    return bool(_NOT_IMAGES.search(kind.upper().replace("_", " ")))
 
 
 def _number(value: Any) -> float | None:

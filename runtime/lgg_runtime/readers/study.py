@@ -45,7 +45,7 @@ class LoadedStudy:
 
 
 def load_study(
-    study: Study, listing: Listing, with_truth: bool, choice: SeriesChoice | None = None
+    study: Study, listing: Listing, with_truth: bool, choice: SeriesChoice
 ) -> LoadedStudy:
     """Read every slice of a study; slices of different sizes become volumes of their own.
 
@@ -54,7 +54,7 @@ def load_study(
     """
     if study.kind != RASTER:
         try:
-            return LoadedStudy(scan=read_scan(study.kind, study.files, choice or SeriesChoice()))
+            return LoadedStudy(scan=read_scan(study.kind, study.files, choice))
         except InputError as error:
             return LoadedStudy(failures=[(study.name, f"{study.name}: {error}")])
     by_size: dict[tuple[int, ...], LoadedVolume] = {}

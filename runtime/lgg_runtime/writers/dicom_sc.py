@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from lgg_runtime.readers.dicom_files import refusing_headers
-from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.dicom_identity import (
     SERIES_NUMBERS,
     Identity,
@@ -18,7 +17,7 @@ from lgg_runtime.writers.dicom_identity import (
     source_of,
 )
 from lgg_runtime.writers.dicom_reference import LOSSY, bare_image
-from lgg_runtime.writers.images import SliceResult, draw_overlay, stretch_flair
+from lgg_runtime.writers.images import draw_overlay, show_scan
 from lgg_runtime.writers.scan import ScanResult
 
 _UNFIT = "its headers are not fit for a secondary capture"
@@ -34,11 +33,8 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     with refusing_headers(_UNFIT):
         identity = Identity.of(result)
         templates = [bare_image(frame.header) for frame in source.frames]
-    greys = stretch_flair(result.volume.pixels[..., FLAIR])
     files = {}
-    for index, grey in enumerate(greys):
-        found = result.segmentation
-        shown = SliceResult(grey, found.mask[index], found.probability[index])
+    for index, shown in enumerate(show_scan(result)):
         with refusing_headers(_UNFIT):
             data = _capture(result, identity, templates[index], index, draw_overlay(shown))
         files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)
@@ -74,7 +70,8 @@ def _capture(
         if keyword in template:
             setattr(data, keyword, template[keyword].value)
     # highdicom knows no directions of three letters, which an oblique slice has.
-    data.PatientOrientation = list(_patient_orientation(frame.orientation))
+    directions = (frame.orientation[:3], frame.orientation[3:])
+    data.PatientOrientation = [_letters(direction) for direction in directions]
     del data.DateOfSecondaryCapture, data.TimeOfSecondaryCapture
     data.ConversionType = ConversionTypeValues.SYN.value
     data.SeriesDescription = result.verdict
@@ -86,12 +83,8 @@ def _capture(
     return data
 
 
-def _patient_orientation(orientation: tuple[float, ...]) -> tuple[str, str]:
-    """Letters of the directions of rows and columns, the strongest first (C.7.6.1.1.1)."""
-    return _letters(orientation[:3]), _letters(orientation[3:])
-
-
 def _letters(direction: tuple[float, ...]) -> str:
+    """Of a row's or a column's direction, the strongest first (PS3.3, C.7.6.1.1.1)."""
     pairs = (("L", "R"), ("P", "A"), ("H", "F"))
     ranked = sorted(zip(direction, pairs, strict=True), key=lambda item: -abs(item[0]))
     return "".join(pair[value < 0] for value, pair in ranked if abs(value) > 0.1)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.intensity import level_percentile
 from lgg_runtime.notice import RESEARCH_ONLY
-from lgg_runtime.volume import Mask, Pixels, Probability
+from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability
+from lgg_runtime.writers.scan import ScanResult
 
 SHOWING_FLAIR = frozenset({"overlay", "heatmap"})
 _WORDS, _WORDS_SCALE = "research use only", 0.33
@@ -36,6 +37,14 @@ class SliceResult:
     mask: Mask
     probability: Probability
     truth: Mask | None = None
+
+
+def show_scan(result: ScanResult) -> list[SliceResult]:
+    """Each slice of a scan, for pictures of it."""
+    found = result.segmentation
+    greys = stretch_flair(result.volume.pixels[..., FLAIR])
+    shown = zip(greys, found.mask, found.probability, strict=True)
+    return [SliceResult(*of_slice) for of_slice in shown]
 
 
 def encode_mask(result: SliceResult) -> bytes:
