@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ssl
 import sys
 import threading
 import time
@@ -22,11 +21,12 @@ from lgg_runtime.pacs.arrival import (
     check_arrival,
 )
 from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader, close_for_good
-from lgg_runtime.pacs.config import MIB, Listen, NodeConfig, is_loopback
+from lgg_runtime.pacs.config import MIB, NodeConfig, is_loopback
 from lgg_runtime.pacs.intake import CONFLICT, Intake, Session
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -239,19 +239,3 @@ class Receiver:
             count = len(session.instances)
             LOG.warning("an association that brought %d images ended without a release", count)
             self._intake.close_session(session)
-
-
-def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
-    """None without a certificate. Raises UsageError for files that are of no use."""
-    if listen.certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(listen.certificate, listen.key)
-        if listen.client_ca:
-            context.load_verify_locations(listen.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"listen: certificate, key or client_ca is of no use ({error})") from error
-    return context

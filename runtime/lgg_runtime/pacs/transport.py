@@ -12,13 +12,14 @@ from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
+from lgg_runtime.pacs.encoding import IMPLICIT
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.tls import make_client_tls
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _PENDING = (0xFF00, 0xFF01)
 _LONGEST_QUESTION_SECONDS = 10.0
@@ -48,7 +49,7 @@ def make_transport(destination: Destination, calling_ae_title: str) -> Transport
     """
     if destination.kind == "stow":
         return _make_stow(destination)
-    tls = _make_tls(destination)
+    tls = make_client_tls(destination)
 
     def send(path: Path, ask_first: bool) -> None:
         _send_c_store(destination, calling_ae_title, tls, path, ask_first)
@@ -92,20 +93,6 @@ def _web_holds(server: WebServer, path: Path) -> bool:
         return False
 
 
-def _make_tls(destination: Destination) -> ssl.SSLContext | None:
-    if destination.ca is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=str(destination.ca))
-        if destination.certificate:
-            context.load_cert_chain(destination.certificate, destination.key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"destination {destination.name}: ca, certificate or key is of no use ({error})"
-        ) from error
-    return context
-
-
 def _send_c_store(
     to: Destination, calling: str, tls: ssl.SSLContext | None, path: Path, ask_first: bool
 ) -> None:
@@ -137,7 +124,7 @@ def _associate(
 
     entity = AE(calling)
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
-    for syntax in (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN):
+    for syntax in (EXPLICIT_LITTLE_ENDIAN, IMPLICIT):
         entity.add_requested_context(what, syntax)
     for name in ("acse_timeout", "network_timeout", "connection_timeout"):
         setattr(entity, name, to.timeout_seconds)
