@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lgg_bench.figure import plt, save_png
 from lgg_runtime.notice import RESEARCH_ONLY
+from lgg_train.png import encode_png, plt
 
 if TYPE_CHECKING:
     from lgg_bench.run_record import RunRecord
@@ -93,4 +93,4 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
 
 def _png(figure: Figure) -> bytes:
     figure.axes[0].set_title(RESEARCH_ONLY, loc="right", fontsize=7, color="grey")
-    return save_png(figure)
+    return encode_png(figure)

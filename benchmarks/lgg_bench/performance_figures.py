@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
-from lgg_bench.figure import plt, save_png
 from lgg_bench.machine import computes_bf16
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plural import count
+from lgg_train.png import encode_png, plt
 
 _OURS, _OTHERS = "tab:blue", "tab:grey"
 
@@ -36,7 +36,7 @@ def draw_throughput(record: Record) -> bytes:
     axes.set_title(entitle_throughput(record), fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.text(0.995, 0.998, RESEARCH_ONLY, ha="right", va="top", fontsize=6, color="grey")
-    return save_png(figure)
+    return encode_png(figure)
 
 
 def entitle_throughput(record: Record) -> str:

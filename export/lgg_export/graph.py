@@ -17,7 +17,6 @@ from lgg_runtime.errors import ParityError
 from lgg_train.unet import LARGEST_MULTIPLE, UNet
 
 OPSET = 18
-SIZE_MULTIPLE = LARGEST_MULTIPLE
 
 
 class InferenceGraph(nn.Module):
@@ -77,7 +76,7 @@ def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> o
     example = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
     batch = torch.export.Dim("N", min=1, max=4096)
     height, width = (torch.export.Dim(name, min=1, max=512) for name in ("h", "w"))
-    dynamic = {INPUT: {0: batch, 1: SIZE_MULTIPLE * height, 2: SIZE_MULTIPLE * width}}
+    dynamic = {INPUT: {0: batch, 1: LARGEST_MULTIPLE * height, 2: LARGEST_MULTIPLE * width}}
     # It names each torchvision operator that it does without, at every export.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -54,9 +54,6 @@ class Parity:
     pytorch: dict[str, Any]
     artifact: dict[str, Any]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     def summary(self) -> dict[str, Any]:
         """Without the scores by patient, for the contract."""
         whole = asdict(self)

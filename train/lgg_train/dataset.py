@@ -116,7 +116,7 @@ class TrainingSlices:
             slices[row] = self._replace(image=complete[row])["image"]
         return Batch(*(torch.from_numpy(part) for part in (slices, masks, complete)))
 
-    def batches(self, first: int, workers: int = 0) -> Generator[Batch, None, None]:
+    def batches(self, first: int, workers: int) -> Generator[Batch, None, None]:
         """Batches from step `first` on without end, made ahead in a thread beside.
 
         With `workers`, that many processes make them; the batches are the same ones. Raises

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 from lgg_runtime.errors import printable
 from lgg_runtime.notice import RESEARCH_ONLY
@@ -19,6 +14,7 @@ from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision
 from lgg_train.evaluation import choose_panels
+from lgg_train.png import encode_png, plt
 from lgg_train.prediction import Prediction
 
 
@@ -87,7 +83,4 @@ def _save(figure: Any, path: Path) -> None:
     below = 0.14 / figure.get_figheight()  # inches for the line below the pictures
     figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
     figure.text(0.995, 0.002, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="grey")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110)
-    write_atomically(path, picture.getvalue())
-    plt.close(figure)
+    write_atomically(path, encode_png(figure))

@@ -10,10 +10,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-__all__ = ("plt", "save_png")
+__all__ = ("encode_png", "plt")
 
 
-def save_png(figure: Figure) -> bytes:
+def encode_png(figure: Figure) -> bytes:
     """The same bytes for the same figure, with no version in them; the figure is closed."""
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
