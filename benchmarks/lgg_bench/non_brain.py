@@ -23,7 +23,7 @@ _LETTERS = list("abcdefghijklmnopqrstuvwxyz  ABCDEFGHIKLMNOPRSTUVW0123456789.,:"
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
 
-def draw_non_brain(count: int, size: int = 256, seed: int = 0) -> Iterator[tuple[str, Pixels]]:
+def draw_non_brain(count: int, size: int, seed: int) -> Iterator[tuple[str, Pixels]]:
     """`count` pictures of every kind, with the kind's name."""
     for index, (kind, draw) in enumerate(KINDS.items()):
         rng = np.random.default_rng((seed, index))

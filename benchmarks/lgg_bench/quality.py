@@ -45,10 +45,10 @@ class QualitySettings:
     patients; first_look: the model for it, None to leave it out.
     """
 
-    part: str = "test"
-    providers: tuple[str, ...] = ("cpu",)
-    limit: int | None = None
-    first_look: Path | None = None
+    part: str
+    providers: tuple[str, ...]
+    limit: int | None
+    first_look: Path | None
 
     def __post_init__(self) -> None:
         if not self.providers or (self.limit is not None and self.limit < 1):
@@ -68,7 +68,7 @@ def measure_quality(
     artifacts: Sequence[Path],
     data: Path,
     settings: QualitySettings,
-    progress: bool = False,
+    progress: bool,
 ) -> Record:
     """Results: `patients`, `slices`; `rows`, the network's first: mean and median Dice by patient,
     pooled recall, `left_out`, slices that the first look left out, and `lost`, by how much the
@@ -93,13 +93,7 @@ def measure_quality(
     chosen = members[: settings.limit]
     watched = tqdm(chosen, unit="patient", disable=None if progress else True, leave=False)
     slices, theirs, ours = _segment(run, model, watched, split.parts[settings.part], segmenters)
-    rows: list[dict[str, Any]] = [{"subject": PYTORCH, "way": "", **_score(theirs, None)}]
-    for key, counts in ours.items():
-        label, provider, way = key
-        subject = f"{label} ({segmenters[key].contract.precision}) on {provider}"
-        left_out = segmenters[key].left_out
-        rows.append({"subject": subject, "way": way, "left_out": left_out,
-                     **_score(counts, theirs)})  # fmt: skip
+    rows = [_row(key, segmenters[key], counts, theirs) for key, counts in ours.items()]
     results = {
         "run": digest_run(run),
         "artifacts": {label: digest_file(path) for label, path in files.items()},
@@ -107,7 +101,7 @@ def measure_quality(
         "patients": len(theirs),
         "slices": slices,
         "limits": {name: getattr(LOSSY, limit) for name, (limit, _) in _LOST.items()},
-        "rows": rows,
+        "rows": [{"subject": PYTORCH, "way": "", **_score(theirs, None)}, *rows],
     }
     return Record("quality", settings.to_json(), machine, results)
 
@@ -171,6 +165,18 @@ def _require_run(run: Path, model: TrainedModel, segmenters: dict[Key, Segmenter
                 f"first look {look.name}: its contract's training data or split is not that of "
                 f"{run}; take one of a run on the same split"
             )
+
+
+def _row(
+    key: Key, segmenter: Segmenter, counts: dict[str, Counts], reference: dict[str, Counts]
+) -> dict[str, Any]:
+    label, provider, way = key
+    return {
+        "subject": f"{label} ({segmenter.contract.precision}) on {provider}",
+        "way": way,
+        "left_out": segmenter.left_out,
+        **_score(counts, reference),
+    }
 
 
 def _score(counts: dict[str, Counts], reference: dict[str, Counts] | None) -> dict[str, Any]:

@@ -66,9 +66,7 @@ class RooflineSettings:
         }
 
 
-def measure_roofline(
-    artifacts: Sequence[Path], settings: RooflineSettings, clock: Clock | None = None
-) -> Record:
+def measure_roofline(artifacts: Sequence[Path], settings: RooflineSettings) -> Record:
     """Results: `ceilings`, rows of precision, engine and GFLOP/s of large layers; `rows`, of each
     artifact and engine its GFLOP/s and its fraction of the ceiling; `layers`, by artifact: where
     OpenVINO's time goes, as `profile_layers` has it. Rows of bf16 only where the processor
@@ -77,11 +75,11 @@ def measure_roofline(
     with needs_extra("train"):
         from lgg_bench.eager import torch_threads
 
-    machine, clock = describe_machine(), clock or Clock()
+    machine = describe_machine()
     files = label_artifacts(artifacts)
     with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
         large = _large(Path(folder), settings, computes_bf16(machine))
-        found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings, clock)
+        found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings.timing)
     ceilings = [
         {"precision": precision, "engine": engine, "gflops": rate}
         for (precision, engine), rate in found.items()
@@ -89,7 +87,7 @@ def measure_roofline(
     best = {p: max(r for (q, _), r in found.items() if q == p) for p, _ in found}
     slices = phantom_slices(settings.batch, settings.size)
     subjects = _subjects(files, slices, settings, computes_bf16(machine))
-    rates = _rates(subjects, settings, clock)
+    rates = _rates(subjects, settings.timing)
     rows = [
         {"artifact": label, "engine": engine, "precision": kind, "gflops": rate,
          "fraction": rate / best[kind] if kind in best else None}
@@ -110,14 +108,12 @@ def measure_roofline(
     return Record("roofline", settings.to_json(), machine, results)
 
 
-def _rates(
-    calls: dict[Key, tuple[Call, int]], settings: RooflineSettings, clock: Clock
-) -> dict[Key, float]:
+def _rates(calls: dict[Key, tuple[Call, int]], timing: TimingSettings) -> dict[Key, float]:
     """GFLOP/s of each at the median of its calls; all take turns."""
     for call, _ in calls.values():
         call()
     named = {str(index): call for index, (call, _) in enumerate(calls.values())}
-    seconds = time_in_turn(named, settings.timing, clock, lambda: None)
+    seconds = time_in_turn(named, timing, Clock(), lambda: None)
     return {
         key: operations / float(np.median(seconds[str(index)])) / 1e9
         for index, (key, (_, operations)) in enumerate(calls.items())

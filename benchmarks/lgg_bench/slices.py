@@ -11,7 +11,7 @@ from lgg_train.phantom import PhantomSettings, make_phantom
 DRAWN = 24
 
 
-def phantom_slices(count: int, size: int = 256) -> Pixels:
+def phantom_slices(count: int, size: int) -> Pixels:
     """Slices from the middle of a phantom patient, normalised, (count, size, size, 3) uint8.
 
     More than the patient's 24 repeat in order.

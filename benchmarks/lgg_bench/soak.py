@@ -59,9 +59,7 @@ class Sample:
     threads: int
 
 
-def measure_soak(
-    model: str | Path, settings: SoakSettings, tell: Callable[[str], Any] = lambda _line: None
-) -> Record:
+def measure_soak(model: str | Path, settings: SoakSettings, tell: Callable[[str], Any]) -> Record:
     """Run the slices and sample after every round. Raises LggError for a call that fails.
 
     Results: `sha256`, of the model; what `summarise_samples` has; `slices_through`, both ways.

@@ -117,7 +117,7 @@ def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told
 
 def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
     settings = RooflineSettings(1, 1, 32, openvino=False, timing=TimingSettings(1, 1, 0))
-    record = measure_roofline([artifact], settings, None)
+    record = measure_roofline([artifact], settings)
     (row,) = record.results["rows"]
     best = max(c["gflops"] for c in record.results["ceilings"] if c["precision"] == "fp32")
     assert row["fraction"] == pytest.approx(row["gflops"] / best)
@@ -130,6 +130,6 @@ def test_bf16_is_left_out_where_the_processor_does_not_compute_in_it(artifact, m
     machine = roofline.describe_machine() | {"features": ["avx2"]}
     monkeypatch.setattr(roofline, "describe_machine", lambda: machine)
     settings = RooflineSettings(1, 1, 32, timing=TimingSettings(1, 1, 0))
-    results = measure_roofline([artifact], settings, None).results
+    results = measure_roofline([artifact], settings).results
     measured = {row["precision"] for row in (*results["ceilings"], *results["rows"])}
     assert measured == {"fp32", "int8"}
