@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Evidence:
     """
 
     runs: Sequence[RunRecord]
-    folds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folds: dict[str, dict[str, Any]]
     leaks: Sequence[RunRecord] = ()
 
     @classmethod
@@ -51,7 +51,9 @@ class Evidence:
         """The page's blocks by name. Raises InputError for files of another kind or version."""
         try:
             return {
-                **{name: make(self.runs) for name, make in BLOCKS.items()},
+                "scores": _scores(self.runs),
+                "trust": _trust(self.runs),
+                "institutions": _institutions(self.runs),
                 "flair": _flair(self.runs, self.folds),
                 "folds": _folds(self.folds),
                 "leak": _leak(self.leaks, self.folds),
@@ -90,17 +92,25 @@ def _scores(records: Sequence[RunRecord]) -> str:
     for record in records:
         for part in PARTS:
             found = record.scores[part]
-            dice, pooled = found["per_patient_dice"], found["pooled"]
-            low, high = found["assessment"]["intervals"]["mean"]
-            rows.append(
-                [record.label, part, str(dice["patients"]),
-                 f"{dice['mean']:.3f} ({low:.3f} to {high:.3f})",
-                 *(f"{dice[key]:.3f}" for key in ("median", "worst_tenth")),
-                 *(f"{pooled[key]:.3f}" for key in ("iou", "precision", "recall", "f1"))]
-            )  # fmt: skip
-    header = ("model", "part", "patients", "mean Dice (95 %)", "median", "worst tenth", "IoU",
-              "precision", "recall", "F1")  # fmt: skip
-    return Table("Patients never trained on", header, rows).as_markdown()
+            interval = found["assessment"]["intervals"]["mean"]
+            rows.append([record.label, part, *_measures(found, interval)])
+    return Table("Patients never trained on", ("model", "part", *_MEASURES), rows).as_markdown()
+
+
+_MEASURES = ("patients", "mean Dice (95 %)", "median", "worst tenth", "IoU", "precision", "recall",
+             "F1")  # fmt: skip
+
+
+def _measures(scores: dict[str, Any], interval: tuple[float, float]) -> list[str]:
+    """The cells of _MEASURES; interval: of the mean Dice."""
+    dice, pooled = scores["per_patient_dice"], scores["pooled"]
+    low, high = interval
+    return [
+        str(dice["patients"]),
+        f"{dice['mean']:.3f} ({low:.3f} to {high:.3f})",
+        *(f"{dice[key]:.3f}" for key in ("median", "worst_tenth")),
+        *(f"{pooled[key]:.3f}" for key in ("iou", "precision", "recall", "f1")),
+    ]
 
 
 def _trust(records: Sequence[RunRecord]) -> str:
@@ -167,18 +177,10 @@ def _flair(records: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> st
 def _folds(folds: dict[str, dict[str, Any]]) -> str:
     rows = []
     for name, record in folds.items():
-        dice, pooled = record["per_patient_dice"], record["pooled"]
-        low, high = record["intervals"]["mean"]
-        error = max(fold["expected_calibration_error"] for fold in record["folds"])
-        rows.append(
-            [name, f"{len(record['folds'])}", f"{dice['patients']}",
-             f"{dice['mean']:.3f} ({low:.3f} to {high:.3f})",
-             *(f"{dice[key]:.3f}" for key in ("median", "worst_tenth")),
-             *(f"{pooled[key]:.3f}" for key in ("iou", "precision", "recall", "f1")),
-             f"{error:.4f}"]
-        )  # fmt: skip
-    header = ("recipe", "folds", "patients", "mean Dice (95 %)", "median", "worst tenth", "IoU",
-              "precision", "recall", "F1", "largest calibration error of a fold")  # fmt: skip
+        measures = _measures(record, record["intervals"]["mean"])
+        errors = [fold["expected_calibration_error"] for fold in record["folds"]]
+        rows.append([name, str(len(errors)), *measures, f"{max(errors):.4f}"])
+    header = ("recipe", "folds", *_MEASURES, "largest calibration error of a fold")
     return Table("Cross-validation by patient", header, rows).as_markdown()
 
 
@@ -204,10 +206,3 @@ def _pooled(scores: dict[str, Any]) -> list[str]:
     support = pooled["support"]["tumour"] + pooled["support"]["background"]
     found = (f"{pooled[key]:.4f}" for key in ("iou", "recall", "precision", "f1"))
     return [f"{support:,}", *found]
-
-
-BLOCKS = {
-    "scores": _scores,
-    "trust": _trust,
-    "institutions": _institutions,
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ _PROVIDER = click.option("--provider", "--device", default="cpu",
                          help="Where the artifacts run.")  # fmt: skip
 _CPU_PRECISION = click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")),
                               default="fp32", help="Of --provider openvino.")  # fmt: skip
+
+_RUN = click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
+_SIZE = click.option("--size", type=click.IntRange(32), default=256,
+                     help="Height and width of a slice.")  # fmt: skip
+_MODEL = click.option("-m", "--model", default="standard",
+                      help="A shipped model's name or a file.")  # fmt: skip
+_tell = partial(click.echo, err=True)
 
 
 @click.group("lgg-bench")
@@ -60,12 +68,12 @@ def parity(
 
 @command.command(context_settings={"show_default": True})
 @ARTIFACTS
-@click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
+@_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
               help="Slices of a call; give it again for more.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), multiple=True,
               help="Computing threads; give it again for more.  [default: all cores]")  # fmt: skip
-@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@_SIZE
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")
 @_PROVIDER
 @_CPU_PRECISION
@@ -95,10 +103,10 @@ def latency(
 
 @command.command(context_settings={"show_default": True})
 @ARTIFACTS
-@click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
+@_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8, 64),
               help="Slices of a call; give it again for more.")  # fmt: skip
-@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@_SIZE
 @click.option("--provider", type=click.Choice(("cuda", "tensorrt", "cpu")), default="cuda")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0,
               help="What the timed calls may take in all.")  # fmt: skip
@@ -115,48 +123,42 @@ def gpu(
     output: Path | None,
 ) -> None:
     """A GPU in one go: throughput, latency, compute apart, ceilings, parity and memory."""
-    from functools import partial
-
     from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 
     settings = GpuBenchSettings(batches, size, provider, minutes, patients)
-    measured(output, lambda: measure_gpu(artifacts, run, settings, partial(click.echo, err=True)))
+    measured(output, lambda: measure_gpu(artifacts, run, settings, _tell))
 
 
 @command.command(context_settings={"show_default": True})
 @click.option("--slices", type=click.IntRange(4), default=30, help="Of each sequence.")
-@click.option("--size", type=click.IntRange(32), default=256, help="Height and width of a slice.")
+@_SIZE
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Studies, one after the other.")
 @click.option("--waiting", type=click.IntRange(1), default=100,
               help="Studies of FLAIR alone, all at once.")  # fmt: skip
-@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@_MODEL
 @click.option("--provider", type=click.Choice(("cpu", "openvino")), default="cpu")
 @OUTPUT
 def node(output: Path | None, **options: Any) -> None:
     """The DICOM node: seconds from a study's last image to the result, memory of a queue."""
-    from functools import partial
-
     from lgg_bench.node import NodeBenchSettings, measure_node
 
     settings = NodeBenchSettings(**options)
-    measured(output, lambda: measure_node(settings, partial(click.echo, err=True)))
+    measured(output, lambda: measure_node(settings, _tell))
 
 
 @command.command(context_settings={"show_default": True})
-@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@_MODEL
 @click.option("--slices", type=click.IntRange(2), default=100_000, help="In all.")
 @click.option("--warm-up", type=click.IntRange(1), default=5_000,
               help="Slices after which the memory may hardly grow.")  # fmt: skip
 @OUTPUT
 def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
     """Slices of varied shapes for hours, with memory, descriptors and threads watched."""
-    from functools import partial
-
     from lgg_bench.soak import SoakSettings, measure_soak
 
     measured(
         output,
-        lambda: measure_soak(model, SoakSettings(slices, warm_up), partial(click.echo, err=True)),
+        lambda: measure_soak(model, SoakSettings(slices, warm_up), _tell),
     )
 
 

@@ -16,7 +16,7 @@ from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_bench.timing import Spread
+from lgg_bench.timing import Spread, describe_spread
 from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
@@ -147,7 +147,7 @@ def tabulate(record: Record) -> list[Table]:
     rows = [
         [
             name,
-            f"{1e3 * s['median']:.0f} ({1e3 * s['low']:.0f}-{1e3 * s['high']:.0f})",
+            describe_spread({quartile: 1e3 * value for quartile, value in s.items()}, ".0f"),
             f"{s['median'] / click:.1f}",
         ]
         for name, s in by_name.items()

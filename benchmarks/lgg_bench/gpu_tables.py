@@ -7,7 +7,7 @@ from typing import Any
 from lgg_bench.artifacts import label_precision
 from lgg_bench.machine import note_load
 from lgg_bench.record import Record
-from lgg_bench.table import Table
+from lgg_bench.table import Table, compare_cell
 
 
 def tabulate(record: Record) -> list[Table]:
@@ -68,18 +68,14 @@ def _artifacts(results: dict[str, Any]) -> Table:
         if parity["passed"] is not None:
             limits = parity["limits"]
             cells = [
-                _compared(parity["largest_probability_difference"], limits["probability"], 1.0),
-                _compared(parity["flipped_pixels"], limits["flipped"], 1e5),
+                compare_cell(parity["largest_probability_difference"], limits["probability"], 1.0),
+                compare_cell(parity["flipped_pixels"], limits["flipped"], 1e5),
                 "passed" if parity["passed"] else "FAILED",
             ]
         memory = "-" if known["memory_mib"] is None else f"{known['memory_mib']:.0f}"
         rows.append([label_precision(label, results), f"{known['load_s']:.2f}", memory, *cells])
     notes = ["Difference from the fp32 artifact on the CPU, found / allowed."]
     return Table("Loading, memory and parity", header, rows, notes)
-
-
-def _compared(found: float, allowed: float | None, unit: float) -> str:
-    return f"{unit * found:.2g}" + ("" if allowed is None else f" / {unit * allowed:g}")
 
 
 def _digits(value: float) -> str:

@@ -26,6 +26,7 @@ from lgg_bench.timing import (
     Clock,
     TimingSettings,
     compare_seconds,
+    describe_spread,
     start_cold,
     summarise_seconds,
     time_in_turn,
@@ -203,17 +204,11 @@ def _table(rows: Sequence[dict[str, Any]], title: str, record: Record) -> Table:
             *(f"{row['ms_per_slice'][p]:.1f}" for p in ("p50", "p90", "p99")),
             f"{row['slices_per_second']:.1f}",
             f"{row['cold']['load_ms'] + row['cold']['first_ms']:.0f}",
-            *(_ratio(row["times_faster_than"].get(name)) for name in references),
+            *(describe_spread(row["times_faster_than"].get(name), ".2f") for name in references),
         ]
         for row in rows
     ]
     return Table(title, [*header, *(f"x {EAGER[name]}" for name in references)], cells)
-
-
-def _ratio(spread: dict[str, float] | None) -> str:
-    if spread is None:
-        return ""
-    return f"{spread['median']:.2f} ({spread['low']:.2f}-{spread['high']:.2f})"
 
 
 def _notes(record: Record) -> list[str]:

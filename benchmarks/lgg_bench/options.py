@@ -16,7 +16,6 @@ ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, require
 OUTPUT = click.option("-o", "--output", type=PATH, help="Write the measurement, NAME.json.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 PARTS = click.Choice(("test", "validation", "train"))
-PART = click.option("--split", "part", type=PARTS, default="test")
 LIMIT = click.option("--limit", type=click.IntRange(1), help="The first patients only.")
 
 

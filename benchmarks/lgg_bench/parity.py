@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
-from lgg_bench.table import Table
+from lgg_bench.table import Table, compare_cell
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
@@ -218,7 +218,7 @@ def _differences(results: dict[str, Any]) -> Table:
     for row in results["artifacts"]:
         parity, limits = row["parity"] or {}, row["limits"]
         cells = [
-            _cell(parity.get(found), limits.get(allowed), unit)
+            compare_cell(parity.get(found), limits.get(allowed), unit)
             for _, found, allowed, unit in _COMPARED
         ]
         rows.append([_label(row), *cells, "FAILED" if row["failures"] else "passed"])
@@ -227,12 +227,6 @@ def _differences(results: dict[str, Any]) -> Table:
     first = "Found / allowed at that precision; flipped: pixels on the threshold's other side; "
     first += "lost: by how much lower, where below zero is a gain."
     return Table(f"Difference from {PYTORCH}", header, rows, [first, *notes])
-
-
-def _cell(found: float | None, allowed: float | None, unit: float) -> str:
-    if found is None:
-        return "-"
-    return f"{unit * found:.2g}" + ("" if allowed is None else f" / {unit * allowed:g}")
 
 
 def _label(row: dict[str, Any]) -> str:

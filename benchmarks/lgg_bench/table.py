@@ -29,5 +29,12 @@ class Table:
         return "\n".join(lines)
 
 
+def compare_cell(found: float | None, allowed: float | None, unit: float) -> str:
+    """Found / allowed, in units of 1 / `unit`; without a limit what was found alone."""
+    if found is None:
+        return "-"
+    return f"{unit * found:.2g}" + ("" if allowed is None else f" / {unit * allowed:g}")
+
+
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

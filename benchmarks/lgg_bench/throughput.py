@@ -23,7 +23,7 @@ from lgg_bench.machine import describe_machine, note_load, note_shared_cores, re
 from lgg_bench.operations import count_operations, count_run_operations
 from lgg_bench.record import Record
 from lgg_bench.table import Table
-from lgg_bench.timing import Spread
+from lgg_bench.timing import Spread, describe_spread
 from lgg_bench.whole import (
     OUTPUT,
     Ran,
@@ -88,7 +88,7 @@ def measure_throughput(
     artifacts: Sequence[Path],
     run: Path | None,
     settings: ThroughputSettings,
-    progress: bool = False,
+    progress: bool,
 ) -> Record:
     """Results: `slices` and `studies` of the folder; `artifacts`, label to precision and digest,
     and `first_look`, its own; `rows`, one for each subject. A row's `engine_busy` is the share of
@@ -192,9 +192,9 @@ def tabulate(record: Record) -> list[Table]:
     rows = [
         [
             label_subject(row["subject"], results),
-            _spread(row["seconds"], ".2f"),
+            describe_spread(row["seconds"], ".2f"),
             f"{row['slices_per_second']['median']:.1f}",
-            "" if row["times_notebook"] is None else _spread(row["times_notebook"], ".1f"),
+            describe_spread(row["times_notebook"], ".1f"),
             _percent(row["engine_busy"]),
             _percent(row["engine_share_of_process"]),
             f"{row['peak_mib']:.0f}",
@@ -224,10 +224,6 @@ def label_subject(subject: str, results: dict[str, Any]) -> str:
     artifact, _, provider = subject.rpartition(" on ")
     known = results["artifacts"].get(artifact)
     return subject if known is None else f"{artifact} ({known['precision']}) on {provider}"
-
-
-def _spread(spread: dict[str, float], form: str) -> str:
-    return f"{spread['median']:{form}} ({spread['low']:{form}}-{spread['high']:{form}})"
 
 
 def _percent(share: float | None) -> str:

@@ -8,7 +8,7 @@ onnxruntime go on spinning for about 50 ms after a call and would slow the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -70,6 +70,13 @@ class Spread:
         return asdict(self)
 
 
+def describe_spread(spread: dict[str, float] | None, form: str) -> str:
+    """A Spread's JSON as `median (low-high)`, each number in that form; empty for None."""
+    if spread is None:
+        return ""
+    return f"{spread['median']:{form}} ({spread['low']:{form}}-{spread['high']:{form}})"
+
+
 def start_cold(
     load: Callable[[], Callable[[], _R]], rest_s: float, clock: Clock
 ) -> tuple[Callable[[], _R], _R, Cold]:
@@ -92,19 +99,26 @@ def time_in_turn(
 
     advance: called after each turn, for a progress bar.
     """
-    names = list(calls)
-    seconds = {name: np.zeros((settings.rounds, settings.calls)) for name in names}
-    for number in range(settings.rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            clock.sleep(settings.rest_s)
+    seconds = {name: np.zeros((settings.rounds, settings.calls)) for name in calls}
+    for number, name in take_turns(list(calls), settings.rounds):
+        clock.sleep(settings.rest_s)
+        calls[name]()
+        for call in range(settings.calls):
+            start = clock.now()
             calls[name]()
-            for call in range(settings.calls):
-                start = clock.now()
-                calls[name]()
-                seconds[name][number, call] = clock.now() - start
-            advance()
+            seconds[name][number, call] = clock.now() - start
+        advance()
     return seconds
+
+
+def take_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """The number of the round and a name: every name in every round, each of which begins with
+    another one.
+    """
+    for number in range(rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            yield number, name
 
 
 def summarise_seconds(seconds: Seconds, slices: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_bench.timing import Spread
+from lgg_bench.timing import Spread, take_turns
 from lgg_runtime.errors import InputError
 
 _WATCH_S = 0.02
@@ -115,14 +115,11 @@ class _Peak:
 def run_in_turn(
     commands: Mapping[str, Callable[[], Ran]], rounds: int, advance: Callable[[], object]
 ) -> dict[str, list[Ran]]:
-    """Every command in every round, each round beginning with another one."""
-    names = list(commands)
-    found: dict[str, list[Ran]] = {name: [] for name in names}
-    for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            found[name].append(commands[name]())
-            advance()
+    """Every command in every round, as `take_turns` has it."""
+    found: dict[str, list[Ran]] = {name: [] for name in commands}
+    for _, name in take_turns(list(commands), rounds):
+        found[name].append(commands[name]())
+        advance()
     return found
 
 

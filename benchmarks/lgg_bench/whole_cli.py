@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PART, PATH, measured
+from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PARTS, PATH, measured
 from lgg_runtime.cores import MOST_THREADS
 
 _ARTIFACT = click.argument("artifact", type=PATH)
@@ -18,6 +18,7 @@ _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
 _FIRST_LOOK = click.option("--first-look", type=PATH,
                            help="Each once more after one with that artifact.")  # fmt: skip
+_ROUNDS = click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
 _DEFAULTS = {"show_default": True}
 
 
@@ -26,7 +27,7 @@ _DEFAULTS = {"show_default": True}
 @ARTIFACTS
 @_PROVIDERS
 @_THREADS
-@click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
+@_ROUNDS
 @click.option("--infer-option", "options", multiple=True, help="More of lgg-infer's options.")
 @_PATIENTS
 @OUTPUT
@@ -55,7 +56,7 @@ def throughput(
 @ARTIFACTS
 @_PROVIDERS
 @_THREADS
-@click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
+@_ROUNDS
 @click.option("--rival", "rivals", multiple=True,
               help="Takes part; give it again for more.  [default: all]")  # fmt: skip
 @_PATIENTS
@@ -157,7 +158,7 @@ def performance(results: Path, page: Path) -> None:
 @click.argument("run", type=PATH)
 @ARTIFACTS
 @click.option("--data", type=PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
-@PART
+@click.option("--split", "part", type=PARTS, default="test")
 @LIMIT
 @_PROVIDERS
 @_FIRST_LOOK
