@@ -15,17 +15,13 @@ from catalogue.raster_bytes import (
     JPEG,
     OPAQUE,
     PIXELS,
-    PNG_START,
-    chained_tiff,
-    chunk,
     jpeg_of,
-    looping_tiff,
-    patched,
     png,
     tiff,
     turned_jpeg,
 )
-from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, encode, head
+from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, head
+from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched
 
 Bytes = Callable[[], bytes]
 COPY = "copy the file again"
@@ -142,7 +138,7 @@ DAMAGED = (
             "JPEG cannot be decoded; is it damaged?", ".jpg"),
     refused("jpeg of nothing", "A JPEG that holds no picture.", lambda: b"\xff\xd8\xff\xd9",
             f"JPEG is cut short or damaged; {COPY}: it holds no picture", ".jpg"),
-    refused("looping pages", "A TIFF whose list of pages loops.", looping_tiff,
+    refused("looping pages", "A TIFF whose list of pages loops.", lambda: looping(tiff()),
             "TIFF is cut short or damaged: its list of pages loops; export it again"),
 )  # fmt: skip
 

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.volume import FLAIR
+from stand_ins.encodings import encode
 
 INFER = ("lgg-infer", "in", "-o", "out")
 RECORDS = ("run.json", "summary.csv", "journal.jsonl")
@@ -139,15 +139,6 @@ def head(lesion: tuple[slice, slice] | None = None, size: tuple[int, int] = (40,
     if lesion is not None:
         pixels[(*lesion, FLAIR)] = 200
     return pixels
-
-
-def encode(suffix: str, pixels: np.ndarray, *options: int) -> bytes:
-    """What OpenCV writes of pixels in RGB, RGBA or grey."""
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
-    shown = pixels[..., order[pixels.shape[2]]] if pixels.ndim == 3 else pixels
-    done, data = cv2.imencode(suffix, shown, options)
-    assert done
-    return bytes(data.tobytes())
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from catalogue.keepings import DONE, MASK, NOTHING_MADE, require_good
-from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, encode, head
+from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, head
 from lgg_runtime.lock import LOCK_FILE, lock_output
+from stand_ins.encodings import encode
 
 Make = Callable[[Scene], object]
 FULL = "the disk is full; free some space"

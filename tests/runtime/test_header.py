@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from typing import Any
@@ -10,26 +9,25 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import tifffile
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.header import Header, Limits, png_chunks, read_header
+from stand_ins.encodings import (
+    EXIF_6,
+    PNG_START,
+    chunk,
+    encode,
+    encode_tiff,
+    jpeg_segment,
+    patched,
+)
 
 RGB = np.random.default_rng(5).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 LIMITS = Limits()
-EXIF_6 = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 1, 6, 0)
 
 
 def tiff(pixels: np.ndarray = RGB, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    with tifffile.TiffWriter(buffer, bigtiff=options.pop("bigtiff", False)) as writer:
-        writer.write(pixels, **{"photometric": "rgb", **options})
-    return buffer.getvalue()
-
-
-def chunk(kind: bytes, content: bytes = b"") -> bytes:
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+    return encode_tiff(pixels, **options)
 
 
 def png(
@@ -42,25 +40,23 @@ def png(
     """A PNG whose pixels are of no interest; `between` lies after its first chunk."""
     first = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour, *methods))
     pixels = chunk(b"IDAT", zlib.compress(b"\0" * 6 * 28))
-    return b"\x89PNG\r\n\x1a\n" + first + b"".join(between) + pixels + chunk(b"IEND")
+    return PNG_START + first + b"".join(between) + pixels + chunk(b"IEND")
 
 
 def jpeg(*options: int, pixels: np.ndarray = RGB) -> bytes:
-    done, data = cv2.imencode(".jpg", pixels, options)
-    assert done
-    return data.tobytes()
+    return encode(".jpg", pixels, *options)
 
 
-def jpeg_with(content: bytes, marker: int) -> bytes:
+def jpeg_with(content: bytes) -> bytes:
     """A JPEG with one more segment at its start."""
-    return jpeg()[:2] + struct.pack(">BBH", 255, marker, len(content) + 2) + content + jpeg()[2:]
+    return jpeg()[:2] + jpeg_segment(content) + jpeg()[2:]
 
 
 def jpeg_of(frame: int = 0xC0, bits: int = 8, size: tuple[int, int] = (9, 6), parts: int = 3):
     """A JPEG of which only the frame header and the markers make sense."""
     body = struct.pack(">BHHB", bits, size[1], size[0], parts) + bytes(3 * parts)
     scan = b"\xff\xda\0\x02" + b"\x12\xff\x00\xff\xd0\x34"
-    return b"\xff\xd8\xff" + struct.pack(">BH", frame, len(body) + 2) + body + scan + b"\xff\xd9"
+    return b"\xff\xd8" + jpeg_segment(body, frame) + scan + b"\xff\xd9"
 
 
 FACTS: list[tuple[str, bytes, dict[str, Any]]] = [
@@ -107,8 +103,8 @@ FACTS: list[tuple[str, bytes, dict[str, Any]]] = [
         jpeg(cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
         {"compression": "progressive", "samples": 3},
     ),
-    ("turned jpeg", jpeg_with(b"Exif\0\0" + EXIF_6, 0xE1), {"orientation": 6}),
-    ("broken exif", jpeg_with(b"Exif\0\0" + EXIF_6[:12], 0xE1), {"orientation": 1}),
+    ("turned jpeg", jpeg_with(b"Exif\0\0" + EXIF_6), {"orientation": 6}),
+    ("broken exif", jpeg_with(b"Exif\0\0" + EXIF_6[:12]), {"orientation": 1}),
     ("cmyk jpeg", jpeg_of(parts=4), {"colour": "CMYK", "samples": 4}),
     ("12-bit jpeg", jpeg_of(bits=12), {"bits": 12}),
     ("restart markers", jpeg(cv2.IMWRITE_JPEG_RST_INTERVAL, 1), {"samples": 3}),
@@ -176,24 +172,23 @@ def test_a_file_that_is_not_whole_or_another_is_refused(data: bytes, reason: str
     assert reason in str(caught.value)
 
 
-def bomb(tag: int, value: int) -> bytes:
-    """A TIFF with one field changed to claim more than there is."""
-    data = bytearray(tiff())
-    with tifffile.TiffFile(io.BytesIO(tiff())) as file:
-        field = file.pages.first.tags[tag]
-    struct.pack_into("<" + {3: "H", 4: "I"}[field.dtype], data, field.valueoffset, value)
-    return bytes(data)
-
-
 HUGE = (60_000, 60_000)
 CLAIMS = [
-    ("tiff width", bomb(256, 2**32 - 1), "claims 4294967295x6 pixels of 3 samples; at most"),
-    ("tiff samples", bomb(277, 65_535), "TIFF samples of different depths"),
+    (
+        "tiff width",
+        patched(tiff(), 256, "<I", 2**32 - 1),
+        "claims 4294967295x6 pixels of 3 samples; at most",
+    ),
+    ("tiff samples", patched(tiff(), 277, "<H", 65_535), "TIFF samples of different depths"),
     ("png size", png(size=HUGE), "claims 60000x60000 pixels of 3 samples; at most 67108864 pixels"),
     ("jpeg size", jpeg_of(size=HUGE), "claims 60000x60000 pixels of 3 samples; at most 67108864"),
     ("png of no width", png(size=(0, 6)), "claims 0x6 pixels of 3 samples; expected at least one"),
     ("jpeg of no height", jpeg_of(size=(9, 0)), "claims 9x0 pixels of 3 samples; expected at"),
-    ("tiff of no height", bomb(257, 0), "claims 9x0 pixels of 3 samples; expected at least one"),
+    (
+        "tiff of no height",
+        patched(tiff(), 257, "<I", 0),
+        "claims 9x0 pixels of 3 samples; expected at least one",
+    ),
 ]
 
 
@@ -212,7 +207,7 @@ def test_a_huge_number_of_samples_is_refused_by_the_bytes_it_claims() -> None:
 
 def test_a_strip_may_be_said_to_hold_more_rows_than_there_are() -> None:
     # The default of the standard is 2**32 - 1 rows.
-    header = read_header(bomb(278, 65_535), Limits(max_pixels=54))
+    header = read_header(patched(tiff(), 278, "<H", 65_535), Limits(max_pixels=54))
     assert header.layout is not None
     assert header.layout.block == (6, 9)
 
@@ -223,12 +218,9 @@ def test_a_field_of_no_values_is_taken_as_missing() -> None:
 
 
 def test_a_huge_tile_is_refused() -> None:
-    data = bytearray(tiff(tile=(16, 16), compression="zlib"))
-    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
-        place = file.pages.first.tags[323].valueoffset
-    struct.pack_into("<H", data, place, 65_520)
+    data = patched(tiff(tile=(16, 16), compression="zlib"), 323, "<H", 65_520)
     with pytest.raises(InputError, match="claims 16x65520 pixels of 3 samples; at most"):
-        read_header(bytes(data), Limits(max_pixels=2**19))
+        read_header(data, Limits(max_pixels=2**19))
 
 
 @pytest.mark.parametrize(

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import tifffile
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.tiff import Tag, read_directory
 from lgg_runtime.readers.tiff_pixels import read_pixels
+from stand_ins.encodings import chained_tiff, encode_tiff, looping, patched, value_place
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)
 RGB = RANDOM.integers(0, 256, (37, 50, 3), dtype=np.uint8)
 GREY = np.ascontiguousarray(RGB[..., 0])
-
-
-def written(pixels: np.ndarray, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    container = {name: options.pop(name) for name in ("bigtiff", "byteorder") if name in options}
-    with tifffile.TiffWriter(buffer, **container) as writer:
-        writer.write(pixels, **{"photometric": "rgb", **options})
-    return buffer.getvalue()
-
-
-def value_place(data: bytes, tag: int) -> int:
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        return file.pages.first.tags[tag].valueoffset
-
-
-def patched(data: bytes, tag: int, form: str, *values: int) -> bytes:
-    changed = bytearray(data)
-    struct.pack_into(form, changed, value_place(data, tag), *values)
-    return bytes(changed)
 
 
 def pixels_of(data: bytes) -> np.ndarray:
@@ -68,19 +48,19 @@ LAYOUTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", LAYOUTS)
 def test_rgb_of_every_layout_is_read(options: dict[str, Any]) -> None:
-    np.testing.assert_array_equal(pixels_of(written(RGB, **options)), RGB)
+    np.testing.assert_array_equal(pixels_of(encode_tiff(RGB, **options)), RGB)
 
 
 @pytest.mark.parametrize("options", LAYOUTS)
 def test_planes_of_every_layout_are_read(options: dict[str, Any]) -> None:
     planes = np.ascontiguousarray(RGB.transpose(2, 0, 1))
-    data = written(planes, planarconfig="separate", **options)
+    data = encode_tiff(planes, planarconfig="separate", **options)
     np.testing.assert_array_equal(pixels_of(data), RGB)
 
 
 @pytest.mark.parametrize("options", LAYOUTS)
 def test_grey_of_every_layout_is_read(options: dict[str, Any]) -> None:
-    data = written(GREY, photometric="minisblack", **options)
+    data = encode_tiff(GREY, photometric="minisblack", **options)
     np.testing.assert_array_equal(pixels_of(data)[..., 0], GREY)
 
 
@@ -104,69 +84,50 @@ def test_samples_of_few_bits_keep_their_values(bits: int) -> None:
     rows = ["".join(f"{value:0{bits}b}" for value in row) for row in values]
     width = -(-9 * bits // 8)
     packed = b"".join(int(row.ljust(width * 8, "0"), 2).to_bytes(width, "big") for row in rows)
-    container = written(np.frombuffer(packed, np.uint8).reshape(5, width), photometric=1)
+    container = encode_tiff(np.frombuffer(packed, np.uint8).reshape(5, width), photometric=1)
     data = patched(patched(container, 258, "<H", bits), 256, "<I", 9)
     np.testing.assert_array_equal(pixels_of(data)[..., 0], values)
 
 
 def test_pages_are_counted() -> None:
-    data = written(np.stack([RGB] * 3))
+    data = encode_tiff(np.stack([RGB] * 3))
     assert read_directory(data)[1] == 3
 
 
 def test_no_more_pages_are_counted_than_a_limit() -> None:
-    assert read_directory(chained(65_535))[1] == 65_535
+    assert read_directory(chained_tiff(65_535))[1] == 65_535
     with pytest.raises(InputError, match="expected one page, found more than 65535; split it"):
-        read_directory(chained(65_536))
+        read_directory(chained_tiff(65_536))
 
 
 def test_a_predictor_without_its_compression_is_ignored() -> None:
     np.testing.assert_array_equal(pixels_of(with_field(317, 2)), RGB)
 
 
-def looping() -> bytes:
-    data = bytearray(written(RGB))
-    start = struct.unpack_from("<I", data, 4)[0]
-    entries = struct.unpack_from("<H", data, start)[0]
-    struct.pack_into("<I", data, start + 2 + 12 * entries, start)
-    return bytes(data)
-
-
 def without_entries() -> bytes:
-    data = bytearray(written(RGB))
+    data = bytearray(encode_tiff(RGB))
     struct.pack_into("<H", data, struct.unpack_from("<I", data, 4)[0], 0)
     return bytes(data)
 
 
 def big_with_offsets_of_4() -> bytes:
-    data = bytearray(written(RGB, bigtiff=True))
+    data = bytearray(encode_tiff(RGB, bigtiff=True))
     struct.pack_into("<H", data, 4, 4)
     return bytes(data)
 
 
 def with_field(tag: int, value: int) -> bytes:
     """A field in the place of the resolution unit."""
-    data = bytearray(written(RGB))
+    data = bytearray(encode_tiff(RGB))
     struct.pack_into("<HHIH", data, value_place(bytes(data), 296) - 8, tag, 3, 1, value)
     return bytes(data)
 
 
-def chained(pages: int) -> bytes:
-    """Directories of one field each, one after the other."""
-    starts = range(8, 8 + 18 * pages, 18)
-    following = [*starts[1:], 0]
-    page = struct.Struct("<HHHIII")
-    return struct.pack("<2sHI", b"II", 42, 8) + b"".join(
-        page.pack(1, 256, 4, 1, 1, start) for start in following
-    )
-
-
-PLAIN = written(RGB)
-STRIPS = written(RGB, rowsperstrip=10)
-PACKED = written(RGB, compression="zlib", predictor=True)
+PLAIN = encode_tiff(RGB)
+PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
 REMEDY = "save it uncompressed, or with LZW or deflate"
 BROKEN = [
-    (looping(), "its list of pages loops; export it again"),
+    (looping(PLAIN), "its list of pages loops; export it again"),
     (without_entries(), "a directory of 0 entries; copy the file again"),
     (big_with_offsets_of_4(), "BigTIFF offsets are not of 8 bytes"),
     (PLAIN[:7], "its directory lies outside the file; copy the file again"),

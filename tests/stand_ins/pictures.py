@@ -1,15 +1,23 @@
-"""Encoded pictures for the readers' tests, by other people's encoders and by hand."""
+"""Pictures of 5 x 7 pixels for the readers' tests, and what they are encoded as."""
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
+
+from stand_ins.encodings import (
+    EXIF_6,
+    PNG_START,
+    chunk,
+    encode,
+    encode_tiff,
+    jpeg_segment,
+    patched,
+)
 
 RANDOM = np.random.default_rng(11)
 RGB = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -17,37 +25,20 @@ GREY = np.ascontiguousarray(RGB[..., 0])
 AS_FLAIR = np.repeat(GREY[..., np.newaxis], 3, axis=2)
 OPAQUE = np.dstack([RGB, np.full_like(GREY, 255)])
 BLEED = np.dstack([RGB, np.where(np.arange(35).reshape(5, 7) == 17, 254, 255).astype(np.uint8)])
-EXIF_6 = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 1, 6, 0)
 ONE_CHANNEL = "one channel, taken as FLAIR"
 
 
 def tiff(pixels: np.ndarray = RGB, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    container = {name: options.pop(name) for name in ("bigtiff", "byteorder") if name in options}
-    with tifffile.TiffWriter(buffer, **container) as writer:
-        writer.write(pixels, **{"photometric": "rgb" if pixels.ndim > 2 else 1, **options})
-    return buffer.getvalue()
+    return encode_tiff(pixels, **options)
 
 
 def recompressed(compression: int) -> bytes:
     """A TIFF that says its strip is compressed in another way than it is."""
-    with tifffile.TiffFile(io.BytesIO(tiff())) as file:
-        place = file.pages.first.tags[259].valueoffset
-    return tiff()[:place] + struct.pack("<H", compression) + tiff()[place + 2 :]
+    return patched(tiff(), 259, "<H", compression)
 
 
 def encoded(suffix: str, pixels: np.ndarray = RGB, *options: int) -> bytes:
-    """What OpenCV writes of pixels in RGB, RGBA or grey."""
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
-    pixels = pixels[..., order[pixels.shape[2]]] if pixels.ndim == 3 else pixels
-    done, data = cv2.imencode(suffix, pixels, options)
-    assert done
-    return data.tobytes()
-
-
-def chunk(kind: bytes, content: bytes = b"") -> bytes:
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+    return encode(suffix, pixels, *options)
 
 
 def png(rows: np.ndarray, colour: int, *between: bytes, bits: int = 8) -> bytes:
@@ -55,11 +46,7 @@ def png(rows: np.ndarray, colour: int, *between: bytes, bits: int = 8) -> bytes:
     first = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, len(rows), bits, colour, 0, 0, 0))
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
     pixels = chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
-    return b"\x89PNG\r\n\x1a\n" + first + b"".join(between) + pixels
-
-
-def jpeg_segment(content: bytes, marker: int = 0xE1) -> bytes:
-    return struct.pack(">BBH", 255, marker, len(content) + 2) + content
+    return PNG_START + first + b"".join(between) + pixels
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
