@@ -131,22 +131,9 @@ class Study:
 
     def write_directory(self, *names: list[str]) -> Path:
         """A DICOMDIR that lists files by the parts of their paths."""
-        import pydicom
+        from stand_ins.dicom_study import write_dicomdir
 
-        directory = pydicom.Dataset()
-        directory.file_meta = pydicom.dataset.FileMetaDataset()
-        directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-        directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6"
-        records = []
-        for parts in names:
-            record = pydicom.Dataset()
-            record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
-            records.append(record)
-        directory.DirectoryRecordSequence = records
-        path = self.folder / "DICOMDIR"
-        directory.save_as(path, enforce_file_format=True)
-        return path
+        return write_dicomdir(self.folder, *names)
 
 
 def put_study(scene: Scene, spoil: Spoil, drawn: str = "axial_study") -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from stand_ins.runs import LESION, Draw, Infer, Write
+from lgg_runtime.contract import Contract
+from stand_ins.runs import LESION, Draw, Infer, Saved, Write
 
 
 @pytest.fixture
@@ -37,6 +39,17 @@ def infer(call_infer: Infer, tmp_path: Path, artifact: Path) -> Infer:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+@pytest.fixture
+def saved(tmp_path: Path, save_artifact: Callable[..., Path]) -> Saved:
+    """Writes an ONNX model, with a contract's text or without one, as m.onnx."""
+    return lambda model, contract: save_artifact(model, tmp_path / "m.onnx", contract)
+
+
+@pytest.fixture(scope="session")
+def contract_text(make_contract: Callable[..., Contract]) -> str:
+    return make_contract().dumps()
 
 
 @pytest.fixture

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +24,7 @@ import pydicom
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg, encode_dicom_seg_fractional
 from lgg_runtime.writers.scan import Algorithm, ScanResult
+from stand_ins.converters import check_by, convert_by_dcmqi, with_dciodvfy
 
 HALF_STEP = 0.5 / 255 + 1e-6
 
@@ -71,21 +69,8 @@ def test_highdicom_reads_every_probability_in_its_place(result: ScanResult) -> N
 
 
 def test_dcmqi_reads_the_same_steps(result: ScanResult, tmp_path: Path) -> None:
-    import SimpleITK
-
-    pytest.importorskip("dcmqi", reason="dcmqi is not installed")
     (tmp_path / "seg.dcm").write_bytes(encode(result))
-    tool = Path(sys.executable).with_name("segimage2itkimage")
-    subprocess.run(
-        [tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path,
-         "-t", "nrrd", "-p", "x"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    image = SimpleITK.ReadImage(str(tmp_path / "x-1.nrrd"))
-    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
-    found = by_position(SimpleITK.GetArrayFromImage(image), affine)
+    found = by_position(*convert_by_dcmqi(tmp_path / "seg.dcm", tmp_path))
     expected = by_position(result.segmentation.probability, result.volume.affine)
     ends = [np.array(list(planes)) for planes in (found, expected)]
     order = [np.argsort(starts[:, 2]) for starts in ends]
@@ -95,7 +80,7 @@ def test_dcmqi_reads_the_same_steps(result: ScanResult, tmp_path: Path) -> None:
         assert np.abs(apart).max() <= HALF_STEP
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+@with_dciodvfy
 @pytest.mark.parametrize("empty", [False, True])
 def test_dciodvfy_finds_no_error(result: ScanResult, tmp_path: Path, empty: bool) -> None:
     if empty:
@@ -103,10 +88,7 @@ def test_dciodvfy_finds_no_error(result: ScanResult, tmp_path: Path, empty: bool
         found = replace(result.segmentation, mask=nothing > 0, probability=nothing)
         result = replace(result, segmentation=found)
     (tmp_path / "seg.dcm").write_bytes(encode(result))
-    done = subprocess.run(
-        ["dciodvfy", tmp_path / "seg.dcm"], capture_output=True, text=True, check=False
-    )
-    assert "Error" not in done.stderr
+    check_by("dciodvfy", tmp_path / "seg.dcm")
 
 
 def test_the_same_probability_is_the_same_object_and_another_is_another(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import list_dicomdir
-from stand_ins.dicom_study import Study, reason
+from stand_ins.dicom_study import Study, reason, write_dicomdir
 
 
 @pytest.mark.parametrize(
@@ -237,32 +236,15 @@ def test_other_objects_of_the_study_are_passed_over(study: Study) -> None:
     assert read_dicom(study.files).notes[0] == "1 object that is no MR image passed over"
 
 
-def dicomdir(study: Study, *names: list[str]) -> Path:
-    directory = pydicom.Dataset()
-    directory.file_meta = pydicom.dataset.FileMetaDataset()
-    directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6"
-    records = []
-    for parts in names:
-        record = pydicom.Dataset()
-        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
-        records.append(record)
-    directory.DirectoryRecordSequence = records
-    path = study.folder / "DICOMDIR"
-    directory.save_as(path, enforce_file_format=True)
-    return path
-
-
 def test_a_dicomdir_lists_its_files(study: Study) -> None:
     files = study.files
-    path = dicomdir(study, *([file.name] for file in files))
+    path = write_dicomdir(study.folder, *([file.name] for file in files))
     assert list_dicomdir(path) == files
 
 
 @pytest.mark.parametrize("parts", [["..", "secret"], ["/etc", "passwd"], ["a/../../b"]])
 def test_a_dicomdir_that_points_outside_is_refused(study: Study, parts: list[str]) -> None:
-    path = dicomdir(study, parts)
+    path = write_dicomdir(study.folder, parts)
     with pytest.raises(InputError, match=r"^DICOMDIR: points outside its folder; refused$"):
         list_dicomdir(path)
 

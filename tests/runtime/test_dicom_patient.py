@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from lgg_runtime.writers import dicom_patient
 from lgg_runtime.writers.dicom_patient import ATTRIBUTES, MAY_BE_EMPTY, copy_patient_and_study
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
+from stand_ins.converters import HAS_DCIODVFY, check_by
 from stand_ins.dicom_study import Study, result_of
 
 DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
@@ -85,11 +84,9 @@ def test_a_name_is_the_same_in_its_character_set(
     written = pydicom.dcmread(io.BytesIO(data))
     assert written.PatientName == patient
     assert written.SpecificCharacterSet == character_set
-    if shutil.which("dciodvfy") is not None:
+    if HAS_DCIODVFY:
         (tmp_path / "object").write_bytes(data)
-        command = ["dciodvfy", tmp_path / "object"]
-        done = subprocess.run(command, capture_output=True, check=False)
-        assert b"Error" not in done.stdout + done.stderr
+        check_by("dciodvfy", tmp_path / "object")
 
 
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)

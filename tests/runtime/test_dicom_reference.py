@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from lgg_runtime.readers.dicom import DicomSource
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
+from stand_ins.converters import HAS_DCIODVFY, check_by, with_dciodvfy
 from stand_ins.dicom_study import PLANE_MACROS, Study, result_of
 
 STEP_MM = 28.2
@@ -123,7 +122,7 @@ def test_highdicom_finds_the_slices_as_far_apart_as_their_positions_are(
     assert geometry.spatial_shape == result.volume.pixels.shape[:3]
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+@with_dciodvfy
 def test_dciodvfy_finds_no_error_in_any_object(result: ScanResult, tmp_path: Path) -> None:
     assert_valid(result, tmp_path)
 
@@ -147,7 +146,7 @@ def test_the_spacing_is_that_of_the_positions_whatever_a_header_claims(
     written = shared.PixelMeasuresSequence[0]
     assert written.SpacingBetweenSlices == pytest.approx(STEP_MM)
     assert written.SliceThickness == pytest.approx(STEP_MM)
-    if shutil.which("dciodvfy") is not None:
+    if HAS_DCIODVFY:
         assert_valid(result, tmp_path)
 
 
@@ -167,5 +166,4 @@ def assert_valid(result: ScanResult, folder: Path) -> None:
         for name, data in encode[1](result).items():
             path = folder / f"{output} {name}"
             path.write_bytes(data)
-            done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
-            assert "Error" not in done.stdout + done.stderr
+            check_by("dciodvfy", path)

@@ -15,25 +15,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from catalogue.hostile_models import rename_input, take_another_rank, take_floats
 from lgg_runtime.backends import BackendSettings
 from lgg_runtime.backends.onnx_session import OnnxSession, import_onnxruntime
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import FLAIR
+from stand_ins.runs import Saved
 from stand_ins.threads import require_own_answers
-
-Saved = Callable[[Any, str | None], Path]
-
-
-@pytest.fixture
-def saved(tmp_path: Path, save_artifact: Callable[..., Path]) -> Saved:
-    """Writes a model as m.onnx."""
-    return lambda model, contract: save_artifact(model, tmp_path / "m.onnx", contract)
-
-
-@pytest.fixture(scope="module")
-def text(make_contract: Callable[..., Contract]) -> str:
-    return make_contract().dumps()
 
 
 def test_probabilities_are_those_of_the_graph(artifact: Path) -> None:
@@ -92,16 +81,8 @@ def test_an_artifact_with_a_bad_contract_is_refused(
         OnnxSession(saved(build_model(), contract), BackendSettings("cpu", 1))
 
 
-def rename_input(model: Any) -> None:
-    model.graph.input[0].name = model.graph.node[0].input[0] = "images"
-
-
 def rename_output(model: Any) -> None:
     model.graph.output[0].name = model.graph.node[-1].output[0] = "logits"
-
-
-def take_floats(model: Any) -> None:
-    model.graph.input[0].type.tensor_type.elem_type = 1
 
 
 def give_doubles(model: Any) -> None:
@@ -111,11 +92,6 @@ def give_doubles(model: Any) -> None:
         constant.data_type = 11
         constant.double_data.extend(constant.float_data)
         del constant.float_data[:]
-
-
-def take_another_rank(model: Any) -> None:
-    model.graph.input[0].type.tensor_type.shape.dim.add().dim_value = 1
-    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
 
 
 def take_a_second_input(model: Any) -> None:
@@ -137,7 +113,7 @@ def take_a_second_input(model: Any) -> None:
 def test_other_inputs_and_outputs_than_the_contracts_are_refused(
     saved: Saved,
     build_model: Callable[..., Any],
-    text: str,
+    contract_text: str,
     change: Callable[[Any], None],
     found: str,
 ) -> None:
@@ -145,22 +121,24 @@ def test_other_inputs_and_outputs_than_the_contracts_are_refused(
     change(model)
     expected = rf"m\.onnx: expected inputs and outputs .*slices.*, found .*{found}"
     with pytest.raises(ModelError, match=expected):
-        OnnxSession(saved(model, text), BackendSettings("cpu", 1))
+        OnnxSession(saved(model, contract_text), BackendSettings("cpu", 1))
 
 
 @pytest.mark.parametrize("formula", ["nan", "logit"])
 def test_an_output_that_is_no_probability_is_an_error(
-    saved: Saved, build_model: Callable[..., Any], text: str, formula: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str, formula: str
 ) -> None:
-    session = OnnxSession(saved(build_model(formula), text), BackendSettings("cpu", 1))
+    session = OnnxSession(saved(build_model(formula), contract_text), BackendSettings("cpu", 1))
     with pytest.raises(ModelError, match=r"no number in 0\.\.1"):
         session.run(np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_a_graph_that_fails_on_a_size_is_an_error(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
-    session = OnnxSession(saved(build_model(size=(1, 16, 16)), text), BackendSettings("cpu", 1))
+    session = OnnxSession(
+        saved(build_model(size=(1, 16, 16)), contract_text), BackendSettings("cpu", 1)
+    )
     assert session.run(np.zeros((1, 16, 16, 3), np.uint8)).shape == (1, 16, 16)
     with pytest.raises(ModelError, match="the model cannot be run: ") as refused:
         session.run(np.zeros((1, 32, 16, 3), np.uint8))
@@ -168,13 +146,13 @@ def test_a_graph_that_fails_on_a_size_is_an_error(
 
 
 def test_an_output_of_another_size_is_an_error(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
     model = build_model()
     model.graph.node[0].attribute[0].i = 2  # one column of all channels
     for dim, name in zip(model.graph.output[0].type.tensor_type.shape.dim, "NHC", strict=True):
         dim.dim_param = name
-    session = OnnxSession(saved(model, text), BackendSettings("cpu", 1))
+    session = OnnxSession(saved(model, contract_text), BackendSettings("cpu", 1))
     with pytest.raises(ModelError, match=r"gives \(1, 16, 3\) for slices \(1, 16, 32, 3\)"):
         session.run(np.zeros((2, 16, 32, 3), np.uint8))
 

@@ -27,24 +27,13 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.volume import FLAIR
+from stand_ins.runs import Saved
 from stand_ins.threads import require_own_answers
 
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
 SETTINGS = BackendSettings("openvino", 1)
 CORE = openvino_session.open_core()
-Saved = Callable[[Any, str | None], Path]
-
-
-@pytest.fixture
-def saved(tmp_path: Path, save_artifact: Callable[..., Path]) -> Saved:
-    """Writes a model as m.onnx."""
-    return lambda model, contract: save_artifact(model, tmp_path / "m.onnx", contract)
-
-
-@pytest.fixture(scope="module")
-def text(make_contract: Callable[..., Contract]) -> str:
-    return make_contract().dumps()
 
 
 def make_slices(count: int, height: int = 16, width: int = 32) -> np.ndarray:
@@ -133,18 +122,18 @@ def test_an_artifact_without_a_contract_or_with_a_bad_one_is_refused(
 
 
 def test_other_inputs_than_the_contracts_are_refused(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
     model = build_model()
     model.graph.input[0].name = model.graph.node[0].input[0] = "images"
     with pytest.raises(ModelError, match=r"expected inputs .*slices.*, found .*images"):
-        OpenVinoSession(saved(model, text), SETTINGS)
+        OpenVinoSession(saved(model, contract_text), SETTINGS)
 
 
 def test_an_output_that_is_no_probability_is_an_error(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
-    session = OpenVinoSession(saved(build_model("logit"), text), SETTINGS)
+    session = OpenVinoSession(saved(build_model("logit"), contract_text), SETTINGS)
     with pytest.raises(ModelError, match=r"no number in 0\.\.1"):
         session.run(np.zeros((1, 16, 16, 3), np.uint8))
 
@@ -166,16 +155,16 @@ def build_fixed(build_model: Callable[..., Any], side: int) -> Any:
 
 
 def test_a_graph_that_fails_on_the_usual_size_is_refused(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
     with pytest.raises(ModelError, match=r"^m\.onnx: OpenVINO refuses it: \S.*$"):
-        OpenVinoSession(saved(build_fixed(build_model, 16), text), SETTINGS)
+        OpenVinoSession(saved(build_fixed(build_model, 16), contract_text), SETTINGS)
 
 
 def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
-    saved: Saved, build_model: Callable[..., Any], text: str
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
-    session = OpenVinoSession(saved(build_fixed(build_model, 256), text), SETTINGS)
+    session = OpenVinoSession(saved(build_fixed(build_model, 256), contract_text), SETTINGS)
     assert session.run(np.zeros((1, 256, 256, 3), np.uint8)).shape == (1, 256, 256)
     with pytest.raises(ModelError, match="the model cannot be run: ") as refused:
         session.run(np.zeros((1, 32, 16, 3), np.uint8))

@@ -16,11 +16,7 @@ from lgg_runtime import reading
 from lgg_runtime import results as results_module
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
-
-Draw = Callable[..., np.ndarray]
-Write = Callable[[Path, np.ndarray], Path]
-Infer = Callable[..., SimpleNamespace]
-LESION = (slice(10, 16), slice(20, 28))
+from stand_ins.runs import LESION, Draw, Infer, Write
 
 
 @pytest.fixture

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +24,7 @@ pytest.importorskip("SimpleITK")
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import Algorithm, ScanResult
+from stand_ins.converters import check_by, convert_by_dcmqi, with_dciodvfy
 
 SMALL = PhantomSettings(patients=1, slices=8, size=48, seed=5)
 WAYS = {
@@ -109,20 +107,8 @@ def test_highdicom_reads_the_seg_where_the_truth_is(scanned: Scanned) -> None:
 
 
 def test_dcmqi_converts_the_seg_to_where_the_truth_is(scanned: Scanned, tmp_path: Path) -> None:
-    import SimpleITK
-
-    pytest.importorskip("dcmqi", reason="dcmqi is not installed")
-    tool = Path(sys.executable).with_name("segimage2itkimage")
-    subprocess.run(
-        [tool, "--inputDICOM", scanned.folder / "seg.dcm", "--outputDirectory", tmp_path,
-         "-t", "nrrd", "-p", "x"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    image = SimpleITK.ReadImage(str(tmp_path / "x-1.nrrd"))
-    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = axes[:, ::-1], image.GetOrigin()
-    assert_same_place(SimpleITK.GetArrayFromImage(image), affine, scanned.scan)
+    found, affine = convert_by_dcmqi(scanned.folder / "seg.dcm", tmp_path)
+    assert_same_place(found, affine, scanned.scan)
 
 
 def test_nifti_and_seg_agree_voxel_for_voxel(scanned: Scanned) -> None:
@@ -145,17 +131,13 @@ def test_nifti_and_seg_agree_voxel_for_voxel(scanned: Scanned) -> None:
     }
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+@with_dciodvfy
 def test_dicom3tools_find_no_error_in_any_object(scanned: Scanned) -> None:
     written = sorted(scanned.folder.glob("*.dcm"))
     assert len(written) == len(scanned.volume) + 3  # two kinds of SEG and the SR
     for path in [*written, *scanned.sources[::7]]:
-        checked = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
-        assert "Error" not in checked.stdout + checked.stderr
-    together = subprocess.run(
-        ["dcentvfy", *written, *scanned.sources], capture_output=True, text=True, check=False
-    )
-    assert "Error" not in together.stdout + together.stderr
+        check_by("dciodvfy", path)
+    check_by("dcentvfy", *written, *scanned.sources)
 
 
 def test_a_second_attempt_gives_the_same_bytes(scanned: Scanned) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES, LoadedStudy, load_study
+from stand_ins.runs import Write
 
-Write = Callable[[Path, np.ndarray], Path]
 RANDOM = np.random.default_rng(1)
 
 

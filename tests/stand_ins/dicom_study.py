@@ -129,6 +129,23 @@ def _macro(image: Any, keywords: Sequence[str]) -> Any:
     return macro
 
 
+def write_dicomdir(folder: Path, *names: list[str]) -> Path:
+    """A DICOMDIR that lists files by the parts of their paths."""
+    directory = pydicom.Dataset()
+    directory.file_meta = pydicom.dataset.FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6"
+    records = []
+    for parts in names:
+        record = pydicom.Dataset()
+        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", parts
+        records.append(record)
+    directory.DirectoryRecordSequence = records
+    directory.save_as(folder / "DICOMDIR", enforce_file_format=True)
+    return folder / "DICOMDIR"
+
+
 def result_of(study: Study) -> ScanResult:
     """Something found at random in every slice."""
     volume = read_dicom(study.files)

@@ -18,6 +18,7 @@ from lgg_runtime.lock import LOCK_FILE
 Draw = Callable[..., np.ndarray]
 Write = Callable[[Path, np.ndarray], Path]
 Infer = Callable[..., SimpleNamespace]
+Saved = Callable[[Any, str | None], Path]
 LESION = (slice(10, 16), slice(20, 28))
 
 
