@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -182,6 +183,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with kaggle_3m: twelve patients, three an institution, of six slices of 64 x 64."""
+    from lgg_train.phantom import PhantomSettings, write_phantoms
+
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
+    return root
+
+
+@pytest.fixture
+def run_copy(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the folder of a finished run, to write into."""
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def data(make: Make = lambda _: None) -> Make:
     """Drawn patients as the input, spoilt."""
 
     def put(scene: Scene) -> None:
-        shutil.copytree(scene.shared("drawn_patients"), scene.source, dirs_exist_ok=True)
+        shutil.copytree(scene.shared("phantoms"), scene.source, dirs_exist_ok=True)
         make(scene)
 
     return put

@@ -10,28 +10,18 @@ import onnx
 import pytest
 import torch
 
+from lgg_export import artifact
 from lgg_export.artifact import ExportSettings, export_run
 from lgg_export.graph import build_graph
 from lgg_train.cli import command
-from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.report import run_evaluation
 from lgg_train.unet import UNet, UNetSettings
-
-TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
-TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
+from stand_ins.run_folder import TINY
 
 
 @pytest.fixture(scope="session", autouse=True)
 def on_one_thread(one_thread):
     """For every test here."""
-
-
-@pytest.fixture(scope="session")
-def phantoms(tmp_path_factory) -> Path:
-    """Folder with kaggle_3m: twelve patients of six slices of 64 x 64."""
-    root = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +81,19 @@ def built(network) -> dict[str, bytes]:
 def graph(built) -> onnx.ModelProto:
     """A copy of the network's fp32 graph."""
     return onnx.load_from_string(built["fp32"])
+
+
+@pytest.fixture
+def ready_graph(exported, monkeypatch):
+    """The fp32 graph of the run is taken from its artifact in place of exporting it again."""
+
+    def build(*_):
+        model = onnx.load(str(exported.path))
+        del model.metadata_props[:]
+        return model
+
+    monkeypatch.setattr(artifact, "build_graph", build)
+    return build
 
 
 @pytest.fixture

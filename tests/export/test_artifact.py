@@ -39,29 +39,6 @@ from lgg_train.splits import Split
 FP32 = ExportSettings()
 
 
-@pytest.fixture
-def run_copy(finished_run, tmp_path):
-    return shutil.copytree(finished_run, tmp_path / "run")
-
-
-@pytest.fixture
-def ready_graph(exported, monkeypatch):
-    """The fp32 graph of the run is taken from its artifact in place of exporting it again."""
-
-    def build(*_):
-        model = onnx.load(str(exported.path))
-        del model.metadata_props[:]
-        return model
-
-    put_precision(monkeypatch, build)
-    return build
-
-
-def put_precision(monkeypatch, build, limits=LIMITS["fp32"]):
-    monkeypatch.setattr(artifact, "build_graph", build)
-    monkeypatch.setitem(LIMITS, "fp32", limits)
-
-
 def read_json(path):
     return json.loads(path.read_text())
 
@@ -194,7 +171,7 @@ def test_an_exceeded_limit_writes_nothing_and_names_every_failure(
     out.mkdir()
     if old is not None:
         (out / "model.onnx").write_bytes(old)
-    put_precision(monkeypatch, ready_graph, Limits(-1, -1, -1))
+    monkeypatch.setitem(LIMITS, "fp32", Limits(-1, -1, -1))
     with pytest.raises(ParityError) as failed:
         export_run(finished_run, out / "model.onnx", FP32)
     message = str(failed.value)
@@ -206,7 +183,7 @@ def test_an_exceeded_limit_writes_nothing_and_names_every_failure(
 
 
 def test_a_graph_of_other_weights_writes_nothing(finished_run, tmp_path, graph, monkeypatch):
-    put_precision(monkeypatch, lambda *_: graph)
+    monkeypatch.setattr(artifact, "build_graph", lambda *_: graph)
     with pytest.raises(ParityError, match=r"model\.onnx is not written: probability difference"):
         export_run(finished_run, tmp_path / "model.onnx", FP32)
     assert_nothing_written(tmp_path)
@@ -221,7 +198,7 @@ def test_one_weight_off_writes_nothing(finished_run, tmp_path, ready_graph, monk
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
         return model
 
-    put_precision(monkeypatch, build)
+    monkeypatch.setattr(artifact, "build_graph", build)
     with pytest.raises(ParityError, match="probability difference"):
         export_run(finished_run, tmp_path / "model.onnx", FP32)
     assert_nothing_written(tmp_path)
@@ -238,7 +215,7 @@ def test_an_artifact_whose_output_is_no_number_writes_nothing(
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.nan, tensor.name))
         return model
 
-    put_precision(monkeypatch, build)
+    monkeypatch.setattr(artifact, "build_graph", build)
     with pytest.raises(ParityError, match=r"model\.onnx is not written: .* no number"):
         export_run(finished_run, tmp_path / "model.onnx", FP32)
     assert_nothing_written(tmp_path)
@@ -252,7 +229,7 @@ def test_a_run_whose_own_weights_are_no_numbers_writes_nothing(
     del state["schema"]
     state["weights"]["head.bias"] += torch.nan
     save_checkpoint(run_copy / "model.pt", state)
-    put_precision(monkeypatch, lambda *_: graph)
+    monkeypatch.setattr(artifact, "build_graph", lambda *_: graph)
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(ParityError, match="no number"):
@@ -312,7 +289,7 @@ def test_given_data_that_are_not_there_are_no_input(finished_run, tmp_path, read
 def test_an_output_that_cannot_be_written_is_refused_before_a_graph_is_built(
     finished_run, tmp_path, monkeypatch
 ):
-    put_precision(monkeypatch, build=None)
+    monkeypatch.setattr(artifact, "build_graph", None)
     with pytest.raises(ResourceError, match=r"x\.onnx: cannot be written: no folder .*; make it"):
         export_run(finished_run, tmp_path / "nowhere" / "x.onnx", FP32)
 

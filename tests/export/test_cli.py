@@ -4,36 +4,17 @@ import json
 import subprocess
 import sys
 
-import onnx
 import pytest
 
-from lgg_export import artifact
 from lgg_export.artifact import read_contract
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
 
 
-@pytest.fixture
-def put_limits(exported, monkeypatch):
-    """The run's fp32 graph is taken from its artifact, and judged by these limits."""
-
-    def build(*_):
-        model = onnx.load(str(exported.path))
-        del model.metadata_props[:]
-        return model
-
-    def put(limits=LIMITS["fp32"]):
-        monkeypatch.setattr(artifact, "build_graph", build)
-        monkeypatch.setitem(LIMITS, "fp32", limits)
-
-    return put
-
-
 @pytest.mark.parametrize("words", [(), ("run",)])
 def test_a_run_is_exported_by_default_and_its_parity_told(
-    call_main, finished_run, tmp_path, put_limits, words
+    call_main, finished_run, tmp_path, ready_graph, words
 ):
-    put_limits()
     path = tmp_path / "model.onnx"
     done = call_main(*words, finished_run, "-o", path, "--name", "mine")
     assert done.code == 0, done.err
@@ -44,9 +25,8 @@ def test_a_run_is_exported_by_default_and_its_parity_told(
 
 
 def test_options_may_come_first_and_a_model_is_named_after_its_run(
-    call_main, finished_run, tmp_path, put_limits
+    call_main, finished_run, tmp_path, ready_graph
 ):
-    put_limits()
     done = call_main("-o", tmp_path / "model.onnx", finished_run)
     assert done.code == 0, done.err
     assert read_contract(tmp_path / "model.onnx").name == finished_run.name
@@ -70,9 +50,9 @@ def test_an_artifact_s_name_as_an_option_s_value_makes_no_engine(call_main, tmp_
 
 
 def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
-    call_main, finished_run, tmp_path, put_limits
+    call_main, finished_run, tmp_path, ready_graph, monkeypatch
 ):
-    put_limits(Limits(-1, 1, 1))
+    monkeypatch.setitem(LIMITS, "fp32", Limits(-1, 1, 1))
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
     done = call_main(finished_run, "-o", path)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -12,6 +11,7 @@ import lgg_train
 from lgg_export.graph import OPSET, InferenceGraph, _name_dimensions, build_graph
 from lgg_runtime.errors import ParityError
 from lgg_train.unet import UNet, UNetSettings, scale_slices
+from stand_ins.artifacts import run_onnx
 
 
 def make_slices(count, height, width):
@@ -22,12 +22,6 @@ def make_slices(count, height, width):
 def run_torch(network, slices):
     with torch.inference_mode():
         return torch.sigmoid(network(scale_slices(torch.from_numpy(slices))))[:, 0].numpy()
-
-
-def run_onnx(model, slices):
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"slices": slices})
-    return found
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (1, 64, 48), (5, 32, 80), (3, 128, 16)])
@@ -65,7 +59,7 @@ def test_sub_pixel_convolutions_give_the_same_numbers_and_leave_the_network_as_i
     assert (operators.count("Conv"), operators.count("ConvTranspose")) == (13, 0)
     for shape in ((1, 16, 16), (3, 48, 80)):
         slices = make_slices(*shape)
-        found = run_onnx(model.SerializeToString(), slices)
+        found = run_onnx(model, slices)
         expected = run_torch(network, slices)
         assert np.ptp(expected) > 0.3, "numbers that can differ"
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

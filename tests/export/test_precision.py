@@ -2,13 +2,13 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from lgg_export.graph import InferenceGraph
 from lgg_export.precision import store_weights_as_fp16
+from stand_ins.artifacts import run_onnx
 
 SMALLEST_STORED = 16
 
@@ -16,12 +16,6 @@ SMALLEST_STORED = 16
 def make_slices(count=4, size=64):
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-
-
-def run_onnx(model, slices):
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return session.run(None, {"slices": slices})[0]
 
 
 def make_product(size):

@@ -14,14 +14,7 @@ from lgg_export.graph import build_graph
 from lgg_export.quantise import TARGETS, Quantiser, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY
-from stand_ins.artifacts import write_artifact
-
-
-def run_onnx(model, slices):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"slices": slices})[0]
+from stand_ins.artifacts import run_onnx, write_artifact
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,13 @@ def expected_probability(slices: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-z))
 
 
+def run_onnx(model: onnx.ModelProto | bytes, slices: np.ndarray) -> np.ndarray:
+    """What onnxruntime answers on the CPU, without a contract."""
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {INPUT: slices})[0])
+
+
 def write_artifact(path: Path, precision: str = "fp32", golden_shift: float = 0.0) -> Contract:
     """An artifact; precision: fp32, fp16 or int8 (symmetric, with a float bias).
 

@@ -1,8 +1,11 @@
-"""What lies in the folder of a training run."""
+"""The folder of a tiny training run: what it is made with, and what lies in it."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
+TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
 
 
 def read_metrics(folder: Path, part: str = "validation") -> dict[str, Any]:

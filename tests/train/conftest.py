@@ -1,22 +1,10 @@
-"""What the tests of training share: phantom patients, one finished tiny run, a command to call."""
+"""What the tests of training share: one finished tiny run, a command to call."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from lgg_train.phantom import PhantomSettings, write_phantoms
-
-TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
-TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
-
-
-@pytest.fixture(scope="session")
-def phantoms(tmp_path_factory) -> Path:
-    """Folder with kaggle_3m: twelve patients, three an institution, of six slices of 64 x 64."""
-    root = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(root, PhantomSettings(patients=12, slices=6, size=64, seed=5))
-    return root
+from stand_ins.run_folder import TINY
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +25,6 @@ def finished_run(train_tiny, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "finished"
     train_tiny(out, "--epochs", "4", "--rate", "0.01", "--validations", "2")
     return out
-
-
-@pytest.fixture
-def run_copy(finished_run, tmp_path) -> Path:
-    """A copy of the finished run's folder, to write into."""
-    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture
