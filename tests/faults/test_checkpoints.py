@@ -81,10 +81,7 @@ def test_kills_at_random_moments_lose_no_finished_step(
         folders += 1
         while kills < CHECKPOINT_KILLS:
             running = trainer.start(call(folder))
-            if running.wait(dice.uniform(0, longest)) is not None:
-                break
-            running.send(signal.SIGKILL)
-            if running.wait() != -signal.SIGKILL:
+            if not running.kill_after(dice.uniform(0, longest)):
                 break
             kills += 1
             assert steps_of(folder) >= steps

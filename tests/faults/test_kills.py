@@ -58,10 +58,7 @@ def test_kills_at_random_moments(
         runs += 1
         while kills < KILLS:
             running = work.server.start(work.call(out, "--resume"))
-            if running.wait(dice.uniform(0, longest)) is not None:
-                break
-            running.send(signal.SIGKILL)
-            if running.wait() != -signal.SIGKILL:
+            if not running.kill_after(dice.uniform(0, longest)):
                 break
             kills += 1
             kept = check_progress(out, undisturbed, kept)

@@ -56,6 +56,13 @@ class Running:
             self.code = None if line is None else line["code"]
         return self.code
 
+    def kill_after(self, seconds: float) -> bool:
+        """Whether it was killed then; it may have ended by itself before."""
+        if self.wait(seconds) is not None:
+            return False
+        self.send(signal.SIGKILL)
+        return self.wait() == -signal.SIGKILL
+
     def send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(self.number, number)

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import cv2
@@ -40,36 +41,33 @@ def test_resuming_a_finished_run_finishes_it_again_with_the_same_numbers(run_cop
         assert after[name] == before[name], name
 
 
-def test_a_run_broken_off_and_resumed_ends_as_one_in_one_go(
-    finished_run, train_tiny, tmp_path, monkeypatch
-):
+@pytest.fixture
+def broken_run(train_tiny, tmp_path, monkeypatch) -> Path:
+    """The finished run, broken off at its first validation; each step leaves a checkpoint."""
     each_step = functools.partial(Machinery, checkpoint_minutes=0)
     monkeypatch.setattr("lgg_train.request.Machinery", each_step)
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
         broken.setattr("lgg_train.session._validate", break_off)
         train_tiny(tmp_path / "run", *BRIEF)
-    assert not (tmp_path / "run" / "model.pt").exists()
-    train_tiny(tmp_path / "run", *BRIEF, "--resume")
-    assert read_metrics(tmp_path / "run") == read_metrics(finished_run)
+    return tmp_path / "run"
+
+
+def test_a_run_broken_off_and_resumed_ends_as_one_in_one_go(finished_run, broken_run, train_tiny):
+    assert not (broken_run / "model.pt").exists()
+    train_tiny(broken_run, *BRIEF, "--resume")
+    assert read_metrics(broken_run) == read_metrics(finished_run)
     whole = load_model(finished_run).network.state_dict()
-    for name, value in load_model(tmp_path / "run").network.state_dict().items():
+    for name, value in load_model(broken_run).network.state_dict().items():
         assert torch.equal(value, whole[name]), name
 
 
 def test_a_resumed_run_goes_on_with_its_own_options_and_needs_none_of_them(
-    finished_run, phantoms, train_tiny, tmp_path, monkeypatch
+    finished_run, broken_run, phantoms
 ):
-    each_step = functools.partial(Machinery, checkpoint_minutes=0)
-    monkeypatch.setattr("lgg_train.request.Machinery", each_step)
-    with monkeypatch.context() as broken, pytest.raises(click.Abort):
-        broken.setattr("lgg_train.session._validate", break_off)
-        train_tiny(tmp_path / "run", *BRIEF)
-    args = ["train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--resume"]
+    args = ["train", "--data", str(phantoms), "-o", str(broken_run), "--resume"]
     command.main([*args, "--no-progress", "--device", "cpu"], standalone_mode=False)
-    assert read_metrics(tmp_path / "run") == read_metrics(finished_run)
-    assert (tmp_path / "run" / "config.json").read_text() == (
-        finished_run / "config.json"
-    ).read_text()
+    assert read_metrics(broken_run) == read_metrics(finished_run)
+    assert (broken_run / "config.json").read_text() == (finished_run / "config.json").read_text()
 
 
 @pytest.mark.parametrize("computes", [True, False])
