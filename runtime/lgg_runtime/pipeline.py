@@ -14,6 +14,7 @@ from lgg_runtime.job import Job
 from lgg_runtime.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import summarise
+from lgg_runtime.readers.listing import Listing
 from lgg_runtime.reading import Reading, ReadyVolume
 from lgg_runtime.results import Found, Results
 from lgg_runtime.segmenter import Segmenter
@@ -35,11 +36,7 @@ def run_job(
     Raises ResourceError where an output cannot be written.
     """
     begun = time.perf_counter()
-    journal.skipped_files = job.listing.skipped
-    for path in chain.from_iterable(job.listing.masks.values()):
-        journal.inputs.append(InputRecord(job.listing.relative(path), SKIPPED_MASK))
-    for path, reason in job.listing.unreadable.items():
-        journal.inputs.append(InputRecord(job.listing.relative(path), FAILED, reason))
+    _record_passed_over(job.listing, journal)
     seconds = journal.seconds
     seconds["run"] = 0.0
     reading = reading or Reading(job)
@@ -67,6 +64,15 @@ def run_job(
     if results.counts:
         journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
     seconds["total"] = time.perf_counter() - begun
+
+
+def _record_passed_over(listing: Listing, journal: Journal) -> None:
+    """What of an input is no study's."""
+    journal.skipped_files = listing.skipped
+    for path in chain.from_iterable(listing.masks.values()):
+        journal.inputs.append(InputRecord(listing.relative(path), SKIPPED_MASK))
+    for path, reason in listing.unreadable.items():
+        journal.inputs.append(InputRecord(listing.relative(path), FAILED, reason))
 
 
 def _run(volume: ReadyVolume, segmenter: Segmenter) -> Found:

@@ -1,4 +1,4 @@
-"""What a run begins from: a folder of its own, divided data, and the runs that it goes on from."""
+"""What a run begins from: a folder of its own, and divided data."""
 
 from __future__ import annotations
 
@@ -9,53 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.contract import Training
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
 from lgg_train.claim import check_unclaimed, claim, require_begun, require_no_run
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
-from lgg_train.fold_decision import load_decided
-from lgg_train.history import Row, carry_rounds, clear_rounds, read_rounds
+from lgg_train.history import carry_rounds, clear_rounds
+from lgg_train.predecessors import Predecessors, check_predecessors
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
     SPLIT_FILE,
-    TrainedModel,
-    check_same_training,
     describe_training,
     digest_model,
-    load_model,
     read_config,
     versions,
     write_json,
 )
-from lgg_train.settings import Origin, TrainSettings
+from lgg_train.settings import TrainSettings
 from lgg_train.splits import Split, SplitSettings, check_held, make_split
 from lgg_train.state import load_same
-from lgg_train.teachers import Teacher, check_teachers, load_teachers
-from lgg_train.unet import UNetSettings
-
-
-@dataclass(frozen=True)
-class Predecessors:
-    """The finished runs that a run goes on from.
-
-    rounds: the history of `start` and of the runs before it. decided: the model whose threshold
-    and clean-up are asked for in place of those of `start`.
-    """
-
-    start: TrainedModel | None
-    rounds: list[list[Row]]
-    teachers: list[Teacher]
-    decided: TrainedModel | None
-
-    def origin(self, resume: bool) -> Origin:
-        """What training begins with."""
-        network = self.start.network if self.start is not None else None
-        return Origin(network, resume, tuple(teacher.model.network for teacher in self.teachers))
 
 
 @dataclass(frozen=True)
@@ -73,17 +49,6 @@ class Beginning:
     held: list[Case]
     used: dict[str, tuple[int, ...]]
     decision: Decision | None
-
-
-def load_predecessors(request: TrainingRequest) -> Predecessors:
-    """Raises InputError for a folder without a model, UsageError for a network that cannot fit."""
-    start = load_model(request.start) if request.start is not None else None
-    teachers = load_teachers(request.teachers, request.settings.samples.crop)
-    if start is not None:
-        _check_same_shape(start.network.settings, request.settings.unet)
-    rounds = read_rounds(request.start) if request.start is not None else []
-    decided = load_decided(request.decision) if request.decision is not None else None
-    return Predecessors(start, rounds, teachers, decided)
 
 
 @contextlib.contextmanager
@@ -110,7 +75,7 @@ def begin(
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
     training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
-    _check_predecessors(before, training, intensity)
+    check_predecessors(before, training, intensity)
     trained = [cases[name] for name in split.patients("train")]
     slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
     held = [cases[name] for name in split.patients("validation")]
@@ -118,18 +83,9 @@ def begin(
     decision = decided.decision if decided is not None and not held else None
     if request.resume:
         _check_resumed(out, training, settings, decision)
-    config = {
-        "data": str(data.resolve()),
-        "training": asdict(training),
-        "settings": settings.to_json(),
-        "options": request.options(),
-        "decided": _name_decided(decision),
-        "intensity": intensity.to_json(),
-        "device": str(request.machinery.device),
-        "versions": versions(),
-        "digests": {name: case.digest for name, case in sorted(cases.items())},
-    }
     used = split.parts["validation"]
+    run = Beginning(settings, intensity, training, slices, held, used, decision)
+    config = _describe(run, request, data, cases)
     with claim(out):
         if not request.resume:
             require_no_run(out)  # another training may have ended there since it was asked first
@@ -138,7 +94,24 @@ def begin(
         write_json(out / CONFIG_FILE, config)
         if before.start is not None and not request.resume:
             carry_rounds(before.rounds, out)
-        yield Beginning(settings, intensity, training, slices, held, used, decision)
+        yield run
+
+
+def _describe(
+    run: Beginning, request: TrainingRequest, data: Path, cases: dict[str, Case]
+) -> dict[str, Any]:
+    """What config.json records."""
+    return {
+        "data": str(data.resolve()),
+        "training": asdict(run.training),
+        "settings": run.settings.to_json(),
+        "options": request.options(),
+        "decided": _name_decided(run.decision),
+        "intensity": run.intensity.to_json(),
+        "device": str(request.machinery.device),
+        "versions": versions(),
+        "digests": {name: case.digest for name, case in sorted(cases.items())},
+    }
 
 
 def recorded_options(out: Path) -> dict[str, Any]:
@@ -191,37 +164,6 @@ def _divide(files: Sequence[CaseFiles], request: TrainingRequest) -> Split:
     if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
         raise InputError("the split, by all, leaves slices of the data out")
     return split
-
-
-def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
-    if replace(theirs, mirror=ours.mirror) != ours:
-        raise UsageError(
-            f"--start: that network has {theirs.features} features, a depth of {theirs.depth} and "
-            f"a stride of {theirs.stride}, this one {ours.features}, {ours.depth} and {ours.stride}"
-        )
-
-
-def _check_predecessors(
-    before: Predecessors, training: Training, intensity: IntensitySettings
-) -> None:
-    """Raises InputError for one of other data, UsageError where one is missing or one too many."""
-    if before.start is not None:
-        check_same_training("--start", before.start, training, intensity)
-    elif training.split_by == "all":
-        raise UsageError(
-            "--split-by all validates nothing: it goes on from the weights of a run that did; name "
-            "its folder by --start"
-        )
-    check_teachers(before.teachers, training, intensity)
-    if before.decided is None:
-        return
-    if training.split_by != "all":
-        raise UsageError(
-            "--decision: a run that validates decides itself; for --split-by all alone"
-        )
-    decided = before.decided
-    if decided.training.data != training.data or decided.intensity != intensity:
-        raise InputError("--decision: that run was trained on other data or other intensities")
 
 
 def _check_resumed(

@@ -46,24 +46,21 @@ class TrainingRequest:
         return {
             "epochs": settings.budget.epochs,
             "minutes": settings.budget.minutes,
-            "features": settings.unet.features,
-            "depth": settings.unet.depth,
-            "stride": settings.unet.stride,
-            "mirror": settings.unet.mirror,
-            "batch": settings.samples.batch,
-            "tumour": settings.samples.tumour,
-            "crop": settings.samples.crop,
-            "augmentation": settings.samples.augmentation,
+            **{name: getattr(settings.unet, name) for name in _OF_NETWORK},
+            **{name: getattr(settings.samples, name) for name in _OF_SAMPLES},
             "rate": settings.peak_rate,
             "precision": settings.precision,
             "compiled": self.machinery.compiled,
             "tensorboard": self.machinery.tensorboard,
-            "seed": settings.seed,
             "validations": settings.validations,
             "start": str(self.start.resolve()) if self.start is not None else None,
             "teachers": [str(run.resolve()) for run in self.teachers],
             "decision": str(self.decision.resolve()) if self.decision is not None else None,
         }
+
+
+_OF_NETWORK = ("features", "depth", "mirror", "stride")
+_OF_SAMPLES = ("batch", "tumour", "crop", "seed", "augmentation")
 
 
 def read_request(options: dict[str, Any]) -> TrainingRequest:
@@ -78,19 +75,8 @@ def read_request(options: dict[str, Any]) -> TrainingRequest:
     return TrainingRequest(
         settings=TrainSettings(
             Budget(options["epochs"], options["minutes"]),
-            UNetSettings(
-                options["features"],
-                options["depth"],
-                mirror=options["mirror"],
-                stride=options["stride"],
-            ),
-            SampleSettings(
-                options["batch"],
-                options["tumour"],
-                options["crop"],
-                options["seed"],
-                options["augmentation"],
-            ),
+            UNetSettings(**{name: options[name] for name in _OF_NETWORK}),
+            SampleSettings(**{name: options[name] for name in _OF_SAMPLES}),
             peak_rate=options["rate"],
             precision=choose_precision(options["precision"], device),
             seed=options["seed"],

@@ -12,12 +12,13 @@ from torch import nn
 from lgg_runtime.cleanup import CleanupSettings, clean_up
 from lgg_runtime.metrics import Counts
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
-from lgg_train.beginning import Beginning, begin, load_predecessors
+from lgg_train.beginning import Beginning, begin
 from lgg_train.decision import Decision, choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.figures import draw_curves
 from lgg_train.history import read_history
 from lgg_train.loop import train
+from lgg_train.predecessors import load_predecessors
 from lgg_train.prediction import Prediction
 from lgg_train.report import write_report
 from lgg_train.request import TrainingRequest
