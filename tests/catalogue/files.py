@@ -18,6 +18,7 @@ from catalogue.keepings import (
     OTHERS_DONE,
     RECORDED,
     require_good,
+    untouched,
 )
 from catalogue.raster_bytes import png, tiff
 from catalogue.row import Keeping, Outcome, Row, Scene, Section
@@ -112,10 +113,6 @@ def _links_counted(outcome: Outcome, _row: Row) -> None:
     assert outcome.run["counts"]["skipped_files"] == 3
 
 
-def _untouched(outcome: Outcome, _row: Row) -> None:
-    assert not outcome.changed
-
-
 def _make_deep(scene: Scene) -> None:
     """A path of 1,000 characters and more."""
     deep = "/".join("d" * 100 for _ in range(10))
@@ -146,7 +143,7 @@ def _mask_beside(scene: Scene) -> None:
     scene.put("good/good_1_mask.png", b"the reference")
 
 
-UNTOUCHED = Keeping("The input is as it was; nothing is written.", _untouched)
+UNTOUCHED = Keeping("The input is as it was; nothing is written.", untouched)
 LONG = "n" * 247
 UNDECODABLE = os.fsdecode(b"caf\xe9.png")
 
@@ -275,7 +272,7 @@ OUTPUTS = (
         command=("lgg-infer", "in", "-o", "loop")),
     Row("beside the slice", "The folder of a single slice as its output.", _mask_beside, 2,
         "lgg-infer: output in/good lies inside the input; choose a folder outside it",
-        Keeping("The reference mask beside the slice is not replaced.", _untouched),
+        Keeping("The reference mask beside the slice is not replaced.", untouched),
         command=("lgg-infer", "in/good/good_1.png", "-o", "in/good")),
     Row("no output", "No output given.", lambda scene: None, 2,
         "Usage: lgg-infer [OPTIONS] [INPUT]\nTry 'lgg-infer --help' for help.\n\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from catalogue.keepings import DONE, MASK, OTHERS_DONE, masks_of_size, read, require_good
+from catalogue.keepings import DONE, MASK, OTHERS_DONE, masks_of_size, require_good
 from catalogue.raster_bytes import (
     GREY,
     JPEG,
@@ -22,6 +22,7 @@ from catalogue.raster_bytes import (
 )
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, head
 from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched
+from stand_ins.runs import read_png
 
 Bytes = Callable[[], bytes]
 COPY = "copy the file again"
@@ -67,13 +68,13 @@ def _no_mask_is_taken(outcome: Outcome, row: Row) -> None:
 def _one_patient(outcome: Outcome, row: Row) -> None:
     DONE.check(outcome, row)
     assert [patient["name"] for patient in outcome.run["patients"]] == ["odd", "good"]
-    assert read(outcome, "odd_2_mask.png").shape == (33, 41)
+    assert read_png(outcome.scene.out / "odd_2_mask.png").shape == (33, 41)
 
 
 def _empty_mask(outcome: Outcome, row: Row) -> None:
     DONE.check(outcome, row)
-    assert not read(outcome, "odd_mask.png").any()
-    assert np.isfinite(read(outcome, "odd_probability.tif")).all()
+    assert not read_png(outcome.scene.out / "odd_mask.png").any()
+    assert np.isfinite(read_png(outcome.scene.out / "odd_probability.tif")).all()
 
 
 def _constant(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from catalogue.hostile_models import no_contract, spoil
+from catalogue.keepings import untouched
 from catalogue.row import Keeping, Outcome, Row, Section
 from catalogue.training_scenes import (
     FIRST,
@@ -48,10 +49,6 @@ EXPORT = ("lgg-export", "trained", "-o", "new.onnx")
 USAGE = "Usage: lgg-train train [OPTIONS]\nTry 'lgg-train train --help' for help.\n\nError: "
 
 
-def _untouched(outcome: Outcome, _row: Row) -> None:
-    assert not outcome.changed
-
-
 def _run_stays(outcome: Outcome, _row: Row) -> None:
     assert not [name for name in outcome.changed if name.startswith("trained/")]
     assert not (outcome.scene.root / "intruded").exists()
@@ -62,7 +59,7 @@ def _no_checkpoint(outcome: Outcome, _row: Row) -> None:
     assert outcome.changed <= {f"trained/{name}" for name in names}
 
 
-UNTOUCHED = Keeping("Nothing is written.", _untouched)
+UNTOUCHED = Keeping("Nothing is written.", untouched)
 RUN_STAYS = Keeping("The run's folder stays as it was.", _run_stays)
 NO_CHECKPOINT = Keeping("No checkpoint of it is written.", _no_checkpoint)
 
