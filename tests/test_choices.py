@@ -37,8 +37,8 @@ def choices_of(command: click.Command, path: str, option: str) -> set[str]:
     [
         (infer, "", "--provider", PROVIDERS),
         (train, "train", "--split-by", SPLIT_BY),
-        (train, "train", "--precision", AUTOCAST),
-        (train, "cv", "--precision", AUTOCAST),
+        (train, "train", "--precision", ("auto", *AUTOCAST)),
+        (train, "cv", "--precision", ("auto", *AUTOCAST)),
         (train, "evaluate", "--split", PARTS),
         (train, "phantom", "--plane", PLANES),
         (export, "run", "--precision", PRECISIONS),
