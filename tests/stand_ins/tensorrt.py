@@ -1,12 +1,14 @@
 """A stand-in for the module `tensorrt`: the calls that building and running an engine needs.
 
-Its plan is the ONNX file behind a mark, and its engine computes with onnxruntime on the addresses
-that it was given, so that what goes wrong on the way there shows in the result.
+Its plan is the profiles and the ONNX file behind a mark. Its engine takes what the chosen profile
+holds, and computes with onnxruntime on the addresses that it was given, so that what goes wrong on
+the way there shows in the result.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 from enum import Enum, IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -124,7 +126,8 @@ class _Builder:
         if not config.profiles or not network.strongly_typed:
             self._log.log(_Logger.ERROR, "no profile, or a weakly typed network")
             return None
-        return _MARK + network.model.SerializeToString()
+        profiles = json.dumps([profile.shapes for profile in config.profiles]).encode()
+        return _MARK + profiles + b"\n" + network.model.SerializeToString()
 
 
 class _Parser:
@@ -149,13 +152,15 @@ class _Runtime:
         if not data.startswith(_MARK):
             self._log.log(_Logger.ERROR, "magic tag does not match")
             return None
-        return _Engine(data[len(_MARK) :])
+        return _Engine(data[len(_MARK) :], self._log)
 
 
 class _Engine:
-    def __init__(self, data: bytes):
-        self._graph = onnx.load_from_string(data).graph
-        self.session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    def __init__(self, data: bytes, log: Any):
+        profiles, _, model = data.partition(b"\n")
+        self.profiles, self.log = json.loads(profiles), log
+        self._graph = onnx.load_from_string(model).graph
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         values = [(_Mode.INPUT, v) for v in self._graph.input]
         self._values = [*values, *((_Mode.OUTPUT, v) for v in self._graph.output)]
         self.num_io_tensors = len(self._values)
@@ -178,13 +183,17 @@ class _Context:
         self._engine = engine
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
-        self.profile = 0
+        self._profile = 0
 
     def set_optimization_profile_async(self, profile: int, _stream: int) -> bool:
-        self.profile = profile
+        self._profile = profile
         return True
 
-    def set_input_shape(self, _name: str, shape: tuple[int, ...]) -> bool:
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        low, _, high = self._engine.profiles[self._profile][name]
+        if not all(a <= n <= b for a, n, b in zip(low, shape, high, strict=True)):
+            self._engine.log.log(_Logger.ERROR, f"{shape} is not within profile {self._profile}")
+            return False
         self._shape = shape
         return True
 
