@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -104,12 +104,20 @@ def test_what_is_no_sidecar_is_refused_with_the_reason(
         read_engine(path)
 
 
-@pytest.mark.parametrize("field", ["library_version", "driver", "model_sha256", "precision"])
+@pytest.mark.parametrize("field", [field.name for field in fields(EngineKey)])
 def test_the_digest_covers_every_part_of_the_key(tmp_path: Path, field: str) -> None:
     _, sidecar = write_pair(tmp_path)
     other = replace(sidecar, key=replace(sidecar.key, **{field: "other"}))
     digests = [json.loads(s.dumps())["sidecar_sha256"] for s in (sidecar, other)]
     assert digests[0] != digests[1]
+
+
+def test_the_digest_covers_what_stands_beside_the_key(tmp_path: Path) -> None:
+    _, sidecar = write_pair(tmp_path)
+    contract = replace(sidecar.contract, threshold=0.9)
+    others = [{"tensors": ()}, {"golden_difference": None}, {"contract": contract}]
+    every = [sidecar, *(replace(sidecar, **other) for other in others)]
+    assert len({json.loads(one.dumps())["sidecar_sha256"] for one in every}) == 4
 
 
 @pytest.mark.parametrize(
