@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,18 @@ def test_a_pipe_never_blocks(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     expected = f"{name}: expected a regular file, found a folder, pipe, socket or device"
     assert reason(tmp_path / name) == expected
+
+
+def test_a_bomb_takes_no_memory_beyond_what_its_header_claims(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii.gz", ramp())
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**24), 1))
+    tracemalloc.start()
+    try:
+        volume = read_nifti([path])
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(volume.pixels[..., 1], ramp().transpose(2, 1, 0))
 
 
 def test_rgb_voxels_are_refused(tmp_path: Path) -> None:

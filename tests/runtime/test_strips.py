@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -115,6 +116,21 @@ def test_no_more_than_wanted_is_unpacked(compression: int) -> None:
     content = made("ramp", 2_000)
     packed = memoryview(packed_by_libtiff(content, compression))
     assert bytes(DECODERS[compression](packed, 500)) == content[:500]
+
+
+@pytest.mark.parametrize(
+    ("compression", "bomb"),
+    [(DEFLATE, zlib.compress(bytes(2**24), 1)), (PACK_BITS, b"\x81\0" * 2**17)],
+    ids=["deflate", "packbits"],
+)
+def test_a_bomb_takes_no_memory_beyond_what_is_wanted(compression: int, bomb: bytes) -> None:
+    """Of 16 MiB of zeros, 500 bytes."""
+    tracemalloc.start()
+    try:
+        assert DECODERS[compression](memoryview(bomb), 500) == bytes(500)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 DAMAGED = [
