@@ -32,8 +32,14 @@ def test_every_error_has_its_exit_code() -> None:
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
-    drawn = re.findall(r"^[\s│├└─]*(\w+Error) +(\d)", errors.__doc__ or "", re.MULTILINE)
-    assert {name: int(code) for name, code in drawn} == CODES
+    drawn = re.findall(r"^([ │├└─]*)(\w+Error) +(\d)", errors.__doc__ or "", re.MULTILINE)
+    assert {name: int(code) for _, name, code in drawn} == CODES
+    bases, above = {}, ["Exception"]
+    for branch, name, _ in drawn:
+        del above[len(branch) // 4 + 1 :]  # four columns a level
+        bases[name] = above[-1]
+        above.append(name)
+    assert {name: getattr(errors, name).__base__.__name__ for name in CODES} == bases
 
 
 def test_the_help_of_the_command_tells_the_exit_codes() -> None:
