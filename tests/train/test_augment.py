@@ -103,6 +103,14 @@ def test_the_mask_moves_with_the_image(warp):
         assert moved.sum() > 200
 
 
+@pytest.mark.parametrize("warp", [A.Affine, A.GridDistortion])
+def test_each_warp_moves_pixels_by_itself(warp):
+    image, mask = make_picture()
+    pipeline = keep_only(build_augmentation(64, PLAIN), warp)
+    for seed in SEEDS:
+        assert (apply_seeded(pipeline, seed, image, mask)[1] != mask).any()
+
+
 def test_a_crop_of_a_slice_with_tumour_mostly_holds_tumour():
     mask = np.zeros((128, 128), np.uint8)
     mask[60:66, 60:66] = 1
@@ -175,15 +183,26 @@ def test_intensity_of_no_strength_changes_nothing():
     np.testing.assert_array_equal(pipeline(image=image)["image"], image)
 
 
-def test_intensity_follows_its_formula():
+@pytest.mark.parametrize(
+    ("part", "strength", "drawn"),
+    [
+        # Of 128: gamma draws an exponent between 1/2 and 2.
+        ("gamma", 1.0, lambda value: np.log2(np.log(value) / np.log(128 / 255))),
+        ("contrast", 0.25, lambda value: (value / (128 / 255) - 1) / 0.25),
+        ("brightness", 0.12, lambda value: (value - 128 / 255) / 0.12),
+    ],
+)
+def test_each_part_of_intensity_follows_its_formula_over_its_range(part, strength, drawn):
     image = np.full((4, 4, 3), 128, np.uint8)
-    pipeline = A.Compose([SequenceIntensity(brightness=0, contrast=0, gamma=1, p=1)])
+    strengths = dict.fromkeys(("brightness", "contrast", "gamma"), 0.0) | {part: strength}
+    pipeline = A.Compose([SequenceIntensity(**strengths, p=1)])
+    draws = []
     for seed in SEEDS:
         pipeline.set_random_seed(seed)
-        # gamma draws an exponent between 1/2 and 2
-        value = pipeline(image=image)["image"].astype(float) / 255
-        exponent = np.log(value[0, 0]) / np.log(128 / 255)
-        assert ((exponent > 0.49) & (exponent < 2.02)).all()
+        draws.append(drawn(pipeline(image=image)["image"][0, 0] / 255))
+    assert np.abs(draws).max() < 1.02, "half a grey level more"
+    assert np.min(draws) < -0.8
+    assert np.max(draws) > 0.8
 
 
 def test_a_bias_field_is_smooth_bounded_and_differs_between_sequences():
