@@ -6,6 +6,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.volume import FLAIR
 from lgg_train.decision import Decision
 from lgg_train.evaluation import score
 from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
@@ -52,6 +53,14 @@ def test_curves_show_loss_and_dice(tmp_path):
     assert find_colour(image, 255, 127, 14) > 50, "median Dice in orange"
 
 
+@pytest.mark.parametrize("name", HISTORY[0])
+def test_every_number_of_the_history_changes_the_curves(tmp_path, name):
+    draw_curves(HISTORY, tmp_path / "curves.png")
+    before = read_picture(tmp_path / "curves.png")
+    draw_curves([HISTORY[0], HISTORY[1] | {name: 0.4}], tmp_path / "curves.png")
+    assert (read_picture(tmp_path / "curves.png") != before).any()
+
+
 def test_curves_of_a_single_validation_are_drawn(tmp_path):
     draw_curves(HISTORY[:1], tmp_path / "curves.png")
     read_picture(tmp_path / "curves.png")
@@ -68,6 +77,19 @@ def test_precision_and_recall_mark_the_chosen_threshold(tmp_path, tumour):
     assert abs(columns.mean() / image.shape[1] - 0.53) < 0.06, "in the middle, at 0.5"
 
 
+def test_precision_recall_and_f1_are_three_curves(tmp_path):
+    values = np.arange(1, 100) / 100
+    curve = [{"threshold": t, "precision": t, "recall": 1 - t} for t in values.tolist()]
+    record = {"precision_recall": curve, "decision": {"threshold": 0.9}}
+    draw_precision_recall(record, "a title", tmp_path / "pr.png")
+    image = read_picture(tmp_path / "pr.png")
+    # Away from frame, legend and title: F1, which is 2 t (1 - t), is about a half there.
+    middle = image[180:260, 280:420]
+    assert find_colour(image, 31, 119, 180) > 500, "precision in blue"
+    assert find_colour(image, 255, 127, 14) > 500, "recall in orange"
+    assert find_colour(middle, 0, 0, 0) > 100, "F1 in black"
+
+
 @pytest.mark.parametrize(("patients", "rows"), [(1, 1), (4, 4), (9, 6)])
 def test_panels_have_a_row_for_each_of_up_to_six_patients(tmp_path, patients, rows):
     draw_panels(make_predictions(patients), DECISION, tmp_path / "panels.png")
@@ -75,6 +97,22 @@ def test_panels_have_a_row_for_each_of_up_to_six_patients(tmp_path, patients, ro
     assert image.shape == (int(2.7 * rows * 110), 880, 3)
     assert find_colour(image, 0, 255, 0) > 50 * rows, "truth in lime"
     assert find_colour(image, 255, 0, 0) > 50 * rows, "mask in red"
+
+
+def test_panels_show_flair_and_over_it_the_probability(tmp_path):
+    probability = np.zeros((1, 32, 32), np.float32)
+    probability[0, 8:24, 8:24] = 0.4
+    slices = np.zeros((1, 32, 32, 3), np.uint8)
+    slices[..., FLAIR] = 200
+    none = np.zeros((1, 32, 32), bool)
+    prediction = Prediction("A", slices, probability, none, (0,), none)
+    draw_panels([prediction], DECISION, tmp_path / "panels.png")
+    image = read_picture(tmp_path / "panels.png")
+    whole = find_colour(image, 200, 200, 200)
+    # Two whole pictures, and of the third what lies around the square, a quarter of it.
+    square = find_colour(image, 162, 86, 119)
+    assert whole > 50_000
+    assert square == pytest.approx(whole / 11, rel=0.1)
 
 
 def test_panels_without_tumour_and_without_a_finding_are_drawn(tmp_path):
