@@ -7,7 +7,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
 from lgg_train import device
-from lgg_train.device import choose_precision, within_compiler, within_memory
+from lgg_train.device import autocast, choose_precision, within_compiler, within_memory
 from lgg_train.predict import predict_slices
 
 
@@ -40,6 +40,15 @@ class Greedy(nn.Linear):
 
 
 TOLD = r"^the memory does not suffice; take less$"
+
+
+@pytest.mark.parametrize(
+    ("precision", "computed"),
+    [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)],
+)
+def test_a_forward_pass_computes_in_the_precision_that_was_asked_for(precision, computed):
+    with autocast(torch.device("cpu"), precision):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == computed
 
 
 def test_memory_that_the_machine_does_not_have_is_told_with_the_remedy():

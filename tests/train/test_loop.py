@@ -130,6 +130,10 @@ def test_half_precisions_train_too(tmp_path, precision):
         assert torch.isfinite(value.float()).all()
     torch.manual_seed(settings.seed)
     assert not torch.equal(network.head.weight, UNet(settings.unet).head.weight)
+    (tmp_path / "exact").mkdir()
+    exact = replace(settings, precision="fp32")
+    other = train(make_slices(), exact, EACH_STEP, tmp_path / "exact", no_scores)
+    assert not torch.equal(network.head.weight, other.head.weight)
 
 
 def test_tensorboard_is_written_when_asked_for(tmp_path):
