@@ -50,9 +50,20 @@ def test_ratios_are_to_both_layouts_of_pytorch_with_quartiles(record):
 
 
 def test_what_is_timed_gives_what_pytorch_gives(record):
+    plain = next(iter(EAGER))
     for row in record.results["rows"]:
-        for difference in row["largest_difference_from"].values():
-            assert difference < 1e-4
+        if row["subject"] == plain:
+            assert row["largest_difference_from"] == {}
+        else:
+            assert row["largest_difference_from"].keys() == {plain}
+            assert row["largest_difference_from"][plain] < 1e-4
+
+
+def test_what_gives_something_else_than_pytorch_shows_it(run, altered):
+    settings = LatencySettings((1,), (1,), 48, timing=FAST)
+    wrong = altered("louder.onnx", factor=1.5)
+    *_, row = measure_latency([wrong], run, settings).results["rows"]
+    assert row["largest_difference_from"]["PyTorch NCHW"] > 0.01
 
 
 def test_without_a_run_there_is_no_ratio(artifact):
