@@ -24,6 +24,7 @@ def test_inputs_that_are_removed_in_mid_run_are_named_and_the_others_done(
     tmp_path: Path,
 ) -> None:
     attempts, named = max(KILLS // 5, 4), 0
+    every = {f"{patient}/{patient}_{n}.png" for patient in "abcde" for n in (1, 2, 3)}
     codes: set[int] = set()
     for attempt in range(attempts):
         source = shutil.copytree(work.source, tmp_path / f"in{attempt}")
@@ -34,6 +35,7 @@ def test_inputs_that_are_removed_in_mid_run_are_named_and_the_others_done(
         code = running.wait()
         kept = check_folder(out, undisturbed)
         run = json.loads((out / "run.json").read_bytes())
+        assert {entry["name"] for entry in run["inputs"]} == every
         failed = {entry["name"] for entry in run["inputs"] if entry["fate"] == "failed"}
         assert failed <= {f"{gone}/{gone}_{n}.png" for n in (1, 2, 3)}
         assert code == (3 if failed else 0), running.said
