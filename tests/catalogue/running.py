@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalogue.keepings import DONE, MASK, NOTHING_MADE, require_good
+from catalogue.keepings import DONE, MASK, NOTHING_MADE, read, require_good
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, head
 from lgg_runtime.lock import LOCK_FILE, lock_output
 from stand_ins.encodings import encode
@@ -21,6 +21,7 @@ FULL = "the disk is full; free some space"
 USAGE = "Usage: lgg-infer [OPTIONS] [INPUT]\nTry 'lgg-infer --help' for help.\n\nError: "
 WAIT_S = 60
 SECOND = "z/z_1.png"  # after the good one
+SECOND_MASK = "z/z_1_mask.png"
 
 
 def _refuse_writes(scene: Scene, name: str, number: int, before: Make = lambda _: None) -> None:
@@ -132,12 +133,14 @@ def _leave_lock(scene: Scene) -> None:
 
 
 def _begin_run(scene: Scene) -> None:
-    """A finished run over the good slice and a second one."""
+    """A finished run over the good slice and a second one; links show which mask is replaced."""
     from lgg_runtime.cli import command
 
     scene.put_good(SECOND)
     words = [*INFER[1:], "-m", "model.onnx", "--threads", "1", "--quiet"]
     command.main(words, standalone_mode=False)
+    for mask in (MASK, SECOND_MASK):
+        os.link(scene.out / mask, scene.root / Path(mask).name)
 
 
 def _change_input(scene: Scene) -> None:
@@ -192,8 +195,16 @@ def _held_results(outcome: Outcome, _row: Row) -> None:
 
 def _one_done_again(outcome: Outcome, _row: Row) -> None:
     require_good(outcome)
+    root, out = outcome.scene.root, outcome.scene.out
+    kept = [(root / Path(m).name).samefile(out / m) for m in (MASK, SECOND_MASK)]
+    assert kept == [True, False]
     assert outcome.run["counts"]["done"] == 2
     assert outcome.run["state"] == "complete"
+
+
+def _changed_done_again(outcome: Outcome, row: Row) -> None:
+    _one_done_again(outcome, row)
+    assert not read(outcome, SECOND_MASK).any()
 
 
 def _none_begun(outcome: Outcome, _row: Row) -> None:
@@ -257,7 +268,7 @@ MEMORY_AND_SIGNALS = (
         Keeping("The earlier run's results stay.", _held_results),
         command=(*INFER, "--resume", "--threshold", "0.4")),
     Row("resume changed", "--resume where an input was changed since.", _change_input, 0, "",
-        Keeping("What changed is done again; what did not is taken over.", _one_done_again),
+        Keeping("What changed is done again; what did not is taken over.", _changed_done_again),
         command=(*INFER, "--resume")),
     Row("resume torn", "--resume after a torn line in the journal.", _tear_journal, 0, "",
         Keeping("What the whole lines prove is taken over, the rest is done again.",
