@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -17,7 +18,11 @@ import pytest
 
 from catalogue.hostile_models import rename_input, take_another_rank, take_floats
 from lgg_runtime.backends import BackendSettings
-from lgg_runtime.backends.onnx_session import OnnxSession, import_onnxruntime
+from lgg_runtime.backends.onnx_session import (
+    OnnxSession,
+    import_onnxruntime,
+    is_memory_limited,
+)
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import FLAIR
@@ -200,6 +205,15 @@ def test_under_a_limit_of_memory_slices_run_one_after_another(
     session.run(np.zeros((5, 16, 16, 3), np.uint8))
     assert threading.active_count() == before
     assert [opened[1] for opened in runtime.opened] == [4]
+
+
+def test_a_limit_of_the_address_space_is_noticed() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 46, before[1]))  # more than any test needs
+    try:
+        assert is_memory_limited()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_slices_side_by_side_give_what_each_gives_alone(artifact: Path) -> None:
