@@ -217,12 +217,18 @@ def test_images_that_are_none_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_image_of_another_study_is_refused(
+def test_an_image_of_another_study_or_another_series_is_refused(
     tmp_path: Path, answering: Answer, images: dict[str, Path]
 ) -> None:
-    server = answering(200, MULTIPART, part(next(iter(images.values())).read_bytes()))
-    with pytest.raises(FetchError, match="sent an image that was not asked for"):
-        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 1), tmp_path, MANY)
+    path = next(iter(images.values()))
+    header = pydicom.dcmread(path)
+    study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+    server = answering(200, MULTIPART, part(path.read_bytes()))
+    for asked, of in ((STUDY, series), (study, SERIES)):
+        with pytest.raises(FetchError, match="sent an image that was not asked for"):
+            fetch_series(server, asked, RemoteSeries(of, "MR", 1), tmp_path, MANY)
+    assert list(tmp_path.iterdir()) == []
+    fetch_series(server, study, RemoteSeries(series, "MR", 1), tmp_path, MANY)
 
 
 @pytest.mark.parametrize(
