@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from lgg_runtime.cleanup import CleanupSettings
-from lgg_runtime.intensity import IntensitySettings, normalise
+from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
 from lgg_runtime.metrics import Counts
 from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
@@ -186,7 +186,8 @@ def test_cases_are_predicted_whole_and_normalised(one_thread):
     rng = np.random.default_rng(0)
     cases = []
     for name in "AB":
-        pixels = rng.integers(0, 200, (3, 16, 16, 3), dtype=np.uint8)
+        pixels = rng.integers(50, 200, (3, 16, 16, 3), dtype=np.uint8)
+        pixels[:, :3] = 0
         cases.append(Case(name, "-", Volume(pixels), pixels[..., 0] > 150, ""))
     model = UNet(UNetSettings(features=2, depth=1)).eval()
     intensity = IntensitySettings(centre=90)
@@ -197,4 +198,7 @@ def test_cases_are_predicted_whole_and_normalised(one_thread):
         np.testing.assert_array_equal(p.slices, slices)
         np.testing.assert_array_equal(p.probability, predict_slices(model, slices))
         np.testing.assert_array_equal(p.truth, case.masks)
+        np.testing.assert_array_equal(p.head, head_mask(case.volume.pixels, intensity))
+        assert not p.head[:, :3].any()
+        assert p.head.any()
         assert (p.patient, p.used) == (case.patient, used[case.patient])
