@@ -67,9 +67,35 @@ def test_a_constant_picture_has_no_contrast(value: int) -> None:
 
 def test_a_volume_is_doubted_where_most_of_its_slices_are(head: np.ndarray) -> None:
     noise = np.random.default_rng(0).integers(0, 256, head.shape, np.uint8)
-    assert find_doubts(np.concatenate([head, noise[:2]]), RANGES) == ()
+    assert find_doubts(np.concatenate([head, noise]), RANGES) == (), "half of them are not most"
     (doubt,) = find_doubts(np.concatenate([head, noise, noise[:2]]), RANGES)
     assert doubt.startswith("does not look like brain MRI of the training data (")
+
+
+def test_of_a_long_volume_twelve_evenly_spaced_slices_are_judged(head: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (34, *head.shape[1:]), np.uint8)
+    heads = np.repeat(head[2:3], 34, axis=0)
+    is_third = (np.arange(34) % 3 == 0)[:, None, None, None]
+    assert find_doubts(np.where(is_third, heads, noise), RANGES) == ()
+    assert len(find_doubts(np.where(is_third, noise, heads), RANGES)) == 1
+
+
+def test_a_doubt_names_the_statistics_that_are_most_often_out_of_range(head: np.ndarray) -> None:
+    measured = [measure_slice(pixels) for pixels in head]
+    names = sorted(vars(RANGES))
+    never, always = (-100.0, 100.0), (100.0, 101.0)
+
+    def doubt(**changed: tuple[float, ...]) -> str:
+        ranges = dict.fromkeys(names, never) | changed
+        (said,) = find_doubts(head, PlausibilitySettings(**ranges))
+        return said.partition(" (")[2].removesuffix(")")
+
+    leans = sorted(found["lean"] for found in measured if found is not None)
+    once = (-100.0, (leans[-2] + leans[-1]) / 2)
+    assert doubt(rim=always) == "rim"
+    assert doubt(rim=always, lean=once) == "rim"
+    assert doubt(rim=always, lean=always) == "lean, rim"
+    assert doubt(**dict.fromkeys(names, always)) == ", ".join(names[:4]), "four at most"
 
 
 def test_the_run_tells_its_doubts_and_writes_all_the_same(
