@@ -23,7 +23,8 @@ def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, 
             continue
         points = _outline_mm(plane, spacing_mm)
         apart = points[:, None] - points[None]
-        lengths = np.linalg.norm(apart, axis=-1)
+        # Rounded, so that the last digit of a spacing does not choose between equal diameters.
+        lengths = np.linalg.norm(apart, axis=-1).round(6)
         a, b = np.unravel_index(int(lengths.argmax()), lengths.shape)
         longest = float(lengths[a, b])
         if longest + pixel <= best[0]:

@@ -37,3 +37,15 @@ def test_the_slice_of_the_longest_diameter_is_taken() -> None:
     mask = np.zeros((3, 9, 9), bool)
     mask[0, 4, 2:5] = mask[1, 4, 1:8] = mask[2, 4, 3:5] = True
     assert axes_mm(mask, (5, 1, 1)) == (7, 1, 1)
+
+
+def test_the_last_digit_of_a_spacing_does_not_choose_between_equal_diameters() -> None:
+    plane = np.array([[0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], bool)
+    mask = np.stack([plane, plane[:, ::-1]])
+    long_axis, short_axis, index = axes_mm(mask, (5, 4.8, 4.8))
+    assert index == 0
+    for side in (np.nextafter(4.8, 0), np.nextafter(4.8, 9)):
+        for spacing in ((5, side, 4.8), (5, 4.8, side)):
+            assert axes_mm(mask, spacing) == (
+                pytest.approx(long_axis), pytest.approx(short_axis), index,
+            )  # fmt: skip
