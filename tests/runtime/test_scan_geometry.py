@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lgg_runtime.measures import axes_mm
 from lgg_runtime.volume import Segmentation, Volume
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_dicom
@@ -38,13 +39,21 @@ WAYS = {
     "anisotropic oblique": ScanSettings("oblique", anisotropic=True, reversed=True),
     "empty": ScanSettings("oblique"),
 }
+# Left, right, posterior, anterior, head or foot, the strongest direction first.
+POINTS_TO = {
+    "axial": ["L", "P"],
+    "mirrored": ["R", "P"],
+    "coronal": ["L", "F"],
+    "sagittal": ["P", "F"],
+    "oblique": ["LPH", "PRH"],
+}
 
 
 class Scanned:
     """A phantom, the volume read from its DICOM files, and the truth written by every writer."""
 
     def __init__(self, way: str, folder: Path):
-        scan = make_scan(0, SMALL, WAYS[way])
+        scan, self.plane = make_scan(0, SMALL, WAYS[way]), WAYS[way].plane
         self.scan = replace(scan, mask=scan.mask & (way != "empty"))
         write_dicom(folder / "study", self.scan, 0, WAYS[way])
         self.sources = sorted((folder / "study").iterdir())
@@ -129,6 +138,35 @@ def test_nifti_and_seg_agree_voxel_for_voxel(scanned: Scanned) -> None:
     assert {tuple(v) for v in np.rint(there).astype(int).tolist()} == {
         tuple(v) for v in np.argwhere(mask).tolist()
     }
+
+
+def test_the_report_holds_the_masks_measures_and_refers_to_its_seg(scanned: Scanned) -> None:
+    import highdicom
+    import pydicom
+
+    report = highdicom.sr.srread(io.BytesIO(scanned.files["sr.dcm"]))
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    measured = {one.name.meaning: (one.value, one.unit.value) for one in group.get_measurements()}
+    long_axis, short_axis, _ = axes_mm(scanned.scan.mask, scanned.scan.spacing_mm)
+    assert measured == {
+        "Volume": (pytest.approx(scanned.scan.truth()["volume_ml"], abs=1e-3), "mL"),
+        "Long Axis": (pytest.approx(long_axis, abs=1e-3), "mm"),
+        "Short Axis": (pytest.approx(short_axis, abs=1e-3), "mm"),
+    }
+    evaluations = group.get_qualitative_evaluations()
+    found = {one.value.meaning for one in evaluations if one.name.meaning == "Presence findings"}
+    assert found == {"Present" if scanned.scan.mask.any() else "Absent"}
+    segment, series = group.referenced_segment
+    seg = pydicom.dcmread(io.BytesIO(scanned.files["seg.dcm"]))
+    assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+    assert series.value == seg.ReferencedSeriesSequence[0].SeriesInstanceUID
+
+
+def test_a_capture_names_where_its_rows_and_columns_point(scanned: Scanned) -> None:
+    import pydicom
+
+    capture = pydicom.dcmread(io.BytesIO(scanned.files["sc_001.dcm"]))
+    assert list(capture.PatientOrientation) == POINTS_TO[scanned.plane]
 
 
 @with_dciodvfy
