@@ -82,11 +82,13 @@ def test_captures_of_many_slices_read_the_mask_once(
         {"StudyDate": "20010204"},
         {"Manufacturer": "another"},
         {"FrameOfReferenceUID": "1.2.3.5"},
+        {"PixelSpacing": [2, 2]},
+        {"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]},
     ],
     ids=lambda corrected: next(iter(corrected)),
 )
 def test_an_object_of_a_corrected_header_is_another_object(
-    name: str, corrected: dict[str, str], result: ScanResult, study: Study
+    name: str, corrected: dict[str, Any], result: ScanResult, study: Study
 ) -> None:
     for path in study.files:
         study.change(path, **corrected)
