@@ -383,3 +383,16 @@ def test_an_image_is_kept_though_its_folder_is_removed_as_it_comes(
     assert len(writes) == 2
     (kept,) = records.claim().files
     assert kept.read_bytes() == b"file 1"
+
+
+def test_a_uid_keeps_its_name_in_one_installation_and_has_another_in_the_next(
+    records: Records, tmp_path: Path
+) -> None:
+    """So that nobody who knows a UID finds its study in a log."""
+    name = records.spool.name_of(STUDY)
+    records.kill()
+    assert records.spool.name_of(STUDY) == name
+    (tmp_path / "another").mkdir()
+    another = Records(tmp_path / "another")
+    assert another.spool.name_of(STUDY) != name
+    another.state.close()
