@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,28 @@ def test_a_delivery_whose_end_a_full_disk_kept_from_the_records_is_asked_for_and
     assert sender.step() == 0.0
     assert (records.states("delivery"), unsure) == (["sent"], [False, True])
     assert sender.step() is None
+
+
+def test_a_delivery_that_may_have_arrived_is_asked_for_until_it_is_known_to_be_there(
+    records: Records,
+) -> None:
+    failures = [DeliveryError("", is_unsure=False), DeliveryError("", is_unsure=True)]
+    failures.append(failures[0])
+    unsure = []
+
+    def send(_path: Path, is_unsure: bool) -> None:
+        unsure.append(is_unsure)
+        if failures:
+            raise failures.pop(0)
+
+    records.send(1, 2)
+    job = records.claim()
+    records.jobs.complete(job, records.make(job), [ARCHIVE.name])
+    archive = replace(ARCHIVE, first_wait_seconds=0.0)
+    sender = Sender(archive, Outbox(records.state, records.spool, archive), send, Tally())
+    while sender.step() is not None:
+        pass
+    assert (records.states("delivery"), unsure) == (["sent"], [False, False, True, True])
 
 
 def test_a_study_beyond_the_memory_is_given_up_until_a_retry_and_the_next_one_done(
