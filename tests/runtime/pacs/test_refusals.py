@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pydicom
 from pydicom.filebase import DicomBytesIO
 from pynetdicom import _config
 
+from lgg_runtime.pacs import receiver
 from lgg_runtime.pacs.log import LOG, set_up_log
 from stand_ins.pacs import CALLED, PATIENT, associate, draw_studies, send_study
 from stand_ins.reception import Reception
@@ -39,8 +40,10 @@ class Scene:
         self._folder, self._study, self._log = folder, study, caplog
         self._started: list[Reception] = []
 
-    def start(self, folder: Path | None = None, **limits: Any) -> Reception:
-        listen = {"port": 0, "calling_ae_titles": ["SENDER"]}
+    def start(
+        self, folder: Path | None = None, titles: Sequence[str] = ("SENDER",), **limits: Any
+    ) -> Reception:
+        listen = {"port": 0, "calling_ae_titles": list(titles)}
         limits = {"free_disk_mib": 0} | limits
         self._started.append(Reception(folder or self._folder, listen=listen, limits=limits))
         return self._started[-1]
@@ -93,6 +96,20 @@ def read_to_end(peer: socket.socket) -> bytes:
     except ConnectionResetError:
         pass  # closed with bytes of ours unread
     return data
+
+
+def test_without_titles_this_machines_peers_alone_are_let_in(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = scene.start(titles=())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(receiver, "is_loopback", lambda address: address != "127.0.0.1")
+        association = associate(node.port, "SENDER", CALLED)
+    assert association.is_rejected
+    answer = association.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 3)
+    scene.assert_says("association from 127.0.0.1 rejected: no peer but this machine's is allowed")
+    scene.assert_serves(node)
 
 
 @pytest.mark.parametrize(
