@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalogue.keepings import DONE, MASK, NOTHING_MADE, read, require_good
+from catalogue.keepings import DONE, MASK, NOTHING_MADE, require_good
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, head
 from lgg_runtime.lock import LOCK_FILE, lock_output
 from stand_ins.encodings import encode
+from stand_ins.runs import read_png
 
 Make = Callable[[Scene], object]
 FULL = "the disk is full; free some space"
@@ -204,7 +205,7 @@ def _one_done_again(outcome: Outcome, _row: Row) -> None:
 
 def _changed_done_again(outcome: Outcome, row: Row) -> None:
     _one_done_again(outcome, row)
-    assert not read(outcome, SECOND_MASK).any()
+    assert not read_png(outcome.scene.out / SECOND_MASK).any()
 
 
 def _none_begun(outcome: Outcome, _row: Row) -> None:
