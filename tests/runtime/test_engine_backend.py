@@ -4,6 +4,8 @@ memory and back, without a GPU. What a real GPU would add stays untested here.
 
 import gc
 import hashlib
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +96,32 @@ def test_everything_is_given_back_with_the_backend(engine: Path) -> None:
     assert not driver.held
     assert not driver.pinned
     assert driver.calls[-1] == "cuDevicePrimaryCtxRelease_v2"
+
+
+def test_a_process_that_was_forked_gives_nothing_back(engine: Path) -> None:
+    code = """if True:
+        import gc, os, sys
+        from pathlib import Path
+        from lgg_runtime.backends.engine import EngineBackend
+        from lgg_runtime.backends.settings import BackendSettings
+        from stand_ins.cuda import StandInDriver
+        from stand_ins.tensorrt import StandInTensorRT
+        driver = StandInDriver()
+        settings = BackendSettings("tensorrt", 1)
+        backend = EngineBackend(Path(sys.argv[1]), settings, StandInTensorRT(), driver)
+        before = len(driver.calls)
+        os.fork() and os.wait()
+        del backend
+        gc.collect()
+        print(len(driver.calls) > before, flush=True)
+    """
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(engine)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "False\nTrue\n"
 
 
 def test_memory_that_does_not_suffice_is_exhausted_memory(engine: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import weakref
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -164,6 +166,25 @@ class CudaDevice:
         if status == _OUT_OF_MEMORY:
             raise OutOfMemoryError(f"the GPU's memory does not suffice ({reason})")
         raise ProviderError(f"the NVIDIA driver refuses: {reason}")
+
+
+class OnDevice(Protocol):
+    """What holds memory of the GPU until it is released."""
+
+    def release(self) -> None: ...
+
+
+def release_with(owner: object, held: OnDevice, cuda: CudaDevice) -> None:
+    """Release what is held, then the device, when `owner` goes or Python ends; not in a process
+    that was forked meanwhile, in which no call of CUDA works.
+    """
+    weakref.finalize(owner, _release, held, cuda, os.getpid())
+
+
+def _release(held: OnDevice, cuda: CudaDevice, process: int) -> None:
+    if os.getpid() == process:
+        held.release()
+        cuda.close()
 
 
 class PinnedBuffer:

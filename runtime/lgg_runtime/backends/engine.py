@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import weakref
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from lgg_runtime.backends.cuda_driver import CudaDevice, DeviceBuffer, PinnedBuffer, find_driver
+from lgg_runtime.backends.cuda_driver import (
+    CudaDevice,
+    DeviceBuffer,
+    PinnedBuffer,
+    find_driver,
+    release_with,
+)
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, OUTPUT
@@ -60,7 +65,7 @@ class EngineBackend:
         self._profiles = key.profiles
         self._lock = Lock()  # context and buffers that one run at a time may use
         self._engine = _Engine(path.name, module, data, self._cuda)
-        weakref.finalize(self, _release, self._engine, self._cuda)
+        release_with(self, self._engine, self._cuda)
         self._engine.require_tensors(sidecar)
         self.golden_difference = check_golden(self.run, self.contract.golden)
 
@@ -119,11 +124,6 @@ def _require_fit(name: str, key: EngineKey, cuda: CudaDevice) -> None:
         raise ProviderError(
             f"{name}: built for {built}; this GPU is {cuda.name}, {found}; build one for it"
         )
-
-
-def _release(engine: _Engine, cuda: CudaDevice) -> None:
-    engine.release()
-    cuda.close()
 
 
 class _Engine:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lgg_runtime.backends.bound_runs import BoundRuns
-from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
+from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver, release_with
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
 from lgg_runtime.backends.missing import NAMES, require_provider
 from lgg_runtime.backends.model_file import read_model
@@ -61,7 +60,7 @@ class GpuSession:
         else:
             session = start_session(runtime, path, options, "cuda", cuda_options(gpu))
         self._runs = BoundRuns(runtime, session, self._cuda, cuda_graph=gpu.cuda_graph)
-        weakref.finalize(self, _release, self._runs, self._cuda)
+        release_with(self, self._runs, self._cuda)
         self.golden_difference = check_golden(self.run, self.contract.golden)
 
     def repeat_on_device(self) -> int:
@@ -184,8 +183,3 @@ def failed_run(provider: str, error: Exception) -> Exception:
 
 def _shape_option(shape: tuple[int, ...]) -> str:
     return f"{INPUT}:{'x'.join(map(str, shape))}"
-
-
-def _release(runs: BoundRuns, cuda: CudaDevice) -> None:
-    runs.release()
-    cuda.close()
