@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ import tifffile
 
 from lgg_runtime.contract import Contract
 from stand_ins.runs import LESION, Draw, Infer, Saved, Write
+
+if TYPE_CHECKING:
+    from stand_ins.records import Records
 
 
 @pytest.fixture
@@ -76,3 +79,13 @@ def study(phantom: Path, tmp_path: Path) -> Any:
     from stand_ins.dicom_study import Study
 
     return Study(phantom, tmp_path / "study")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    """A node's parts as it opens them, over one folder; the quiet time is over at once."""
+    from stand_ins.records import Records
+
+    made = Records(tmp_path)
+    yield made
+    made.state.close()

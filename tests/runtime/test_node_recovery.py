@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,83 +17,20 @@ pytest.importorskip("prometheus_client")
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs import spool
 from lgg_runtime.pacs.arrival import Arrival
-from lgg_runtime.pacs.config import Destination, Retention, load_config
-from lgg_runtime.pacs.intake import Intake, Session
-from lgg_runtime.pacs.jobs import Job, Jobs, Made
+from lgg_runtime.pacs.config import Retention, load_config
+from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.sender import Sender
-from lgg_runtime.pacs.spool import DATABASE, Spool
-from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.transport import DeliveryError
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.writers.atomic import write_atomically
 from stand_ins.pacs import write_config
-
-STUDY = "1.2.3"
-ARCHIVE = Destination(name="archive", kind="c-store", address="127.0.0.1", port=1, ae_title="NO")
-
-
-class Records:
-    """The parts as a node opens them, over one folder; the quiet time is over at once."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._open()
-
-    def _open(self) -> None:
-        self.state = State(self._folder / DATABASE)
-        self.spool = Spool(self._folder, self.state.key)
-        self.jobs = Jobs(self.state, self.spool, attempts=5)
-        self.jobs.recover()
-        self.intake = Intake(self.state, self.spool, quiet_seconds=0.0)
-
-    def kill(self) -> None:
-        """End as a process that is killed, and start anew."""
-        self.state.close()
-        self._open()
-
-    def associate(self) -> Session:
-        return self.intake.open_session(lambda: True)
-
-    def bring(self, session: Session, *images: int, study: str = STUDY) -> None:
-        for image in images:
-            arrival = Arrival(study, f"{study}.{image}", b"file %d" % image, b"body %d" % image)
-            self.intake.keep(session, arrival)
-
-    def send(self, *images: int, study: str = STUDY) -> None:
-        """Bring images over an association that is released, and wait the quiet time."""
-        session = self.associate()
-        self.bring(session, *images, study=study)
-        self.intake.release(session)
-        self.intake.settle()
-
-    def claim(self) -> Job:
-        job = self.jobs.claim()
-        assert job is not None
-        return job
-
-    def make(self, job: Job) -> Made:
-        return Made(
-            self.spool.name_of(f"{job.study} {len(job.files)}"), len(job.files), time.time()
-        )
-
-    def refuse_changes(self, are_refused: bool = True) -> None:
-        """The database takes no change, as on a full disk, or takes them again."""
-        self.state.rows(f"PRAGMA query_only = {int(are_refused)}")
-
-    def states(self, table: str = "study") -> list[str]:
-        return [row["state"] for row in self.state.rows(f"SELECT state FROM {table}")]
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    made = Records(tmp_path)
-    yield made
-    made.state.close()
+from stand_ins.records import ARCHIVE, STUDY, Records
 
 
 def test_a_late_slice_of_an_association_that_a_kill_ended_is_waited_for(records: Records) -> None:

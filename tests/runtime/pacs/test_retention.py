@@ -1,0 +1,113 @@
+"""What is removed in the end, and what stays because somebody may still need it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.pacs.config import Retention
+from lgg_runtime.pacs.retention import Sweeper
+from lgg_runtime.pacs.retries import queue_again
+from stand_ins.records import ARCHIVE, Records
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+def sweep(records: Records, **keep: float) -> None:
+    Sweeper(records.state, records.spool, Retention(**keep)).step()
+
+
+def files(records: Records, folder: str) -> list[Path]:
+    return [path for path in (records.spool.root / folder).rglob("*") if path.is_file()]
+
+
+def age(records: Records, seconds: float) -> None:
+    records.state.rows("UPDATE study SET last_at = last_at - ?", (seconds,))
+    records.state.rows("UPDATE result SET made_at = made_at - ?", (seconds,))
+    records.state.rows("UPDATE delivery SET sent_at = sent_at - ?", (seconds,))
+
+
+def test_images_of_a_finished_study_go_at_their_age_and_not_before(records: Records) -> None:
+    records.finish(1, 2)
+    age(records, 47 * HOUR)
+    sweep(records)
+    assert len(files(records, "images")) == 2
+    age(records, 2 * HOUR)
+    sweep(records)
+    assert files(records, "images") == []
+    assert len(files(records, "results")) == 1
+    assert records.states() == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"), [("refused", 0), ("failed", 2), ("held", 2), ("queued", 2)]
+)
+def test_a_study_that_a_person_may_try_again_keeps_its_images(
+    records: Records, state: str, kept: int
+) -> None:
+    records.finish(1, 2)
+    records.state.rows("UPDATE study SET state = ?", (state,))
+    age(records, 60 * DAY)
+    sweep(records)
+    assert len(files(records, "images")) == kept
+
+
+@pytest.mark.parametrize("state", ["waiting", "sending", "given up"])
+def test_a_result_that_is_not_sent_stays_and_so_does_its_study(
+    records: Records, state: str
+) -> None:
+    records.finish(1, to=[ARCHIVE.name])
+    records.state.rows("UPDATE delivery SET state = ?", (state,))
+    age(records, 400 * DAY)
+    sweep(records)
+    assert len(files(records, "results")) == 1
+    assert records.states() == ["done"]
+
+
+def test_a_result_stays_its_time_after_it_was_sent(records: Records) -> None:
+    records.finish(1, to=[ARCHIVE.name])
+    age(records, 8 * DAY)
+    records.state.rows("UPDATE delivery SET state = 'sent', sent_at = strftime('%s') - 6 * 86400")
+    sweep(records)
+    assert len(files(records, "results")) == 1
+    records.state.rows("UPDATE delivery SET sent_at = strftime('%s') - 8 * 86400")
+    sweep(records)
+    assert files(records, "results") == []
+
+
+@pytest.mark.parametrize("state", ["done", "refused", "failed", "held"])
+def test_at_last_the_record_goes_with_all_that_is_left(records: Records, state: str) -> None:
+    records.finish(1, 2)
+    records.state.rows("UPDATE study SET state = ?", (state,))
+    age(records, 89 * DAY)
+    sweep(records)
+    assert records.states() == [state]
+    age(records, 2 * DAY)
+    sweep(records)
+    assert records.states() == []
+    assert files(records, "images") == files(records, "results") == []
+
+
+@pytest.mark.parametrize("state", ["receiving", "queued", "working"])
+def test_a_study_that_has_not_ended_is_never_forgotten(records: Records, state: str) -> None:
+    records.finish(1, 2)
+    records.state.rows("UPDATE study SET state = ?", (state,))
+    age(records, 400 * DAY)
+    sweep(records)
+    assert records.states() == [state]
+    assert len(files(records, "images")) == 2
+
+
+def test_a_retry_gives_all_attempts_anew(records: Records) -> None:
+    made = records.finish(1, to=[ARCHIVE.name])
+    records.state.rows("UPDATE study SET state = 'failed', attempts = 5, reason = 'no memory'")
+    records.state.rows("UPDATE delivery SET state = 'given up', attempts = 20, next_at = 4e9")
+    assert queue_again(records.state, [], everything=True, destinations=[ARCHIVE.name]) == 2
+    (study,) = records.state.rows("SELECT * FROM study")
+    assert (study["state"], study["attempts"], study["reason"]) == ("queued", 0, "")
+    (delivery,) = records.state.rows("SELECT * FROM delivery")
+    assert (delivery["result"], delivery["state"]) == (made.result, "waiting")
+    assert (delivery["attempts"], delivery["next_at"]) == (0, 0)

@@ -1,0 +1,79 @@
+"""How a delivery's end is taken, and how long its destination is left alone after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.sender import Sender
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.transport import DeliveryError, Transport
+from stand_ins.records import ARCHIVE, Records
+
+TO = replace(ARCHIVE, first_wait_seconds=7.0, attempts=2)
+
+
+def make_sender(records: Records, transport: Transport, tally: Tally) -> Sender:
+    return Sender(TO, Outbox(records.state, records.spool, TO), transport, tally)
+
+
+def test_a_result_is_sent_once(records: Records) -> None:
+    seen = []
+
+    def send(path: Path, is_unsure: bool) -> None:
+        seen.append((path.read_bytes(), is_unsure))
+
+    tally = Tally()
+    records.finish(1, to=[TO.name])
+    sender = make_sender(records, send, tally)
+    assert [sender.step(), sender.step()] == [0.0, None]
+    assert seen == [(b"result", False)]
+    assert tally.read() == {("deliveries", "archive sent"): 1}
+
+
+@pytest.mark.parametrize(
+    ("failure", "wait", "is_unsure"),
+    [
+        (DeliveryError("cannot be reached", is_passing=True), 7.0, False),
+        (DeliveryError("was silent", is_passing=True, is_unsure=True), 7.0, True),
+        (DeliveryError("does not take this one"), 0.0, False),
+        (KeyError("a defect"), 0.0, True),
+    ],
+    ids=repr,
+)
+def test_only_a_failure_that_concerns_every_result_stops_the_others_meanwhile(
+    records: Records, failure: Exception, wait: float, is_unsure: bool
+) -> None:
+    def send(_path: Path, _is_unsure: bool) -> None:
+        raise failure
+
+    tally = Tally()
+    records.finish(1, to=[TO.name])
+    assert make_sender(records, send, tally).step() == wait
+    (row,) = records.state.rows("SELECT * FROM delivery")
+    assert (row["state"], bool(row["unsure"])) == ("waiting", is_unsure)
+    expected = "KeyError" if isinstance(failure, KeyError) else str(failure)
+    assert row["reason"] == expected
+    assert tally.read() == {("deliveries", "archive failed"): 1}
+
+
+def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> None:
+    sent = []
+
+    def send(path: Path, _is_unsure: bool) -> None:
+        sent.append(path.stem)
+        if path.stem == first.result:
+            raise DeliveryError("cannot be reached", is_passing=True)
+
+    first = records.finish(1, to=[TO.name])
+    records.state.rows("UPDATE delivery SET attempts = 1")
+    second = records.finish(1, to=[TO.name], study="1.2.9")
+    sender = make_sender(records, send, Tally())
+    assert [sender.step(), sender.step()] == [None, 0.0]
+    assert sent == [first.result, second.result]
+    assert records.states("delivery") == ["given up", "sent"]
