@@ -31,8 +31,9 @@ _CONFLICTS = (
 def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
     """Studies by state and those in trouble, deliveries by destination, throughput, times in s.
 
-    Times are medians of the last 200 results and that of the slowest. `after_quiet`: from the
-    arrival of a study's last image to the acknowledgement by the destination, less the quiet time.
+    Times are medians of the last 200 results and that of the slowest; of `sent` and `after_quiet`,
+    of their deliveries. `after_quiet`: from the arrival of a study's last image to the
+    acknowledgement by a destination, less the quiet time.
     """
     counts = dict.fromkeys(STATES, 0)
     for row in state.rows("SELECT state, count(*) AS n FROM study GROUP BY state"):
@@ -103,16 +104,18 @@ def _throughput(state: State) -> dict[str, int]:
 
 
 def _seconds(state: State, quiet: float) -> dict[str, dict[str, float]]:
-    rows = state.rows(
-        "SELECT result.*, sent_at FROM result LEFT JOIN delivery ON result = result.id "
-        "ORDER BY made_at DESC LIMIT ?",
+    made = "SELECT * FROM result ORDER BY made_at DESC LIMIT ?"
+    results = state.rows(made, (_RECENT,))
+    sent = state.rows(
+        f"SELECT last_at, made_at, sent_at FROM ({made}) AS made JOIN delivery "
+        "ON delivery.result = made.id WHERE sent_at IS NOT NULL",
         (_RECENT,),
     )
     spans = {
-        "queued": [r["started_at"] - r["ready_at"] for r in rows],
-        "made": [r["made_at"] - r["started_at"] for r in rows],
-        "sent": [r["sent_at"] - r["made_at"] for r in rows if r["sent_at"]],
-        "after_quiet": [r["sent_at"] - r["last_at"] - quiet for r in rows if r["sent_at"]],
+        "queued": [r["started_at"] - r["ready_at"] for r in results],
+        "made": [r["made_at"] - r["started_at"] for r in results],
+        "sent": [r["sent_at"] - r["made_at"] for r in sent],
+        "after_quiet": [r["sent_at"] - r["last_at"] - quiet for r in sent],
     }
     return {
         name: {"median": round(statistics.median(values), 3), "slowest": round(max(values), 3)}

@@ -1,0 +1,123 @@
+"""What a person reads of the node: counts, times and reasons, out of its records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.pacs.config import NodeConfig, load_config
+from lgg_runtime.pacs.outbox import Outbox
+from lgg_runtime.pacs.status import describe_status, read_status
+from stand_ins.pacs import write_config
+from stand_ins.records import ARCHIVE, Records
+
+KNOWN, GONE = "nowhere", "gone"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> NodeConfig:
+    return load_config(write_config(tmp_path, study={"quiet_seconds": 10.0}))
+
+
+def make_results(records: Records, *seconds: float) -> None:
+    """A result for each, made in that time after it was begun, and sent 3 s later, to `nowhere`
+    alone."""
+    now = time.time()
+    for number, took in enumerate(seconds):
+        made = records.finish(1, to=[KNOWN, GONE], study=f"1.2.{number}").result
+        records.state.rows(
+            "UPDATE result SET last_at = ?, ready_at = ?, started_at = ?, made_at = ? WHERE id = ?",
+            (now - 25, now - 14, now - 12, now - 12 + took, made),
+        )
+        records.state.rows(
+            "UPDATE delivery SET state = 'sent', sent_at = ? WHERE result = ? AND destination = ?",
+            (now - 9 + took, made, KNOWN),
+        )
+
+
+def test_times_run_from_one_record_to_the_next(records: Records, config: NodeConfig) -> None:
+    make_results(records, 1.0, 2.0, 6.0)
+    seconds = read_status(records.state, config)["seconds"]
+    assert seconds == {
+        "queued": {"median": pytest.approx(2), "slowest": pytest.approx(2)},
+        "made": {"median": pytest.approx(2), "slowest": pytest.approx(6)},
+        "sent": {"median": pytest.approx(3), "slowest": pytest.approx(3)},
+        # 16 s from the last image to the start of what was made, less 10 s of quiet.
+        "after_quiet": {"median": pytest.approx(8), "slowest": pytest.approx(12)},
+    }
+
+
+def test_times_are_of_the_last_results_however_many_destinations_each_has(
+    records: Records, config: NodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lgg_runtime.pacs.status._RECENT", 2)
+    make_results(records, 1.0, 2.0, 6.0)
+    assert read_status(records.state, config)["seconds"]["made"]["median"] == pytest.approx(4)
+
+
+def test_a_node_that_has_done_nothing_has_no_times(records: Records, config: NodeConfig) -> None:
+    status = read_status(records.state, config)
+    assert status["seconds"] == {}
+    assert set(status["studies"].values()) == {0}
+    assert status["results"] == {"total": 0, "last_hour": 0, "last_day": 0}
+    assert status["destinations"] == {
+        KNOWN: {"waiting": 0, "sending": 0, "sent": 0, "given up": 0, "last_failure": ""}
+    }
+
+
+def test_results_count_by_their_age(records: Records, config: NodeConfig) -> None:
+    made = [records.finish(1, study=f"1.2.{number}").result for number in range(3)]
+    for result, hours in zip(made, (0.9, 23, 25), strict=True):
+        records.state.rows(
+            "UPDATE result SET made_at = made_at - ? WHERE id = ?", (3600 * hours, result)
+        )
+    status = read_status(records.state, config)
+    assert status["results"] == {"total": 3, "last_hour": 1, "last_day": 2}
+    assert "results     3, 1 in the last hour, 2 in the last day" in describe_status(status)
+
+
+def test_a_destination_s_failure_is_told_until_what_failed_is_sent(
+    records: Records, config: NodeConfig
+) -> None:
+    records.finish(1, to=[KNOWN, GONE])
+    outbox = Outbox(records.state, records.spool, replace(ARCHIVE, name=KNOWN))
+    delivery = outbox.claim()
+    assert delivery is not None
+    outbox.record_failure(delivery, "cannot be reached", is_unsure=False)
+    told = describe_status(read_status(records.state, config))
+    assert (
+        "to nowhere  1 waiting, 0 sending, 0 sent, 0 given up; last failure: cannot be reached"
+        in told
+    )
+    assert "to gone     1 waiting, 0 sending, 0 sent, 0 given up\n" in told
+    outbox.record_sent(delivery)
+    assert "last failure" not in describe_status(read_status(records.state, config))
+
+
+def test_studies_in_trouble_are_listed_with_what_can_be_done(
+    records: Records, config: NodeConfig
+) -> None:
+    for number, state in enumerate(("held", "refused", "failed", "done")):
+        records.finish(1, study=f"1.2.{number}")
+        records.state.rows(
+            "UPDATE study SET state = ?, reason = ?, conflicts = 2 WHERE id = ?",
+            (state, f"why {state}", records.spool.name_of(f"1.2.{number}")),
+        )
+    status = read_status(records.state, config)
+    assert {one["state"]: one["reason"] for one in status["troubles"]} == {
+        "held": "why held; of what came, 2 had the UID of a known image and other content, and "
+        "sending that again does not help",
+        "refused": "why refused",
+        "failed": "why failed",
+    }
+    assert (
+        status["studies"] | {"held": 1, "refused": 1, "failed": 1, "done": 1} == (status["studies"])
+    )
+    name = records.spool.name_of("1.2.1")[:12]
+    assert f"refused     {name}  why refused" in describe_status(status)
+    assert records.spool.name_of("1.2.1") not in describe_status(status)
