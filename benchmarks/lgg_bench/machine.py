@@ -47,8 +47,8 @@ def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
 def computes_bf16(machine: dict[str, Any]) -> bool:
     """Whether the described machine has instructions for bfloat16.
 
-    OpenVINO then takes it unless it is told otherwise; without them PyTorch is several times
-    slower in it than in float32, in products of matrices a hundred times.
+    OpenVINO then takes it unless it is told otherwise; without them PyTorch imitates it, which is
+    far slower than float32.
     """
     return not BF16_PRODUCTS.isdisjoint(machine["features"])
 

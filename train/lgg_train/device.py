@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> str:
     """A name of AUTOCAST: the given one, or for `auto` bf16 where the device computes in it and
-    fp32 where it would only imitate it, which takes several times as long.
+    fp32 where it would imitate it, which is far slower.
     """
     if name != "auto":
         return name
