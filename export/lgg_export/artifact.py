@@ -22,16 +22,13 @@ from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
-from lgg_runtime.contract import METADATA_KEY, Contract, Golden
+from lgg_runtime.contract import METADATA_KEY, NAME_LENGTH, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
 from lgg_train.run import TrainedModel, load_model, read_json
-
-# A DICOM Long String holds 64, of which "lgg-edge " takes nine.
-_NAME_LENGTH = 55
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,9 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
     name = run.resolve().name if settings.name is None else settings.name
-    if not name.strip() or len(name) > _NAME_LENGTH or "\\" in name or not name.isprintable():
+    if not name.strip() or len(name) > NAME_LENGTH or "\\" in name or not name.isprintable():
         raise UsageError(
-            f"--name: {name!r}: expected at most {_NAME_LENGTH} printable characters, none of "
+            f"--name: {name!r}: expected at most {NAME_LENGTH} printable characters, none of "
             "them a backslash and not all of them spaces; DICOM objects name the model"
         )
     model = load_model(run)

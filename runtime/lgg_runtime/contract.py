@@ -23,6 +23,8 @@ from lgg_runtime.volume import CHANNELS
 SCHEMA = 1
 METADATA_KEY = "lgg_contract"
 INPUT, OUTPUT = "slices", "probability"
+# Of a name: a DICOM Long String holds 64, of which "lgg-edge " takes nine.
+NAME_LENGTH = 55
 # At 0 everything is tumour, and a number near it is 0 among float32 probabilities.
 LEAST_THRESHOLD = 1e-6
 # The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of

@@ -17,7 +17,7 @@ from lgg_runtime.backends import Backend, BackendSettings, open_backend
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
-from lgg_runtime.contract import Contract
+from lgg_runtime.contract import NAME_LENGTH, Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, find_boxes, whole_frames
 from lgg_runtime.digests import require_digest
@@ -35,6 +35,8 @@ _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
 # Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
+# Letters of a first look's name in the name of both.
+_QUICK_LENGTH = 12
 # What a fork must not let end; see `_keep_inherited`.
 _LOADED: weakref.WeakSet[Segmenter] = weakref.WeakSet()
 
@@ -126,11 +128,13 @@ class Segmenter:
 
     @property
     def name(self) -> str:
-        """The model's name; behind a first look, that one's too, with the start of its digest."""
-        if self.first_look is None:
-            return self.contract.name
-        quick = self.first_look
-        return f"{self.contract.name} after {quick.contract.name} {quick.digest[:8]}"
+        """The model's name; behind a first look, that one's too, with the start of its digest. Long
+        names are cut, so that DICOM objects hold them.
+        """
+        beside = ""
+        if (quick := self.first_look) is not None:
+            beside = f" after {quick.contract.name[:_QUICK_LENGTH]} {quick.digest[:8]}"
+        return self.contract.name[: NAME_LENGTH - len(beside)] + beside
 
     @property
     def provider(self) -> str:

@@ -96,6 +96,22 @@ def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewher
     assert segmenter.name == f"tiny after tiny {digest[:8]}"
 
 
+def test_long_names_of_both_are_cut_to_what_a_dicom_object_holds(
+    build_model: Callable[..., Any], make_contract: Callable[..., Contract],
+    save_artifact: Callable[..., Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    model, quick = (
+        save_artifact(
+            build_model(), tmp_path / f"{letter}.onnx", make_contract(name=letter * 55).dumps()
+        )
+        for letter in "mq"
+    )
+    segmenter = Segmenter.load(model, LoadSettings(threads=1, first_look=quick))
+    digest = hashlib.sha256(quick.read_bytes()).hexdigest()
+    assert segmenter.name == f"{'m' * 27} after {'q' * 12} {digest[:8]}"
+    assert len(f"lgg-edge {segmenter.name}") == 64
+
+
 def test_slices_without_head_are_not_counted_as_left_out(
     artifact: Path, slices: list[np.ndarray]
 ) -> None:
