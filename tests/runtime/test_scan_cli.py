@@ -91,6 +91,25 @@ def test_every_output_of_a_dicom_study_is_written(
     assert f"{millilitres:.3f}".rstrip("0") in str(report)
 
 
+def test_long_names_of_a_model_and_its_first_look_fit_into_every_dicom_object(
+    tmp_path: Path, build_model: Callable[..., Any], make_contract: Callable[..., Contract],
+    save_artifact: Callable[..., Path], call_infer: Call,
+) -> None:  # fmt: skip
+    model, quick = (
+        save_artifact(
+            build_model(), tmp_path / f"{letter}.onnx", make_contract(name=letter * 55).dumps()
+        )
+        for letter in "mq"
+    )
+    wanted = [word for kind in ("dicom-seg", "dicom-sc", "dicom-sr") for word in ("-ot", kind)]
+    source, out = draw(tmp_path, "dicom"), tmp_path / "out"
+    done = call_infer(source, "-o", out, "-m", model, "--first-look", quick, *wanted)
+    assert (done.code, done.err) == (0, "")
+    seg = pydicom.dcmread(out / "study_0001/study_0001_seg.dcm")
+    assert seg.ManufacturerModelName.startswith("mmm")
+    assert run_of(out)["model"]["name"] == "m" * 55, "whole"
+
+
 def test_masks_of_tiff_dicom_and_nifti_agree_pixel_for_pixel(
     tmp_path: Path, model: Path, call_infer: Call
 ) -> None:
