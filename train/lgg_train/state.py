@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lgg_runtime.errors import InputError, LggError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
@@ -15,6 +14,7 @@ from lgg_train.dataset import Batch
 from lgg_train.device import autocast
 from lgg_train.history import Row
 from lgg_train.losses import mix_targets, segmentation_loss
+from lgg_train.recorded import RecordedStep
 from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.teachers import mean_probability, without_mirror
 from lgg_train.unet import UNet, scale_slices
@@ -61,14 +61,20 @@ class TrainingState:
         self.averaged.load_state_dict(self.model.state_dict())
         self.teachers = [self._place(without_mirror(teacher)) for teacher in origin.teachers]
         self.forward = torch.compile(self.model) if machinery.compiled else self.model
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            settings.peak_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
         half = settings.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        recorded = self.device.type == "cuda" and not half
+        # What changes from step to step stands on the device, where a recorded step finds it.
+        self._new = torch.zeros((), device=self.device)
+        self._rate = torch.zeros((), device=self.device) if recorded else None
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            settings.peak_rate if self._rate is None else self._rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+            capturable=recorded,
+        )
+        self._compute_step = RecordedStep(self._compute) if recorded else self._compute
         self.step, self.seconds, self.validated = 0, 0.0, 0
         self.mean_loss = math.nan
         self._unread: list[torch.Tensor] = []
@@ -80,15 +86,27 @@ class TrainingState:
 
     def take_step(self, batch: Batch, rate: float) -> None:
         """One optimiser step, begun and not waited for."""
-        slices, masks = (self._take(part) for part in (batch.slices, batch.masks))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.step += 1
+        # The average's memory grows with the steps, to forget the start.
+        decay = min(self.settings.average_decay, self.step / (self.step + 10))
+        self._new.fill_(1 - decay)
+        self._set_rate(rate)
         self.model.train()
+        self._unread.append(self._compute_step(Batch(*(self._take(part) for part in batch))))
+
+    def _set_rate(self, rate: float) -> None:
+        if self._rate is not None:
+            self._rate.fill_(rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate if self._rate is None else self._rate
+
+    def _compute(self, batch: Batch) -> torch.Tensor:
+        """The step itself, on the device alone; returns its loss."""
         with autocast(self.device, self.settings.precision):
-            logits = self.forward(_scale(slices))
+            logits = self.forward(_scale(batch.slices))
+            masks = batch.masks
             if self.teachers:
-                whole = _scale(self._take(batch.complete))
-                masks = mix_targets(masks, mean_probability(self.teachers, whole))
+                masks = mix_targets(masks, mean_probability(self.teachers, _scale(batch.complete)))
         loss = segmentation_loss(logits, masks)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -96,9 +114,8 @@ class TrainingState:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.step += 1
         self._average()
-        self._unread.append(loss.detach())
+        return loss.detach()
 
     def _take(self, part: torch.Tensor) -> torch.Tensor:
         return part.to(self.device, non_blocking=True)
@@ -137,14 +154,12 @@ class TrainingState:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential moving average; its memory grows with the steps, to forget the start."""
-        decay = min(self.settings.average_decay, self.step / (self.step + 10))
-        ours, theirs = (list(n.state_dict().values()) for n in (self.averaged, self.model))
-        pairs = list(zip(ours, theirs, strict=True))
-        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        update(*zip(*(p for p in pairs if p[0].is_floating_point()), strict=True), None)
-        for mine, new in pairs:
-            if not mine.is_floating_point():
+        """Exponential moving average of the weights and of the batches' statistics."""
+        ours, theirs = (n.state_dict().values() for n in (self.averaged, self.model))
+        for mine, new in zip(ours, theirs, strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(new, self._new)
+            else:
                 mine.copy_(new)
 
     def save(self, path: Path, history: list[Row]) -> None:
@@ -171,6 +186,8 @@ class TrainingState:
         self.model.load_state_dict(held["model"])
         self.averaged.load_state_dict(held["averaged"])
         self.optimiser.load_state_dict(held["optimiser"])
+        for group in self.optimiser.param_groups:
+            group["capturable"] = self._rate is not None
         self.scaler.load_state_dict(held["scaler"])
         self.step, self.seconds = held["counters"]["step"], held["counters"]["seconds"]
         self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
