@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -35,6 +36,8 @@ _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
 # Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
+# Loading is mostly compiling there, so a model and its first look are loaded side by side.
+_COMPILES = ("openvino",)
 # Letters of a first look's name in the name of both.
 _QUICK_LENGTH = 12
 # What a fork must not let end; see `_keep_inherited`.
@@ -92,17 +95,21 @@ class Segmenter:
         settings = LoadSettings() if settings is None else settings
         if not isinstance(settings, LoadSettings):
             raise UsageError(f"settings: expected LoadSettings, found {type(settings).__name__}")
-        segmenter = cls._load_one(model, settings)
-        if settings.first_look is not None:
-            quick = replace(
-                settings,
-                provider=segmenter.provider,
-                first_look=None,
-                sha256=settings.first_look_sha256,
-                first_look_sha256=None,
-            )
-            segmenter.first_look = cls._load_one(settings.first_look, quick)
-            require_same_slices(segmenter.first_look.contract, segmenter.contract)
+        if settings.first_look is None:
+            return cls._load_one(model, settings)
+        quick = replace(
+            settings, first_look=None, sha256=settings.first_look_sha256, first_look_sha256=None
+        )
+        if settings.provider in _COMPILES:
+            with ThreadPoolExecutor(1) as beside:
+                looking = beside.submit(cls._load_one, settings.first_look, quick)
+                segmenter = cls._load_one(model, settings)
+                segmenter.first_look = looking.result()
+        else:
+            segmenter = cls._load_one(model, settings)
+            same = replace(quick, provider=segmenter.provider)
+            segmenter.first_look = cls._load_one(settings.first_look, same)
+        require_same_slices(segmenter.first_look.contract, segmenter.contract)
         return segmenter
 
     @classmethod

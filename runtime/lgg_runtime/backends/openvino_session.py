@@ -7,7 +7,7 @@ import sys
 from collections import OrderedDict, deque
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ REQUESTS_A_STREAM = 4
 _CONVERTERS = "openvino.tools.ovc"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _METADATA = ["framework", METADATA_KEY]
+# Two models may be loaded at once; the package is imported, and its core made, by one of them.
+_OPENING = RLock()
 # OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
 
@@ -146,23 +148,29 @@ def import_openvino() -> Any:
     Importing those tools writes an identifier into the user's home and reports the use to the
     vendor over the network. The package goes without them where they are not there.
     """
-    hidden = _CONVERTERS not in sys.modules
-    if hidden:
-        sys.modules[_CONVERTERS] = None  # type: ignore[assignment]
-    try:
-        return import_extra("openvino", "openvino")
-    finally:
+    with _OPENING:
+        hidden = _CONVERTERS not in sys.modules
         if hidden:
-            del sys.modules[_CONVERTERS]
+            sys.modules[_CONVERTERS] = None  # type: ignore[assignment]
+        try:
+            return import_extra("openvino", "openvino")
+        finally:
+            if hidden:
+                del sys.modules[_CONVERTERS]
 
 
-@cache
 def open_core() -> Any:
     """OpenVINO's core, one for the life of the process, in which its CPU plugin then stays loaded.
 
     The plugin gives the thread that loads it a stack for signals. Unloaded by another thread, it
     frees that stack and leaves it in use: the next signal ends the process (2026.4.1).
     """
+    with _OPENING:
+        return _make_core()
+
+
+@cache
+def _make_core() -> Any:
     return import_openvino().Core()
 
 

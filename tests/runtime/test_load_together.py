@@ -1,0 +1,101 @@
+"""A model and its first look, loaded side by side where loading means compiling."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
+
+import pytest
+
+from lgg_runtime.errors import ModelError
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="pip install 'lgg-edge[openvino]'"
+)
+
+
+@pytest.fixture
+def meetings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """Of each model that is loaded, its name and whether the other was loaded at the time."""
+    both, met, load = Barrier(2), [], Segmenter._load_one
+
+    def watch(model: Any, settings: LoadSettings) -> Segmenter:
+        try:
+            both.wait(2)
+            met.append((Path(model).stem, True))
+        except BrokenBarrierError:
+            met.append((Path(model).stem, False))
+        return load(model, settings)
+
+    monkeypatch.setattr(Segmenter, "_load_one", watch)
+    return met
+
+
+@needs_openvino
+def test_openvino_compiles_both_at_once(
+    artifact: Path, meetings: list[tuple[str, bool]], tmp_path: Path
+) -> None:
+    quick = tmp_path / "quick.onnx"
+    quick.write_bytes(artifact.read_bytes())
+    segmenter = Segmenter.load(artifact, LoadSettings(provider="openvino", first_look=quick))
+    assert sorted(meetings) == sorted([(artifact.stem, True), ("quick", True)])
+    assert segmenter.first_look is not None
+    assert segmenter.first_look.provider == segmenter.provider == "openvino"
+
+
+@pytest.mark.parametrize("provider", ["cpu", "auto"])
+def test_the_first_look_runs_on_what_the_model_runs_on(
+    artifact: Path, meetings: list[tuple[str, bool]], tmp_path: Path, provider: str
+) -> None:
+    quick = tmp_path / "quick.onnx"
+    quick.write_bytes(artifact.read_bytes())
+    segmenter = Segmenter.load(artifact, LoadSettings(provider=provider, first_look=quick))
+    assert meetings == [(artifact.stem, False), ("quick", False)]
+    assert segmenter.first_look is not None
+    assert segmenter.first_look.settings.provider == segmenter.provider == "cpu"
+
+
+@pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=needs_openvino)])
+def test_where_both_are_refused_the_model_is_told(
+    artifact: Path, tmp_path: Path, provider: str
+) -> None:
+    for name in ("model", "quick"):
+        (tmp_path / f"{name}.onnx").write_bytes(artifact.read_bytes()[:-40])
+    look = tmp_path / "quick.onnx"
+    with pytest.raises(ModelError, match=r"^model\.onnx: "):
+        Segmenter.load(tmp_path / "model.onnx", LoadSettings(provider=provider, first_look=look))
+    with pytest.raises(ModelError, match=r"^quick\.onnx: "):
+        Segmenter.load(artifact, LoadSettings(provider=provider, first_look=look))
+
+
+_AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from lgg_runtime.backends.openvino_session import import_openvino, open_core
+assert "openvino" not in sys.modules
+start = Barrier(8)
+def open_one(_):
+    start.wait()
+    import_openvino()
+    return open_core()
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(8) as threads:
+    cores = list(threads.map(open_one, range(8)))
+assert len({id(core) for core in cores}) == 1
+assert "openvino.tools.ovc" not in sys.modules
+"""
+
+
+@needs_openvino
+def test_threads_that_open_openvino_at_once_share_one_core() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _AT_ONCE], check=False, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
