@@ -34,18 +34,18 @@ def test_a_recording_is_given_each_new_batch_and_made_once():
         recorded.append(inputs)
         return lambda: ours(inputs)
 
-    step = RecordedStep(compute, record)
-    losses = [float(step(make_batch(value))) for value in range(STEPS)]
+    step = RecordedStep(record)
+    losses = [float(step(compute, make_batch(value))) for value in range(STEPS)]
     assert losses == [2.0 * value for value in range(STEPS)]
     assert computed == [[value, value + 1, value + 2] for value in map(float, range(STEPS))]
     assert len(recorded) == 1
 
 
 def test_the_batch_itself_is_left_as_it_is():
-    step = RecordedStep(lambda batch: batch.slices.sum(), lambda ours, held: lambda: ours(held))
+    step = RecordedStep(lambda ours, held: lambda: ours(held))
     batches = [make_batch(value) for value in range(STEPS)]
     for batch in batches:
-        step(batch)
+        step(lambda held: held.slices.sum(), batch)
     for value, batch in enumerate(batches):
         assert [float(part[0]) for part in batch] == [value, value + 1, value + 2]
 
@@ -57,7 +57,7 @@ def train_some_steps(settings, recorded):
     origin = Origin(teachers=(teacher,))
     state = TrainingState(settings, Machinery(torch.device("cuda")), origin)
     if not recorded:
-        state._compute_step = state._compute
+        state._recorded = None
     slices = make_slices()
     for step in range(STEPS):
         state.take_step(slices.batch(step), 0.01 / (step + 1))

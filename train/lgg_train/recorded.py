@@ -32,28 +32,26 @@ def record_on_gpu(compute: Compute, inputs: Batch) -> Replay:
 
 
 class RecordedStep:
-    """A step that computes as it is the first times, then from its recording.
+    """A step that computes as it is the first times, then from its recording."""
 
-    compute: takes a batch on the device, reads nothing back, and finds in tensors whatever changes
-    from step to step. Batches keep one size.
-    """
-
-    def __init__(
-        self, compute: Compute, record: Callable[[Compute, Batch], Replay] = record_on_gpu
-    ):
-        self._compute, self._record = compute, record
+    def __init__(self, record: Callable[[Compute, Batch], Replay] = record_on_gpu):
+        self._record = record
         self._before = STEPS_BEFORE
         self._inputs: Batch | None = None
         self._replay: Replay | None = None
 
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """The step's loss, which later steps leave as it is."""
+    def __call__(self, compute: Compute, batch: Batch) -> torch.Tensor:
+        """The step's loss, which later steps leave as it is.
+
+        compute: the same at each call; takes a batch on the device, reads nothing back, and finds
+        in tensors whatever changes from step to step. Batches keep one size.
+        """
         if self._before:
             self._before -= 1
-            return self._compute(batch)
+            return compute(batch)
         if self._inputs is None or self._replay is None:
             self._inputs = Batch(*(part.clone() for part in batch))
-            self._replay = self._record(self._compute, self._inputs)
+            self._replay = self._record(compute, self._inputs)
         for held, new in zip(self._inputs, batch, strict=True):
             held.copy_(new)
         return self._replay()

@@ -74,7 +74,7 @@ class TrainingState:
             fused=True,
             capturable=recorded,
         )
-        self._compute_step = RecordedStep(self._compute) if recorded else self._compute
+        self._recorded = RecordedStep() if recorded else None
         self.step, self.seconds, self.validated = 0, 0.0, 0
         self.mean_loss = math.nan
         self._unread: list[torch.Tensor] = []
@@ -92,7 +92,10 @@ class TrainingState:
         self._new.fill_(1 - decay)
         self._set_rate(rate)
         self.model.train()
-        self._unread.append(self._compute_step(Batch(*(self._take(part) for part in batch))))
+        batch = Batch(*(self._take(part) for part in batch))
+        recorded = self._recorded
+        loss = recorded(self._compute, batch) if recorded is not None else self._compute(batch)
+        self._unread.append(loss)
 
     def _set_rate(self, rate: float) -> None:
         if self._rate is not None:
