@@ -18,6 +18,8 @@ BLOCKS = (
     "memory",
     "latency",
 )
+# Of other processors, which this machine cannot measure again: they lie beside the page.
+KEPT = ("throughput-avx2", "throughput-amx")
 
 
 def write_performance(results: Path, page: Path) -> None:
@@ -27,6 +29,7 @@ def write_performance(results: Path, page: Path) -> None:
     """
     from lgg_bench.performance_figures import draw_throughput
 
-    records = {name: Record.read(results / f"{name}.json") for name in BLOCKS}
+    folders = dict.fromkeys(BLOCKS, results) | dict.fromkeys(KEPT, page.parent / "results")
+    records = {name: Record.read(where / f"{name}.json") for name, where in folders.items()}
     tables = {name: describe_record(record, markdown=True) for name, record in records.items()}
     fill_page(page, tables, {"throughput.png": draw_throughput(records["throughput"])})

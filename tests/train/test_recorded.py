@@ -71,6 +71,7 @@ def test_a_gpu_computes_the_same_from_its_recording(precision):
     settings = replace(SETTINGS, budget=Budget(epochs=9), precision=precision)
     state, losses = train_some_steps(settings, recorded=True)
     other, expected = train_some_steps(settings, recorded=False)
+    assert state._recorded is not None and state._recorded._replay is not None
     assert losses == pytest.approx(expected, rel=1e-3)
     assert len(set(losses)) == STEPS
     for ours, theirs in ((state.model, other.model), (state.averaged, other.averaged)):
