@@ -11,7 +11,7 @@ from stand_ins.forks import Call, ForkServer
 
 # `make test-faults` sets these; the normal suite takes a few of each.
 KILLS = int(os.environ.get("LGG_FAULT_KILLS", "8"))
-CHECKPOINT_KILLS = int(os.environ.get("LGG_FAULT_CHECKPOINT_KILLS", "3"))
+CHECKPOINT_KILLS = int(os.environ.get("LGG_FAULT_CHECKPOINT_KILLS", "12"))
 RECORD = os.environ.get("LGG_FAULT_RECORD")
 
 IMPORTED = (

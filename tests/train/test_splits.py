@@ -97,6 +97,12 @@ def test_a_split_by_slice_divides_the_slices_by_the_fractions():
     assert shared, "slices of one patient are expected on both sides of a split by slice"
 
 
+def test_folds_without_a_fold_test_the_first():
+    cases = make_cases(PUBLIC)
+    first = make_split(cases, SplitSettings(folds=5, fold=0))
+    assert make_split(cases, SplitSettings(folds=5)) == first
+
+
 @pytest.mark.parametrize("folds", [2, 5])
 def test_folds_test_each_patient_exactly_once(folds):
     cases = make_cases(PUBLIC)
@@ -211,6 +217,7 @@ def test_one_patient_alone_leaves_named_parts_empty():
         ({"folds": 3, "fold": 3}, "fold 3 of 3"),
         ({"folds": 3, "fold": -1}, "fold -1 of 3"),
         ({"fold": 2}, "fold 2 without folds"),
+        ({"fold": 0}, "fold 0 without folds"),
     ],
 )
 def test_impossible_settings_are_usage_errors(options, named):

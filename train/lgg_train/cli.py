@@ -31,7 +31,8 @@ def command() -> None:
 @click.option("--split-by", type=click.Choice(("patient", "slice", "all")), default="patient",
               help="all: every patient trains; with --start, whose decision stays.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), help="Deal the patients into that many folds.")
-@click.option("--fold", type=click.IntRange(0), default=0, help="The fold that tests.")
+@click.option("--fold", type=click.IntRange(0), show_default="0 with --folds",
+              help="The fold that tests.")  # fmt: skip
 @click.option("--split", "split_file", type=_PATH, help="Use this split file.")
 @click.option("--decision", type=_PATH, help="With --split-by all: threshold and clean-up of "
               "that finished run or decided cross-validation, not of --start.")  # fmt: skip

@@ -93,7 +93,7 @@ def read_request(options: dict[str, Any]) -> TrainingRequest:
             options.get("split_by", "patient"),
             seed=options["split_seed"],
             folds=options.get("folds"),
-            fold=options.get("fold", 0),
+            fold=options.get("fold"),
         ),
         split_file=options.get("split_file"),
         start=options["start"],

@@ -29,7 +29,8 @@ class SplitSettings:
 
     by: patient or slice, or `all`: every patient trains, none validates or tests. validation and
     test: fractions of the patients, or of the slices; test None for TEST_FRACTIONS. seed: of the
-    draw. With `folds`, the patients are dealt into that many groups and `fold` is the test group.
+    draw. With `folds`, the patients are dealt into that many groups and `fold` is the test group,
+    None for the first.
     """
 
     by: str = "patient"
@@ -37,19 +38,23 @@ class SplitSettings:
     test: float | None = None
     seed: int = 20
     folds: int | None = None
-    fold: int = 0
+    fold: int | None = None
 
     def __post_init__(self) -> None:
         if self.by not in SPLIT_BY:
             raise UsageError(f"split by {self.by!r}: expected {', '.join(SPLIT_BY)}")
-        if self.folds is not None and not (self.folds > 1 and 0 <= self.fold < self.folds):
+        if self.folds is not None and not (self.folds > 1 and 0 <= self.test_fold < self.folds):
             raise UsageError(
-                f"fold {self.fold} of {self.folds}: expected 0 <= fold < folds, folds > 1"
+                f"fold {self.test_fold} of {self.folds}: expected 0 <= fold < folds, folds > 1"
             )
         if self.folds is not None and self.by != "patient":
             raise UsageError(f"folds are by patient; --split-by {self.by} has none")
-        if self.folds is None and self.fold:
+        if self.folds is None and self.fold is not None:
             raise UsageError(f"fold {self.fold} without folds: expected --folds as well")
+
+    @property
+    def test_fold(self) -> int:
+        return self.fold or 0
 
     @property
     def test_fraction(self) -> float:
@@ -195,7 +200,7 @@ def _deal_patients(
     members = {name: rng.permutation(sorted(strata[name])).tolist() for name in sorted(strata)}
     if settings.folds is not None:
         order = [patient for name in members for patient in members[name]]
-        test = order[settings.fold :: settings.folds]
+        test = order[settings.test_fold :: settings.folds]
     else:
         test = _take(members, settings.test_fraction)
     rest = {name: [p for p in group if p not in set(test)] for name, group in members.items()}
