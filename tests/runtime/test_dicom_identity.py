@@ -50,6 +50,20 @@ def test_the_same_result_is_the_same_object(name: str, result: ScanResult) -> No
     assert encode(name, result) == encode(name, change(result, threshold=0.5))
 
 
+@pytest.mark.parametrize("name", DICOM_OUTPUTS)
+def test_an_object_says_what_made_it_and_that_it_is_for_research_alone(
+    name: str, result: ScanResult
+) -> None:
+    for data in encode(name, result).values():
+        made = pydicom.dcmread(io.BytesIO(data))
+        assert (made.Manufacturer, made.ManufacturerModelName) == ("lgg-edge", "tiny")
+        assert made.SoftwareVersions == "1.0"
+        assert made.SeriesDescription.endswith("research use only")
+        # A secondary capture has no serial number.
+        digest = made.get("DeviceSerialNumber") or made.DerivationDescription.split()[-1]
+        assert digest == "ab" * 8
+
+
 def test_captures_of_many_slices_read_the_mask_once(
     result: ScanResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

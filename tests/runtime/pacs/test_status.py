@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.status import describe_status, read_status
@@ -62,6 +63,7 @@ def test_times_are_of_the_last_results_however_many_destinations_each_has(
 
 def test_a_node_that_has_done_nothing_has_no_times(records: Records, config: NodeConfig) -> None:
     status = read_status(records.state, config)
+    assert describe_status(status).splitlines()[-1] == RESEARCH_ONLY_LINE
     assert status["seconds"] == {}
     assert set(status["studies"].values()) == {0}
     assert status["results"] == {"total": 0, "last_hour": 0, "last_day": 0}
