@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,14 @@ from lgg_runtime import trust
 from lgg_runtime.errors import MissingExtraError, ModelError, UsageError
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.trust import digest_line, require_signature, signature_path, signed_file
+from lgg_runtime.sidecar import sidecar_path
+from lgg_runtime.trust import (
+    digest_line,
+    identify_model,
+    require_signature,
+    signature_path,
+    signed_file,
+)
 
 
 def openssl(*arguments: str | Path) -> None:
@@ -121,6 +129,19 @@ def test_what_was_changed_is_refused(
 def test_an_engine_is_signed_by_its_sidecar() -> None:
     assert signed_file(Path("m.engine")) == Path("m.engine.json")
     assert signature_path(Path("m.engine")) == Path("m.engine.json.sig")
+
+
+def test_an_engine_is_known_by_its_digest_and_by_what_was_signed_of_its_sidecar(
+    keys: Path, tmp_path: Path
+) -> None:
+    engine = tmp_path / "m.engine"
+    engine.write_bytes(b"engine")
+    sidecar_path(engine).write_bytes(b"{}")
+    own = hashlib.sha256(b"engine").hexdigest()
+    assert identify_model(engine, None) == (own, None)
+    sign_model(engine, keys / "ours.pem")
+    signed = hashlib.sha256(b"{}").hexdigest()
+    assert identify_model(engine, keys / "ours.pub") == (own, signed)
 
 
 @pytest.mark.parametrize("name", ["rsa.pub", "ours.pem", "gone.pub"])
