@@ -95,7 +95,8 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
         try:
             graph, made = _build(run, model, settings, load)
             backend = load(graph)
-            subject, references = open_references(run, model, settings.data)
+            is_int8 = settings.precision == "int8"
+            subject, references = open_references(run, model, settings.data, is_int8=is_int8)
             parity = compare(subject, references, in_batches(backend), model.decision)
             golden = make_golden(backend.run, golden_tolerance(settings.described))
         except (ModelError, ParityError) as error:

@@ -29,26 +29,31 @@ def find_dataset(run: Path, data: Path | None) -> Path | None:
 
 
 def open_references(
-    run: Path, model: TrainedModel, data: Path | None, part: str = "validation"
+    run: Path,
+    model: TrainedModel,
+    data: Path | None,
+    part: str = "validation",
+    is_int8: bool = False,
 ) -> tuple[str, Iterator[Prediction]]:
     """What to compare on, in words, and PyTorch's predictions for it, one patient at a time.
 
     The patients of that part of the run's split, from `data` or else from where the run was
     trained; phantoms, and the words say so, where that folder is not there any more. Where all
-    patients trained, ten of those whom `open_calibration` does not take, spread evenly.
+    patients trained, ten of those whom `open_calibration` does not take, spread evenly; where it
+    takes all, the words for an int8 artifact say so.
     """
     folder = find_dataset(run, data)
     if folder is None:
         return _phantoms(model, PHANTOMS)
     split = read_split(run, model)
-    names = split.patients(part)
+    names, note = split.patients(part), ""
     if not names:
         trained = split.patients("train")
         others = set(trained) - set(_spread(trained, CALIBRATED_ON))
         names = _spread(sorted(others) or trained, COMPARED_ON)
-        part, note = "train", "" if others else ", int8's ranges are of them too"
-    else:
-        note = ""
+        part = "train"
+        if is_int8 and not others:
+            note = ", int8's ranges are of them too"
     members = {name: split.parts[part][name] for name in names}
     stream = _of_dataset(run, model, folder, members)
     return count(len(members), f"{part} patient") + note, stream

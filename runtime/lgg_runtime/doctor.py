@@ -116,13 +116,14 @@ def _int8(engine: str, load: Callable[[Path], Callable[[], object]]) -> Finding:
         return Finding(subject, "not measured", str(error), works=False)
     fp32, int8 = _time_in_turn(calls)
     ratio = fp32 / int8
-    found = f"{ratio:.1f} times as fast as fp32"
+    found = f"{ratio:.2f} times as fast as fp32"
     if ratio >= _HELPS:
         return Finding(subject, found, "an int8 model is worth its while here")
     return Finding(
         subject,
         found,
-        "int8 gains nothing here; use an fp32 model, or ask again when no other program runs",
+        "int8 gains little or nothing here; use an fp32 model, or ask again when no other program "
+        "runs",
     )
 
 

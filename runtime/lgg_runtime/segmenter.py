@@ -188,7 +188,7 @@ class Segmenter:
         pixels = grid.to_model(volume.pixels)
         if self.settings.flair_only:
             pixels = repeat_flair(pixels)
-        if pixels.dtype == np.float16:  # too coarse to compute in
+        if pixels.dtype.kind == "f" and pixels.dtype.itemsize == 2:  # too coarse to compute in
             pixels = pixels.astype(np.float32)
         intensity = self.contract.intensity
         bright = bright_levels(pixels, intensity)

@@ -18,6 +18,8 @@ _LEAST, _MOST = 1e-30, 1e30
 # What the readers take; a spacing that needs more on the model's grid is no patient's.
 MAX_SIDE = 4096
 MAX_VOXELS = 1 << 27
+# By how much of itself a spacing may differ from what the affine says: both come rounded.
+_SAME_LENGTH = 0.01
 _REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]
@@ -38,8 +40,8 @@ class Volume:
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
     Raises InputError when the shape is not that of a volume, a value is no finite number,
-    spacing_mm or affine is invalid, or of floats that are not all 0, the largest absolute value is
-    below 1e-30 or above 1e30.
+    spacing_mm or affine is invalid or they contradict each other, or of floats that are not all
+    0, the largest absolute value is below 1e-30 or above 1e30.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -59,6 +61,8 @@ class Volume:
             raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
         if self.pixels.dtype.kind == "f":
             _require_magnitude(float(max(self.pixels.max(), -self.pixels.min())))
+        if not isinstance(self.names, (tuple, list)):
+            raise InputError(f"volume: expected a tuple of names, found {self.names!r}")
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
         spacing = self.spacing_mm
@@ -66,6 +70,14 @@ class Volume:
             raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError("volume: expected a (4, 4) affine whose axes have a length")
+        if self.affine is not None and spacing is not None:
+            lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+            if not np.allclose(lengths, spacing, rtol=_SAME_LENGTH, atol=0):
+                placed = ", ".join(f"{length:g}" for length in lengths)
+                raise InputError(
+                    f"volume: spacing {tuple(spacing)} is not that of its affine, ({placed}); "
+                    "both are of slices, rows and columns, in mm"
+                )
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])

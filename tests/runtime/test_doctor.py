@@ -28,6 +28,20 @@ def test_this_machine_starts_the_cpu_and_says_whether_int8_helps() -> None:
     assert {"onnxruntime", "optional", "cores", "provider cuda"} <= findings.keys()
 
 
+@pytest.mark.parametrize(
+    ("fp32", "found", "advice"),
+    [(1.19, "1.19 times", "gains little or nothing"), (1.21, "1.21 times", "is worth its while")],
+)
+def test_the_advice_on_int8_agrees_with_the_number_beside_it(
+    monkeypatch: pytest.MonkeyPatch, fp32: float, found: str, advice: str
+) -> None:
+    monkeypatch.setattr(doctor, "_time_in_turn", lambda _: [fp32, 1.0])
+    findings = {finding.subject: finding for finding in examine()}
+    finding = findings["int8, onnxruntime"]
+    assert finding.found == f"{found} as fast as fp32"
+    assert advice in finding.advice
+
+
 def test_a_provider_that_does_not_start_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise MissingExtraError("the engine is not installed; pip install 'lgg-edge[cpu]'")

@@ -227,11 +227,12 @@ def test_raw_scanner_values_are_found_as_their_8_bit_picture(
         np.testing.assert_array_equal(segmenter.segment(Volume(raw)).mask, expected)
 
 
-def test_half_precision_is_found_as_its_8_bit_picture(artifact: Path) -> None:
+@pytest.mark.parametrize("kind", ["<f2", ">f2"])
+def test_half_precision_is_found_as_its_8_bit_picture(artifact: Path, kind: str) -> None:
     pixels = texture((2, 40, 48))
     segmenter = load(artifact)
     expected = segmenter.segment(Volume(pixels)).probability
-    found = segmenter.segment(Volume(pixels.astype(np.float16))).probability
+    found = segmenter.segment(Volume(pixels.astype(kind))).probability
     np.testing.assert_array_equal(found, expected)
 
 

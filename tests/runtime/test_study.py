@@ -107,7 +107,8 @@ def test_a_mask_of_several_values_is_refused(with_masks: Path, write_picture: Wr
     [(name, reason)] = load(with_masks, with_truth=True).failures
     assert name == "s_2.png"
     assert reason == (
-        "s_2_mask.png: mask holds 2 values besides 0, expected one; write it as PNG or TIFF"
+        "s_2_mask.png: mask holds 2 values besides 0, expected one; "
+        "write all tumour as one value, without loss (PNG or TIFF)"
     )
 
 

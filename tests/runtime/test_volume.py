@@ -104,6 +104,18 @@ def test_names_are_one_a_slice() -> None:
         Volume(pixels, ("a",))
 
 
+def test_names_that_are_no_tuple_are_refused() -> None:
+    with pytest.raises(InputError, match="expected a tuple of names, found 5"):
+        Volume(np.zeros((2, 1, 1, 3), np.uint8), names=5)  # type: ignore[arg-type]
+
+
+def test_a_spacing_that_contradicts_the_affine_is_refused() -> None:
+    pixels, affine = np.zeros((2, 1, 1, 3), np.uint8), np.diag([5, 0.94, -0.94, 1.0])
+    assert len(Volume(pixels, spacing_mm=(5.0, 0.9402, 0.9398), affine=affine)) == 2
+    with pytest.raises(InputError, match=r"spacing \(0.94, 0.94, 5\) is not .* \(5, 0.94, 0.94\)"):
+        Volume(pixels, spacing_mm=(0.94, 0.94, 5), affine=affine)
+
+
 def test_areas_and_volumes_follow_the_spacing() -> None:
     mask = np.zeros((3, 2, 4), bool)
     mask[0, 0, :3] = mask[2, 1, 1] = True

@@ -168,3 +168,11 @@ def test_dicom_s_options_of_a_phantom_are_refused_for_nifti(call_main, tmp_path,
     assert done.code == 2
     assert "--gap and --reversed: for --format dicom" in done.err
     assert not (tmp_path / "p").exists()
+
+
+def test_a_gap_is_between_slices(call_main, tmp_path):
+    few = ("phantom", "-o", str(tmp_path / "p"), "--format", "dicom", "--patients", "1")
+    done = call_main(*few, "--gap", "--slices", "3")
+    assert done.code == 2 and "--gap: expected at least 4 slices" in done.err
+    assert not (tmp_path / "p").exists()
+    assert call_main(*few, "--gap", "--slices", "4").code == 0

@@ -169,6 +169,7 @@ def test_more_folds_than_patients_are_refused_before_any_is_trained(folds_told, 
         ([], 16, 4, False),
         (["--recipe", "standard"], 32, 3, True),
         (["--features", "8", "--recipe", "standard"], 8, 3, True),
+        (["--recipe", "standard", "--no-mirror"], 32, 3, False),
     ],
 )
 def test_a_recipe_gives_defaults_that_given_options_override(given, features, depth, mirror):

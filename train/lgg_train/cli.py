@@ -97,7 +97,7 @@ def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) ->
 @command.command(context_settings={"show_default": True})
 @click.option("-o", "--out", required=True, type=_PATH, help="Folder for kaggle_3m.")
 @click.option("--patients", type=click.IntRange(1), default=20)
-@click.option("--slices", type=click.IntRange(1), default=24, help="Slices a patient.")
+@click.option("--slices", type=click.IntRange(2), default=24, help="Slices a patient.")
 @click.option("--size", type=click.IntRange(32), default=256, help="Pixels a side of a slice.")
 @click.option("--seed", type=int, default=0)
 @click.option("--format", "form", type=click.Choice(("tiff", "dicom", "nifti")), default="tiff",
@@ -120,6 +120,8 @@ def phantom(out: Path, form: str, **options: Any) -> None:
 
         if form != "dicom" and (options["gap"] or options["reversed"]):
             raise click.UsageError("--gap and --reversed: for --format dicom")
+        if options["gap"] and slices < 4:
+            raise click.UsageError("--gap: expected at least 4 slices, of which an inner one goes")
         write_scans(out, form, settings, ScanSettings(**options))
         studies = count(patients, "phantom study", "phantom studies")
         click.echo(f"{studies} in {out / form}, the truth in {out / 'truth'}")

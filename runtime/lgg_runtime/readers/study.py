@@ -85,7 +85,7 @@ def _read_truth(path: Path | None, pixels: npt.NDArray[np.uint8]) -> Mask | None
     if len(found := np.setdiff1d(values, [0])) > 1:
         raise InputError(
             f"{name}: mask holds {len(found)} values besides 0, expected one; "
-            "write it as PNG or TIFF"
+            "write all tumour as one value, without loss (PNG or TIFF)"
         )
     truth: Mask = values > 0
     if truth.shape != pixels.shape[:2]:
