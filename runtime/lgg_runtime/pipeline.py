@@ -16,6 +16,7 @@ from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import summarise
 from lgg_runtime.readers.listing import Listing
 from lgg_runtime.reading import Reading, ReadyVolume
+from lgg_runtime.redact import without_uids
 from lgg_runtime.results import Found, Results
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import partly_scored
@@ -36,7 +37,6 @@ def run_job(
     Raises ResourceError where an output cannot be written.
     """
     begun = time.perf_counter()
-    _record_passed_over(job.listing, journal)
     seconds = journal.seconds
     seconds["run"] = 0.0
     reading = reading or Reading(job)
@@ -60,6 +60,7 @@ def run_job(
     finally:
         reading.close()
         results.close()
+        _record_passed_over(job.listing, journal)
         seconds["read"] = reading.seconds
     if results.counts:
         journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
@@ -67,12 +68,14 @@ def run_job(
 
 
 def _record_passed_over(listing: Listing, journal: Journal) -> None:
-    """What of an input is no study's."""
+    """What of an input is no study's; of the masks, those that did not fail as references."""
     journal.skipped_files = listing.skipped
+    failed = {record.name for record in journal.failures}
     for path in chain.from_iterable(listing.masks.values()):
-        journal.inputs.append(InputRecord(listing.relative(path), SKIPPED_MASK))
+        if (name := listing.relative(path)) not in failed:
+            journal.inputs.append(InputRecord(name, SKIPPED_MASK))
     for path, reason in listing.unreadable.items():
-        journal.inputs.append(InputRecord(listing.relative(path), FAILED, reason))
+        journal.inputs.append(InputRecord(without_uids(listing.relative(path)), FAILED, reason))
 
 
 def _run(volume: ReadyVolume, segmenter: Segmenter) -> Found:

@@ -11,6 +11,7 @@ from lgg_runtime.errors import printable
 from lgg_runtime.journal import InputRecord, Journal
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
+from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.summary import SummaryRow
 
@@ -37,6 +38,7 @@ def describe_run(journal: Journal, output: Path) -> str:
         lines.append(f"First look {look['name']} in {look['precision']} left {left_out} out.")
     if journal.doubts:
         lines.append(_doubts(journal))
+    lines += _missing(journal)
     if journal.stale:
         files = count(len(journal.stale), "file")
         lines.append(
@@ -122,6 +124,19 @@ def _doubts(journal: Journal) -> str:
         f"Warning: {', '.join(names[:5])}{more}: unlike the training data; "
         "see doubts in summary.csv"
     )
+
+
+def _missing(journal: Journal) -> list[str]:
+    """A line on the slices that do not follow the one before them."""
+    names = [
+        without_uids(record.name)
+        for record in journal.inputs
+        if any(note.startswith(MISSING) for note in record.notes)
+    ]
+    if not names:
+        return []
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"Warning: slices are missing before {', '.join(names[:5])}{more}; see run.json"]
 
 
 def _metrics(journal: Journal) -> str:

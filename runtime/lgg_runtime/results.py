@@ -82,6 +82,7 @@ class Results:
         for volume, values in zip(ready.volumes, found, strict=True):
             rows += self._finish_volume(ready, volume, values)
         ready.record.rows += join_volumes(rows)
+        ready.record.doubts += _doubts_of(ready.volumes)
         self._add_rows(ready.study.name, ready.record.rows)
         self._add_doubts(ready.study.name, ready.record.doubts)
         self._writes.end_study(ready.record)
@@ -96,7 +97,6 @@ class Results:
                 raise found
             assert isinstance(volume.prepared, Prepared)  # where it is not, `found` says why
             result = self._segmenter.finish(volume.prepared, found)
-            ready.record.doubts += result.doubts
             if volume.slices is None:
                 return self._finish_scan(ready, volume.volume, result)
             return self._finish_slices(ready, volume.slices, volume.volume, result)
@@ -165,6 +165,17 @@ class Results:
         for row in rows:
             if row.level == "patient" and row.counts is not None:
                 self.counts[study] = self.counts.get(study, Counts()) + row.counts
+
+
+def _doubts_of(volumes: Sequence[ReadyVolume]) -> list[str]:
+    """Each once, where most of the study's slices are of volumes with doubts."""
+    known = [
+        (len(v.volume), v.prepared.doubts) for v in volumes if isinstance(v.prepared, Prepared)
+    ]
+    doubted = sum(slices for slices, doubts in known if doubts)
+    if 2 * doubted <= sum(slices for slices, _ in known):
+        return []
+    return list(dict.fromkeys(doubt for _, doubts in known for doubt in doubts))
 
 
 def _encode_scan(

@@ -19,9 +19,10 @@ a test fails when the two differ. {rows} rows.
 **The rule.** One bad input never spoils the others. It gets one line on standard error, `NAME:
 reason`, and a row with the same words in `run.json`; nothing is written for it; the others go on;
 the command ends with 3, or with 4 where nothing at all was usable. An input is read whole or not at
-all: there is no mask of half a picture, and no volume with a slice less. Inputs are never changed.
-No message repeats a header's name, number, date or UID; files and folders are called by their own
-names, so name them by no patient.
+all: there is no mask of half a picture, and no scan with a slice less. Where one of a patient's
+pictures fails or is missing, the others are done, and those beside it are taken as neighbours,
+which is told. Inputs are never changed. No message repeats a header's name, number, date or UID;
+files and folders are called by their own names, so name them by no patient.
 
 **What is refused before any work.** An output that cannot be written (7), that another run writes
 to, or in which two inputs would share a name (8); a model that is not what it is said to be (5); a

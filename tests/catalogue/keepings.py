@@ -22,7 +22,7 @@ def require_good(outcome: Outcome) -> None:
     np.testing.assert_array_equal(read_png(outcome.scene.out / MASK), expected)
 
 
-def _require_reasons(outcome: Outcome, row: Row) -> None:
+def require_reasons(outcome: Outcome, row: Row) -> None:
     """run.json has what was said, where a file's folder stands in its name, not in the reason."""
     said = row.says.splitlines()
     failed = outcome.fates("failed")
@@ -35,14 +35,14 @@ def _require_reasons(outcome: Outcome, row: Row) -> None:
 def _others_done(outcome: Outcome, row: Row) -> None:
     assert outcome.results == [MASK]
     require_good(outcome)
-    _require_reasons(outcome, row)
+    require_reasons(outcome, row)
     assert all(not entry["outputs"] for entry in outcome.fates("failed"))
     assert outcome.run["state"] == "complete"
 
 
 def _recorded_alone(outcome: Outcome, row: Row) -> None:
     assert outcome.results == []
-    _require_reasons(outcome, row)
+    require_reasons(outcome, row)
     assert outcome.run["counts"]["done"] == 0
 
 

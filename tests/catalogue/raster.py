@@ -9,7 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from catalogue.keepings import DONE, MASK, OTHERS_DONE, masks_of_size, require_good
+from catalogue.keepings import (
+    DONE,
+    MASK,
+    OTHERS_DONE,
+    masks_of_size,
+    require_good,
+    require_reasons,
+)
 from catalogue.raster_bytes import (
     GREY,
     JPEG,
@@ -20,7 +27,8 @@ from catalogue.raster_bytes import (
     tiff,
     turned_jpeg,
 )
-from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, head
+from catalogue.row import GOOD, INFER, LESION, Keeping, Outcome, Row, Scene, Section, head
+from lgg_runtime.volume import FLAIR
 from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched
 from stand_ins.runs import read_png
 
@@ -57,6 +65,28 @@ def _put_pair(scene: Scene, **masks: bytes) -> None:
     scene.put("odd_1.png", encode(".png", PIXELS))
     for suffix, data in masks.items():
         scene.put(f"odd_1_mask.{suffix}", data)
+    scene.put(GOOD.replace(".png", "_mask.png"), encode(".png", head(LESION)[..., FLAIR] // 200))
+
+
+def _slice_is_not_scored(outcome: Outcome, row: Row) -> None:
+    require_good(outcome)
+    require_reasons(outcome, row)
+    assert outcome.results == [MASK, "odd_1_mask.png"]
+    assert [entry["name"] for entry in outcome.fates("done")] == [GOOD, "odd_1.png"]
+    dice = outcome.run["metrics"]["per_patient_dice"]
+    assert (dice["patients"], dice["mean"]) == (1, 1)
+
+
+def _three_of_four(scene: Scene) -> None:
+    for number in (1, 2, 4):
+        scene.put(f"odd_{number}.png", encode(".png", PIXELS))
+
+
+def _gap_is_noted(outcome: Outcome, row: Row) -> None:
+    require_good(outcome)
+    assert outcome.results == [MASK, *(f"odd_{number}_mask.png" for number in (1, 2, 4))]
+    notes = {entry["name"]: tuple(entry["notes"]) for entry in outcome.fates("done")}
+    assert notes == {GOOD: (), "odd_1.png": (), "odd_2.png": (), "odd_4.png": row.notes}
 
 
 def _no_mask_is_taken(outcome: Outcome, row: Row) -> None:
@@ -103,6 +133,10 @@ def _huge_tile() -> bytes:
 
 
 EVALUATE = (*INFER, "--evaluate")
+UNSCORED = Keeping(
+    "The slice is done and not scored; `run.json` has the reason under the mask's name.",
+    _slice_is_not_scored,
+)
 DAMAGED = (
     refused("empty", "An empty file.", lambda: b"",
             f"expected TIFF, PNG or JPEG, found an empty file; {COPY}"),
@@ -250,6 +284,10 @@ READ = (
     Row("mixed sizes", "Slices of one patient that differ in size.", _mixed_sizes, 0, "",
         Keeping("Masks of each slice's size; one patient in the summary; `run.json` notes it.",
                 _one_patient), (MIXED,)),
+    Row("number missing", "A patient's slices 1, 2 and 4 without 3.", _three_of_four, 0, "",
+        Keeping("All are done, 2 and 4 as neighbours; a warning, a note in `run.json`.",
+                _gap_is_noted),
+        ("missing before it: 3; the slices on both sides are taken as neighbours",)),
     refused("gif", "A GIF named .png.", lambda: b"GIF89a" + bytes(20),
             "expected TIFF, PNG or JPEG content, found GIF", ".png"),
     refused("dicom named png", "A DICOM file named .png.", lambda: bytes(128) + b"DICM",
@@ -265,19 +303,19 @@ MASKS = (
         Keeping("Never taken for a slice; counted in `run.json`.", _no_mask_is_taken)),
     Row("mask of another size", "With --evaluate, a mask of another size.",
         lambda scene: _put_pair(scene, png=encode(".png", GREY[1:])), 3,
-        "odd_1_mask.png: mask is (39, 48), its slice (40, 48)", OTHERS_DONE, command=EVALUATE),
+        "odd_1_mask.png: mask is (39, 48), its slice (40, 48)", UNSCORED, command=EVALUATE),
     Row("mask of colours", "With --evaluate, a mask whose three channels differ.",
         lambda scene: _put_pair(scene, png=encode(".png", head((slice(9, 12), slice(9, 12))))), 3,
-        "odd_1_mask.png: expected a mask of one channel, found three that differ", OTHERS_DONE,
+        "odd_1_mask.png: expected a mask of one channel, found three that differ", UNSCORED,
         command=EVALUATE),
     Row("damaged mask", "With --evaluate, a damaged mask.",
         lambda scene: _put_pair(scene, tif=tiff(GREY)[:90]), 3,
         "odd_1_mask.tif: TIFF is cut short or damaged: its directory lies outside the file; "
-        f"{COPY}", OTHERS_DONE, command=EVALUATE),
+        f"{COPY}", UNSCORED, command=EVALUATE),
     Row("two masks", "With --evaluate, two masks of one slice.",
         lambda scene: _put_pair(scene, png=encode(".png", GREY), tif=tiff(GREY)), 3,
-        "odd_1.png: odd_1_mask.png and odd_1_mask.tif both claim to be its mask; keep one",
-        OTHERS_DONE, command=EVALUATE),
+        "odd_1_mask.png: odd_1_mask.tif claims the same slice; keep one",
+        UNSCORED, command=EVALUATE),
 )  # fmt: skip
 
 SECTION = Section(

@@ -50,7 +50,8 @@ def test_other_stems_are_other_studies(tmp_path: Path) -> None:
         (["s.1.png", "s.2.png"], "s"),
         (["s_t1_01.png", "s_t1_02.png"], "s_t1"),
         (["1.png", "02.png", "10.png"], "slices"),
-        (["_1.png"], "_1"),
+        (["_1.png", "_2.png"], "slices"),
+        (["-1.png"], "slices"),
         (["new\nline_1.png", "new\nline_2.png"], "new\nline"),
         (["S_1.PNG", "S_2.TIFF", "S_3.JPEG"], "S"),
     ],
@@ -273,7 +274,7 @@ def test_two_masks_of_one_slice_are_both_kept_and_neither_is_the_truth(tmp_path:
     assert sum(map(len, listing.masks.values())) == 2
     with pytest.raises(InputError) as refused:
         listing.mask_of(path)
-    expected = "a_1.png: a_1_mask.png and a_1_mask.tif both claim to be its mask; keep one"
+    expected = "a_1_mask.png: a_1_mask.tif claims the same slice; keep one"
     assert str(refused.value) == expected
 
 

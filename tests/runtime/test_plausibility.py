@@ -122,6 +122,30 @@ def test_the_run_tells_its_doubts_and_writes_all_the_same(
     assert (tmp_path / "out" / "summary.csv").read_bytes() == table
 
 
+def test_slices_of_an_odd_size_make_no_doubtful_patient_until_they_are_most(
+    tmp_path: Path,
+    artifact: Path,
+    call_infer: Callable[..., SimpleNamespace],
+    write_picture: Callable[[Path, np.ndarray], Path],
+) -> None:
+    settings = PhantomSettings(patients=1, slices=4, size=128, seed=7)
+    (patient,) = write_phantoms(tmp_path / "in", settings)
+    rng = np.random.default_rng(0)
+
+    def doubts(number: int, side: int) -> list[str]:
+        noise = rng.integers(0, 256, (side, side, 3), np.uint8)
+        write_picture(patient / f"{patient.name}_{number}.png", noise)
+        call_infer(tmp_path / "in", "-o", tmp_path / f"out{number}", "-m", artifact)
+        run = json.loads((tmp_path / f"out{number}" / "run.json").read_bytes())
+        return list(run["doubts"].values())
+
+    assert doubts(5, 64) == []
+    assert doubts(6, 64) == doubts(7, 80) == doubts(8, 96) == []
+    (said,) = doubts(9, 64)
+    reasons = said.split("; ")
+    assert len(reasons) == len(set(reasons))
+
+
 def test_one_statistic_far_out_or_three_a_little_are_a_doubt(head: np.ndarray) -> None:
     measured = measure_slice(head[2])
     assert measured is not None

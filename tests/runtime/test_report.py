@@ -10,6 +10,7 @@ import pytest
 
 from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.readers.study import MISSING
 from lgg_runtime.report import describe_failure, describe_run, format_table
 from lgg_runtime.summary import partly_scored, summarise_volume
 from lgg_runtime.volume import Segmentation
@@ -46,6 +47,17 @@ def test_a_patient_is_a_line_with_its_numbers() -> None:
     lines = describe_run(journal_of("P"), Path("out")).split("\n")
     assert lines[0].split("  ")[0] == "patient" and "Dice" not in lines[0]
     assert lines[2].split() == ["P", "2", "1", "1", "1", "0.75"]
+
+
+def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
+    journal = journal_of("P")
+    assert "missing" not in describe_run(journal, Path("out"))
+    note = f"{MISSING}: 3; and so on"
+    journal.inputs += [InputRecord(f"p/P_{n}.png", DONE, notes=("grey", note)) for n in (4, 9)]
+    told = "Warning: slices are missing before p/P_4.png, p/P_9.png; see run.json"
+    assert told in describe_run(journal, Path("out")).split("\n")
+    journal.inputs += [InputRecord(f"p/P_{n}.png", DONE, notes=(note,)) for n in range(20, 25)]
+    assert "p/P_22.png and 2 more; see run.json" in describe_run(journal, Path("out"))
 
 
 def test_a_first_look_is_told_with_what_it_left_out() -> None:

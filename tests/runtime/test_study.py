@@ -34,8 +34,35 @@ def test_slices_of_one_size_are_one_volume_in_order(tmp_path: Path, write_pictur
     volume = loaded.volumes[0].volume()
     assert volume.names == ("s_1", "s_9", "s_10")
     np.testing.assert_array_equal(volume.pixels, np.stack([pictures[n] for n in (1, 9, 10)]))
-    assert loaded.volumes[0].notes == [(), (), ()]
+    (missing,) = loaded.volumes[0].notes[1]
+    assert missing == "missing before it: 2 to 8; the slices on both sides are taken as neighbours"
+    assert loaded.volumes[0].notes == [(), (missing,), ()]
     assert loaded.volumes[0].truth == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [
+        ((1, 2, 3), {}),
+        ((4, 6, 8), {}),  # numbered in steps of two
+        ((1, 2, 4), {4: "3"}),
+        ((2, 4, 8, 10), {8: "6"}),
+        ((1, 2, 5, 6, 9), {5: "3 to 4", 9: "7 to 8"}),
+        ((7,), {}),
+    ],
+)
+def test_a_number_that_is_missing_is_noted_at_the_slice_after_it(
+    tmp_path: Path, write_picture: Write, numbers: tuple[int, ...], missing: dict[int, str]
+) -> None:
+    for number in numbers:
+        write_picture(tmp_path / f"s_{number}.png", colour())
+    notes = load(tmp_path).volumes[0].notes
+    found = {
+        number: note[0].split(": ")[1].split(";")[0]
+        for number, note in zip(numbers, notes, strict=True)
+        if note
+    }
+    assert found == missing
 
 
 def test_slices_of_other_sizes_are_volumes_of_their_own_and_say_so(
@@ -58,6 +85,7 @@ def test_a_bad_file_is_a_failure_and_the_others_stay(tmp_path: Path, write_pictu
     assert loaded.volumes[0].volume().names == ("s_1", "s_3")
     assert [name for name, _ in loaded.failures] == ["s_2.png"]
     assert loaded.failures[0][1].startswith("s_2.png: ")
+    assert loaded.volumes[0].notes[1][0].startswith("missing before it: 2;")
 
 
 def test_a_study_of_bad_files_alone_has_no_volume(tmp_path: Path) -> None:
@@ -105,7 +133,7 @@ def test_a_mask_of_several_values_is_refused(with_masks: Path, write_picture: Wr
     mask[1], mask[2] = 255, 3
     write_picture(with_masks / "s_2_mask.png", mask)
     [(name, reason)] = load(with_masks, with_truth=True).failures
-    assert name == "s_2.png"
+    assert name == "s_2_mask.png"
     assert reason == (
         "s_2_mask.png: mask holds 2 values besides 0, expected one; "
         "write all tumour as one value, without loss (PNG or TIFF)"
@@ -113,7 +141,7 @@ def test_a_mask_of_several_values_is_refused(with_masks: Path, write_picture: Wr
 
 
 @pytest.mark.parametrize("fault", ["damaged", "size"])
-def test_a_mask_that_does_not_fit_fails_its_slice_and_is_named(
+def test_a_mask_that_does_not_fit_is_named_and_its_slice_has_none(
     with_masks: Path, write_picture: Write, fault: str
 ) -> None:
     if fault == "size":
@@ -121,9 +149,10 @@ def test_a_mask_that_does_not_fit_fails_its_slice_and_is_named(
     else:
         (with_masks / "s_2_mask.png").write_bytes(b"damaged")
     loaded = load(with_masks, with_truth=True)
-    assert loaded.volumes[0].volume().names == ("s_1", "s_3")
+    assert loaded.volumes[0].volume().names == ("s_1", "s_2", "s_3")
+    assert [truth is None for truth in loaded.volumes[0].truth] == [False, True, True]
     [(name, reason)] = loaded.failures
-    assert name == "s_2.png"
+    assert name == "s_2_mask.png"
     assert reason.startswith("s_2_mask.png: ")
     if fault == "size":
         assert "(5, 4)" in reason and "(4, 5)" in reason

@@ -40,6 +40,11 @@ def list_studies(given: Path) -> Listing:
     return Listing(root, studies, _group_masks(files.masks), skipped, unreadable)
 
 
+def number_of(slice_: Path) -> int:
+    """The number at the end of a slice's name; 0 for a name without one."""
+    return _split_name(slice_)[2]
+
+
 def _group_slices(slices: Sequence[Path], root: Path) -> list[Study]:
     """Slices of one folder and one stem are one study."""
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
@@ -55,7 +60,7 @@ def _study(root: Path, key: tuple[Path, str], files: list[Path], full: set[Path]
     """full: folder and stem of every study, so that no short name is taken from another."""
     parent, stem = key
     folder = parent.relative_to(root)
-    ordered = sorted(files, key=lambda path: (_split_name(path)[2], path.name))
+    ordered = sorted(files, key=lambda path: (number_of(path), path.name))
     is_short = folder.name == stem and folder not in full
     name = folder if is_short else folder / stem
     return Study(name.as_posix(), folder, tuple(map(str, ordered)))
@@ -65,12 +70,13 @@ def _split_name(path: Path) -> tuple[str, str | None, int]:
     """Stem of the study that a slice belongs to, what separates its number from it, and the number:
     `p_7.png` is (p, _, 7).
 
-    A name of a number alone is of the study `slices`; one without a number is (the name, None, 0).
+    A name of a number alone, or with a separator before it, is of the study `slices`; one without a
+    number is (the name, None, 0).
     """
     match = _NUMBERED.match(path.stem)
-    if match is None or not match["stem"]:
-        return ("slices", "", int(path.stem)) if path.stem.isdecimal() else (path.stem, None, 0)
-    return match["stem"], match["separator"], int(match["number"])
+    if match is None:
+        return path.stem, None, 0
+    return match["stem"] or "slices", match["separator"], int(match["number"])
 
 
 def _refuse_two_series(files: Sequence[Path], root: Path) -> None:

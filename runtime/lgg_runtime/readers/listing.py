@@ -67,8 +67,8 @@ class Listing:
         """The slice's reference mask. Raises InputError, `NAME: reason`, where there are two."""
         found = self.masks_of(path)
         if len(found) > 1:
-            names = " and ".join(printable(mask.name) for mask in found)
-            raise InputError(f"{printable(path.name)}: {names} both claim to be its mask; keep one")
+            first, *others = (printable(mask.name) for mask in found)
+            raise InputError(f"{first}: {' and '.join(others)} claims the same slice; keep one")
         return found[0] if found else None
 
 

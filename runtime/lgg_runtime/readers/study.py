@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.dicom_series import SeriesChoice
+from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.listing import RASTER, Listing, Study
 from lgg_runtime.readers.raster import read_mask, read_raster
 from lgg_runtime.readers.scans import read_scan
 from lgg_runtime.volume import Mask, Volume
 
 MIXED_SIZES = "the study's slices differ in size; those of one size are one volume"
+MISSING = "missing before it"
 
 
 @dataclass
@@ -49,8 +52,8 @@ def load_study(
 ) -> LoadedStudy:
     """Read every slice of a study; slices of different sizes become volumes of their own.
 
-    with_truth: read the reference mask beside each slice, where there is one; choice: of the
-    series of a DICOM study.
+    with_truth: read the reference mask beside each slice, where there is one; what is wrong with
+    one is its own failure, and the slice has none. choice: of the series of a DICOM study.
     """
     if study.kind != RASTER:
         try:
@@ -59,23 +62,43 @@ def load_study(
             return LoadedStudy(failures=[(study.name, f"{study.name}: {error}")])
     by_size: dict[tuple[int, ...], LoadedVolume] = {}
     failures = []
-    for path in study.files:
+    files = study.files
+    step = min((number_of(b) - number_of(a) for a, b in pairwise(files)), default=0)
+    before: Path | None = None
+    for path in files:
         try:
             slice_ = read_raster(path)
-            truth = _read_truth(listing.mask_of(path), slice_.pixels) if with_truth else None
         except InputError as error:
             failures.append((listing.relative(path), str(error)))
             continue
+        truth = None
+        masks = listing.masks_of(path) if with_truth else ()
+        try:
+            truth = _read_truth(listing.mask_of(path), slice_.pixels) if masks else None
+        except InputError as error:
+            failures.append((listing.relative(masks[0]), str(error)))
         loaded = by_size.setdefault(slice_.pixels.shape, LoadedVolume())
         loaded.files.append(path)
         loaded.slices.append(slice_.pixels)
-        loaded.notes.append(slice_.notes)
+        loaded.notes.append((*slice_.notes, *_note_missing(before, path, step)))
         loaded.truth.append(truth)
+        before = path
     volumes = list(by_size.values())
     if len(volumes) > 1:
         for loaded in volumes:
             loaded.notes = [(*notes, MIXED_SIZES) for notes in loaded.notes]
     return LoadedStudy(volumes, failures)
+
+
+def _note_missing(before: Path | None, path: Path, step: int) -> tuple[str, ...]:
+    """What lies between two slices that were read; step: from one slice's number to the next."""
+    if before is None or step < 1:
+        return ()
+    missing = range(number_of(before) + step, number_of(path), step)
+    if not missing:
+        return ()
+    shown = f"{missing[0]}" if len(missing) == 1 else f"{missing[0]} to {missing[-1]}"
+    return (f"{MISSING}: {shown}; the slices on both sides are taken as neighbours",)
 
 
 def _read_truth(path: Path | None, pixels: npt.NDArray[np.uint8]) -> Mask | None:
