@@ -225,6 +225,20 @@ def test_results_for_a_destination_of_the_past_are_told_and_forgotten_when_asked
 def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -> None:
     run = CliRunner().invoke
     assert run(command, ["check", "--config", str(write_config(tmp_path))]).exit_code == 0
+    for name in ("a.pem", "b.pem", "c.pem"):
+        (tmp_path / name).write_text("no certificate")
+    files = [str(tmp_path / name) for name in ("a.pem", "b.pem", "c.pem")]
+    path = write_config(
+        tmp_path,
+        listen=dict(zip(("certificate", "key", "client_ca"), files, strict=True)),
+        model={"name": "gone.onnx", "first_look": "gone too"},
+        destination='name = "a"\nkind = "stow"\nurl = "http://u:p@host/web"\n[[destination]]\n'
+        'name = "b"\nkind = "stow"\nurl = "http://[::1]/web"',
+    )
+    wrong = run(command, ["check", "--config", str(path)])
+    assert isinstance(wrong.exception, UsageError)
+    begins = [line.strip().split(":")[0] for line in str(wrong.exception).splitlines()[1:]]
+    assert begins == ["destination a", "destination b", "listen", "model.first_look", "model.name"]
     assert run(command, ["example"]).output == EXAMPLE.read_text()
     assert "Research use only" in run(command, ["--help"]).output
 

@@ -115,8 +115,9 @@ def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
 def check(path: Path) -> None:
     """Check the settings; every mistake is listed."""
     from lgg_runtime.pacs.config import load_config
+    from lgg_runtime.pacs.preflight import check_settings
 
-    load_config(path)
+    check_settings(path, load_config(path))
     click.echo(f"{path}: no mistake in it")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -171,9 +172,13 @@ def load_config(path: Path) -> NodeConfig:
     if sections["retention"] is not None:
         _check_retention(sections["retention"], mistakes)
     if mistakes:
-        lines = "".join(f"\n  {line}" for line in sorted(mistakes))
-        raise UsageError(f"{path}: {len(mistakes)} to mend{lines}")
+        raise UsageError(describe_mistakes(path, mistakes))
     return NodeConfig(**sections, destinations=destinations)  # type: ignore[arg-type]
+
+
+def describe_mistakes(path: Path, mistakes: Sequence[str]) -> str:
+    lines = "".join(f"\n  {line}" for line in sorted(mistakes))
+    return f"{path}: {len(mistakes)} to mend{lines}"
 
 
 def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination, ...]:

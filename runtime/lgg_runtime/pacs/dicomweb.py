@@ -12,7 +12,7 @@ from typing import Any
 
 from lgg_runtime.errors import FetchError, StoreError, UsageError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.pacs.arrival import is_uid
+from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, is_uid
 from lgg_runtime.pacs.web_client import WebServer, connect
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.writers.atomic import refused
@@ -20,6 +20,7 @@ from lgg_runtime.writers.atomic import refused
 _FIND_BYTES = 64 << 20
 _ANSWER_BYTES = 16 << 20
 _STORED, _FAILED = "ReferencedSOPSequence", "FailedSOPSequence"
+_JSON = ("application/dicom+json", "application/json")
 # Images as the server holds them: a conversion on its side may lose an attribute or fail.
 _ANY_SYNTAX = (("application/dicom", "*"),)
 
@@ -76,16 +77,22 @@ def fetch_series(
     return received
 
 
-def store_result(server: WebServer, path: Path) -> None:
+def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> None:
     """Store one object; storing it again is no error and makes no second one.
 
+    may_be_there: an earlier attempt may have brought it, so that a duplicate is that one.
     Raises StoreError where the server does not take it, `is_passing` where it may later.
     """
     data = load_pydicom().dcmread(path)
     with connect(server, _ANSWER_BYTES, StoreError) as client:
-        answer = client.store_instances([data])
+        try:
+            answer = client.store_instances([data])
+        except import_extra("requests", "dicomweb").HTTPError as error:
+            answer = _read_conflict(error)
         stored = [str(item.ReferencedSOPInstanceUID) for item in answer.get(_STORED) or ()]
         failed = [int(item.get("FailureReason") or 0) for item in answer.get(_FAILED) or ()]
+    if may_be_there and failed == [DUPLICATE_INSTANCE]:
+        return
     if failed:
         raise StoreError(f"{server.name}: refuses the object, reason 0x{failed[0]:04X}")
     if stored and str(data.SOPInstanceUID) not in stored:
@@ -106,6 +113,20 @@ def holds_result(server: WebServer, path: Path) -> bool:
             return False  # how some servers say that they have no such series
         found = [load_pydicom().Dataset.from_json(item) for item in listed]
         return any(one.get("SOPInstanceUID") == data.SOPInstanceUID for one in found)
+
+
+def _read_conflict(error: Any) -> Any:
+    """What a server says of an object that it did not take (409: PS3.18, 10.5.3). Raises the error
+    where it says nothing.
+    """
+    answer = error.response
+    is_json = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON
+    if answer.status_code != 409 or not is_json:
+        raise error
+    told = load_pydicom().Dataset.from_json(answer.json())
+    if not told.get(_FAILED):
+        raise error
+    return told
 
 
 def _save(image: Any, path: Path, server: WebServer) -> int:

@@ -64,18 +64,21 @@ def _make_stow(destination: Destination) -> Transport:
             password = destination.password_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             raise UsageError(f"destination {destination.name}: password_file: {error}") from error
-    server = WebServer(
-        destination.url,
-        destination.user,
-        password,
-        timeout_s=destination.timeout_seconds,
-        user_settings="user and password_file",
-    )
+    try:
+        server = WebServer(
+            destination.url,
+            destination.user,
+            password,
+            timeout_s=destination.timeout_seconds,
+            user_settings="user and password_file",
+        )
+    except UsageError as error:
+        raise UsageError(f"destination {destination.name}: {error}") from error
 
     def send(path: Path, ask_first: bool) -> None:
         try:
             if not (ask_first and _web_holds(server, path)):
-                store_result(server, path)
+                store_result(server, path, may_be_there=ask_first)
         except StoreError as error:
             # Also after an answer that is not understood: the next attempt asks.
             raise DeliveryError(str(error), error.is_passing, is_unsure=True) from None

@@ -7,9 +7,11 @@ services hold UIDs.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,13 +24,16 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
 )
+# Of an answer's end, where its last delimiter is looked for: after it, little may come.
+_TAIL_BYTES = 4096
 # What is raised where a server cannot be asked, or does not take what it is given.
 Failure = type[FetchError] | type[StoreError]
 
 
 @dataclass(frozen=True)
 class WebServer:
-    """Where the services are and who asks; raises UsageError for an address that cannot be.
+    """Where the services are and who asks; raises UsageError for an address that cannot be, and for
+    a user and a token together, a password alone, or characters that HTTP does not carry.
 
     url: of the three services, http or https; user and password, or token, are sent where they
     are set, and else what netrc holds for the host; timeout_s: of a connection and of each wait
@@ -45,6 +50,8 @@ class WebServer:
     def __post_init__(self) -> None:
         if why := _why_no_address(self.url):
             raise UsageError(f"DICOMweb address: {why}; expected e.g. http://host:8042/dicom-web")
+        if why := _why_nobody(self):
+            raise UsageError(f"{self.user_settings}: {why}")
 
     @property
     def name(self) -> str:
@@ -67,9 +74,9 @@ def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[An
     budget = _Budget(server, most_bytes, failure)
     with requests.Session() as session, closing(budget), _refusals(server, failure):
         if server.user:
-            session.auth = (server.user, server.password)
-        if server.token:
-            session.headers["Authorization"] = f"Bearer {server.token}"
+            session.auth = (server.user.encode(), server.password.encode())  # RFC 7617, 2.1
+        if server.token:  # as a header of the session, netrc would replace it
+            session.auth = functools.partial(_bear, server.token)
         session.hooks["response"] += [budget.watch, functools.partial(_judge, server, failure)]
         url = server.url.rstrip("/")
         client = package.DICOMwebClient(url, session=session, timeout=server.timeout_s)
@@ -77,8 +84,17 @@ def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[An
         yield client
 
 
+def _bear(token: str, request: Any) -> Any:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
 class _Budget:
-    """Counts the decoded bytes of answers as they are read, and closes what was not read."""
+    """Counts the decoded bytes of answers as they are read, and closes what was not read.
+
+    Refuses one of several parts that ends without its last delimiter (RFC 2046, 5.1.1): a server
+    that breaks off where no length was told looks like one that is done.
+    """
 
     def __init__(self, server: WebServer, most_bytes: int, failure: Failure):
         self._server, self._failure = server, failure
@@ -86,15 +102,19 @@ class _Budget:
         self._answers: list[Any] = []
 
     def watch(self, answer: Any, *_: Any, **__: Any) -> Any:
-        read = answer.iter_content
+        read, last = answer.iter_content, _last_delimiter(answer)
 
         def counted(*args: Any, **options: Any) -> Iterator[bytes]:
+            tail = b""
             for chunk in read(*args, **options):
                 self._left -= len(chunk)
                 if self._left < 0:
                     most = f"{self._most / 2**20:.3g} MiB"
                     raise self._failure(f"{self._server.name}: sends more than the {most} allowed")
+                tail = (tail + chunk)[-_TAIL_BYTES:]
                 yield chunk
+            if last not in tail:
+                raise self._failure(f"{self._server.name}: breaks off within its answer", True)
 
         answer.iter_content = counted
         self._answers.append(answer)
@@ -103,6 +123,14 @@ class _Budget:
     def close(self) -> None:
         for answer in self._answers:
             answer.close()
+
+
+def _last_delimiter(answer: Any) -> bytes:
+    """What stands at the end of an answer of several parts; nothing for another answer."""
+    told = Message()
+    told["Content-Type"] = answer.headers.get("Content-Type", "")
+    boundary = told.get_boundary() if told.get_content_maintype() == "multipart" else None
+    return b"" if boundary is None else f"--{boundary}--".encode("latin-1")
 
 
 def _judge(server: WebServer, failure: Failure, answer: Any, **_: Any) -> Any:
@@ -168,3 +196,19 @@ def _why_no_address(url: str) -> str:
     if ":" in parts.hostname:
         return "an IPv6 address is not supported; give a name"
     return "" if printable(url) == url else "holds characters that no URL has"
+
+
+def _why_nobody(server: WebServer) -> str:
+    """Why nobody can be told to ask, empty where somebody can; no value is repeated."""
+    if server.user and server.token:
+        return "a user and a token; set one of them"
+    if server.password and not server.user:
+        return "a password without a user"
+    if ":" in server.user:
+        return "the user holds a colon, after which a password would begin"
+    if not re.fullmatch(r"[\x21-\x7e]*", server.token):
+        return "the token holds characters that no token has"
+    both = server.user + server.password
+    if not both.isprintable():
+        return "the user or the password holds characters that cannot be sent"
+    return ""

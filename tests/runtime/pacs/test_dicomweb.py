@@ -217,6 +217,24 @@ def test_images_that_are_none_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", [b"", b"\r\n--x", b"\r\n--x-", b"\r\n--x\r\n"])
+def test_an_answer_that_ends_before_its_last_delimiter_is_refused(
+    tmp_path: Path, answering: Answer, images: dict[str, Path], end: bytes
+) -> None:
+    path = next(iter(images.values()))
+    header = pydicom.dcmread(path)
+    study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+    whole = part(path.read_bytes())
+    server = answering(200, MULTIPART, whole.removesuffix(b"\r\n--x--") + end)
+    with pytest.raises(FetchError, match="breaks off within its answer") as refused:
+        fetch_series(server, study, RemoteSeries(series, "MR", None), tmp_path, MANY)
+    assert refused.value.is_passing
+    for image in tmp_path.iterdir():
+        image.unlink()
+    server = answering(200, MULTIPART, whole + b"\r\nan epilogue\r\n")
+    assert fetch_series(server, study, RemoteSeries(series, "MR", None), tmp_path, MANY)
+
+
 def test_an_image_of_another_study_or_another_series_is_refused(
     tmp_path: Path, answering: Answer, images: dict[str, Path]
 ) -> None:
@@ -292,6 +310,33 @@ def test_a_result_is_stored_by_no_answer_but_one_of_dicomweb_or_an_empty_one(
     with pytest.raises(StoreError, match="its answer is no DICOMweb") as refused:
         store_result(server, image)
     assert_tells_no_uid(refused.value)
+
+
+DUPLICATE = FAILED.replace(b"42752", b"273")
+
+
+@pytest.mark.parametrize("status", [200, 202, 409])
+def test_a_duplicate_is_stored_only_where_an_earlier_attempt_may_have_arrived(
+    answering: Answer, images: dict[str, Path], status: int
+) -> None:
+    image = next(iter(images.values()))
+    server = answering(status, "application/dicom+json; charset=utf-8", DUPLICATE)
+    store_result(server, image, may_be_there=True)
+    with pytest.raises(StoreError, match="refuses the object, reason 0x0111"):
+        store_result(server, image)
+    other = answering(status, "application/dicom+json", FAILED)
+    with pytest.raises(StoreError, match="refuses the object, reason 0xA700"):
+        store_result(other, image, may_be_there=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [("text/plain", FAILED), ("application/json", b"{}"), ("", b"")]
+)
+def test_a_conflict_that_says_nothing_is_told_by_its_number(
+    answering: Answer, images: dict[str, Path], kind: str, body: bytes
+) -> None:
+    with pytest.raises(StoreError, match="answers with HTTP status 409"):
+        store_result(answering(409, kind, body), next(iter(images.values())), may_be_there=True)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -384,6 +429,57 @@ def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
         find_series(WebServer("http://127.0.0.1:1/web"), uid)
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"token": "mine"}, "Bearer mine"),
+        ({"user": "reader", "password": "p\u20ac"}, "Basic cmVhZGVyOnDigqw="),
+        ({}, "Basic bmV0dXNlcjpuZXRwYXNz"),
+    ],
+)
+def test_who_asks_is_who_was_named_and_else_whom_netrc_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], sent: str
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login netuser password netpass\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    heard = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers.get("Authorization"))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.handle_request, daemon=True).start()
+        server = WebServer(f"http://127.0.0.1:{listening.server_port}/web", **given)
+        find_series(server, STUDY)
+    assert heard == [sent]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"user": "u", "token": "t"}, "a user and a token; set one of them"),
+        ({"password": "p"}, "a password without a user"),
+        ({"user": "a:b"}, "the user holds a colon"),
+        ({"token": "t\r"}, "the token holds characters"),
+        ({"token": "t\u20ac"}, "the token holds characters"),
+        ({"user": "u", "password": "p\n"}, "holds characters that cannot be sent"),
+        ({"user": "u", "password": "p\udcff"}, "holds characters that cannot be sent"),
+    ],
+)
+def test_who_cannot_be_told_to_ask_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        WebServer("http://host/web", **given)
+    assert str(refused.value).startswith("LGG_DICOMWEB_USER and LGG_DICOMWEB_PASSWORD, or")
+
+
 def test_secrets_are_not_shown() -> None:
-    shown = repr(WebServer("http://host/", user="reader", password="secret", token="secret"))
-    assert "secret" not in shown
+    for given in ({"user": "reader", "password": "secret"}, {"token": "secret"}):
+        assert "secret" not in repr(WebServer("http://host/", **given))

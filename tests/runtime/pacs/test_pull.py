@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lgg_runtime.errors import FetchError, StoreError
+from lgg_runtime.errors import FetchError, StoreError, UsageError
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
@@ -209,7 +209,13 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_asked(
 
 
 def test_the_environment_names_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("USER", "reader"), ("PASSWORD", "p"), ("TOKEN", "t")):
+    for name, value in (("USER", "reader"), ("PASSWORD", "p")):
         monkeypatch.setenv(f"LGG_DICOMWEB_{name}", value)
     server = server_of("http://host/web")
-    assert (server.user, server.password, server.token) == ("reader", "p", "t")
+    assert (server.user, server.password, server.token) == ("reader", "p", "")
+    monkeypatch.setenv("LGG_DICOMWEB_TOKEN", "t")
+    with pytest.raises(UsageError, match="a user and a token"):
+        server_of("http://host/web")
+    for name in ("USER", "PASSWORD"):
+        monkeypatch.delenv(f"LGG_DICOMWEB_{name}")
+    assert server_of("http://host/web").token == "t"

@@ -175,7 +175,12 @@ def test_a_server_that_cannot_be_asked_gets_the_object_unless_it_may_be_asked_la
         raise StoreError("host: answers with HTTP status", is_passing)
 
     monkeypatch.setattr(transport, "holds_result", refuse)
-    monkeypatch.setattr(transport, "store_result", lambda server, path: stored.append(path))
+
+    def store(server: WebServer, path: Path, may_be_there: bool) -> None:
+        assert may_be_there
+        stored.append(path)
+
+    monkeypatch.setattr(transport, "store_result", store)
     send = make_transport(Destination(name="web", kind="stow", url="http://host/web"), "LGG-NODE")
     with contextlib.suppress(DeliveryError):
         send(result, True)
@@ -185,7 +190,8 @@ def test_a_server_that_cannot_be_asked_gets_the_object_unless_it_may_be_asked_la
 def test_a_server_whose_answer_is_not_understood_is_asked_before_the_next_attempt(
     result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(server: WebServer, path: Path) -> None:
+    def refuse(server: WebServer, path: Path, may_be_there: bool) -> None:
+        assert not may_be_there
         raise StoreError("host: its answer is no DICOMweb")
 
     monkeypatch.setattr(transport, "store_result", refuse)
@@ -264,7 +270,7 @@ def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
     result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers: list[WebServer] = []
-    monkeypatch.setattr(transport, "store_result", lambda server, path: servers.append(server))
+    monkeypatch.setattr(transport, "store_result", lambda server, *_, **__: servers.append(server))
     to = Destination(name="web", kind="stow", url="http://host/web")
     make_transport(to, "LGG-NODE")(result, False)
     assert servers[0].user_settings == "user and password_file"

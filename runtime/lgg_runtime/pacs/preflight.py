@@ -1,0 +1,33 @@
+"""What settings point to: the files of TLS, destinations' addresses and passwords, models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.loading import find_model
+from lgg_runtime.pacs.config import NodeConfig, describe_mistakes
+from lgg_runtime.pacs.tls import make_server_tls
+from lgg_runtime.pacs.transport import make_transport
+
+
+def check_settings(path: Path, config: NodeConfig) -> None:
+    """Open what a node would open at its start, but no port. Raises UsageError that lists every
+    mistake; path: the settings' file.
+    """
+    checks: list[tuple[str, Callable[[], object]]] = [("", partial(make_server_tls, config.listen))]
+    for destination in config.destinations:
+        checks.append(("", partial(make_transport, destination, config.node.ae_title)))
+    checks.append(("model.name: ", partial(find_model, config.model.name)))
+    if config.model.first_look:
+        checks.append(("model.first_look: ", partial(find_model, config.model.first_look)))
+    mistakes = []
+    for where, check in checks:
+        try:
+            check()
+        except LggError as error:
+            mistakes.append(f"{where}{error}")
+    if mistakes:
+        raise UsageError(describe_mistakes(path, mistakes))
