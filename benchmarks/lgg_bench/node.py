@@ -18,7 +18,9 @@ from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.errors import LggError
 from lgg_runtime.extras import import_extra
+from lgg_runtime.loading import find_model
 from lgg_runtime.pacs.transport import EXPLICIT_LITTLE_ENDIAN, SEGMENTATION
+from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import MR_IMAGE
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
@@ -49,8 +51,10 @@ def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> 
 
     results.seconds: as `lgg-node status` has them; after_quiet: from the last image's arrival to
     the archive's acknowledgement, less the quiet time. results.rss_mib: of the node's process,
-    idle, with all studies waiting, and after each result. Raises LggError where the node ends.
+    idle, with all studies waiting, and after each result. Raises ModelError for a model that is
+    not there, LggError where the node ends.
     """
+    find_model(settings.model)
     import_extra("pynetdicom", "node")
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as name, _archive() as (archive, arrived):
@@ -74,7 +78,7 @@ def tabulate(record: Record) -> list[Table]:
         for name, span in results["seconds"].items()
     ]
     title = (
-        f"A study of {settings['slices']} slices, {settings['rounds']} times, "
+        f"A study of {count(settings['slices'], 'slice')}, {count(settings['rounds'], 'time')}, "
         f"{settings['model']} on {settings['provider']}"
     )
     times = Table(
@@ -93,8 +97,9 @@ def tabulate(record: Record) -> list[Table]:
         after[-1],
         max(after),
     ]
+    waiting = count(settings["waiting"], "study", "studies")
     memory = Table(
-        f"Memory of the process, {settings['waiting']} studies of FLAIR alone waiting",
+        f"Memory of the process, {waiting} of FLAIR alone waiting",
         ("", "idle", "all waiting", "after the first", "after half", "after the last", "most"),
         [["MiB", *(f"{value:.0f}" for value in cells)]],
     )

@@ -37,6 +37,7 @@ from lgg_runtime.backends import BackendSettings
 from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
 from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.readers.listing import RASTER
 
 NOTEBOOK = "PyTorch eager, as a notebook"
 RIVALS = {
@@ -133,8 +134,13 @@ def _require_same_network(run: Path, artifact: Path) -> None:
 
 
 def copy_slices(folder: Path, target: Path, patients: int | None) -> Path:
-    """A copy of so many patients' slices, without reference masks, as the target folder."""
+    """A copy of so many patients' slices, without reference masks, as the target folder.
+
+    Raises UsageError for scans, of which a file is no slice, and which no rival reads.
+    """
     listing = list_studies(folder)
+    if scans := [study.kind for study in listing.studies if study.kind != RASTER]:
+        raise UsageError(f"{folder}: expected pictures, one a slice, found {scans[0]}")
     found = len(listing.studies)
     taken = min(patients or found, found)
     for index in range(taken):

@@ -9,6 +9,7 @@ pytest.importorskip("highdicom")
 
 from lgg_bench.node import NodeBenchSettings, measure_node
 from lgg_bench.tables import describe_record
+from lgg_runtime.errors import ModelError
 
 
 def test_a_study_and_a_queue_are_measured() -> None:
@@ -22,5 +23,10 @@ def test_a_study_and_a_queue_are_measured() -> None:
     assert min(rss["idle"], *rss["after_each"]) > 10
     assert told == ["study 1 of 1", "result 1 of 2", "result 2 of 2"]
     text = describe_record(record)
-    assert "A study of 4 slices, 1 times, standard on cpu" in text
+    assert "A study of 4 slices, 1 time, standard on cpu" in text
     assert "Memory of the process, 2 studies of FLAIR alone waiting" in text
+
+
+def test_a_model_that_is_not_there_is_refused_before_a_node_starts() -> None:
+    with pytest.raises(ModelError, match="gone: no such model"):
+        measure_node(NodeBenchSettings(model="gone"), print)

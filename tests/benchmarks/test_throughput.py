@@ -9,6 +9,7 @@ import pytest
 
 from lgg_bench.record import Record
 from lgg_bench.throughput import copy_slices, tabulate
+from lgg_runtime.errors import UsageError
 from lgg_runtime.readers.folder import list_studies
 
 SHIPPED = Path(__file__).parents[2] / "docs" / "results" / "throughput.json"
@@ -34,3 +35,11 @@ def test_patients_are_spread_over_the_folder_without_their_masks(tmp_path, patie
     target = copy_slices(source, tmp_path / "out", patients)
     assert "".join(study.name for study in list_studies(target).studies) == taken
     assert not list(target.rglob("*_mask*"))
+
+
+def test_scans_are_refused_because_their_files_are_no_slices(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "scan.nii").write_bytes(b"")
+    with pytest.raises(UsageError, match="expected pictures, one a slice, found nifti"):
+        copy_slices(tmp_path / "in", tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
