@@ -111,7 +111,7 @@ class _Budget:
                 if self._left < 0:
                     most = f"{self._most / 2**20:.3g} MiB"
                     raise self._failure(f"{self._server.name}: sends more than the {most} allowed")
-                tail = (tail + chunk)[-_TAIL_BYTES:]
+                tail = (tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
                 yield chunk
             if last not in tail:
                 raise self._failure(f"{self._server.name}: breaks off within its answer", True)
