@@ -93,7 +93,7 @@ bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what shi
 	  -o runs/bench/tiny-int8.onnx
 	$(BIN)/lgg-bench parity $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-fp16.onnx \
 	  --data "$(FOLDER)" -o $(RESULTS)/parity.json
-	$(BIN)/lgg-bench peers "$(FOLDER)" $(SHIPPED) $(BENCHED) --patients 10 --provider cpu \
+	$(BIN)/lgg-bench peers "$(FOLDER)" $(SHIPPED)-all $(BENCHED) --patients 10 --provider cpu \
 	  --provider openvino --first-look $(WEIGHTS)/tiny-int8.onnx -o $(RESULTS)/throughput.json
 	$(BIN)/lgg-bench quality $(SHIPPED) runs/bench/standard-fp32.onnx runs/bench/standard-int8.onnx \
 	  --data "$(FOLDER)" --provider cpu --provider openvino --first-look runs/bench/tiny-int8.onnx \

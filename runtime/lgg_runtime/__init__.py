@@ -14,16 +14,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lgg_runtime.backends import GpuSettings
     from lgg_runtime.contract import Contract
     from lgg_runtime.errors import LggError
     from lgg_runtime.loading import LoadSettings
     from lgg_runtime.segmenter import Segmenter
     from lgg_runtime.volume import Segmentation, Volume
 
-__all__ = ["Contract", "LggError", "LoadSettings", "Segmentation", "Segmenter", "Volume"]
+__all__ = [
+    "Contract",
+    "GpuSettings",
+    "LggError",
+    "LoadSettings",
+    "Segmentation",
+    "Segmenter",
+    "Volume",
+]
 
 _HOMES = {
     "Contract": "contract",
+    "GpuSettings": "backends.settings",
     "LggError": "errors",
     "LoadSettings": "loading",
     "Segmentation": "volume",

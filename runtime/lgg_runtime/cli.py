@@ -64,7 +64,8 @@ class NamedPath(click.Path):
               help="Arithmetic of --provider openvino.")  # fmt: skip
 @click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")
 @click.option("--gpu-memory", type=click.IntRange(1), metavar="MIB",
-              help="Limit of the GPU memory that onnxruntime takes.  [default: none]")  # fmt: skip
+              help="Limit of onnxruntime's GPU memory; with tensorrt, of its workspace.  "
+              "[default: none]")  # fmt: skip
 @click.option("--cuda-graph", is_flag=True, help="Record and replay a GPU run of each shape.")
 @click.option("--engine-cache", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of compiled engines.  [default: the user's cache]")  # fmt: skip

@@ -55,7 +55,7 @@ def describe(journal: Journal, segmenter: Segmenter, requested: str) -> None:
         "threshold": segmenter.threshold,
         "cleanup": contract.cleanup.to_json(),
         "intensity": contract.intensity.to_json(),
-        "crop": contract.crop.to_json(),
+        "crop": segmenter.crop.to_json(),
         "trained_on": contract.training.data,
         "first_look": _describe_first_look(segmenter),
     }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +18,11 @@ from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import NAME_LENGTH, Contract
 from lgg_runtime.cores import available_cores
-from lgg_runtime.crop import Box, find_boxes, whole_frames
+from lgg_runtime.crop import Box, CropSettings, find_boxes, whole_frames
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import keep_signs, require_same_slices
+from lgg_runtime.forked import outlive_fork
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.loading import LoadSettings, find_model
@@ -40,8 +39,6 @@ _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
 _COMPILES = ("openvino",)
 # Letters of a first look's name in the name of both.
 _QUICK_LENGTH = 12
-# What a fork must not let end; see `_keep_inherited`.
-_LOADED: weakref.WeakSet[Segmenter] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Segmenter:
         self.left_out = 0
         self._counting = Lock()
         self._process = os.getpid()
-        _LOADED.add(self)
+        outlive_fork(self)
         contract = backend.contract
         self.threshold = contract.threshold if settings.threshold is None else settings.threshold
 
@@ -89,8 +86,9 @@ class Segmenter:
     ) -> Segmenter:
         """Load a shipped model by name or an artifact by path, with its first look if asked for.
 
-        Raises ModelError for a model that is refused, ProviderError where it cannot run, UsageError
-        for what is no name or path and for impossible settings.
+        Raises ModelError for a model that is refused, ProviderError where it cannot run,
+        OutOfMemoryError where the memory does not suffice, UsageError for what is no name or path
+        and for impossible settings.
         """
         settings = LoadSettings() if settings is None else settings
         if not isinstance(settings, LoadSettings):
@@ -153,6 +151,12 @@ class Segmenter:
         return self._backend.device
 
     @property
+    def crop(self) -> CropSettings:
+        """The contract's constants, with the step that this provider takes."""
+        crop = self.contract.crop
+        return replace(crop, step=max(crop.step, _STEPS.get(self.provider, 1)))
+
+    @property
     def batch(self) -> int:
         """Slices a run."""
         return self.settings.batch or _BATCHES.get(self.provider, _BATCH)
@@ -176,7 +180,8 @@ class Segmenter:
         result on one provider. Several threads may call it at once; except on the cpu provider,
         the network then runs for one of them at a time.
         Raises InputError for another shape or a spacing that no patient has, ModelError if the
-        model's output is no number, UsageError in a process that was forked after the load.
+        model's output is no number, OutOfMemoryError where not even one slice fits, UsageError in a
+        process that was forked after the load.
         """
         prepared = self.prepare(study)
         return self.finish(prepared, self.run(prepared))
@@ -222,8 +227,7 @@ class Segmenter:
     def _boxes(self, head: Mask) -> tuple[Box | None, ...]:
         if not self.settings.crop:
             return whole_frames(*head.shape)
-        crop = self.contract.crop
-        return find_boxes(head, replace(crop, step=max(crop.step, _STEPS.get(self.provider, 1))))
+        return find_boxes(head, self.crop)
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
@@ -232,15 +236,3 @@ def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
     if pixels.ndim != 3:
         raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
     return Volume(pixels[None])
-
-
-def _keep_inherited() -> None:
-    """In a forked process an engine's end waits for ever for threads that are not there. One more
-    reference to each, which nobody gives up, keeps it from ending even with the interpreter.
-    """
-    for segmenter in _LOADED:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(segmenter))
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_keep_inherited)

@@ -22,6 +22,7 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_public_names_are_those_of_their_modules() -> None:
     assert lgg_runtime.Segmenter is Segmenter
     assert lgg_runtime.Volume is Volume
+    assert all(getattr(lgg_runtime, name).__name__ == name for name in lgg_runtime.__all__)
 
 
 def test_another_name_is_an_attribute_error() -> None:

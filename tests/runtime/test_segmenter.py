@@ -19,9 +19,12 @@ from lgg_runtime import loading
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
+from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
+from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings, find_model
+from lgg_runtime.provenance import describe
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Volume
 
@@ -181,6 +184,15 @@ def test_one_slice_is_a_volume_of_one(artifact: Path) -> None:
     assert alone.mask.shape == (1, 20, 30)
     np.testing.assert_array_equal(alone.probability, expected.probability)
     np.testing.assert_array_equal(alone.mask, expected.mask)
+
+
+def test_a_provider_that_prepares_for_each_shape_takes_coarser_steps(artifact: Path) -> None:
+    pytest.importorskip("openvino")
+    ours, theirs = (load(artifact, provider=name) for name in ("cpu", "openvino"))
+    assert (ours.crop, theirs.crop) == (CropSettings(), CropSettings(step=32))
+    journal = Journal({})
+    describe(journal, theirs, "openvino")
+    assert journal.model["crop"] == theirs.crop.to_json()
 
 
 def test_a_process_that_was_forked_after_the_load_is_told(artifact: Path) -> None:

@@ -33,9 +33,9 @@ def _say_nothing(_line: str) -> None:
 class GpuSettings:
     """What only a GPU needs.
 
-    device: its number; memory_limit_mib: of onnxruntime's arena, None for all; cuda_graph: replay
-    the recorded kernels of a shape; engine_cache: folder of TensorRT's compiled engines, None for
-    the user's cache folder; tell: hears that a long compilation begins.
+    device: its number; memory_limit_mib: of onnxruntime's arena, or of TensorRT's workspace, None
+    for all; cuda_graph: replay the recorded kernels of a shape; engine_cache: folder of TensorRT's
+    compiled engines, None for the user's cache folder; tell: hears that a long compilation begins.
     """
 
     device: int = 0
