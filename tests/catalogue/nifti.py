@@ -83,6 +83,14 @@ def _plain_named_gz(scene: Scene) -> None:
     save(scene.source / "x.nii", values()).rename(scene.source / "a.nii.gz")
 
 
+def _flipped(scene: Scene) -> None:
+    """Stored without compression, so that the bit is a voxel's."""
+    whole = gzip.decompress(save(scene.source / "a.nii.gz", values()).read_bytes())
+    data = bytearray(gzip.compress(whole, 0))
+    data[-20] ^= 1
+    scene.put("a.nii.gz", bytes(data))
+
+
 def _bomb(scene: Scene) -> None:
     """A whole small volume with 64 MiB of zeros behind it."""
     whole = gzip.decompress(save(scene.source / "a.nii.gz", values()).read_bytes())
@@ -137,6 +145,8 @@ FLAIR_MISSING = "no FLAIR beside it; expected a name ending in _flair"
 
 ROWS = (
     refused("cut gz", "A truncated .nii.gz.", _cut("a.nii.gz"),
+            "cut short or damaged; copy the file again", "a.nii.gz"),
+    refused("check sum", "A .nii.gz of which one bit in the middle has flipped.", _flipped,
             "cut short or damaged; copy the file again", "a.nii.gz"),
     refused("cut", "A truncated .nii.", _cut("a.nii"), "cut short or damaged; copy the file again"),
     refused("empty", "An empty file.", lambda scene: scene.put("a.nii", b""), DAMAGED),
@@ -200,7 +210,7 @@ ROWS = (
         "p: p_flair.nii: expected three axes beside other sequences", OTHERS_DONE),
     Row("zero slope", "A slope of zero: by the standard no scaling.",
         patched("a.nii", (112, floats(0, 3))), 0, "", DONE, (ALONE,)),
-    Row("gzip bomb", "A gzip stream that goes on for 64 MiB: no more is read than is claimed.",
+    Row("gzip bomb", "A gzip stream that goes on for 64 MiB: no more is kept than is claimed.",
         _bomb, 0, "", DONE, (ALONE,)),
     Row("T1 elsewhere", "A T1 that covers half of FLAIR.",
         lambda scene: (save(scene.source / "p_flair.nii", values()),

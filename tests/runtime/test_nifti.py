@@ -18,6 +18,7 @@ pytest.importorskip("SimpleITK")
 
 import nibabel
 
+from lgg_runtime.readers import gzipped
 from lgg_runtime.readers.nifti import UNUSED, read_nifti, split_name
 from lgg_runtime.volume import Segmentation, Volume
 from lgg_runtime.writers.nifti import encode_nifti
@@ -325,6 +326,42 @@ def test_a_bomb_takes_no_memory_beyond_what_its_header_claims(tmp_path: Path) ->
     finally:
         tracemalloc.stop()
     np.testing.assert_array_equal(volume.pixels[..., 1], ramp().transpose(2, 1, 0))
+
+
+def test_no_flipped_bit_of_a_compressed_file_changes_a_voxel(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    values = np.random.default_rng(0).integers(0, 900, SHAPE, np.int16)
+    whole = write(path, values).read_bytes()
+    expected = read_nifti([path]).pixels
+    refused = 0
+    for bit in np.random.default_rng(1).permutation(8 * len(whole))[:300]:
+        data = bytearray(whole)
+        data[bit >> 3] ^= 1 << (bit & 7)
+        path.write_bytes(data)
+        try:
+            np.testing.assert_array_equal(read_nifti([path]).pixels, expected)
+        except InputError:
+            refused += 1
+    assert refused > 250
+
+
+@pytest.mark.parametrize("end", [slice(None, -8), slice(None, -1)])
+def test_a_compressed_file_without_its_check_sum_is_cut(tmp_path: Path, end: slice) -> None:
+    path = write(tmp_path / "a.nii.gz", ramp())
+    path.write_bytes(path.read_bytes()[end])
+    assert reason(path) == "a.nii.gz: cut short or damaged; copy the file again"
+
+
+def test_what_goes_on_far_behind_its_voxels_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gzipped, "_MOST_SURPLUS", 1 << 20)
+    path = write(tmp_path / "a.nii.gz", ramp())
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole + bytes(1 << 20)))
+    read_nifti([path])
+    path.write_bytes(gzip.compress(whole + bytes(1 + (1 << 20))))
+    assert reason(path) == "a.nii.gz: goes on for more than 1 MiB behind its voxels"
 
 
 def test_rgb_voxels_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import tracemalloc
 import zlib
@@ -140,6 +141,16 @@ DAMAGED = [
     ("an entry as the first code", expand_lzw, clear_and(258)),
     ("not deflate", inflate, b"\x00\x01\x02\x03"),
     ("a check sum that differs", inflate, zlib.compress(bytes(9))[:-1] + b"\x7f"),
+    (
+        "a check sum that differs behind more than is wanted",
+        inflate,
+        zlib.compress(bytes(90_000))[:-1] + b"\x7f",
+    ),
+    (
+        "a check sum that is cut behind more than is wanted",
+        inflate,
+        zlib.compress(bytes(90_000))[:-1],
+    ),
     ("a check sum that is cut", inflate, zlib.compress(bytes(9))[:-1]),
 ]
 
@@ -148,6 +159,23 @@ DAMAGED = [
 def test_data_that_contradict_themselves_are_refused(what, decode, data) -> None:
     with pytest.raises(InputError, match="does not follow its compression"):
         decode(memoryview(data), 9)
+
+
+def test_a_flipped_bit_that_the_check_sum_shows_is_refused() -> None:
+    content = made("few values", 4_000)
+    packed = zlib.compress(content)
+    refused = 0
+    for bit in np.random.default_rng(2).permutation(8 * len(packed))[:600]:
+        data = bytearray(packed)
+        data[bit >> 3] ^= 1 << (bit & 7)
+        try:
+            zlib.decompress(data)
+        except zlib.error:
+            refused += 1
+            with contextlib.suppress(InputError):
+                # Too short, which the reader refuses.
+                assert len(inflate(memoryview(bytes(data)), len(content))) < len(content)
+    assert refused > 500
 
 
 def test_what_follows_the_last_byte_that_is_wanted_does_not_matter() -> None:

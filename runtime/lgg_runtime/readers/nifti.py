@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import re
 import struct
 import zlib
@@ -20,14 +19,13 @@ import numpy.typing as npt
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import keep_silent
-from lgg_runtime.readers.regular import open_regular
+from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.resample import Lattice
 from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
-_GZIP = b"\x1f\x8b"
 # NIfTI's world is RAS, DICOM's and ours is LPS.
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -159,7 +157,7 @@ def _load(path: Path) -> Any:
     nibabel = import_extra("nibabel", "nifti")
     keep_silent("nibabel.global")  # it prints what it finds wrong in a header
     name = _name(path)
-    if _first_bytes(path) != _GZIP and path.name.lower().endswith(".gz"):
+    if not is_gzip(path, name) and path.name.lower().endswith(".gz"):
         raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
     failures = (
         *_DAMAGE,
@@ -173,14 +171,6 @@ def _load(path: Path) -> Any:
         with contextlib.suppress(*failures):
             return nibabel.Nifti2Image.from_filename(path)
         raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with open_regular(path) as (handle, _):
-            return os.read(handle, len(_GZIP))
-    except InputError as error:
-        raise InputError(f"{_name(path)}: {error}") from error
 
 
 def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
@@ -205,6 +195,8 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
         raise InputError(f"{name}: the memory does not suffice for its voxels") from error
     except (*_DAMAGE, gzip.BadGzipFile) as error:
         raise InputError(f"{name}: cut short or damaged; copy the file again") from error
+    if is_gzip(path, name):
+        require_check_sum(path, name, int(image.dataobj.offset) + stored.size * kind.itemsize)
     if stored.dtype not in (np.uint8, np.int16, np.uint16):
         with np.errstate(over="ignore"):  # to infinity, which is refused below
             stored = stored.astype(np.float32)

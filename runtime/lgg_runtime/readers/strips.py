@@ -25,6 +25,8 @@ _NEWEST_ENTRY = np.arange(4096 - _FIRST_ENTRY + 1) + _FIRST_ENTRY - 1
 _WIDTHS = 9 + np.searchsorted((510, 1022, 2046), _NEWEST_ENTRY)
 _ENDS = np.cumsum(_WIDTHS)
 _MASKS = (1 << _WIDTHS) - 1
+# Bytes beyond a strip's pixels that are read for the check sum, and at a time.
+_MOST_SURPLUS, _PIECE = 1 << 27, 1 << 16
 _DAMAGED = "TIFF is damaged: a strip or tile does not follow its compression; copy the file again"
 
 
@@ -34,16 +36,18 @@ def copy(data: memoryview, wanted: int) -> memoryview:
 
 
 def inflate(data: memoryview, wanted: int) -> bytes:
-    """Deflate, with its check sum."""
+    """Deflate, with its check sum, which stands behind all that the strip inflates to."""
     stream = zlib.decompressobj()
     try:
         unpacked = stream.decompress(data, wanted)
-        # The check sum is only read when something is asked for beyond the last byte.
-        surplus = stream.decompress(stream.unconsumed_tail, 1)
+        left = _MOST_SURPLUS
+        while len(unpacked) == wanted and not stream.eof:
+            surplus = stream.decompress(stream.unconsumed_tail, _PIECE)
+            left -= len(surplus)
+            if left < 0 or not (surplus or stream.eof):
+                raise InputError(_DAMAGED)
     except zlib.error as error:
         raise InputError(_DAMAGED) from error
-    if len(unpacked) == wanted and not stream.eof and not surplus:
-        raise InputError(_DAMAGED)
     return unpacked
 
 
