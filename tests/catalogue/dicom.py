@@ -268,6 +268,14 @@ STUDIES = (
             lambda study: study.change(study.flair[5], ImagePositionPatient=[-111, -111, 90]),
             "study: series 3: irregular spacing: between slices 5 and 6 of 6 lie 47.70 mm, "
             "elsewhere 28.20 mm"),
+    refused("two patients", "Images of two patients in one study, by their PatientID.",
+            lambda study: study.change(*study.flair[::2], PatientID="another"),
+            "study: its images are of 2 patients, by their PatientID; export each patient's study "
+            "by itself, or correct it"),
+    refused("T1 of another", "A T1 series of another patient than FLAIR's.",
+            lambda study: study.change(*study.of("t1"), PatientID="another"),
+            "study: its images are of 2 patients, by their PatientID; export each patient's study "
+            "by itself, or correct it"),
     refused("torn", "The last slices in another frame of reference.",
             lambda study: study.change(*study.flair[4:], FrameOfReferenceUID="1.2.3.4.5"),
             "study: series 3: 2 slices continue it in another orientation or frame of reference; "

@@ -14,12 +14,14 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.writers import dicom_patient
 from lgg_runtime.writers.dicom_patient import ATTRIBUTES, MAY_BE_EMPTY, copy_patient_and_study
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
 from stand_ins.converters import HAS_DCIODVFY, check_by
-from stand_ins.dicom_study import Study, result_of
+from stand_ins.dicom_study import T1, T1C, Study, result_of
 
 DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
 
@@ -34,6 +36,8 @@ def write(name: str, result: ScanResult) -> bytes:
 def test_bytes_that_do_not_fit_the_character_set_are_kept(
     study: Study, output: str, value: bytes
 ) -> None:
+    for path in (*study.by_series[T1], *study.by_series[T1C]):
+        study.change(path, PatientID=None)
     study.change_flair(SpecificCharacterSet="ISO_IR 192", PatientID="ABCD")
     for path in study.flair:
         data = path.read_bytes()
@@ -41,6 +45,41 @@ def test_bytes_that_do_not_fit_the_character_set_are_kept(
         path.write_bytes(data.replace(b"ABCD", value))
     written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))
     assert written.get_item("PatientID").value == value
+
+
+@pytest.mark.parametrize(
+    ("flair", "t1", "by"),
+    [
+        ({"PatientID": "1"}, {"PatientID": "2"}, "PatientID"),
+        ({"PatientID": "1"}, {"PatientID": "1 ", "PatientName": "Corrected"}, None),
+        ({"PatientID": "1"}, {"PatientID": "", "PatientName": "Another"}, None),
+        ({"PatientID": ""}, {"PatientID": None, "PatientName": "Another"}, "PatientName"),
+        ({"PatientID": "", "PatientName": ""}, {"PatientID": None}, None),
+    ],
+)
+def test_images_of_two_patients_are_no_study(
+    study: Study, flair: dict[str, Any], t1: dict[str, Any], by: str | None
+) -> None:
+    for path in study.by_series[T1C]:
+        path.unlink()
+    study.change_flair(**flair)
+    for path in study.by_series[T1]:
+        study.change(path, **t1)
+    if by is None:
+        read_dicom(study.files)
+        return
+    with pytest.raises(
+        InputError, match=f"its images are of 2 patients, by their {by};"
+    ) as refused:
+        read_dicom(study.files)
+    assert "Another" not in str(refused.value)
+
+
+def test_the_patient_of_a_series_that_is_not_used_does_not_matter(study: Study) -> None:
+    for path in study.by_series[T1]:
+        study.change(path, PatientID="another", Modality="MR", ImageType=["DERIVED", "SECONDARY"])
+    uids = {str(pydicom.dcmread(path).SeriesInstanceUID) for path in study.flair}
+    read_dicom(study.files, SeriesChoice(series_uids=tuple(uids)))
 
 
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)

@@ -56,6 +56,7 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     if dropped:
         notes.append(f"{dropped} localizer or derived frames dropped")
     chosen = _choose(stacks, choice, found.unusable)
+    _refuse_two_patients(chosen)
     grid = chosen.flair.grid()
     flair = read_pixels(chosen.flair.frames)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
@@ -95,6 +96,29 @@ def _choose(
         if stack.uid in unusable:
             raise unusable[stack.uid]
     return chosen
+
+
+def _refuse_two_patients(chosen: Chosen) -> None:
+    """Raises InputError where images of one study are of several patients, by their identifiers or,
+    without any, by their names. With equal identifiers, names that differ are corrected spellings.
+    """
+    stacks = (chosen.flair, *chosen.others.values())
+    headers = {frame.path: frame.header for stack in stacks for frame in stack.frames}
+    for keyword in ("PatientID", "PatientName"):
+        # As the bytes that are stored: they need not fit the character set.
+        held = [header.get_item(keyword) for header in headers.values()]
+        values = {_stored(item.value).strip(b" \0") for item in held if item is not None} - {b""}
+        if len(values) > 1:
+            raise InputError(
+                f"its images are of {len(values)} patients, by their {keyword}; export each "
+                "patient's study by itself, or correct it"
+            )
+        if values:
+            return
+
+
+def _stored(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value or "").encode()
 
 
 def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
