@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from pydicom import dcmread
 
 from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.node import Node, run_node
@@ -367,6 +370,32 @@ def test_a_node_does_not_start_over_files_whose_database_is_gone(
         pass
     assert path.exists()
     assert not (config.node.spool / DATABASE).exists()
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "without its -wal"])
+def test_a_node_does_not_start_over_files_whose_records_are_gone(
+    tmp_path: Path, artifact: Path, is_empty: bool
+) -> None:
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    config = load_config(path)
+    kept = config.node.spool / "images" / ("a" * 32) / f"{'b' * 32}.dcm"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"")
+    database = config.node.spool / DATABASE
+    if is_empty:
+        database.write_bytes(b"")
+    else:  # as a copy that left out what no checkpoint has brought into the file yet
+        with closing(sqlite3.connect(database)) as made:
+            made.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(OutputConflictError, match="bring it back with its -wal"):
+        # A look at it gives it no version either, after which the node would take it for its own.
+        command.main(["status", "--config", str(path)], standalone_mode=False)
+    with (
+        pytest.raises(OutputConflictError, match="bring it back with its -wal"),
+        run_node(config),
+    ):
+        pass
+    assert kept.exists()
 
 
 def test_a_node_looks_first_with_the_model_that_is_set(

@@ -125,6 +125,7 @@ def test_an_ae_title_is_what_the_standard_says(title: str, valid: bool) -> None:
 @pytest.mark.parametrize(
     ("address", "local"),
     [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True),
+     ("::ffff:127.0.0.1", True), ("::ffff:10.0.0.1", False),
      ("0.0.0.0", False), ("10.0.0.1", False), ("host.example", False)],
 )  # fmt: skip
 def test_loopback_is_told_from_other_addresses(address: str, local: bool) -> None:

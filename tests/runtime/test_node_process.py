@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +32,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lgg_runtime.errors import ResourceError, UsageError
 from lgg_runtime.pacs.cli import command
-from lgg_runtime.pacs.config import EXAMPLE, Http
+from lgg_runtime.pacs.config import EXAMPLE, Http, load_config
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
+from lgg_runtime.pacs.node import run_node
 from lgg_runtime.pacs.outbox import forget_orphans
+from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
@@ -94,6 +98,19 @@ def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]
     status, text = fetch(serve(["worker: ended"]) + "/health")
     assert (status, json.loads(text)["reasons"]) == (503, ["worker: ended"])
     assert fetch(serve([]) + "/other")[0] == 404
+    assert fetch(serve([]) + "/health?from=here")[0] == 200
+
+
+@pytest.mark.parametrize(("reasons", "code"), [([], 200), (["worker: ended"], 503)])
+def test_health_is_told_without_a_body_where_none_is_wanted(
+    serve: Callable[[list[str]], str], reasons: list[str], code: int
+) -> None:
+    connection = http.client.HTTPConnection(serve(reasons).removeprefix("http://"), timeout=30)
+    connection.request("HEAD", "/health")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (code, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+    connection.close()
 
 
 def test_metrics_that_cannot_be_had_say_why() -> None:
@@ -220,6 +237,33 @@ def test_results_for_a_destination_of_the_past_are_told_and_forgotten_when_asked
         assert [tuple(row) for row in rows] == [("nowhere", "waiting"), ("older", "sent")]
         with pytest.raises(UsageError, match="nowhere: the settings name it"):
             forget_orphans(state, "nowhere", ["nowhere"])
+
+
+@pytest.mark.parametrize("what", ["listen", "http"])
+def test_a_port_that_another_program_holds_is_no_mistake_in_the_settings(
+    tmp_path: Path, artifact: Path, what: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken: dict[str, Any] = {what: {"port": other.getsockname()[1]}}
+        path = write_config(tmp_path, model={"name": str(artifact)}, **taken)
+        with (
+            pytest.raises(ResourceError, match=r"cannot be used .*; start again when it can"),
+            run_node(load_config(path)),
+        ):
+            pass
+
+
+def test_an_address_of_nobody_is_a_mistake_or_not_there_yet() -> None:
+    passing = unusable("listen: x:1", OSError(errno.EADDRNOTAVAIL, "not there"))
+    unknown = unusable("listen: x:1", socket.gaierror(socket.EAI_NONAME, "not known"))
+    assert (passing.exit_code, unknown.exit_code) == (7, 7)
+    assert unusable("listen: x:1", OSError(errno.EACCES, "not allowed")).exit_code == 2
+
+
+def test_a_spool_that_the_node_makes_is_its_user_s_alone(tmp_path: Path, artifact: Path) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    with run_node(config):
+        assert config.node.spool.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -> None:

@@ -157,6 +157,41 @@ def test_the_same_uid_with_other_bytes_is_a_conflict_and_the_first_stays(
     assert not any("ImageComments" in dcmread(path) for path in kept)
 
 
+def test_a_study_of_which_another_study_has_an_image_is_held(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    moved = []
+    for path in files:
+        image = dcmread(path)
+        image.StudyInstanceUID += ".1"
+        moved.append(tmp_path / path.name)
+        image.save_as(moved[-1])
+    for sent, answers in ((files[:2], [0, 0]), (moved, [0x0111, 0x0111, *[0] * len(files[2:])])):
+        association = associate(node.port)
+        assert store(association, sent) == answers
+        association.release()
+    assert sorted(node.settle()) == ["held", "queued"]
+    assert node.count("confirmed") == 2
+
+
+def test_an_image_that_was_cut_in_the_spool_is_whole_once_it_comes_again(
+    receive: Callable[..., Reception], study: Path
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    send_study(node.port, study)
+    assert node.settle() == ["queued"]
+    kept = sorted((node.spool.root / "images").rglob("*.dcm"))
+    whole = {path: path.read_bytes() for path in kept}
+    kept[0].write_bytes(whole[kept[0]][:300])
+    kept[1].unlink()
+    node.state.rows("UPDATE study SET state = 'refused', reason = 'damaged'")
+    assert set(send_study(node.port, study)) == {0}
+    assert {path: path.read_bytes() for path in kept} == whole
+    assert node.settle() == ["queued"]
+    assert node.count("confirmed AND present") == len(files)
+
+
 @needs_storescu
 @pytest.mark.parametrize("syntax", ["-xi", "-xr"], ids=["implicit", "rle"])
 def test_the_same_image_in_another_transfer_syntax_is_one_image(

@@ -38,7 +38,9 @@ def is_ae_title(value: str) -> bool:
 
 def is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        found = ipaddress.ip_address(address)
+        # Of a peer by IPv4, where the node listens on "::".
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     except ValueError:
         return address == "localhost"
 

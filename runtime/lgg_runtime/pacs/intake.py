@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.content import is_same_image
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
+from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
 
 _SHORTEST_LOOK_SECONDS = 0.1
-STORED, DUPLICATE, CONFLICT = "stored", "duplicate", "conflict"
+STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "elsewhere"
 
 UNCONFIRMED = (
     "{count} of its images came over associations that were not released, or that brought a "
@@ -74,24 +74,25 @@ class Intake:
 
         STORED: it is new. DUPLICATE: its UID is known, with the same content in whatever transfer
         syntax. CONFLICT: its UID is known with other content, and the first image stays.
+        ELSEWHERE: its UID is known in another study, so that this study lacks it.
         Raises ResourceError where disk or database refuse; nothing is kept then.
         """
         instance = self._spool.name_of(arrival.instance_uid)
         study = self._spool.name_of(arrival.study_uid)
         digest = hashlib.sha256(arrival.body).hexdigest()
         with self._alone(instance):
-            query = "SELECT id, study, digest, present FROM instance WHERE id = ?"
+            query = "SELECT id, study, digest, bytes, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
             if outcome == DUPLICATE and not self._renew(study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
-            if outcome == CONFLICT:
+            if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(
                         "UPDATE study SET conflicts = conflicts + 1 WHERE id = ?",
                         (known[0]["study"],),
                     )
-                return CONFLICT
+                return outcome
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
                 self._record(study, instance, digest, len(arrival.file))
@@ -100,6 +101,10 @@ class Intake:
                 with self._state.change() as run:
                     run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
                     run("UPDATE study SET purged = 0 WHERE id = ?", (study,))
+                    run(
+                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
+                        (RECEIVING, study, REFUSED),
+                    )
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
@@ -184,7 +189,7 @@ class Intake:
     def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:
         """What `keep` returns for an object whose UID is that of a known image."""
         if known["study"] != study:
-            return CONFLICT
+            return ELSEWHERE
         if known["digest"] == digest:
             return DUPLICATE
         if not self._is_there(known):
@@ -219,9 +224,11 @@ class Intake:
         return renewed == 1
 
     def _is_there(self, known: sqlite3.Row) -> bool:
-        """Whether the file of a known image is on the disk, where something else may remove it."""
+        """Whether the file of a known image is on the disk, where something else may remove or cut
+        it.
+        """
         path = self._spool.image(known["study"], known["id"])
-        return bool(known["present"]) and path.is_file()
+        return bool(known["present"]) and path.is_file() and path.stat().st_size == known["bytes"]
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:

@@ -8,14 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.errors import LggError
 from lgg_runtime.pacs.config import Http
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.tally import Tally
 
 Status = Callable[[], dict[str, Any]]
@@ -87,10 +89,12 @@ class _Server(ThreadingHTTPServer):
 
 
 class HealthServer:
-    """Answers GET /health with 200 or 503 and the reasons, and /metrics; anything else is 404."""
+    """Answers GET and HEAD of /health with 200 or 503 and the reasons, and of /metrics; anything
+    else is 404.
+    """
 
     def __init__(self, http: Http, collector: NodeCollector, why_ill: Callable[[], list[str]]):
-        """Raises UsageError for a port that is taken."""
+        """Raises as `unusable` for a port that is taken."""
         registry = CollectorRegistry()
         registry.register(collector)
 
@@ -100,12 +104,13 @@ class HealthServer:
             def do_GET(self) -> None:
                 status, kind, body = 404, "text/plain", b"not found\n"
                 try:
-                    if self.path == "/health":
+                    asked = urlsplit(self.path).path
+                    if asked == "/health":
                         reasons = why_ill()
                         status, kind = (503 if reasons else 200), "application/json"
                         said = {"healthy": not reasons, "reasons": reasons}
                         body = json.dumps(said).encode() + b"\n"
-                    elif self.path == "/metrics":
+                    elif asked == "/metrics":
                         status, kind, body = 200, CONTENT_TYPE_LATEST, generate_latest(registry)
                 except LggError as error:
                     status, body = 503, f"{error}\n".encode()
@@ -113,7 +118,10 @@ class HealthServer:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_HEAD = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Requests are not logged."""
@@ -121,7 +129,7 @@ class HealthServer:
         try:
             self._server = _Server((http.address, http.port), Handler)
         except OSError as error:
-            raise UsageError(f"http: port {http.port} cannot be used ({error.strerror})") from error
+            raise unusable(f"http: port {http.port}", error) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
         )

@@ -11,7 +11,7 @@ from typing import Any
 from pynetdicom import AE, _config, evt
 from pynetdicom.pdu_primitives import A_RELEASE
 
-from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import (
     CANNOT_UNDERSTAND,
     DUPLICATE_INSTANCE,
@@ -22,8 +22,9 @@ from lgg_runtime.pacs.arrival import (
 )
 from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader, close_for_good
 from lgg_runtime.pacs.config import MIB, NodeConfig, is_loopback
-from lgg_runtime.pacs.intake import CONFLICT, Intake, Session
+from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake, Session
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.tls import make_server_tls
@@ -65,7 +66,9 @@ class Receiver:
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Listen in a thread. Raises UsageError for an address or a certificate of no use."""
+        """Listen in a thread. Raises UsageError for a certificate of no use, and as `unusable` does
+        for an address.
+        """
         # For the process: no values in logs, and no handlers that would format them.
         _config.LOG_HANDLER_LEVEL = "none"
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -86,9 +89,7 @@ class Receiver:
                 server_class=BoundedServer,
             )
         except OSError as error:
-            raise UsageError(
-                f"listen: {listen.address}:{listen.port} cannot be used ({error.strerror})"
-            ) from error
+            raise unusable(f"listen: {listen.address}:{listen.port}", error) from error
         assert self._server is not None
         self._server.most_connections = 2 * limits.associations + 8
         self._server.most_seconds = limits.network_seconds
@@ -203,8 +204,13 @@ class Receiver:
             event.encoded_dataset(),
             body,
         )
-        if self._intake.keep(session, arrival) == CONFLICT:
+        outcome = self._intake.keep(session, arrival)
+        if outcome == CONFLICT:
             LOG.warning("an object came again with other content; the first is kept")
+            return DUPLICATE_INSTANCE
+        if outcome == ELSEWHERE:
+            LOG.warning("an object is known in another study; it is kept there alone")
+            session.has_refusals = True
             return DUPLICATE_INSTANCE
         return SUCCESS
 

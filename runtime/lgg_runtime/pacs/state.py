@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import OutputConflictError, ResourceError
+from lgg_runtime.pacs.spool import list_files
 
 VERSION = 1
 # What a study can be.
@@ -79,9 +80,10 @@ class State:
     def __init__(self, path: Path):
         """Open a database, or make it.
 
-        Raises ResourceError where that cannot be, OutputConflictError for one of another version.
+        Raises ResourceError where that cannot be, OutputConflictError for one of another version,
+        and for one without records beside a node's files, which `Spool.sweep` would remove.
         """
-        self._name = path.name
+        self._name, self._folder = path.name, path.parent
         self._lock = threading.RLock()
         with self._in_words():
             self._open = sqlite3.connect(
@@ -91,12 +93,21 @@ class State:
             # FULL: a commit is on the disk before a peer hears of it.
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._open.execute(f"PRAGMA {pragma}")
-            self._prepare()
+            try:
+                self._prepare()
+            except OutputConflictError:
+                self._open.close()
+                raise
 
     def _prepare(self) -> None:
         with self.change() as run:
             (version,) = run("PRAGMA user_version").fetchone()
             if version == 0:
+                if list_files(self._folder):
+                    raise OutputConflictError(
+                        f"{self._name}: expected the records of the images or results beside it, "
+                        "found none; bring it back with its -wal, or choose another spool"
+                    )
                 for statement in _SCHEMA.split(";\n"):
                     run(statement)
                 key = secrets.token_bytes(32)
