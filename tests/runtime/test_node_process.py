@@ -210,6 +210,30 @@ def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact:
     assert node.call("retry", "--all").stdout == "0 queued again\n"
 
 
+def test_a_destination_that_does_not_answer_keeps_no_node_that_was_told_to_end(
+    tmp_path: Path, artifact: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        destination = (
+            'name = "silent"\nkind = "c-store"\naddress = "127.0.0.1"\nae_title = "SILENT"\n'
+            f"port = {silent.getsockname()[1]}\ntimeout_seconds = 600.0"
+        )
+        port = free_port()
+        listen, model = {"port": port}, {"name": str(artifact)}
+        config = write_config(tmp_path, destination, listen=listen, model=model)
+        node = NodeProcess(config, tmp_path / "node.log")
+        node.start()
+        try:
+            assert set(send_study(port, draw_studies(tmp_path / "drawn")[0])) == {0}
+            connection, _ = silent.accept()
+            with connection:
+                assert node.stop() == 0
+        finally:
+            node.end()
+    assert "sender silent did not end in time; its work is done again" in node.log.read_text()
+
+
 def test_results_for_a_destination_of_the_past_are_told_and_forgotten_when_asked(
     tmp_path: Path,
 ) -> None:

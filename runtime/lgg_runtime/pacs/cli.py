@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -44,6 +46,16 @@ def run(path: Path) -> None:
         signal.signal(number, lambda *_: stop.set())
     with run_node(config):
         stop.wait()
+    _end_at_once()
+
+
+def _end_at_once() -> None:
+    """Where a destination does not answer, a thread of pynetdicom would keep the process until its
+    timeout: past a service manager's patience, and beside a node that has taken the spool.
+    """
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        logging.shutdown()
+        os._exit(0)
 
 
 @command.command()
