@@ -53,7 +53,8 @@ def _end_at_once() -> None:
     """Where a destination does not answer, a thread of pynetdicom would keep the process until its
     timeout: past a service manager's patience, and beside a node that has taken the spool.
     """
-    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    if not all(thread.daemon for thread in others):
         logging.shutdown()
         os._exit(0)
 
