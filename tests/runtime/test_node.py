@@ -308,6 +308,16 @@ def test_a_node_whose_spool_is_gone_is_ill(bench: Make, tmp_path: Path) -> None:
     assert reason.startswith("the spool cannot be looked at (No such file or directory)")
 
 
+def test_a_node_whose_database_is_gone_is_ill(bench: Make) -> None:
+    node = bench().node
+    database = node.config.node.spool.parent / DATABASE
+    database.rename(database.with_suffix(".away"))
+    (reason,) = [why for why in node.why_ill() if DATABASE in why]
+    assert reason.startswith(f"{DATABASE}: was removed or replaced meanwhile; stop the node")
+    database.with_suffix(".away").rename(database)
+    assert not [why for why in node.why_ill() if DATABASE in why]
+
+
 def test_a_node_with_results_for_a_destination_that_is_gone_says_so_and_is_ill(
     tmp_path: Path, artifact: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

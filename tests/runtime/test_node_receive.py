@@ -175,6 +175,24 @@ def test_a_study_of_which_another_study_has_an_image_is_held(
     assert node.count("confirmed") == 2
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_acknowledged_into_a_database_that_is_gone(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path, is_replaced: bool
+) -> None:
+    node, (first, second, *_) = receive(), sorted(study.iterdir())
+    association = associate(node.port)
+    assert store(association, [first]) == [0]
+    database = tmp_path / "state.sqlite"
+    database.rename(tmp_path / "away")
+    if is_replaced:
+        shutil.copy(tmp_path / "away", database)
+    assert store(association, [second]) == [0xA700]
+    association.abort()
+    (tmp_path / "away").replace(database)
+    assert node.settle() == ["held"]
+    assert node.count("confirmed") == 0
+
+
 def test_an_image_that_was_cut_in_the_spool_is_whole_once_it_comes_again(
     receive: Callable[..., Reception], study: Path
 ) -> None:

@@ -86,6 +86,7 @@ class Node:
         try:
             if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
                 reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
+            self.state.require_file()
             reasons += find_orphans(self.state, self._names)
         except ResourceError as error:
             reasons.append(str(error))

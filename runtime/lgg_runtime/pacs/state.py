@@ -83,7 +83,7 @@ class State:
         Raises ResourceError where that cannot be, OutputConflictError for one of another version,
         and for one without records beside a node's files, which `Spool.sweep` would remove.
         """
-        self._name, self._folder = path.name, path.parent
+        self._path, self._name = path, path.name
         self._lock = threading.RLock()
         with self._in_words():
             self._open = sqlite3.connect(
@@ -93,6 +93,7 @@ class State:
             # FULL: a commit is on the disk before a peer hears of it.
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._open.execute(f"PRAGMA {pragma}")
+            self._file = self._look()
             try:
                 self._prepare()
             except OutputConflictError:
@@ -103,7 +104,7 @@ class State:
         with self.change() as run:
             (version,) = run("PRAGMA user_version").fetchone()
             if version == 0:
-                if list_files(self._folder):
+                if list_files(self._path.parent):
                     raise OutputConflictError(
                         f"{self._name}: expected the records of the images or results beside it, "
                         "found none; bring it back with its -wal, or choose another spool"
@@ -127,8 +128,9 @@ class State:
     def change(self) -> Iterator[Any]:
         """A transaction; yields a function that runs a statement. All of it happens, or nothing.
 
-        Raises ResourceError where the database refuses.
+        Raises ResourceError where the database refuses, and as `require_file`.
         """
+        self.require_file()
         with self._lock, self._in_words():
             self._open.execute("BEGIN IMMEDIATE")
             try:
@@ -138,6 +140,23 @@ class State:
                 if self._open.in_transaction:
                     self._open.execute("ROLLBACK")
                 raise
+
+    def require_file(self) -> None:
+        """Raises ResourceError where the file was removed or replaced since it was opened: SQLite
+        would go on in one that nobody finds again.
+        """
+        if self._look() != self._file:
+            raise ResourceError(
+                f"{self._name}: was removed or replaced meanwhile; stop the node, bring it back "
+                "with its -wal, and start it again"
+            )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with self._lock, self._in_words():
