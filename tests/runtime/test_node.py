@@ -179,6 +179,28 @@ def test_a_delivery_waits_for_its_archive(bench: Make, archive: Archive, study: 
     assert len(archive.received) == 1
 
 
+# pynetdicom leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_result_that_was_cut_in_the_spool_is_made_again_and_sent_whole(
+    bench: Make, archive: Archive, study: Path
+) -> None:
+    node = bench()
+    send_study(node.port, study)
+    node.work()
+    gc.collect()
+    (path,) = (node.node.spool.root / "results").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-700])
+    archive.start()
+    for _ in range(3):  # to see it, to make it again, to send it
+        node.state.rows("UPDATE delivery SET next_at = 0")
+        node.work()
+    assert path.read_bytes() == whole
+    (got,) = archive.received
+    assert got == dcmread(path)
+    assert node.status["destinations"]["archive"]["sent"] == 1
+
+
 def test_a_delivery_is_given_up_after_its_attempts_until_a_retry(
     bench: Make, archive: Archive, study: Path
 ) -> None:

@@ -158,7 +158,8 @@ def test_a_delivery_whose_end_a_full_disk_kept_from_the_records_is_asked_for_and
     records.send(1, 2)
     job = records.claim()
     records.jobs.complete(job, records.make(job), [ARCHIVE.name])
-    sender = Sender(ARCHIVE, Outbox(records.state, records.spool, ARCHIVE), send, Tally())
+    outbox = Outbox(records.state, records.spool, ARCHIVE)
+    sender = Sender(ARCHIVE, outbox, send, Tally(), lambda _: "")
     for _ in range(2):
         with pytest.raises(ResourceError, match=DATABASE):
             sender.step()
@@ -184,7 +185,8 @@ def test_a_delivery_that_may_have_arrived_is_asked_for_until_it_is_known_to_be_t
     job = records.claim()
     records.jobs.complete(job, records.make(job), [ARCHIVE.name])
     archive = replace(ARCHIVE, first_wait_seconds=0.0)
-    sender = Sender(archive, Outbox(records.state, records.spool, archive), send, Tally())
+    outbox = Outbox(records.state, records.spool, archive)
+    sender = Sender(archive, outbox, send, Tally(), lambda _: "")
     while sender.step() is not None:
         pass
     assert (records.states("delivery"), unsure) == (["sent"], [False, False, True, True])

@@ -10,7 +10,7 @@ from pathlib import Path
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import GIVEN_UP, SENDING, SENT, WAITING, State
+from lgg_runtime.pacs.state import DONE, GIVEN_UP, QUEUED, SENDING, SENT, WAITING, State
 from lgg_runtime.plural import count
 
 
@@ -90,6 +90,21 @@ class Outbox:
             )
         path = self._spool.result(row["result"])
         return Delivery(row["result"], path, row["attempts"] + 1, bool(row["unsure"]))
+
+    def have_made_again(self, delivery: Delivery) -> str:
+        """Queue the study of a result whose file is lost; returns what comes of it, in words."""
+        with self._state.change() as run:
+            (study,) = run("SELECT study FROM result WHERE id = ?", (delivery.result,)).fetchone()
+            (lost,) = run(
+                "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
+            ).fetchone()
+            if lost:
+                return "its images were removed as well: send the study again"
+            run(
+                "UPDATE study SET state = ?, attempts = 0, ready_at = ? WHERE id = ? AND state = ?",
+                (QUEUED, time.time(), study, DONE),
+            )
+        return "it is made again"
 
     def record_sent(self, delivery: Delivery) -> None:
         self._record(delivery, {"state": SENT, "reason": "", "sent_at": time.time()})

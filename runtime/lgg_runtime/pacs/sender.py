@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.outbox import Delivery, Outbox
@@ -11,13 +14,21 @@ from lgg_runtime.pacs.transport import DeliveryError, Transport
 
 
 class Sender:
-    """Sends the deliveries of one outbox in their order, each until it is taken or given up."""
+    """Sends the deliveries of one outbox in their order, each until it is taken or given up.
+
+    why_lost: what is wrong with a result's file, empty where nothing is.
+    """
 
     def __init__(
-        self, destination: Destination, outbox: Outbox, transport: Transport, tally: Tally
+        self,
+        destination: Destination,
+        outbox: Outbox,
+        transport: Transport,
+        tally: Tally,
+        why_lost: Callable[[Path], str],
     ):
         self._to, self._outbox = destination, outbox
-        self._transport, self._tally = transport, tally
+        self._transport, self._tally, self._why_lost = transport, tally, why_lost
         self._is_unrecorded = False
 
     def step(self) -> float | None:
@@ -38,6 +49,8 @@ class Sender:
         """Send a delivery and record how that ended; returns the seconds until the next step."""
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
+            if why := self._why_lost(delivery.path):
+                raise DeliveryError(f"{why}; {self._outbox.have_made_again(delivery)}")
             self._transport(delivery.path, delivery.is_unsure)
         except DeliveryError as error:
             failure = error

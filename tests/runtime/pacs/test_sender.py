@@ -19,7 +19,8 @@ TO = replace(ARCHIVE, first_wait_seconds=7.0, attempts=2)
 
 
 def make_sender(records: Records, transport: Transport, tally: Tally) -> Sender:
-    return Sender(TO, Outbox(records.state, records.spool, TO), transport, tally)
+    outbox = Outbox(records.state, records.spool, TO)
+    return Sender(TO, outbox, transport, tally, lambda path: "" if path.is_file() else "it is gone")
 
 
 def test_a_result_is_sent_once(records: Records) -> None:
@@ -77,3 +78,30 @@ def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> N
     assert [sender.step(), sender.step()] == [None, 0.0]
     assert sent == [first.result, second.result]
     assert records.states("delivery") == ["given up", "sent"]
+
+
+def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Records) -> None:
+    seen: list[bytes] = []
+    made = records.finish(1, to=[TO.name])
+    path = records.spool.result(made.result)
+    path.unlink()
+    sender = make_sender(records, lambda path, _: seen.append(path.read_bytes()), Tally())
+    assert sender.step() == 0.0
+    (row,) = records.state.rows("SELECT state, reason, unsure FROM delivery")
+    assert tuple(row) == ("waiting", "it is gone; it is made again", 0)
+    job = records.claim()
+    records.spool.keep_result(made.result, b"anew")
+    assert not records.jobs.complete(job, records.make(job), [TO.name]), "the result is known"
+    records.state.rows("UPDATE delivery SET next_at = 0")
+    sender.step()
+    assert (seen, records.states("delivery"), records.states()) == ([b"anew"], ["sent"], ["done"])
+
+
+def test_a_result_that_is_lost_with_its_images_waits_for_the_study(records: Records) -> None:
+    made = records.finish(1, to=[TO.name])
+    records.spool.result(made.result).unlink()
+    records.state.rows("UPDATE instance SET present = 0")
+    make_sender(records, lambda *_: None, Tally()).step()
+    (row,) = records.state.rows("SELECT reason FROM delivery")
+    assert row["reason"] == "it is gone; its images were removed as well: send the study again"
+    assert records.states() == ["done"]
