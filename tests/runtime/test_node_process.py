@@ -278,10 +278,24 @@ def test_a_port_that_another_program_holds_is_no_mistake_in_the_settings(
 
 
 def test_an_address_of_nobody_is_a_mistake_or_not_there_yet() -> None:
-    passing = unusable("listen: x:1", OSError(errno.EADDRNOTAVAIL, "not there"))
-    unknown = unusable("listen: x:1", socket.gaierror(socket.EAI_NONAME, "not known"))
-    assert (passing.exit_code, unknown.exit_code) == (7, 7)
-    assert unusable("listen: x:1", OSError(errno.EACCES, "not allowed")).exit_code == 2
+    def code(address: str, error: OSError | UnicodeError) -> int:
+        return unusable("listen", address, error).exit_code
+
+    unknown = socket.gaierror(socket.EAI_NONAME, "not known")
+    assert code("10.0.0.1", OSError(errno.EADDRNOTAVAIL, "not there")) == 7
+    assert {code(name, unknown) for name in ("pacs", "a.b2", "x-1.local.")} == {7}
+    assert {code(name, unknown) for name in ("300.1.1.1", "no such host", "7", "")} == {2}
+    assert code("10.0.0.1", OSError(errno.EACCES, "not allowed")) == 2
+    assert code("a..b", UnicodeError("label empty")) == 2
+
+
+def test_an_address_that_is_no_name_is_a_mistake(tmp_path: Path, artifact: Path) -> None:
+    path = write_config(tmp_path, listen={"address": "a..b"}, model={"name": str(artifact)})
+    with (
+        pytest.raises(UsageError, match=r"listen: a\.\.b:0 cannot be used"),
+        run_node(load_config(path)),
+    ):
+        pass
 
 
 def test_a_spool_that_the_node_makes_is_its_user_s_alone(tmp_path: Path, artifact: Path) -> None:

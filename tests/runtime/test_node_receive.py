@@ -193,8 +193,9 @@ def test_nothing_is_acknowledged_into_a_database_that_is_gone(
     assert node.count("confirmed") == 0
 
 
-def test_an_image_that_was_cut_in_the_spool_is_whole_once_it_comes_again(
-    receive: Callable[..., Reception], study: Path
+@pytest.mark.parametrize("state", ["refused", "failed"])
+def test_an_image_that_was_damaged_in_the_spool_is_whole_once_it_comes_again(
+    receive: Callable[..., Reception], study: Path, state: str
 ) -> None:
     node, files = receive(), sorted(study.iterdir())
     send_study(node.port, study)
@@ -203,7 +204,8 @@ def test_an_image_that_was_cut_in_the_spool_is_whole_once_it_comes_again(
     whole = {path: path.read_bytes() for path in kept}
     kept[0].write_bytes(whole[kept[0]][:300])
     kept[1].unlink()
-    node.state.rows("UPDATE study SET state = 'refused', reason = 'damaged'")
+    kept[2].write_bytes(bytes(len(whole[kept[2]])))
+    node.state.rows("UPDATE study SET state = ?, reason = 'damaged'", (state,))
     assert set(send_study(node.port, study)) == {0}
     assert {path: path.read_bytes() for path in kept} == whole
     assert node.settle() == ["queued"]

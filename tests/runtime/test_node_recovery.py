@@ -18,6 +18,7 @@ from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs import spool
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.config import Retention, load_config
+from lgg_runtime.pacs.intake import CONFLICT
 from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.node import Node
 from lgg_runtime.pacs.outbox import Outbox
@@ -287,6 +288,10 @@ def test_an_image_whose_file_is_lost_is_kept_when_it_comes_again(
     lost.unlink()
     session = records.associate()
     records.intake.keep(session, Arrival(STUDY, f"{STUDY}.1", b"again", body))
+    assert lost.read_bytes() == b"again"
+    # It is there now, so that the first of two contents stays.
+    other = Arrival(STUDY, f"{STUDY}.1", b"not this one", b"body 3")
+    assert records.intake.keep(session, other) == CONFLICT
     assert lost.read_bytes() == b"again"
 
 

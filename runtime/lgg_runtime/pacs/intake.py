@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.content import is_same_image
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
+from lgg_runtime.pacs.state import FAILED, HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
 
 _SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "elsewhere"
@@ -79,7 +79,7 @@ class Intake:
         """
         instance = self._spool.name_of(arrival.instance_uid)
         study = self._spool.name_of(arrival.study_uid)
-        digest = hashlib.sha256(arrival.body).hexdigest()
+        digest, path = hashlib.sha256(arrival.body).hexdigest(), self._spool.image(study, instance)
         with self._alone(instance):
             query = "SELECT id, study, digest, bytes, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
@@ -96,15 +96,9 @@ class Intake:
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
                 self._record(study, instance, digest, len(arrival.file))
-            elif not self._is_there(known[0]):
+            elif not self._is_there(known[0]) or path.read_bytes() != arrival.file:
                 self._spool.keep_image(study, instance, arrival.file)
-                with self._state.change() as run:
-                    run("UPDATE instance SET present = 1 WHERE id = ?", (instance,))
-                    run("UPDATE study SET purged = 0 WHERE id = ?", (study,))
-                    run(
-                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
-                        (RECEIVING, study, REFUSED),
-                    )
+                self._record_anew(study, instance, len(arrival.file))
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
@@ -215,6 +209,19 @@ class Intake:
                 (now, WORKING, RECEIVING, study),
             )
 
+    def _record_anew(self, study: str, instance: str, size: int) -> None:
+        """The file of a known image was written again: what was done without it is done again."""
+        with self._state.change() as run:
+            run("UPDATE instance SET present = 1, bytes = ? WHERE id = ?", (size, instance))
+            run(
+                "UPDATE study SET purged = 0, generation = generation + (state = ?) WHERE id = ?",
+                (WORKING, study),
+            )
+            run(
+                "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state IN (?, ?)",
+                (RECEIVING, study, REFUSED, FAILED),
+            )
+
     def _renew(self, study: str) -> bool:
         """Keep retention from a study that comes again; returns whether it is still on record."""
         with self._state.change() as run:
@@ -224,9 +231,7 @@ class Intake:
         return renewed == 1
 
     def _is_there(self, known: sqlite3.Row) -> bool:
-        """Whether the file of a known image is on the disk, where something else may remove or cut
-        it.
-        """
+        """Whether the file of a known image is on the disk, where others may remove or cut it."""
         path = self._spool.image(known["study"], known["id"])
         return bool(known["present"]) and path.is_file() and path.stat().st_size == known["bytes"]
 

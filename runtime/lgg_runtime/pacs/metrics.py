@@ -129,7 +129,7 @@ class HealthServer:
         try:
             self._server = _Server((http.address, http.port), Handler)
         except OSError as error:
-            raise unusable(f"http: port {http.port}", error) from error
+            raise unusable(f"http: port {http.port}", http.address, error) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
         )

@@ -150,9 +150,7 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
         batch=model.batch or None,
         first_look=model.first_look or None,
     )
-    if not config.node.spool.exists():
-        make_folder(config.node.spool)
-        config.node.spool.chmod(0o700)
+    make_folder(config.node.spool, 0o700)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_output(config.node.spool))
         require_records(config.node.spool)

@@ -10,7 +10,16 @@ from pathlib import Path
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import DONE, GIVEN_UP, QUEUED, SENDING, SENT, WAITING, State
+from lgg_runtime.pacs.state import (
+    DONE,
+    GIVEN_UP,
+    QUEUED,
+    SENDING,
+    SENT,
+    WAITING,
+    WORKING,
+    State,
+)
 from lgg_runtime.plural import count
 
 
@@ -92,19 +101,36 @@ class Outbox:
         return Delivery(row["result"], path, row["attempts"] + 1, bool(row["unsure"]))
 
     def have_made_again(self, delivery: Delivery) -> str:
-        """Queue the study of a result whose file is lost; returns what comes of it, in words."""
+        """Queue the study of a result whose file is lost, and let the delivery wait for it, which
+        is no attempt; returns why that cannot be, empty where it can.
+        """
         with self._state.change() as run:
-            (study,) = run("SELECT study FROM result WHERE id = ?", (delivery.result,)).fetchone()
-            (lost,) = run(
-                "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
+            row = run(
+                "SELECT study.id, study.state, result.id = (SELECT latest.id FROM result AS latest "
+                "WHERE latest.study = study.id ORDER BY made_at DESC LIMIT 1) AS is_latest, "
+                "(SELECT count(*) FROM instance WHERE study = study.id AND NOT present) AS lost "
+                "FROM result JOIN study ON study.id = result.study WHERE result.id = ?",
+                (delivery.result,),
             ).fetchone()
-            if lost:
+            if not row["is_latest"]:
+                return "a later result of its study takes its place"
+            if row["lost"]:
                 return "its images were removed as well: send the study again"
+            if row["state"] not in (DONE, QUEUED, WORKING):
+                return f"its study is {row['state']}"
+            now = time.time()
             run(
                 "UPDATE study SET state = ?, attempts = 0, ready_at = ? WHERE id = ? AND state = ?",
-                (QUEUED, time.time(), study, DONE),
+                (QUEUED, now, row["id"], DONE),
             )
-        return "it is made again"
+            run(
+                "UPDATE delivery SET state = ?, attempts = attempts - 1, unsure = ?, next_at = ?, "
+                "reason = 'its file was lost; it is made again' "
+                "WHERE result = ? AND destination = ?",
+                (WAITING, delivery.is_unsure, now + self._to.first_wait_seconds,
+                 delivery.result, self._to.name),
+            )  # fmt: skip
+        return ""
 
     def record_sent(self, delivery: Delivery) -> None:
         self._record(delivery, {"state": SENT, "reason": "", "sent_at": time.time()})

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 
 from lgg_runtime.errors import ResourceError, UsageError
 
+# A host that the resolver may know later; numbers alone are an address, which is right or wrong.
+_NAME = re.compile(r"([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]*[A-Za-z_-][A-Za-z0-9_-]*\.?")
 # An interface that is not up yet, another program that has not ended yet.
 _MAY_PASS = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 
-def unusable(where: str, error: OSError) -> ResourceError | UsageError:
+def unusable(where: str, address: str, error: OSError | UnicodeError) -> ResourceError | UsageError:
     """The error to raise: a service manager starts again after a ResourceError alone."""
+    if isinstance(error, UnicodeError):
+        return UsageError(f"{where} cannot be used (no name of a host)")
     message = f"{where} cannot be used ({error.strerror})"
-    if error.errno in _MAY_PASS or isinstance(error, socket.gaierror):
+    is_unknown = isinstance(error, socket.gaierror) and _NAME.fullmatch(address)
+    if error.errno in _MAY_PASS or is_unknown:
         return ResourceError(f"{message}; start again when it can")
     return UsageError(message)

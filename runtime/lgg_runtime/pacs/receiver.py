@@ -88,8 +88,9 @@ class Receiver:
                 ssl_context=make_server_tls(listen),
                 server_class=BoundedServer,
             )
-        except OSError as error:
-            raise unusable(f"listen: {listen.address}:{listen.port}", error) from error
+        except (OSError, UnicodeError) as error:
+            where = f"listen: {listen.address}:{listen.port}"
+            raise unusable(where, listen.address, error) from error
         assert self._server is not None
         self._server.most_connections = 2 * limits.associations + 8
         self._server.most_seconds = limits.network_seconds

@@ -50,7 +50,10 @@ class Sender:
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
             if why := self._why_lost(delivery.path):
-                raise DeliveryError(f"{why}; {self._outbox.have_made_again(delivery)}")
+                if hindrance := self._outbox.have_made_again(delivery):
+                    raise DeliveryError(f"{why}, and it is not made again: {hindrance}")
+                LOG.warning("result %s: %s; it is made again", name, why)
+                return 0.0
             self._transport(delivery.path, delivery.is_unsure)
         except DeliveryError as error:
             failure = error

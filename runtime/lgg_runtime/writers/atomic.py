@@ -45,10 +45,12 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         stream.writelines((data,) if isinstance(data, bytes) else data)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder with its parents. Raises ResourceError where that cannot be."""
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder with its parents; mode: of the folder, if it is made. Raises ResourceError
+    where that cannot be.
+    """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         raise refused(path, error) from error
 

@@ -87,8 +87,11 @@ def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Record
     path.unlink()
     sender = make_sender(records, lambda path, _: seen.append(path.read_bytes()), Tally())
     assert sender.step() == 0.0
-    (row,) = records.state.rows("SELECT state, reason, unsure FROM delivery")
-    assert tuple(row) == ("waiting", "it is gone; it is made again", 0)
+    for _ in range(2 * TO.attempts):  # to wait for it is no attempt
+        (row,) = records.state.rows("SELECT state, reason, unsure, attempts FROM delivery")
+        assert tuple(row) == ("waiting", "its file was lost; it is made again", 0, 0)
+        records.state.rows("UPDATE delivery SET next_at = 0")
+        sender.step()
     job = records.claim()
     records.spool.keep_result(made.result, b"anew")
     assert not records.jobs.complete(job, records.make(job), [TO.name]), "the result is known"
@@ -97,11 +100,30 @@ def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Record
     assert (seen, records.states("delivery"), records.states()) == ([b"anew"], ["sent"], ["done"])
 
 
-def test_a_result_that_is_lost_with_its_images_waits_for_the_study(records: Records) -> None:
+@pytest.mark.parametrize(
+    ("change", "hindrance"),
+    [
+        (
+            "UPDATE instance SET present = 0",
+            "its images were removed as well: send the study again",
+        ),
+        ("UPDATE study SET state = 'held'", "its study is held"),
+        (
+            "INSERT INTO result SELECT 'later', study, 1, 0, 0, 0, made_at + 1, 1 FROM result",
+            "a later result of its study takes its place",
+        ),
+    ],
+)
+def test_a_lost_result_that_cannot_be_made_again_says_why_and_is_given_up(
+    records: Records, change: str, hindrance: str
+) -> None:
     made = records.finish(1, to=[TO.name])
     records.spool.result(made.result).unlink()
-    records.state.rows("UPDATE instance SET present = 0")
-    make_sender(records, lambda *_: None, Tally()).step()
-    (row,) = records.state.rows("SELECT reason FROM delivery")
-    assert row["reason"] == "it is gone; its images were removed as well: send the study again"
-    assert records.states() == ["done"]
+    records.state.rows(change)
+    sender = make_sender(records, lambda *_: None, Tally())
+    for _ in range(TO.attempts):
+        records.state.rows("UPDATE delivery SET next_at = 0")
+        sender.step()
+    (row,) = records.state.rows("SELECT state, reason FROM delivery")
+    assert tuple(row) == ("given up", f"it is gone, and it is not made again: {hindrance}")
+    assert "queued" not in records.states()
