@@ -251,8 +251,8 @@ CLAIMS = (
         "bad.tif: holds 536870913 bytes; at most 536870912 are read", OTHERS_DONE),
     refused("many pages", "A TIFF of 65,536 pages.", lambda: chained_tiff(65_536),
             "expected one page, found more than 65535; split it"),
-    done("deflate bomb", "A TIFF strip that inflates to 64 MiB: no more than its pixels is.",
-         _bomb),
+    refused("deflate bomb", "A TIFF strip that inflates to 64 MiB.", _bomb,
+            "TIFF is damaged: a strip or tile does not follow its compression; " + COPY),
     done("text bomb", "A PNG with a text chunk that inflates to 64 MiB.",
          lambda: png(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26), 1))), suffix=".png"),
 )  # fmt: skip

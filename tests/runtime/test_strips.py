@@ -119,16 +119,14 @@ def test_no_more_than_wanted_is_unpacked(compression: int) -> None:
     assert bytes(DECODERS[compression](packed, 500)) == content[:500]
 
 
-@pytest.mark.parametrize(
-    ("compression", "bomb"),
-    [(DEFLATE, zlib.compress(bytes(2**24), 1)), (PACK_BITS, b"\x81\0" * 2**17)],
-    ids=["deflate", "packbits"],
-)
-def test_a_bomb_takes_no_memory_beyond_what_is_wanted(compression: int, bomb: bytes) -> None:
+def test_a_bomb_takes_no_memory_beyond_what_is_wanted() -> None:
     """Of 16 MiB of zeros, 500 bytes."""
+    bomb, deflated = b"\x81\0" * 2**17, zlib.compress(bytes(2**24), 1)
     tracemalloc.start()
     try:
-        assert DECODERS[compression](memoryview(bomb), 500) == bytes(500)
+        assert unpack_bits(memoryview(bomb), 500) == bytes(500)
+        with pytest.raises(InputError, match="does not follow its compression"):
+            inflate(memoryview(deflated), 500)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -144,12 +142,12 @@ DAMAGED = [
     (
         "a check sum that differs behind more than is wanted",
         inflate,
-        zlib.compress(bytes(90_000))[:-1] + b"\x7f",
+        zlib.compress(bytes(9_000))[:-1] + b"\x7f",
     ),
     (
         "a check sum that is cut behind more than is wanted",
         inflate,
-        zlib.compress(bytes(90_000))[:-1],
+        zlib.compress(bytes(9_000))[:-1],
     ),
     ("a check sum that is cut", inflate, zlib.compress(bytes(9))[:-1]),
 ]

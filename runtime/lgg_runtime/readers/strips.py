@@ -25,8 +25,9 @@ _NEWEST_ENTRY = np.arange(4096 - _FIRST_ENTRY + 1) + _FIRST_ENTRY - 1
 _WIDTHS = 9 + np.searchsorted((510, 1022, 2046), _NEWEST_ENTRY)
 _ENDS = np.cumsum(_WIDTHS)
 _MASKS = (1 << _WIDTHS) - 1
-# Bytes beyond a strip's pixels that are read for the check sum, and at a time.
-_MOST_SURPLUS, _PIECE = 1 << 27, 1 << 16
+# A strip that holds more than twice its pixels and so many bytes is refused: many strips may share
+# one stream that inflates without end. Some writers fill the last strip up to the height of others.
+_SURPLUS = 1 << 18
 _DAMAGED = "TIFF is damaged: a strip or tile does not follow its compression; copy the file again"
 
 
@@ -40,14 +41,12 @@ def inflate(data: memoryview, wanted: int) -> bytes:
     stream = zlib.decompressobj()
     try:
         unpacked = stream.decompress(data, wanted)
-        left = _MOST_SURPLUS
-        while len(unpacked) == wanted and not stream.eof:
-            surplus = stream.decompress(stream.unconsumed_tail, _PIECE)
-            left -= len(surplus)
-            if left < 0 or not (surplus or stream.eof):
-                raise InputError(_DAMAGED)
+        if len(unpacked) == wanted and not stream.eof:
+            stream.decompress(stream.unconsumed_tail, wanted + _SURPLUS)
     except zlib.error as error:
         raise InputError(_DAMAGED) from error
+    if len(unpacked) == wanted and not stream.eof:
+        raise InputError(_DAMAGED)
     return unpacked
 
 
