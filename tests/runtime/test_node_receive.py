@@ -225,9 +225,11 @@ def test_the_same_image_in_another_transfer_syntax_is_one_image(
         again.append(tmp_path / path.name)
         image.save_as(again[-1])
     assert set(send_study(node.port, study)) == {0}
+    first = {path: path.read_bytes() for path in (node.spool.root / "images").rglob("*.dcm")}
     assert send_in(syntax, node.port, again) == 0
     assert node.settle() == ["queued"]
     assert node.count("present") == len(again)
+    assert {path: path.read_bytes() for path in first} == first
     assert [row["conflicts"] for row in node.state.rows("SELECT conflicts FROM study")] == [0]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lgg_runtime.errors import FetchError, StoreError, UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, is_uid
-from lgg_runtime.pacs.web_client import WebServer, connect
+from lgg_runtime.pacs.web_client import WebServer, connect, kind_of
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.writers.atomic import refused
 
@@ -120,8 +120,7 @@ def _read_conflict(error: Any) -> Any:
     where it says nothing.
     """
     answer = error.response
-    is_json = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON
-    if answer.status_code != 409 or not is_json:
+    if answer.status_code != 409 or kind_of(answer) not in _JSON:
         raise error
     told = load_pydicom().Dataset.from_json(answer.json())
     if not told.get(_FAILED):

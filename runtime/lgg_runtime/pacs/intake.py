@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.content import is_same_image
+from lgg_runtime.pacs.instances import record, record_anew, renew
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import FAILED, HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
+from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 
 _SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "elsewhere"
@@ -79,12 +80,12 @@ class Intake:
         """
         instance = self._spool.name_of(arrival.instance_uid)
         study = self._spool.name_of(arrival.study_uid)
-        digest, path = hashlib.sha256(arrival.body).hexdigest(), self._spool.image(study, instance)
+        digest = hashlib.sha256(arrival.body).hexdigest()
         with self._alone(instance):
             query = "SELECT id, study, digest, bytes, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
-            if outcome == DUPLICATE and not self._renew(study):
+            if outcome == DUPLICATE and not renew(self._state, study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
@@ -95,10 +96,10 @@ class Intake:
                 return outcome
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
-                self._record(study, instance, digest, len(arrival.file))
-            elif not self._is_there(known[0]) or path.read_bytes() != arrival.file:
+                record(self._state, study, instance, digest, len(arrival.file))
+            elif known[0]["digest"] == digest and not self._is_whole(known[0], arrival.file):
                 self._spool.keep_image(study, instance, arrival.file)
-                self._record_anew(study, instance, len(arrival.file))
+                record_anew(self._state, study, instance, len(arrival.file))
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
@@ -192,48 +193,15 @@ class Intake:
             is_same = is_same_image(self._spool.image(study, known["id"]), file)
         return DUPLICATE if is_same else CONFLICT
 
-    def _record(self, study: str, instance: str, digest: str, size: int) -> None:
-        now = time.time()
-        with self._state.change() as run:
-            run(
-                "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (study, RECEIVING, now),
-            )
-            run(
-                "INSERT OR REPLACE INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
-                (instance, study, digest, size),
-            )
-            run(
-                "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
-                "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
-                (now, WORKING, RECEIVING, study),
-            )
-
-    def _record_anew(self, study: str, instance: str, size: int) -> None:
-        """The file of a known image was written again: what was done without it is done again."""
-        with self._state.change() as run:
-            run("UPDATE instance SET present = 1, bytes = ? WHERE id = ?", (size, instance))
-            run(
-                "UPDATE study SET purged = 0, generation = generation + (state = ?) WHERE id = ?",
-                (WORKING, study),
-            )
-            run(
-                "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state IN (?, ?)",
-                (RECEIVING, study, REFUSED, FAILED),
-            )
-
-    def _renew(self, study: str) -> bool:
-        """Keep retention from a study that comes again; returns whether it is still on record."""
-        with self._state.change() as run:
-            renewed: int = run(
-                "UPDATE study SET last_at = ? WHERE id = ?", (time.time(), study)
-            ).rowcount
-        return renewed == 1
-
     def _is_there(self, known: sqlite3.Row) -> bool:
         """Whether the file of a known image is on the disk, where others may remove or cut it."""
         path = self._spool.image(known["study"], known["id"])
         return bool(known["present"]) and path.is_file() and path.stat().st_size == known["bytes"]
+
+    def _is_whole(self, known: sqlite3.Row, file: bytes) -> bool:
+        """Whether the disk holds these bytes of a known image."""
+        path = self._spool.image(known["study"], known["id"])
+        return self._is_there(known) and path.read_bytes() == file
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:

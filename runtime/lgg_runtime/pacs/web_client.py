@@ -125,6 +125,11 @@ class _Budget:
             answer.close()
 
 
+def kind_of(answer: Any) -> str:
+    """The media type of an answer, without its parameters."""
+    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+
 def _last_delimiter(answer: Any) -> bytes:
     """What stands at the end of an answer of several parts; nothing for another answer."""
     told = Message()
@@ -140,7 +145,7 @@ def _judge(server: WebServer, failure: Failure, answer: Any, **_: Any) -> Any:
         remedy = "give the address that it leads to, or a user that it knows"
         raise failure(f"{server.name}: answers with a redirect ({status}); {remedy}")
     if answer.request.method == "POST" and answer.ok:
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        kind = kind_of(answer)
         if answer.content and kind not in _STORED_AS:
             raise failure(f"{server.name}: its answer is no DICOMweb")
         answer.headers["Content-Type"] = kind  # dicomweb_client compares it as a whole

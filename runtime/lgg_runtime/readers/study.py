@@ -72,11 +72,11 @@ def load_study(
             failures.append((listing.relative(path), str(error)))
             continue
         truth = None
-        masks = listing.masks_of(path) if with_truth else ()
         try:
-            truth = _read_truth(listing.mask_of(path), slice_.pixels) if masks else None
+            mask = listing.mask_of(path) if with_truth else None
+            truth = _read_truth(mask, slice_.pixels)
         except InputError as error:
-            failures.append((listing.relative(masks[0]), str(error)))
+            failures.append((listing.relative(listing.masks_of(path)[0]), str(error)))
         loaded = by_size.setdefault(slice_.pixels.shape, LoadedVolume())
         loaded.files.append(path)
         loaded.slices.append(slice_.pixels)

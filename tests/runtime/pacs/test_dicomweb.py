@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -131,39 +128,6 @@ def test_a_user_is_asked_for_and_taken(tmp_path: Path, images: dict[str, Path]) 
 
 
 Answer = Callable[..., WebServer]
-
-
-@pytest.fixture
-def answering() -> Iterator[Answer]:
-    """A server that gives one answer to all: status, content type and body, and where to go."""
-    running: list[HTTPServer] = []
-
-    def start(status: int, kind: str, body: bytes, location: str = "") -> WebServer:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.send_response(status)
-                for name, value in {"Content-Type": kind, "Location": location}.items():
-                    if value:
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        running.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return WebServer(f"http://127.0.0.1:{server.server_port}/web", timeout_s=20)
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
 
 
 def part(data: bytes) -> bytes:
@@ -400,26 +364,6 @@ def test_nothing_is_logged(
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("host:8042/dicom-web", "not a URL of http or https"),
-        ("ftp://host/", "not a URL of http or https"),
-        ("http:///dicom-web", "not a URL of http or https"),
-        ("http://user:secret@host/", "holds a user or a password"),
-        ("http://host/?token=secret", "ends with a query"),
-        ("http://[::1]:8042/", "IPv6 address is not supported"),
-        ("http://[::1", "not a URL"),
-        ("http://host:port/", "not a URL"),
-        ("http://host/\n", "holds characters that no URL has"),
-    ],
-)
-def test_an_address_that_cannot_be_is_refused_without_repeating_it(url: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message) as refused:
-        WebServer(url)
-    assert "secret" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
     "uid", ["", "1.2/../3", "1..2", "1.2 ", "1." * 33 + "1", "abc", "1", "1.2\n", "1.\u0662"]
 )
 def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
@@ -427,59 +371,3 @@ def test_what_is_no_uid_is_not_asked_for(uid: str) -> None:
         UsageError, match="expected numbers with dots between, at most 64 characters"
     ):
         find_series(WebServer("http://127.0.0.1:1/web"), uid)
-
-
-@pytest.mark.parametrize(
-    ("given", "sent"),
-    [
-        ({"token": "mine"}, "Bearer mine"),
-        ({"user": "reader", "password": "p\u20ac"}, "Basic cmVhZGVyOnDigqw="),
-        ({}, "Basic bmV0dXNlcjpuZXRwYXNz"),
-    ],
-)
-def test_who_asks_is_who_was_named_and_else_whom_netrc_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], sent: str
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login netuser password netpass\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    heard = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            heard.append(self.headers.get("Authorization"))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.handle_request, daemon=True).start()
-        server = WebServer(f"http://127.0.0.1:{listening.server_port}/web", **given)
-        find_series(server, STUDY)
-    assert heard == [sent]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"user": "u", "token": "t"}, "a user and a token; set one of them"),
-        ({"password": "p"}, "a password without a user"),
-        ({"user": "a:b"}, "the user holds a colon"),
-        ({"token": "t\r"}, "the token holds characters"),
-        ({"token": "t\u20ac"}, "the token holds characters"),
-        ({"user": "u", "password": "p\n"}, "holds characters that cannot be sent"),
-        ({"user": "u", "password": "p\udcff"}, "holds characters that cannot be sent"),
-    ],
-)
-def test_who_cannot_be_told_to_ask_is_refused(given: dict[str, str], message: str) -> None:
-    with pytest.raises(UsageError, match=message) as refused:
-        WebServer("http://host/web", **given)
-    assert str(refused.value).startswith("LGG_DICOMWEB_USER and LGG_DICOMWEB_PASSWORD, or")
-
-
-def test_secrets_are_not_shown() -> None:
-    for given in ({"user": "reader", "password": "secret"}, {"token": "secret"}):
-        assert "secret" not in repr(WebServer("http://host/", **given))

@@ -1,0 +1,49 @@
+"""The records of images: a new one, one whose file was written again, one that comes again."""
+
+from __future__ import annotations
+
+import time
+
+from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
+
+
+def record(state: State, study: str, instance: str, digest: str, size: int) -> None:
+    """A new image: its study is received again, or once more after the work at hand."""
+    now = time.time()
+    with state.change() as run:
+        run(
+            "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (study, RECEIVING, now),
+        )
+        run(
+            "INSERT OR REPLACE INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
+            (instance, study, digest, size),
+        )
+        run(
+            "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
+            "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
+            (now, WORKING, RECEIVING, study),
+        )
+
+
+def record_anew(state: State, study: str, instance: str, size: int) -> None:
+    """The file of a known image was written again: what was done without it is done again."""
+    with state.change() as run:
+        run("UPDATE instance SET present = 1, bytes = ? WHERE id = ?", (size, instance))
+        run(
+            "UPDATE study SET purged = 0, generation = generation + (state = ?) WHERE id = ?",
+            (WORKING, study),
+        )
+        run(
+            "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state IN (?, ?)",
+            (RECEIVING, study, REFUSED, FAILED),
+        )
+
+
+def renew(state: State, study: str) -> bool:
+    """Keep retention from a study that comes again; returns whether it is still on record."""
+    with state.change() as run:
+        renewed: int = run(
+            "UPDATE study SET last_at = ? WHERE id = ?", (time.time(), study)
+        ).rowcount
+    return renewed == 1

@@ -1,0 +1,102 @@
+"""What a node finds in its spool as it starts: another node, files without records, records."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+pytest.importorskip("prometheus_client")
+
+from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.pacs.cli import command
+from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.node import run_node
+from lgg_runtime.pacs.spool import DATABASE
+from stand_ins.pacs import write_config
+
+
+def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    with (
+        run_node(config),
+        pytest.raises(OutputConflictError, match="another run"),
+        run_node(config),
+    ):
+        pass
+
+
+def test_a_start_removes_the_node_s_unrecorded_files_and_no_others(
+    tmp_path: Path, artifact: Path
+) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    with run_node(config):
+        pass
+    study, own, other = (config.node.spool / "images" / ("a" * 32)), f"{'b' * 32}.dcm", "scan.dcm"
+    results = config.node.spool / "results"
+    study.mkdir()
+    for folder in (study, results):
+        for name in (own, f"{own}.part", other, f"{other}.part"):
+            (folder / name).write_bytes(b"")
+    (results / "deep").mkdir()
+    (results / "deep" / own).write_bytes(b"")
+    with run_node(config):
+        left = {path.relative_to(results.parent).as_posix() for path in results.rglob("*.dcm*")}
+        assert left == {"results/scan.dcm", "results/scan.dcm.part", f"results/deep/{own}"}
+        assert {path.name for path in study.iterdir()} == {other, f"{other}.part"}
+
+
+@pytest.mark.parametrize("name", [f"images/{'a' * 32}/{'b' * 32}.dcm", f"results/{'a' * 32}.dcm"])
+def test_a_node_does_not_start_over_files_whose_database_is_gone(
+    tmp_path: Path, artifact: Path, name: str
+) -> None:
+    config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
+    path = config.node.spool / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    with (
+        pytest.raises(OutputConflictError, match=r"but no state\.sqlite; bring that back"),
+        run_node(config),
+    ):
+        pass
+    assert path.exists()
+    assert not (config.node.spool / DATABASE).exists()
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "without its -wal"])
+def test_a_node_does_not_start_over_files_whose_records_are_gone(
+    tmp_path: Path, artifact: Path, is_empty: bool
+) -> None:
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    config = load_config(path)
+    kept = config.node.spool / "images" / ("a" * 32) / f"{'b' * 32}.dcm"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"")
+    database = config.node.spool / DATABASE
+    if is_empty:
+        database.write_bytes(b"")
+    else:  # as a copy that left out what no checkpoint has brought into the file yet
+        with closing(sqlite3.connect(database)) as made:
+            made.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(OutputConflictError, match="bring it back with its -wal"):
+        # A look at it gives it no version either, after which the node would take it for its own.
+        command.main(["status", "--config", str(path)], standalone_mode=False)
+    with (
+        pytest.raises(OutputConflictError, match="bring it back with its -wal"),
+        run_node(config),
+    ):
+        pass
+    assert kept.exists()
+
+
+def test_a_node_looks_first_with_the_model_that_is_set(
+    tmp_path: Path, artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"name": str(artifact), "first_look": str(artifact)}
+    with caplog.at_level("INFO"), run_node(load_config(write_config(tmp_path, model=model))):
+        pass
+    assert "model tiny after tiny " in caplog.text
