@@ -343,7 +343,7 @@ def test_a_node_with_results_for_a_destination_that_is_gone_says_so_and_is_ill(
     config = load_config(write_config(tmp_path, model={"name": str(artifact)}))
     with run_node(config) as node, node.state.change() as run:
         run("INSERT INTO study (id, state, last_at) VALUES ('s', 'done', 1e12)")
-        run("INSERT INTO result VALUES ('r', 's', 1, 0, 0, 0, 1e12, 1)")
+        run("INSERT INTO result VALUES ('r', 's', '', 1, 0, 0, 0, 1e12, 1)")
         run(
             "INSERT INTO delivery (result, destination, state, next_at) "
             "VALUES ('r', 'old', 'waiting', 1e12)"

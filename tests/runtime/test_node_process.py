@@ -242,7 +242,7 @@ def test_results_for_a_destination_of_the_past_are_told_and_forgotten_when_asked
     config = str(write_config(tmp_path))  # of one destination, nowhere
     with closing(State(spool / DATABASE)) as state, state.change() as run:
         run("INSERT INTO study (id, state, last_at) VALUES ('s', 'done', 0)")
-        run("INSERT INTO result VALUES ('r', 's', 1, 0, 0, 0, 0, 1)")
+        run("INSERT INTO result VALUES ('r', 's', '', 1, 0, 0, 0, 0, 1)")
         for name, reached in (("nowhere", "given up"), ("old", "given up"), ("older", "sent")):
             run(
                 "INSERT INTO delivery (result, destination, state, next_at) VALUES ('r', ?, ?, 0)",

@@ -160,7 +160,7 @@ def test_a_delivery_whose_end_a_full_disk_kept_from_the_records_is_asked_for_and
     job = records.claim()
     records.jobs.complete(job, records.make(job), [ARCHIVE.name])
     outbox = Outbox(records.state, records.spool, ARCHIVE)
-    sender = Sender(ARCHIVE, outbox, send, Tally(), lambda _: "")
+    sender = Sender(ARCHIVE, outbox, send, Tally())
     for _ in range(2):
         with pytest.raises(ResourceError, match=DATABASE):
             sender.step()
@@ -187,7 +187,7 @@ def test_a_delivery_that_may_have_arrived_is_asked_for_until_it_is_known_to_be_t
     records.jobs.complete(job, records.make(job), [ARCHIVE.name])
     archive = replace(ARCHIVE, first_wait_seconds=0.0)
     outbox = Outbox(records.state, records.spool, archive)
-    sender = Sender(archive, outbox, send, Tally(), lambda _: "")
+    sender = Sender(archive, outbox, send, Tally())
     while sender.step() is not None:
         pass
     assert (records.states("delivery"), unsure) == (["sent"], [False, False, True, True])

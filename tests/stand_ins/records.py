@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
 
 STUDY = "1.2.3"
+RESULT = b"result"
 ARCHIVE = Destination(name="archive", kind="c-store", address="127.0.0.1", port=1, ae_title="NO")
 
 
@@ -56,17 +58,18 @@ class Records:
         assert job is not None
         return job
 
-    def make(self, job: Job) -> Made:
-        return Made(
-            self.spool.name_of(f"{job.study} {len(job.files)}"), len(job.files), time.time()
-        )
+    def make(self, job: Job, data: bytes = RESULT) -> Made:
+        """Keep a file for the result of a job."""
+        digest = hashlib.sha256(data).hexdigest()
+        result = self.spool.name_of(f"{job.study} {len(job.files)}")
+        self.spool.keep_result(result, data)
+        return Made(result, digest, len(job.files), time.time())
 
     def finish(self, *images: int, to: Sequence[str] = (), study: str = STUDY) -> Made:
-        """Send images and make their result, with a file."""
+        """Send images and make their result."""
         self.send(*images, study=study)
         job = self.claim()
         made = self.make(job)
-        self.spool.keep_result(made.result, b"result")
         self.jobs.complete(job, made, to)
         return made
 

@@ -29,9 +29,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """A result whose file is on the disk. result: its name in the spool."""
+    """A result whose file is on the disk. result: its name in the spool; digest: the SHA-256 of
+    the file, in hexadecimal digits.
+    """
 
     result: str
+    digest: str
     slices: int
     made_at: float
 
@@ -82,9 +85,9 @@ class Jobs:
         with self._state.change() as run:
             is_new: bool = (
                 run(
-                    "INSERT INTO result (id, study, slices, last_at, ready_at, started_at, made_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (made.result, job.study, made.slices, job.last_at, job.ready_at,
+                    "INSERT INTO result (id, study, digest, slices, last_at, ready_at, started_at, "
+                    "made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (made.result, job.study, made.digest, made.slices, job.last_at, job.ready_at,
                      job.started_at, made.made_at),
                 ).rowcount
                 == 1
@@ -95,8 +98,11 @@ class Jobs:
                     "VALUES (?, ?, ?, ?)",
                     (made.result, destination, WAITING, made.made_at),
                 )
-            # Retention may have removed the file of a known result; now there is one to remove.
-            run("UPDATE result SET present = 1 WHERE id = ?", (made.result,))
+            # The file of a known result, which was removed or lost, is another one now.
+            run(
+                "UPDATE result SET present = 1, digest = ? WHERE id = ?",
+                (made.digest, made.result),
+            )
             self._end(run, job, DONE, "")
         return is_new
 

@@ -26,7 +26,6 @@ from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.transport import make_transport
-from lgg_runtime.pacs.whole import why_lost
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder
@@ -99,7 +98,7 @@ class Node:
             outbox = Outbox(self.state, self.spool, one)
             outbox.recover()
             transport = make_transport(one, self.config.node.ae_title)
-            sender = Sender(one, outbox, transport, self.tally, why_lost)
+            sender = Sender(one, outbox, transport, self.tally)
             loops.append(Loop(f"sender {one.name}", sender.step))
         return loops
 

@@ -25,12 +25,13 @@ from lgg_runtime.plural import count
 
 @dataclass(frozen=True)
 class Delivery:
-    """One result on its way. attempts: with this one; is_unsure: the result may be there from an
-    earlier attempt, whose answer was not heard.
+    """One result on its way. digest: the SHA-256 of its file; attempts: with this one; is_unsure:
+    the result may be there from an earlier attempt, whose answer was not heard.
     """
 
     result: str
     path: Path
+    digest: str
     attempts: int
     is_unsure: bool
 
@@ -86,8 +87,8 @@ class Outbox:
         """The delivery that is due longest, recorded as begun; None where none is due."""
         with self._state.change() as run:
             row = run(
-                "SELECT * FROM delivery WHERE state = ? AND destination = ? AND next_at <= ? "
-                "ORDER BY next_at LIMIT 1",
+                "SELECT delivery.*, digest FROM delivery JOIN result ON result.id = result "
+                "WHERE state = ? AND destination = ? AND next_at <= ? ORDER BY next_at LIMIT 1",
                 (WAITING, self._to.name, time.time()),
             ).fetchone()
             if row is None:
@@ -98,7 +99,9 @@ class Outbox:
                 (SENDING, row["result"], self._to.name),
             )
         path = self._spool.result(row["result"])
-        return Delivery(row["result"], path, row["attempts"] + 1, bool(row["unsure"]))
+        return Delivery(
+            row["result"], path, row["digest"], row["attempts"] + 1, bool(row["unsure"])
+        )
 
     def have_made_again(self, delivery: Delivery) -> str:
         """Queue the study of a result whose file is lost, and let the delivery wait for it, which

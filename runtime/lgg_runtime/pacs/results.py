@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from importlib.metadata import version
@@ -34,4 +35,4 @@ class ResultMaker:
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
         result = self._spool.name_of(str(header.SOPInstanceUID))
         self._spool.keep_result(result, data)
-        return Made(result, len(volume), time.time())
+        return Made(result, hashlib.sha256(data).hexdigest(), len(volume), time.time())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
+from lgg_runtime.digests import digest_file
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.outbox import Delivery, Outbox
@@ -14,10 +12,7 @@ from lgg_runtime.pacs.transport import DeliveryError, Transport
 
 
 class Sender:
-    """Sends the deliveries of one outbox in their order, each until it is taken or given up.
-
-    why_lost: what is wrong with a result's file, empty where nothing is.
-    """
+    """Sends the deliveries of one outbox in their order, each until it is taken or given up."""
 
     def __init__(
         self,
@@ -25,10 +20,9 @@ class Sender:
         outbox: Outbox,
         transport: Transport,
         tally: Tally,
-        why_lost: Callable[[Path], str],
     ):
         self._to, self._outbox = destination, outbox
-        self._transport, self._tally, self._why_lost = transport, tally, why_lost
+        self._transport, self._tally = transport, tally
         self._is_unrecorded = False
 
     def step(self) -> float | None:
@@ -49,7 +43,7 @@ class Sender:
         """Send a delivery and record how that ended; returns the seconds until the next step."""
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
-            if why := self._why_lost(delivery.path):
+            if why := _why_lost(delivery):
                 if hindrance := self._outbox.have_made_again(delivery):
                     raise DeliveryError(f"{why}, and it is not made again: {hindrance}")
                 LOG.warning("result %s: %s; it is made again", name, why)
@@ -69,3 +63,16 @@ class Sender:
         after = "given up until a retry" if wait is None else f"again in {wait:g} s"
         LOG.warning("result %s to %s: %s; %s", name, to, failure, after)
         return wait if failure.is_passing else 0.0
+
+
+def _why_lost(delivery: Delivery) -> str:
+    """What the disk did to the file of a result, which may be lost, cut or damaged there; empty
+    where it is still what was written.
+    """
+    try:
+        found = digest_file(delivery.path)
+    except FileNotFoundError:
+        return "its file is gone"
+    except OSError as error:
+        return f"its file cannot be read ({type(error).__name__})"
+    return "" if found == delivery.digest else "its file was cut or damaged"

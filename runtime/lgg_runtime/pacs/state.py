@@ -13,7 +13,7 @@ from typing import Any
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.pacs.spool import list_files
 
-VERSION = 1
+VERSION = 2
 # What a study can be.
 RECEIVING, QUEUED, WORKING, DONE = "receiving", "queued", "working", "done"
 HELD, REFUSED, FAILED = "held", "refused", "failed"
@@ -51,6 +51,7 @@ CREATE INDEX instance_study ON instance (study);
 CREATE TABLE result (
     id TEXT PRIMARY KEY,
     study TEXT NOT NULL REFERENCES study (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
     slices INTEGER NOT NULL,
     last_at REAL NOT NULL,
     ready_at REAL NOT NULL,

@@ -13,14 +13,14 @@ from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.transport import DeliveryError, Transport
-from stand_ins.records import ARCHIVE, Records
+from stand_ins.records import ARCHIVE, RESULT, Records
 
 TO = replace(ARCHIVE, first_wait_seconds=7.0, attempts=2)
 
 
 def make_sender(records: Records, transport: Transport, tally: Tally) -> Sender:
     outbox = Outbox(records.state, records.spool, TO)
-    return Sender(TO, outbox, transport, tally, lambda path: "" if path.is_file() else "it is gone")
+    return Sender(TO, outbox, transport, tally)
 
 
 def test_a_result_is_sent_once(records: Records) -> None:
@@ -33,7 +33,7 @@ def test_a_result_is_sent_once(records: Records) -> None:
     records.finish(1, to=[TO.name])
     sender = make_sender(records, send, tally)
     assert [sender.step(), sender.step()] == [0.0, None]
-    assert seen == [(b"result", False)]
+    assert seen == [(RESULT, False)]
     assert tally.read() == {("deliveries", "archive sent"): 1}
 
 
@@ -80,11 +80,14 @@ def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> N
     assert records.states("delivery") == ["given up", "sent"]
 
 
-def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Records) -> None:
+@pytest.mark.parametrize("damaged", [None, RESULT[:-1], b"", RESULT[:-1] + b"?"])
+def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(
+    records: Records, damaged: bytes | None
+) -> None:
     seen: list[bytes] = []
     made = records.finish(1, to=[TO.name])
     path = records.spool.result(made.result)
-    path.unlink()
+    path.unlink() if damaged is None else path.write_bytes(damaged)
     sender = make_sender(records, lambda path, _: seen.append(path.read_bytes()), Tally())
     assert sender.step() == 0.0
     for _ in range(2 * TO.attempts):  # to wait for it is no attempt
@@ -93,8 +96,7 @@ def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Record
         records.state.rows("UPDATE delivery SET next_at = 0")
         sender.step()
     job = records.claim()
-    records.spool.keep_result(made.result, b"anew")
-    assert not records.jobs.complete(job, records.make(job), [TO.name]), "the result is known"
+    assert not records.jobs.complete(job, records.make(job, b"anew"), [TO.name]), "it is known"
     records.state.rows("UPDATE delivery SET next_at = 0")
     sender.step()
     assert (seen, records.states("delivery"), records.states()) == ([b"anew"], ["sent"], ["done"])
@@ -109,7 +111,8 @@ def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(records: Record
         ),
         ("UPDATE study SET state = 'held'", "its study is held"),
         (
-            "INSERT INTO result SELECT 'later', study, 1, 0, 0, 0, made_at + 1, 1 FROM result",
+            "INSERT INTO result "
+            "SELECT 'later', study, digest, 1, 0, 0, 0, made_at + 1, 1 FROM result",
             "a later result of its study takes its place",
         ),
     ],
@@ -125,5 +128,5 @@ def test_a_lost_result_that_cannot_be_made_again_says_why_and_is_given_up(
         records.state.rows("UPDATE delivery SET next_at = 0")
         sender.step()
     (row,) = records.state.rows("SELECT state, reason FROM delivery")
-    assert tuple(row) == ("given up", f"it is gone, and it is not made again: {hindrance}")
+    assert tuple(row) == ("given up", f"its file is gone, and it is not made again: {hindrance}")
     assert "queued" not in records.states()
