@@ -55,6 +55,8 @@ def test_bytes_that_do_not_fit_the_character_set_are_kept(
         ({"PatientID": "1"}, {"PatientID": "", "PatientName": "Another"}, None),
         ({"PatientID": ""}, {"PatientID": None, "PatientName": "Another"}, "PatientName"),
         ({"PatientID": "", "PatientName": ""}, {"PatientID": None}, None),
+        ({"PatientID": "", "PatientName": "A^B"}, {"PatientID": "", "PatientName": "A^B^^ "}, None),
+        ({"PatientID": "1"}, {"PatientID": "1^"}, "PatientID"),
     ],
 )
 def test_images_of_two_patients_are_no_study(

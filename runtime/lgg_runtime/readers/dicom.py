@@ -104,10 +104,12 @@ def _refuse_two_patients(chosen: Chosen) -> None:
     """
     stacks = (chosen.flair, *chosen.others.values())
     headers = {frame.path: frame.header for stack in stacks for frame in stack.frames}
-    for keyword in ("PatientID", "PatientName"):
+    # A name may be written with or without the delimiters of empty parts (PS3.5, 6.2.1).
+    for keyword, padding in (("PatientID", b""), ("PatientName", b"^= ")):
         # As the bytes that are stored: they need not fit the character set.
         held = [header.get_item(keyword) for header in headers.values()]
-        values = {_stored(item.value).strip(b" \0") for item in held if item is not None} - {b""}
+        stored = {_stored(item.value) for item in held if item is not None}
+        values = {value.strip(b" \0").rstrip(padding) for value in stored} - {b""}
         if len(values) > 1:
             raise InputError(
                 f"its images are of {len(values)} patients, by their {keyword}; export each "
