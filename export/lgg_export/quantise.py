@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from lgg_runtime.contract import INPUT
 from lgg_runtime.volume import Pixels
+from lgg_train.unet import LARGEST_MULTIPLE
 
 LAYERS = ("Conv", "ConvTranspose")
 # What hands 8 bits on without computing, so that no float lies between two layers.
@@ -123,10 +125,13 @@ def float_layers(graph: onnx.ModelProto) -> list[str]:
 
 
 class _Reader:
-    """The slices as the library asks for them: some of them, then one by one."""
+    """The slices as the library asks for them: some of them, then one by one, each padded with
+    zeros to the size multiple, as a run pads it.
+    """
 
     def __init__(self, volumes: Sequence[Pixels]):
-        self._slices = [volume[i : i + 1] for volume in volumes for i in range(len(volume))]
+        padded = [_pad(volume) for volume in volumes]
+        self._slices = [volume[i : i + 1] for volume in padded for i in range(len(volume))]
         self._rest = iter(self._slices)
 
     def __len__(self) -> int:
@@ -138,3 +143,9 @@ class _Reader:
     def get_next(self) -> dict[str, Any] | None:
         chosen = next(self._rest, None)
         return None if chosen is None else {INPUT: chosen}
+
+
+def _pad(slices: Pixels) -> Pixels:
+    height, width = slices.shape[1:3]
+    beyond = ((0, 0), (0, -height % LARGEST_MULTIPLE), (0, -width % LARGEST_MULTIPLE), (0, 0))
+    return np.pad(slices, beyond)

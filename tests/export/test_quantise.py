@@ -90,6 +90,15 @@ def test_int8_answers_nearly_as_float_does(made, float_graph, slices):
     assert 0 < difference.mean() < 0.03
 
 
+def test_slices_of_any_size_give_the_ranges_of_their_padded_ones(
+    target, float_graph, slices, tmp_path
+):
+    odd = slices[:, :50, :57]
+    padded = np.pad(odd, ((0, 0), (0, 14), (0, 7), (0, 0)))
+    made = [Quantiser(float_graph, [given], target, tmp_path).build() for given in (odd, padded)]
+    assert made[0] == made[1]
+
+
 def test_one_value_of_a_million_takes_no_steps_from_the_others(tmp_path, capsys):
     bright = np.random.default_rng(0).integers(0, 101, (1, 1024, 1024, 3), np.uint8)
     bright[0, 0, 0] = 255

@@ -220,6 +220,19 @@ def test_a_finished_run_is_not_written_over(run_copy, train_tiny):
     assert contents(run_copy) == before
 
 
+def test_a_new_run_in_the_folder_of_one_without_weights_has_none_of_its_scores(
+    run_copy, train_tiny
+):
+    for name in ("last.pt", "model.pt"):
+        (run_copy / name).unlink()
+    stale = [run_copy / name for name in ("metrics_test.json", "panels_test.png", "pr_test.png")]
+    for path in stale:
+        path.write_bytes(b"of another model")
+    train_tiny(run_copy, "--epochs", "1", "--split-seed", "5")
+    assert (run_copy / "model.pt").is_file()
+    assert not [path.name for path in stale if path.exists()]
+
+
 def test_a_refused_run_leaves_no_folder(tmp_path, train_tiny, finished_run):
     with pytest.raises(InputError, match="other data or another split"):
         train_tiny(

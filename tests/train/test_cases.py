@@ -105,6 +105,14 @@ def test_slices_of_another_patient_in_the_folder_are_told_and_not_taken(tmp_path
         find_cases(tmp_path)
 
 
+def test_a_copy_of_a_patient_is_told_and_not_trained_on_and_tested_at_once(tmp_path):
+    write_patient(tmp_path, "TCGA_A", *make_pixels(0))
+    write_patient(tmp_path, "TCGA_B", *make_pixels(1))
+    (tmp_path / "copy").symlink_to(tmp_path / "TCGA_B")
+    with pytest.raises(InputError, match="TCGA_B and copy hold the same images; keep one of them"):
+        load_cases(find_cases(tmp_path))
+
+
 def test_a_folder_may_have_another_name_than_its_slices(tmp_path):
     write_patient(tmp_path, "P", *make_pixels(0))
     (tmp_path / "P").rename(tmp_path / "moved")

@@ -126,6 +126,7 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(folds_told, call
         (tmp_path / "cv" / f"fold_{fold}").mkdir(parents=True)
     _, done = make_fold(np.random.default_rng(1), ("A",))
     write_scores(tmp_path / "cv" / "fold_0", done)
+    (tmp_path / "cv" / "fold_0" / "model.pt").touch()
     (tmp_path / "cv" / "fold_1" / "last.pt").touch()
     called = call_cv("--folds", "3")
     assert called.code == 0, called.err
@@ -134,6 +135,18 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(folds_told, call
     assert "Research use only" in called.out and "3 patients" in called.out
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == 3
+
+
+def test_scores_without_a_model_are_of_none_that_will_be_and_go(folds_told, call_cv, tmp_path):
+    folds = make_folds(tmp_path / "cv", 2)
+    for fold in range(2):
+        _, scores = make_fold(np.random.default_rng(1), (f"then_{fold}",))
+        write_scores(folds / f"fold_{fold}", scores)
+    (folds / "fold_1" / "model.pt").unlink()
+    assert call_cv().code == 0
+    assert [told.split.fold for told in folds_told] == [1]
+    record = json.loads((folds / "cv.json").read_text())
+    assert record["per_patient_dice"]["by_patient"].keys() == {"then_0", "fold_1"}
 
 
 def test_folds_that_are_trained_are_scored_and_not_trained_again(folds_told, call_cv, tmp_path):

@@ -50,13 +50,17 @@ def test_a_failed_download_gives_one_line_with_the_remedy(tmp_path, stand_in, er
     assert not (tmp_path / "data").exists()
 
 
-def test_what_was_downloaded_is_linked(tmp_path, stand_in):
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_what_was_downloaded_is_linked(tmp_path, stand_in, is_linked):
     patient = tmp_path / "cache" / "v2" / "kaggle_3m" / "TCGA_CS_4941_19960909"
     patient.mkdir(parents=True)
     (patient.parents[1] / "lgg-mri-segmentation" / "kaggle_3m").mkdir(parents=True)
     asked = []
     stand_in(lambda name: asked.append(name) or str(tmp_path / "cache" / "v2"))
     out = tmp_path / "new" / "data"
+    if is_linked:
+        out.mkdir(parents=True)
+        (out / "kaggle_3m").symlink_to(tmp_path / "cleared cache")
     assert fetch_dataset(out) == out / "kaggle_3m"
     assert (out / "kaggle_3m" / patient.name).is_dir()
     assert asked == [DATASET]
@@ -79,6 +83,6 @@ def test_a_download_of_something_else_is_refused(tmp_path, stand_in):
 def test_a_link_that_cannot_be_made_is_named(tmp_path, stand_in):
     (tmp_path / "cache" / "kaggle_3m").mkdir(parents=True)
     stand_in(lambda _name: str(tmp_path / "cache"))
-    (tmp_path / "kaggle_3m").symlink_to(tmp_path / "gone")
+    (tmp_path / "kaggle_3m").write_bytes(b"a file")
     with pytest.raises(ResourceError, match="kaggle_3m: cannot be written"):
         fetch_dataset(tmp_path)

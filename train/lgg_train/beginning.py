@@ -23,6 +23,7 @@ from lgg_train.run import (
     CONFIG_FILE,
     LAST_FILE,
     SPLIT_FILE,
+    clear_scores,
     describe_training,
     digest_model,
     read_config,
@@ -90,6 +91,7 @@ def begin(
         if not request.resume:
             require_no_run(out)  # another training may have ended there since it was asked first
             clear_rounds(out)
+            clear_scores(out)
         split.write(out / SPLIT_FILE)
         write_json(out / CONFIG_FILE, config)
         if before.start is not None and not request.resume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,12 +79,15 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
 
 def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
-    """Read the patients. Raises InputError for a mask of another size or with other values.
+    """Read the patients. Raises InputError for a mask of another size or with other values, and for
+    two patients with the same images.
 
     `progress` shows a bar where standard error is a terminal.
     """
     hidden = None if progress else True
-    return [load_case(case) for case in tqdm(list(files), "read", disable=hidden)]
+    cases = [load_case(case) for case in tqdm(list(files), "read", disable=hidden)]
+    _refuse_twins(cases)
+    return cases
 
 
 def load_case(files: CaseFiles) -> Case:
@@ -112,6 +116,19 @@ def digest_cases(cases: Iterable[Case]) -> str:
     """
     lines = sorted(f"{case.patient} {case.digest}" for case in cases)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _refuse_twins(cases: Iterable[Case]) -> None:
+    """A copy of a patient would be trained on and tested at once."""
+    seen: dict[tuple[tuple[int, ...], int], Case] = {}
+    for case in cases:
+        pixels = case.volume.pixels
+        first = seen.setdefault((pixels.shape, zlib.crc32(pixels.data)), case)
+        if first is not case and np.array_equal(first.volume.pixels, pixels):
+            raise InputError(
+                f"{printable(first.patient)} and {printable(case.patient)} hold the same images; "
+                "keep one of them"
+            )
 
 
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:

@@ -28,15 +28,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path.name}: not a checkpoint of tensors (cut short, or another format)")
+        raise InputError(f"{path}: not a checkpoint of tensors (cut short, or another format)")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
-        raise InputError(
-            f"{path.name}: not a checkpoint of tensors ({first_line(error)})"
-        ) from error
+        raise InputError(f"{path}: not a checkpoint of tensors ({first_line(error)})") from error
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         found = state.get("schema") if isinstance(state, dict) else None
-        raise InputError(f"{path.name}: expected checkpoint schema {SCHEMA}, found {found}")
+        raise InputError(f"{path}: expected checkpoint schema {SCHEMA}, found {found}")
     return state

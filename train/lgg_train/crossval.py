@@ -25,6 +25,7 @@ from lgg_train.run import (
     FLAIR_ONLY,
     LAST_FILE,
     check_finished,
+    clear_scores,
     fold_of,
     is_begun,
     is_finished,
@@ -93,8 +94,13 @@ def _request_fold(request: TrainingRequest, fold: int, folds: int) -> TrainingRe
 
 
 def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
-    """Train a fold and score its test patients: what of it is missing, as after a break-off."""
-    if all((folder / name).is_file() for name in SCORES):
+    """Train a fold and score its test patients: what of it is missing, as after a break-off.
+
+    Scores without a model are of another one than will be trained.
+    """
+    if not is_finished(folder):
+        clear_scores(folder)
+    elif all((folder / name).is_file() for name in SCORES):
         return
     click.echo(f"fold {request.split.fold} of {request.split.folds}", err=True)
     if not is_finished(folder):

@@ -41,6 +41,8 @@ def fetch_dataset(out: Path) -> Path:
         raise NoInputError(f"the download holds no kaggle_3m; {BY_HAND}")
     make_folder(out)
     try:
+        if target.is_symlink():  # to a download that is gone
+            target.unlink()
         target.symlink_to(found, target_is_directory=True)
     except OSError as error:
         raise refused(target, error) from error

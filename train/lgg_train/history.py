@@ -14,7 +14,7 @@ from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import needs_extra
-from lgg_runtime.writers.atomic import refused, write_atomically
+from lgg_runtime.writers.atomic import remove, write_atomically
 
 HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
 Row = dict[str, float]
@@ -87,10 +87,7 @@ def clear_rounds(folder: Path) -> None:
     be.
     """
     for path in (folder / HISTORY_FILE, folder / EARLIER_FILE):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise refused(path, error) from error
+        remove(path)
 
 
 def carry_rounds(rounds: Sequence[Sequence[Row]], folder: Path) -> None:

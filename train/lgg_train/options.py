@@ -63,7 +63,8 @@ _OPTIONS = (
     click.option("--precision", type=click.Choice(("auto", "bf16", "fp16", "fp32")),
                  default="auto", help="Arithmetic of training; auto: bf16 where the device "
                  "computes in it, else fp32."),
-    click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto"),
+    click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto",
+                 help="Of the machine, not of the run: --resume does not recall it."),
     click.option("--workers", type=click.IntRange(0), default=0,
                  help="Processes that augment, for a GPU; 0 is a thread. Of the machine, not "
                  "of the run: --resume does not recall it."),

@@ -29,7 +29,7 @@ from lgg_runtime.contract import Training
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.atomic import remove, write_atomically
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
@@ -66,6 +66,13 @@ def is_begun(folder: Path) -> bool:
 def is_finished(folder: Path) -> bool:
     """Whether a run has been trained to its end."""
     return (folder / MODEL_FILE).is_file()
+
+
+def clear_scores(folder: Path) -> None:
+    """Remove scores and pictures of an earlier model. Raises ResourceError where that cannot be."""
+    for pattern in ("metrics_*.json", "pr_*.png", "panels_*.png"):
+        for path in folder.glob(pattern):
+            remove(path)
 
 
 def fold_of(folder: Path, fold: int) -> Path:

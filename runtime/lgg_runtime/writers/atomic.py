@@ -45,6 +45,14 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         stream.writelines((data,) if isinstance(data, bytes) else data)
 
 
+def remove(path: Path) -> None:
+    """Remove a file that may be there. Raises ResourceError where that cannot be."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise refused(path, error) from error
+
+
 def make_folder(path: Path, mode: int = 0o777) -> None:
     """Make a folder with its parents; mode: of the folder, if it is made. Raises ResourceError
     where that cannot be.
