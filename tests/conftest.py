@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, Training
+from lgg_runtime.golden import STEP, golden_input
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import FLAIR
 
@@ -28,6 +30,14 @@ FORMULAS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
     "logit": (("Sub", (128.0,)), ("Div", (8.0,))),
     "nan": (("Sub", (1000.0,)), ("Sqrt", ())),
 }
+
+
+def make_golden() -> Golden:
+    """The pair of the formula sigmoid, computed without a model."""
+    slices = golden_input((1, 16, 16, 3))
+    z = (slices[0, ::STEP, ::STEP, FLAIR].ravel() - 128.0) / 8.0
+    samples = tuple((1 / (1 + np.exp(-z))).tolist())
+    return Golden(slices.shape, hashlib.sha256(slices).hexdigest(), "b" * 64, samples, 1e-4)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +52,7 @@ def make_contract() -> Callable[..., Contract]:
             "intensity": IntensitySettings(),
             "cleanup": CleanupSettings(),
             "training": Training("d" * 64, "5" * 64, "patient", {"train": 2, "test": 1}),
-            "golden": Golden((1, 16, 16, 3), "a" * 64, "b" * 64, (0.25, 0.5), 1e-4),
+            "golden": make_golden(),
             "how_decided": "by hand",
             "tool_version": "0",
         }

@@ -33,7 +33,8 @@ def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     """The largest difference from the golden samples.
 
     Raises ModelError where it is over the contract's tolerance: this device, driver or library
-    does not compute what the model was proven to compute; and for samples of another input.
+    does not compute what the model was proven to compute, or the file is damaged; and for samples
+    of another input.
     """
     slices = golden_input(golden.shape)
     if hashlib.sha256(slices.tobytes()).hexdigest() != golden.input_sha256:
@@ -43,6 +44,7 @@ def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     if not difference <= golden.tolerance:
         raise ModelError(
             f"the answer to the golden input differs by {difference:.3g}, expected at most "
-            f"{golden.tolerance:g}: this device does not compute what was measured"
+            f"{golden.tolerance:g}: this device does not compute what was measured, "
+            "or the file is damaged"
         )
     return difference

@@ -16,7 +16,7 @@ from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import ModelError, UsageError
 from lgg_runtime.providers import PROVIDERS
 
-_WEIGHTS = Path(__file__).parent / "weights"
+_WEIGHTS, _SUMS = Path(__file__).parent / "weights", "SHA256SUMS"
 _MOST_SLICES = 1024  # of a batch
 SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
 
@@ -98,3 +98,15 @@ def find_model(model: str | Path) -> Path:
     if not is_model_file(Path(model)):
         raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
     return Path(model)
+
+
+def read_sums() -> dict[str, str]:
+    """SHA-256 of the shipped models by file name, as sha256sum wrote them beside the files.
+
+    Raises ModelError where they are missing or damaged.
+    """
+    try:
+        lines = (_WEIGHTS / _SUMS).read_text("ascii").splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{_SUMS} of the shipped models is missing or damaged") from error

@@ -12,22 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.backends import Backend, BackendSettings, open_backend
+from lgg_runtime.backends import Backend
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import NAME_LENGTH, Contract
-from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, CropSettings, find_boxes, whole_frames
-from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import keep_signs, require_same_slices
 from lgg_runtime.forked import outlive_fork
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
-from lgg_runtime.loading import LoadSettings, find_model
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.opening import open_model
 from lgg_runtime.plausibility import find_doubts
-from lgg_runtime.trust import identify_model
 from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, repeat_flair
 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
@@ -112,19 +110,7 @@ class Segmenter:
 
     @classmethod
     def _load_one(cls, model: str | Path, settings: LoadSettings) -> Segmenter:
-        path = find_model(model)
-        digest, sidecar_digest = identify_model(path, settings.public_key)
-        require_digest(path.name, digest, settings.sha256)
-        # The backend reads the files again, and takes no others than those of these digests.
-        chosen = BackendSettings(
-            settings.provider,
-            settings.threads or available_cores(),
-            settings.gpu,
-            settings.cpu_precision,
-            digest,
-            sidecar_digest,
-        )
-        backend, why = open_backend(path, chosen)
+        backend, digest, why = open_model(model, settings)
         return cls(backend, settings, digest, why)
 
     @property

@@ -108,6 +108,13 @@ def hold_a_function(model: Any) -> None:
     function.name, function.domain = "Sigmoid", ""
 
 
+def flip_a_bit(model: Any) -> None:
+    """The highest bit of a constant's exponent."""
+    tensor = next(t for t in model.graph.initializer if t.float_data)
+    (bits,) = struct.unpack("<I", struct.pack("<f", tensor.float_data[0]))
+    (tensor.float_data[0],) = struct.unpack("<f", struct.pack("<I", bits ^ 1 << 30))
+
+
 def claim_more(model: Any) -> None:
     """A constant of four bytes that claims 10^12 values."""
     tensor = next(t for t in model.graph.initializer if t.float_data)

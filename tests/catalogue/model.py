@@ -14,6 +14,7 @@ from catalogue.hostile_models import (
     claim_more,
     contract_with,
     external,
+    flip_a_bit,
     hard_link_weights,
     hold_a_function,
     hold_a_graph,
@@ -32,7 +33,7 @@ from catalogue.hostile_models import (
     take_floats,
     use_gpu,
 )
-from catalogue.keepings import NOTHING_MADE, RECORDED
+from catalogue.keepings import NOTHING_MADE
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section
 
 Make = Callable[[Scene], object]
@@ -284,10 +285,13 @@ GRAPHS = (
             "('probability', 'tensor(float)', 4)]"),
     hostile("opset", "A newer opset than the installed onnxruntime knows.", ask_for_opset(999),
             "onnxruntime refuses it: {its words}"),
-    Row("NaN", "A model that answers NaN.", put_formula("nan"), 4,
-        "good/good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
-    Row("no probability", "A model that answers beyond 0 and 1.", put_formula("logit"), 4,
-        "good/good_1.png: the model's output is no number in 0..1 for this input", RECORDED),
+    hostile("damaged bit", "A model of whose numbers one bit changed.", flip_a_bit,
+            "the answer to the golden input differs by 0.5, expected at most 0.0001: this "
+            "device does not compute what was measured, or the file is damaged"),
+    refused("NaN", "A model that answers NaN.", put_formula("nan"),
+            "model.onnx: the model's output is no number in 0..1 for this input"),
+    refused("no probability", "A model that answers beyond 0 and 1.", put_formula("logit"),
+            "model.onnx: the model's output is no number in 0..1 for this input"),
 )  # fmt: skip
 
 ENGINES = (

@@ -1,0 +1,51 @@
+"""From a model's name or path to a backend that computes what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lgg_runtime.backends import Backend, BackendSettings, open_backend
+from lgg_runtime.cores import available_cores
+from lgg_runtime.digests import require_digest
+from lgg_runtime.errors import ModelError
+from lgg_runtime.golden import check_golden
+from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
+from lgg_runtime.providers import ON_GPU
+from lgg_runtime.trust import identify_model
+
+
+def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str, str]:
+    """The backend, the SHA-256 of its file, and why it runs where it does.
+
+    A shipped model is known by its digest; another has to answer its golden input, because a few
+    changed bits make other masks, and no error. Raises ModelError for a file that is refused,
+    ProviderError where it cannot run.
+    """
+    path = find_model(model)
+    digest, sidecar_digest = identify_model(path, settings.public_key)
+    require_digest(path.name, digest, settings.sha256)
+    sums = read_sums()
+    if str(model) in SHIPPED:
+        require_digest(f"shipped {path.name}", digest, sums.get(path.name, ""))
+    # The backend reads the files again, and takes no others than those of these digests.
+    chosen = BackendSettings(
+        settings.provider,
+        settings.threads or available_cores(),
+        settings.gpu,
+        settings.cpu_precision,
+        digest,
+        sidecar_digest,
+    )
+    backend, why = open_backend(path, chosen)
+    # A GPU's has answered while it was loaded; bf16 may be further off than the contract allows.
+    is_known = digest in sums.values() or backend.provider in ON_GPU
+    if not is_known and settings.cpu_precision == "fp32":
+        _require_golden(path.name, backend)
+    return backend, digest, why
+
+
+def _require_golden(name: str, backend: Backend) -> None:
+    try:
+        check_golden(backend.run, backend.contract.golden)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
