@@ -20,7 +20,7 @@ from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.writers.atomic import refused, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
-SCHEMA = 2
+SCHEMA = 3
 # A killed process loses no line; a power failure loses this much, and it is done again.
 SYNC_EVERY_S = 1.0
 
@@ -30,7 +30,8 @@ Stamps = tuple[tuple[int, int, int], ...]
 class Ledger:
     """An open journal: the studies that an earlier run finished, and those added now.
 
-    known: the studies, by name, that this run may take over; earlier: every output of earlier runs.
+    known: the studies, by name, that this run may take over; earlier: every output of earlier runs,
+    which each journal's header carries on for as long as the file is there.
     """
 
     def __init__(
@@ -89,8 +90,11 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
     header = {"schema": SCHEMA, "run": json.loads(json.dumps(run))}
     try:
         found = parse_lines(path.read_bytes() if path.is_file() else b"")
+        outputs = {name for entry in found.finished for name in entry.outputs}
+        earlier = outputs.union((found.header or {}).get("earlier", ()))
         if not resume or found.header is None:
-            write_atomically(path, encode_line(header))
+            left = sorted(name for name in earlier if (folder / name).is_file())
+            write_atomically(path, encode_line(header | {"earlier": left}))
         else:
             _require_same(found.header, header)
             os.truncate(path, found.whole_bytes)
@@ -98,8 +102,7 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
     except OSError as error:
         raise refused(path, error) from error
     known = {entry.study: entry for entry in found.finished} if resume else {}
-    earlier = frozenset(name for entry in found.finished for name in entry.outputs)
-    ledger = Ledger(folder, handle, known, earlier)
+    ledger = Ledger(folder, handle, known, frozenset(earlier))
     try:
         yield ledger
     finally:

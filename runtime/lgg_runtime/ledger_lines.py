@@ -18,12 +18,16 @@ from lgg_runtime.journal import InputRecord
 from lgg_runtime.metrics import Counts
 from lgg_runtime.summary import SummaryRow
 
+# earlier: what runs before it left in the folder; journals of schema 2 have no such entry.
+_HEADER = {"schema", "run", "earlier"}
+
 
 @dataclass(frozen=True)
 class Finished:
-    """One study that is done.
+    """One study that is done, or what was written of one that failed in part.
 
-    inputs, outputs: SHA-256 by name, relative to the input's and to the output's root;
+    inputs, outputs: SHA-256 by name, relative to the input's and to the output's root; without
+    inputs it proves nothing;
     records, rows, doubts: what the run recorded of it; left_out: slices that the first look left
     out.
     """
@@ -67,7 +71,8 @@ def parse_lines(data: bytes) -> ParsedLines:
         try:
             value = _decode_line(line + b"\n")
             if header is None:
-                header = _require(value, value.keys() == {"schema", "run"})
+                header = _require(value, value.keys() in ({"schema", "run"}, _HEADER))
+                _require_below(value.get("earlier", []))
             else:
                 finished.append(_build_finished(value))
         except (ValueError, RecursionError):
@@ -90,10 +95,15 @@ def _build_finished(value: dict[str, Any]) -> Finished:
     records = tuple(_build(InputRecord, entry) for entry in value["records"])
     rows = tuple(_build(SummaryRow, entry) for entry in value["rows"])
     finished: Finished = _build(Finished, value | {"records": records, "rows": rows})
-    for name in finished.outputs:
-        path = PurePosixPath(name)
-        _require(value, not path.is_absolute() and ".." not in path.parts)
+    _require_below(list(finished.outputs))
     return finished
+
+
+def _require_below(names: Any) -> None:
+    """Raises ValueError for what is no list of names below a folder."""
+    paths = [PurePosixPath(name) for name in names] if _is_texts(names) else [PurePosixPath("/")]
+    if any(path.is_absolute() or ".." in path.parts for path in paths):
+        raise ValueError("no list of names")
 
 
 def _build(kind: Any, value: Any) -> Any:

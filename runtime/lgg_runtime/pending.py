@@ -23,7 +23,8 @@ Write = Callable[[], list[str]]
 class StudyRecord:
     """What a run has recorded of a study so far; inputs and outputs as in `Finished`.
 
-    proven: every input was used and none changed, so that a later run may rely on it.
+    proven: every input was used and none changed, so that a later run may rely on it; of another
+    the ledger only learns what was written.
     """
 
     study: str
@@ -38,7 +39,8 @@ class StudyRecord:
     def finish(self) -> Finished:
         records = tuple(self.records.values())
         rows, doubts = tuple(self.rows), tuple(self.doubts)
-        return Finished(self.study, self.inputs, self.outputs, records, rows, doubts, self.left_out)
+        inputs = self.inputs if self.proven else {}
+        return Finished(self.study, inputs, self.outputs, records, rows, doubts, self.left_out)
 
 
 @dataclass
@@ -103,6 +105,6 @@ class PendingWrites:
             study.records[record.name] = record
             if self._journal.inputs.last is not record:
                 self._journal.inputs.append(record)
-        elif self._ledger is not None and study.proven:
+        elif self._ledger is not None and (study.proven or study.outputs):
             self._ledger.append(study.finish())
         pending.is_settled = True

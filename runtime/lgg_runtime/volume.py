@@ -34,7 +34,8 @@ class Volume:
     pixels: (S, H, W, 3) uint8 or another real type; channels pre-contrast, FLAIR, post-contrast.
         On any scale, but air is about 0.
     names: one name a slice, for messages and file names.
-    spacing_mm: distance between slices, rows and columns, or None where it is unknown.
+    spacing_mm: distance between slices, rows and columns, or None where it is unknown: the affine's
+        where that is given.
     affine: (4, 4), from (slice, row, column, 1) to mm leftwards, backwards and upwards of the
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
@@ -70,9 +71,11 @@ class Volume:
             raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError("volume: expected a (4, 4) affine whose axes have a length")
-        if self.affine is not None and spacing is not None:
+        if self.affine is not None:
             lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
-            if not np.allclose(lengths, spacing, rtol=_SAME_LENGTH, atol=0):
+            if spacing is None:
+                object.__setattr__(self, "spacing_mm", tuple(lengths.tolist()))
+            elif not np.allclose(lengths, spacing, rtol=_SAME_LENGTH, atol=0):
                 placed = ", ".join(f"{length:g}" for length in lengths)
                 raise InputError(
                     f"volume: spacing {tuple(spacing)} is not that of its affine, ({placed}); "

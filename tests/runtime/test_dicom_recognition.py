@@ -27,6 +27,17 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
     return {"SharedFunctionalGroupsSequence": [groups]}
 
 
+PRE_CONTRAST = (
+    "AX T1 NO CONTRAST", "T1 no gad", "t1_tse_tra_ohne_KM", "T1 vor KM", "T1 sans gado",
+    "T1 sin contraste", "T1 zonder contrast", "T1 AX NO +C", "T1 W/O IV CONTRAST", "T1 noncontrast",
+    "T1 nativ", "SAG T1CUBE", "T1COR", "t1_tse_tra_headcoil", "T1 + COR",
+)  # fmt: skip
+POST_CONTRAST = (
+    "T1 POST GAD W/O FS", "T1 post without fatsat", "T1 PRESAT POST GD", "T1 AX PRE-OP +C",
+    "AX T1 + C", "T1C_AX", "t1ce", "T1 mit KM",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("attributes", "role"),
     [
@@ -40,6 +51,10 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
         ({**T1, "SeriesDescription": "ax T1 post gad"}, "t1c"),
         ({**T1, "SeriesDescription": "ax T1 pre contrast"}, "t1"),
         ({**T1, "SeriesDescription": "t1 without contrast"}, "t1"),
+        *(({**T1, "SeriesDescription": text}, "t1") for text in PRE_CONTRAST),
+        *(({**T1, "SeriesDescription": text}, "t1c") for text in POST_CONTRAST),
+        ({"EchoTime": 120, "RepetitionTime": 9000, "SeriesDescription": "FLAIR headcoil"}, "flair"),
+        ({"EchoTime": 120, "RepetitionTime": 9000, "SeriesDescription": "FLAIR eADC"}, None),
         ({**T1, "SeriesDescription": "AX_T1_POST"}, "t1c"),
         ({**T1, "SeriesDescription": "t1_mprage_tra_post"}, "t1c"),
         ({**T1, "SeriesDescription": "t1_se_tra_km"}, "t1c"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers.dicom_choice import choose
 from lgg_runtime.readers.dicom_series import SeriesChoice, Stack, stack_frames
 
@@ -86,6 +86,12 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
          "series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair NUMBER"),
         ((FLAIR, T1, T1), {}, "2 series may be pre-contrast T1: series 2 (pre-contrast T1, axial, "
          "5 x 8 x 8), series 3 (pre-contrast T1, axial, 5 x 8 x 8); choose one with --t1 NUMBER"),
+        ((FLAIR, {**FLAIR, "SeriesNumber": 1}), {}, "2 series may be FLAIR: series 1 (FLAIR, "
+         "axial, 5 x 8 x 8), series 1 (FLAIR, axial, 5 x 8 x 8); choose one with --flair and its "
+         "SeriesInstanceUID"),
+        (({**FLAIR, "SeriesNumber": None}, FLAIR), {}, "2 series may be FLAIR: series ? (FLAIR, "
+         "axial, 5 x 8 x 8), series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair and its "
+         "SeriesInstanceUID"),
         ((FLAIR,), {"flair": "7"}, "--flair: no such series; there are series 1 (FLAIR, axial, "
          "5 x 8 x 8)"),
         ((FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"}), {"t1": "2"}, "--t1: series 2 "
@@ -99,6 +105,22 @@ def test_what_cannot_be_chosen_is_refused_with_the_candidates(
     with pytest.raises(InputError) as refused:
         choose(stacks_of(*series), SeriesChoice(**choice))
     assert str(refused.value) == message
+
+
+def test_flair_without_a_frame_of_reference_is_told_as_that() -> None:
+    nowhere = {"FrameOfReferenceUID": ""}
+    chosen = choose(stacks_of({**FLAIR, **nowhere}, {**T1, **nowhere}), SeriesChoice())
+    assert chosen.notes[0] == (
+        "FLAIR has no frame of reference to find pre-contrast T1 in; FLAIR in its place"
+    )
+
+
+def test_with_flair_alone_no_t1_is_chosen_nor_missed() -> None:
+    chosen = choose(stacks_of(FLAIR, T1, T1), SeriesChoice(flair_only=True))
+    assert (chosen.flair.number, chosen.others) == ("1", {})
+    assert chosen.notes == ("FLAIR in the place of the other sequences, as asked",)
+    with pytest.raises(UsageError, match="--flair-only reads no T1; leave --t1 and --t1c out"):
+        SeriesChoice(t1c="2", flair_only=True)
 
 
 def test_a_choice_by_hand_is_a_number_or_a_uid() -> None:

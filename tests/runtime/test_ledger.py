@@ -108,9 +108,9 @@ def test_another_run_is_refused_and_its_journal_kept(
 
 
 def test_a_journal_of_another_schema_is_refused(out: Path) -> None:
-    (out / JOURNAL_FILE).write_bytes(encode_line({"schema": 3, "run": RUN}))
+    (out / JOURNAL_FILE).write_bytes(encode_line({"schema": 2, "run": RUN}))
     with (
-        pytest.raises(OutputConflictError, match="expected schema 2, found 3"),
+        pytest.raises(OutputConflictError, match="expected schema 3, found 2"),
         open_ledger(out, RUN, resume=True),
     ):
         pytest.fail("read another schema")

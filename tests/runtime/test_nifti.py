@@ -136,6 +136,14 @@ def test_one_file_a_sequence_on_one_grid(tmp_path: Path) -> None:
         )
 
 
+def test_with_flair_alone_no_other_file_is_read(tmp_path: Path) -> None:
+    flair = write(tmp_path / "p_flair.nii", ramp())
+    (tmp_path / "p_t1.nii").write_bytes(b"damaged")
+    volume = read_nifti([flair, tmp_path / "p_t1.nii"], flair_only=True)
+    np.testing.assert_array_equal(volume.pixels, read_nifti([flair]).pixels)
+    assert volume.notes == ("FLAIR in the place of the other sequences, as asked",)
+
+
 def test_another_grid_is_resampled_and_a_missing_sequence_replaced(tmp_path: Path) -> None:
     moved = RAS.copy()
     moved[0, 3] += 0.45

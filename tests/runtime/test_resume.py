@@ -166,6 +166,30 @@ def test_what_an_earlier_run_wrote_for_an_input_that_is_gone_is_told(
     assert all((tmp_path / "out" / name).is_file() for name in stale)
 
 
+def test_what_was_written_of_a_study_that_failed_in_part_is_told_when_it_is_left(
+    tmp_path: Path, source: Path, infer: Infer
+) -> None:
+    (source / "b" / "b_3.png").write_bytes(b"")
+    assert infer(tmp_path / "out").code == 3
+    (source / "b" / "b_2.png").unlink()
+    infer(tmp_path / "out")
+    assert results(tmp_path / "out")["run.json"]["stale"] == ["b/b_2_mask.png"]
+
+
+def test_what_is_left_is_told_by_every_later_run_until_it_is_gone(
+    tmp_path: Path, source: Path, infer: Infer
+) -> None:
+    infer(tmp_path / "out")
+    shutil.rmtree(source / "a")
+    masks = ["a/a_1_mask.png", "a/a_2_mask.png"]
+    for options in ((), (), ("--resume",)):
+        infer(tmp_path / "out", *options)
+        assert results(tmp_path / "out")["run.json"]["stale"] == masks
+    (tmp_path / "out" / masks[0]).unlink()
+    infer(tmp_path / "out")
+    assert results(tmp_path / "out")["run.json"]["stale"] == masks[1:]
+
+
 def test_pictures_of_an_earlier_run_with_other_options_are_told(
     tmp_path: Path, source: Path, infer: Infer
 ) -> None:

@@ -116,6 +116,12 @@ def test_a_spacing_that_contradicts_the_affine_is_refused() -> None:
         Volume(pixels, spacing_mm=(0.94, 0.94, 5), affine=affine)
 
 
+def test_an_affine_alone_tells_the_spacing() -> None:
+    affine = np.array([[0, 0.6, 0, 7], [0, 0.8, 0, 8], [3, 0, 0.5, 9], [0, 0, 0, 1.0]])
+    volume = Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)
+    assert volume.spacing_mm == pytest.approx((3, 1, 0.5))
+
+
 def test_areas_and_volumes_follow_the_spacing() -> None:
     mask = np.zeros((3, 2, 4), bool)
     mask[0, 0, :3] = mask[2, 1, 1] = True

@@ -11,6 +11,7 @@ from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.scan import Algorithm, ScanResult
@@ -21,6 +22,7 @@ class ResultMaker:
 
     def __init__(self, segmenter: Segmenter, spool: Spool):
         self._segmenter, self._spool = segmenter, spool
+        self._choice = SeriesChoice(flair_only=segmenter.settings.flair_only)
         self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
 
     def make(self, job: Job) -> Made:
@@ -29,7 +31,7 @@ class ResultMaker:
         Raises InputError for images that are refused, ModelError, and ResourceError where memory
         or disk do not suffice.
         """
-        volume = read_dicom(job.files)
+        volume = read_dicom(job.files, self._choice)
         found = self._segmenter.segment(volume)
         data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])

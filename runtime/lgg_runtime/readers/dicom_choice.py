@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack
+from lgg_runtime.readers.dicom_series import ROLE_NAMES, UNNUMBERED, SeriesChoice, Stack
+from lgg_runtime.readers.sequences import AS_ASKED
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
     is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
+    if choice.flair_only:
+        return Chosen(flair, {}, (AS_ASKED,))
     others, notes = {}, []
     for role, by_hand in (("t1", choice.t1), ("t1c", choice.t1c)):
         found = _choose_t1(stacks, role, by_hand, flair)
@@ -70,6 +73,8 @@ def _choose_t1(
     if not candidates:
         return f"no {ROLE_NAMES[role]}"
     near = [s for s in candidates if s.frame_of_reference == flair.frame_of_reference != ""]
+    if not flair.frame_of_reference:
+        return f"FLAIR has no frame of reference to find {ROLE_NAMES[role]} in"
     if not near:
         return f"{ROLE_NAMES[role]} is in another frame of reference"
 
@@ -84,9 +89,11 @@ def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) 
     ranked = sorted(candidates, key=rank)
     equals = [stack for stack in ranked if rank(stack) == rank(ranked[0])]
     if len(equals) > 1:
+        numbers = {stack.number for stack in equals} - {UNNUMBERED}
+        how = "NUMBER" if len(numbers) == len(equals) else "and its SeriesInstanceUID"
         raise InputError(
             f"{len(equals)} series may be {ROLE_NAMES[role]}: {_listed(equals)}; "
-            f"choose one with --{role} NUMBER"
+            f"choose one with --{role} {how}"
         )
     return ranked[0]
 

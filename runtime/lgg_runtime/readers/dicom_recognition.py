@@ -20,14 +20,20 @@ _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
 _T1_FLAIR_WORDS = re.compile(r"(?!.*t2).*t1", re.I | re.S)
 _T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
 _OTHER_WORDS = re.compile(
-    r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|adc|"
+    r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|\be?adc|"
     r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro",
     re.I,
 )
 _AFTER_WORDS = re.compile(
-    r"(?:\bpost(?!erior)|\+c|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1c|t1ce|\bkm\b)", re.I
+    r"\bpost(?!erior)|\+c|\+ c\b|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1ce?\b|\bkm\b", re.I
 )
-_BEFORE_WORDS = re.compile(r"\bpre|without|w/o|non.?con|nativ", re.I)
+# "Without" and "before" of something else, as fat saturation, say nothing of contrast.
+_BEFORE_WORDS = re.compile(
+    r"\bpre(?!.?(?:sat|op))|non.?con|nativ|"
+    r"\b(?:no|non|without|w/o|ohne|vor|sans|sin|senza|zonder|before)\W*"
+    r"(?:iv\W*)?(?:c\b|km\b|gd\b|gad|contr|kontr)",
+    re.I,
+)
 # What is written for want of a ContrastBolusAgent.
 _NO_AGENT = re.compile(
     r"(?:n|no|none|not|without|w/o|nil|kein[es]?|ohne)(?:[ _]+(?:contrast|agent|given|used|km))*"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.grid import plane_of
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import Frame
@@ -17,6 +17,7 @@ from lgg_runtime.readers.dicom_geometry import Grid, continues, sort_frames, spa
 from lgg_runtime.readers.dicom_recognition import is_derived, recognise
 
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
+UNNUMBERED = "?"
 # Planes of a series that are fewer than this beside a larger stack of it are its localizer.
 SMALLEST_STACK = 4
 # Direction cosines of one stack are equal but for this: scanners round them, slice by slice.
@@ -28,12 +29,18 @@ class SeriesChoice:
     """What a person chose by hand; all empty leaves it to the rules.
 
     series_uids: read no other series; flair, t1, t1c: a SeriesNumber or a SeriesInstanceUID.
+    flair_only: read no T1 of any study. Raises UsageError for a T1 chosen all the same.
     """
 
     series_uids: tuple[str, ...] = ()
     flair: str | None = None
     t1: str | None = None
     t1c: str | None = None
+    flair_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.flair_only and (self.t1 or self.t1c):
+            raise UsageError("--flair-only reads no T1; leave --t1 and --t1c out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +64,11 @@ class Stack:
 
     @property
     def number(self) -> str:
-        """SeriesNumber, '?' where it is not a number: it is printed, and may hold any text."""
+        """SeriesNumber, UNNUMBERED where it is no number: it is printed, and may hold any text."""
         try:
             return str(int(str(self.first.get("SeriesNumber"))))
         except ValueError:
-            return "?"
+            return UNNUMBERED
 
     @property
     def frame_of_reference(self) -> str:

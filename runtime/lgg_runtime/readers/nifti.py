@@ -21,7 +21,7 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import keep_silent
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.resample import Lattice
-from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
+from lgg_runtime.readers.sequences import AS_ASKED, ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
 
@@ -72,11 +72,12 @@ def split_name(path: Path) -> tuple[str, str]:
     return (match["stem"] or "", _ROLES[match["role"].lower()]) if match else (stem, "")
 
 
-def read_nifti(files: Sequence[Path]) -> Volume:
+def read_nifti(files: Sequence[Path], flair_only: bool = False) -> Volume:
     """Read one file of three channels or of FLAIR alone, or one file a sequence.
 
     Sequences are told by the names' ends, and brought onto FLAIR's grid. Slices are the third
-    axis. Raises InputError, `NAME: reason`, for what is no usable volume.
+    axis. flair_only: read no other file than FLAIR's.
+    Raises InputError, `NAME: reason`, for what is no usable volume.
     """
     if len(files) == 1:
         return _read_one(files[0])
@@ -90,6 +91,8 @@ def read_nifti(files: Sequence[Path]) -> Volume:
         raise InputError(f"{_name(files[0])}: {_NO_FLAIR}")
     flair, affine, origin = _read_grey(by_role["flair"])
     target = Lattice(affine, _shape(flair))
+    if flair_only:
+        return _volume(np.repeat(flair[..., None], 3, axis=-1), affine, origin, [AS_ASKED])
     channels, notes = [], list[str]()
     for role, name in zip(ROLES, CHANNELS, strict=True):
         channel: npt.NDArray[Any] = flair

@@ -73,11 +73,12 @@ def list_file(path: Path) -> list[Path]:
 
 
 def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
-    """The volume of the files of a study of kind dicom or nifti; `choice` is of DICOM series.
+    """The volume of the files of a study of kind dicom or nifti; `choice` is of DICOM series, but
+    for flair_only.
 
     Raises InputError for a scan that is no usable volume.
     """
-    return read_dicom(files, choice) if kind == "dicom" else read_nifti(files)
+    return read_dicom(files, choice) if kind == "dicom" else read_nifti(files, choice.flair_only)
 
 
 def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path) -> FoundScans:

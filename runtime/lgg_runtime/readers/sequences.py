@@ -15,6 +15,7 @@ from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
 ROLES = ("t1", "flair", "t1c")  # in the order of a volume's channels
 # Less of the FLAIR volume than this inside a T1 sequence, and FLAIR takes its place.
 LEAST_COVERAGE = 0.9
+AS_ASKED = "FLAIR in the place of the other sequences, as asked"
 
 
 class NoFitError(InputError):
