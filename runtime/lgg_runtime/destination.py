@@ -10,6 +10,7 @@ from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.readers.dicom_files import is_dicomdir_name
 from lgg_runtime.readers.listing import Listing
 from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
@@ -45,7 +46,11 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
 
 
 def _among_inputs(source: Path) -> Callable[[Path], bool]:
-    """Whether results in a folder would lie below the input, or beside it if it is one file."""
+    """Whether results in a folder would lie below the input, or beside it if it is one file. Images
+    that a DICOMDIR lists lie below its folder.
+    """
+    if is_dicomdir_name(source):
+        source = source.parent
     if is_folder(source):
         root = _follow(source)
         return lambda results: _follow(results).is_relative_to(root)

@@ -17,6 +17,7 @@ from typing import Any
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
+from lgg_runtime.redact import without_uids
 from lgg_runtime.writers.atomic import refused, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
@@ -118,8 +119,11 @@ def find_digest(path: Path) -> str | None:
 
 
 def digest_inputs(paths: Sequence[Path], root: Path) -> dict[str, str]:
-    """SHA-256 by name relative to the root; empty where one of the files cannot be read."""
-    found = {path.relative_to(root).as_posix(): find_digest(path) for path in paths}
+    """SHA-256 by name relative to the root, without its UIDs; empty where one of the files cannot
+    be read.
+    """
+    names = (without_uids(path.relative_to(root).as_posix()) for path in paths)
+    found = {name: find_digest(path) for name, path in zip(names, paths, strict=True)}
     known = {name: digest for name, digest in found.items() if digest is not None}
     return known if len(known) == len(found) else {}
 

@@ -132,6 +132,18 @@ def test_an_output_inside_the_input_is_refused(
     assert files(source) == before
 
 
+@pytest.mark.parametrize("inside", [".", "results", "images"])
+def test_an_output_among_what_a_dicomdir_lists_is_refused(
+    tmp_path: Path, artifact: Path, call_infer: Infer, inside: str
+) -> None:
+    (tmp_path / "disc").mkdir()
+    (tmp_path / "disc" / "DICOMDIR").touch()
+    given = tmp_path / "disc" / "DICOMDIR"
+    result = call_infer(given, "-o", given.parent / inside, "-m", artifact)
+    assert (result.code, files(tmp_path)) == (2, ["disc/DICOMDIR"])
+    assert "lies inside the input" in result.err
+
+
 def test_an_output_inside_the_input_through_a_link_is_refused(
     tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
 ) -> None:

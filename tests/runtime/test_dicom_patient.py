@@ -17,7 +17,12 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.writers import dicom_patient
-from lgg_runtime.writers.dicom_patient import ATTRIBUTES, MAY_BE_EMPTY, copy_patient_and_study
+from lgg_runtime.writers.dicom_patient import (
+    ATTRIBUTES,
+    MAY_BE_EMPTY,
+    copy_patient_and_study,
+    encode,
+)
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import ScanResult
 from stand_ins.converters import HAS_DCIODVFY, check_by
@@ -29,6 +34,16 @@ DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
 def write(name: str, result: ScanResult) -> bytes:
     """The first file of an output."""
     return next(iter(SCAN_OUTPUTS[name][1](result).values()))
+
+
+def test_text_of_an_odd_length_is_written_with_an_even_one() -> None:
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    source = pydicom.Dataset()
+    odd = RawDataElement(Tag("PatientID"), "LO", 3, b"ABC", 0, False, True)
+    source._dict[odd.tag] = odd
+    assert encode(copy_patient_and_study(source)).count(b"LO\x04\0ABC ") == 1
 
 
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)

@@ -196,6 +196,10 @@ def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
     assert digest_inputs([path], tmp_path) == {"deep/a.png": known}
     assert digest_inputs([path, tmp_path / "gone.png"], tmp_path) == {}
     assert digest_inputs([], tmp_path) == {}
+    uid = tmp_path / "MR.2.25.1001435798133328161.dcm"
+    uid.write_bytes(path.read_bytes())
+    (name,) = digest_inputs([uid], tmp_path)
+    assert name.startswith("MR.uid-") and "1001435798133328161" not in name
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: {reason}") from error
 
 
+def is_dicomdir_name(path: Path) -> bool:
+    """Whether a file is called as the standard calls a directory of files (PS3.10, 8.6)."""
+    return path.name.upper() == "DICOMDIR"
+
+
 def list_dicomdir(path: Path) -> list[Path]:
     """The files that a DICOMDIR lists, in its order.
 

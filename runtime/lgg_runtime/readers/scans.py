@@ -10,7 +10,13 @@ from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.readers.dicom_files import DICOMDIR, is_dicom, list_dicomdir, read_header
+from lgg_runtime.readers.dicom_files import (
+    DICOMDIR,
+    is_dicom,
+    is_dicomdir_name,
+    list_dicomdir,
+    read_header,
+)
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.listing import Study
 from lgg_runtime.readers.nifti import UNUSED, is_nifti_name, read_nifti, split_name
@@ -67,7 +73,7 @@ def list_file(path: Path) -> list[Path]:
         return [path]
     if not is_dicom(path):
         return []
-    if path.name.upper() == "DICOMDIR":
+    if is_dicomdir_name(path):
         return list_dicomdir(path)
     return [path]
 

@@ -100,7 +100,9 @@ def _read(header: Any, keyword: str) -> Any:
     stored = header.get_item(keyword)
     representation = stored.VR or dictionary_VR(keyword)
     if stored.is_raw and representation in CUSTOMIZABLE_CHARSET_VR:
-        return stored._replace(VR=representation)  # its bytes, which need not fit the character set
+        # Its bytes, which need not fit the character set; of an even number (PS3.5, 7.1.1).
+        value = stored.value and stored.value + b" " * (len(stored.value) % 2)
+        return stored._replace(VR=representation, value=value)
     with refusing_headers(f"{keyword} is not of its kind; export the study again"):
         element = header[keyword]
         encode(Dataset({element.tag: element}))
