@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
-from lgg_bench.machine import describe_machine, require_threads
+from lgg_bench.machine import describe_machine, note_load, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread, describe_spread
@@ -154,7 +154,8 @@ def tabulate(record: Record) -> list[Table]:
     ]
     notes = [
         f"Whole processes, median (quartiles) of {count(settings['rounds'], 'round')} in turn; "
-        "files in the system's cache."
+        "files in the system's cache.",
+        *note_load(record.machine, ", so that every command took longer than on a quiet one"),
     ]
     tables = [Table("Cold start", ["", "milliseconds", "x import click"], rows, notes)]
     for provider, parts in results["breakdown"].items():
@@ -162,6 +163,7 @@ def tabulate(record: Record) -> list[Table]:
         told = {name: value for name, value in parts.items() if name != _REST or remains}
         cells = [[name, f"{value:.0f}"] for name, value in told.items()]
         note = _REMAINS if remains else _NOTHING_REMAINS
+        note += " Reading, running and finishing are of the last round."
         title = f"Where the time of one slice goes, {results['artifact']} on {provider}"
         tables.append(Table(title, ["", "milliseconds"], cells, [note]))
     return tables

@@ -15,6 +15,7 @@ _RULED = {
     "model": "name the models as ARTIFACT...",
     "provider": "lgg-bench's own --provider does it",
     "threads": "lgg-bench's own --threads does it",
+    "evaluate": "the folder is copied without its reference masks; leave it out",
     "first_look": "--first-look of lgg-bench peers does it",
 }
 

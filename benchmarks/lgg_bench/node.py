@@ -16,6 +16,7 @@ from typing import Any
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import LggError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import find_model
@@ -27,6 +28,8 @@ from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 
 _MOST_SECONDS = 900.0
+# Of the studies that are timed; not counted.
+_QUIET_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,27 @@ def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> 
 
     results.seconds: as `lgg-node status` has them; after_quiet: from the last image's arrival to
     the archive's acknowledgement, less the quiet time. results.rss_mib: of the node's process,
-    idle, with all studies waiting, and after each result. Raises ModelError for a model that is
-    not there, LggError where the node ends.
+    idle, with all studies waiting, and after each result; the quiet time of the settings is that of
+    this part, and results.quiet_seconds of the other. results.sha256: of the model. Raises
+    ModelError for a model that is not there, LggError where the node ends.
     """
-    find_model(settings.model)
+    digest = digest_file(find_model(settings.model))
     import_extra("pynetdicom", "node")
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as name, _archive() as (archive, arrived):
         root = Path(name)
         phantoms = PhantomSettings(settings.rounds, settings.slices, settings.size, seed=3)
         folders = write_scans(root, "dicom", phantoms, ScanSettings())
-        with _node(root / "one", archive, replace(settings, quiet_seconds=1.0)) as node:
+        with _node(root / "one", archive, replace(settings, quiet_seconds=_QUIET_SECONDS)) as node:
             for number, folder in enumerate(folders):
                 tell(f"study {number + 1} of {len(folders)}")
                 _send(node.port, [sorted(folder.iterdir())])
                 arrived.get(timeout=_MOST_SECONDS)
             seconds = node.read_seconds(len(folders))
         rss = _measure_queue(root, folders[0], settings, (archive, arrived), tell)
-    return Record("node", asdict(settings), machine, {"seconds": seconds, "rss_mib": rss})
+    results = {"sha256": digest, "quiet_seconds": _QUIET_SECONDS}
+    results |= {"seconds": seconds, "rss_mib": rss}
+    return Record("node", asdict(settings), machine, results)
 
 
 def tabulate(record: Record) -> list[Table]:
@@ -118,6 +124,8 @@ def _measure_queue(
     with _node(root / "two", port, settings) as node:
         idle = node.rss_mib()
         _send(node.port, copies)
+        if not arrived.empty():
+            raise LggError("a result came before all studies waited; give fewer --waiting")
         waiting = node.rss_mib()
         after = []
         for number in range(settings.waiting):

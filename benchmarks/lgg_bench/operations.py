@@ -49,11 +49,15 @@ def count_run_operations(run: Path, side: int) -> int:
 def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
     """The convolutions by their names in the graph, or by number where they have none.
 
-    Raises ModelError for a graph that does not begin with the contract's input.
+    Raises ModelError for what is no graph, or does not begin with the contract's input.
     """
     with needs_extra("export"):
         import onnx
-    model = onnx.load(str(path))
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:
+        # protobuf's decode errors depend on its implementation.
+        raise ModelError(f"{path.name}: not an ONNX file") from error
     if not model.graph.input or model.graph.input[0].name != INPUT:
         raise ModelError(f"{path.name}: expected {INPUT} as its first input")
     sizes = (1, height, width)

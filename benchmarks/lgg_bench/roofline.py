@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lgg_bench.artifacts import label_artifacts
+from lgg_bench.artifacts import describe_artifact, label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.machine import computes_bf16, describe_machine, require_threads
+from lgg_bench.machine import computes_bf16, describe_machine, note_load, require_threads
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -77,6 +77,8 @@ def measure_roofline(artifacts: Sequence[Path], settings: RooflineSettings) -> R
 
     machine = describe_machine()
     files = label_artifacts(artifacts)
+    for path in files.values():
+        describe_artifact(path, BackendSettings("cpu", 1))  # refused before minutes are measured
     with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
         large = _large(Path(folder), settings, computes_bf16(machine))
         found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings.timing)
@@ -201,8 +203,9 @@ def tabulate(record: Record) -> list[Table]:
         "precision is the fastest of its rows, whatever the engine: an engine's own row may be "
         "slower than what it computes of an artifact."
     )
+    notes = [note, *note_load(record.machine)]
     tables = [
-        Table(f"What the machine reaches, {threads}", ["", "GFLOP/s"], ceilings, [note]),
+        Table(f"What the machine reaches, {threads}", ["", "GFLOP/s"], ceilings, notes),
         Table(
             f"What engines reach of it, {settings['size']} x {settings['size']}, "
             f"batch {settings['batch']}",

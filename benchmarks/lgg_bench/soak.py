@@ -45,8 +45,14 @@ class SoakSettings:
 
     def __post_init__(self) -> None:
         require_threads(self.threads)
-        if self.warm_up >= self.slices:
-            raise UsageError(f"slices {self.slices}: expected more than {self.warm_up} to warm up")
+        # A sample follows a round of each way; growth shows between two of them.
+        step = 2 * self.round
+        last_cold = -(-self.warm_up // step) * step
+        if self.slices <= last_cold:
+            raise UsageError(
+                f"slices {self.slices}: expected more than {last_cold}, so that two samples follow "
+                f"the {self.warm_up} to warm up"
+            )
 
 
 @dataclass(frozen=True)

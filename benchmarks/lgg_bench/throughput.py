@@ -216,7 +216,8 @@ def tabulate(record: Record) -> list[Table]:
         f"{count(settings['rounds'], 'round')} in which all subjects take turns; the files had "
         "been read before.",
         "Notebook: OpenCV reads, PyTorch runs eager float32 in batches of 8, OpenCV writes PNG. "
-        "PyTorch compiled, where it takes part: with its compilation.",
+        "PyTorch compiled, where it takes part: after its first compilation, which PyTorch keeps "
+        "on the disk. What is no artifact runs the network of the first one that was named.",
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
         *note_shared_cores(settings["threads"], record.machine),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.timing import Spread, take_turns
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 
 _WATCH_S = 0.02
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
@@ -75,10 +76,15 @@ def run_whole(
 
 
 def _hold_to(threads: int | None) -> list[str]:
-    """What goes before a command to hold it to so many cores, where there are more."""
+    """What goes before a command to hold it to so many cores, where there are more.
+
+    Raises UsageError where there is no taskset.
+    """
     cores = sorted(os.sched_getaffinity(0))
     if threads is None or threads >= len(cores):
         return []
+    if shutil.which("taskset") is None:
+        raise UsageError(f"threads {threads}: needs taskset, of util-linux; install it")
     return ["taskset", "--cpu-list", ",".join(map(str, cores[:threads]))]
 
 

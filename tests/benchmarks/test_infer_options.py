@@ -27,6 +27,7 @@ THREADS = r"--threads: lgg-bench's own --threads does it"
         (("--device=openvino",), PROVIDER),
         (("--first-look", "tiny"), LOOK),
         (("--threads=1",), THREADS),
+        (("--evaluate",), r"--evaluate: the folder is copied without its reference masks"),
     ],
 )
 def test_what_would_falsify_a_row_s_label_is_refused_and_told_what_does_it(options, said):

@@ -111,8 +111,22 @@ def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told
         "layers": {"a.onnx": {"arithmetic": arithmetic, "kinds": []}},
     }
     settings = {"threads": 1, "batch": 1, "size": 32}
-    *_, table = tabulate(Record("roofline", settings, {}, results))
+    reached, *_, table = tabulate(Record("roofline", settings, {"load": 3.0}, results))
+    assert "The machine was busy before the start (load 3)" in reached.notes[-1]
     assert table.title == f"Where OpenVINO's time goes, a.onnx, one slice in {told}"
+
+
+def test_what_is_no_artifact_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(roofline, "_large", None)
+    (tmp_path / "a.onnx").write_text("# not a model")
+    with pytest.raises(ModelError, match=r"a\.onnx: "):
+        measure_roofline([tmp_path / "a.onnx"], RooflineSettings(1, 1, 32, openvino=False))
+
+
+def test_operations_of_what_is_no_graph_are_refused(tmp_path):
+    (tmp_path / "a.onnx").write_text("# not a model")
+    with pytest.raises(ModelError, match=r"^a\.onnx: not an ONNX file$"):
+        count_operations(tmp_path / "a.onnx", 32, 32)
 
 
 def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):

@@ -10,7 +10,7 @@ from lgg_bench.eager import load_eager
 from lgg_bench.rival import ENGINES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 
 SLICES = phantom_slices(2, 48)
 
@@ -106,3 +106,10 @@ def test_how_many_times_faster_is_by_round():
     reference = [Ran(s, 0) for s in (8.0, 6.0, 4.0)]
     runs = [Ran(s, 0) for s in (2.0, 2.0, 2.0)]
     assert compare_runs(reference, runs).to_json() == {"low": 2.5, "median": 3.0, "high": 3.5}
+
+
+def test_fewer_threads_than_cores_need_taskset(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(UsageError, match="threads 1: needs taskset, of util-linux; install it"):
+        run_whole(["true"], 1)
