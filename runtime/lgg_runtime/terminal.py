@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from lgg_runtime.errors import LggError, ResourceError
+from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -42,6 +42,11 @@ def run_command(command: click.Command) -> NoReturn:
         click.echo(f"{command.name}: memory exhausted; give fewer or smaller slices", err=True)
         sys.exit(ResourceError.exit_code)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            click.echo(
+                f"{command.name}: {printable(str(error.filename))}: {error.strerror}", err=True
+            )
+            sys.exit(UsageError.exit_code)
         # What writes files says which one; here it is a standard stream that goes to one.
         if error.errno not in _FULL:
             raise

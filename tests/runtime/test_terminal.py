@@ -43,6 +43,11 @@ def failing(error: BaseException) -> Callable[[], object]:
         (errors.ParityError("differs"), 9, "tool: differs"),
         (MemoryError(), 7, "tool: memory exhausted; give fewer or smaller slices"),
         (OSError(errno.ENOSPC, "full"), 7, "tool: the disk is full; free some space"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "aaa\n"),
+            2,
+            "tool: aaa\\n: File name too long",
+        ),
         (KeyboardInterrupt(), 130, "tool: interrupted"),
         (Terminated(), 143, "tool: terminated"),
     ],

@@ -38,6 +38,10 @@ def require_begun(folder: Path) -> None:
     """Raises InputError for a folder without a run to go on with."""
     if not is_begun(folder):
         raise InputError(f"{folder}: no run to go on with; leave --resume out to begin one")
+    if not (folder / LAST_FILE).exists():
+        raise InputError(
+            f"{folder}: no {LAST_FILE} to go on from; leave --resume out to begin it anew"
+        )
 
 
 def require_no_run(folder: Path) -> None:

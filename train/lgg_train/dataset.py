@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
-from lgg_runtime.prefetch import prefetch
 from lgg_runtime.volume import Mask, Pixels
 from lgg_train.augment import build_augmentation, build_replacement
 from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
+from lgg_train.prefetch import prefetch
 
 BATCHES_AHEAD = 4
 _WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed

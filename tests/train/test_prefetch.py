@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lgg_runtime.prefetch import prefetch
+from lgg_train.prefetch import prefetch
 
 DEADLINE_S = 30
 
