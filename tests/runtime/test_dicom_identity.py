@@ -45,6 +45,26 @@ def change(result: ScanResult, **fields: Any) -> ScanResult:
     return replace(result, segmentation=replace(result.segmentation, **fields))
 
 
+def test_a_seg_says_what_it_shows_and_which_model_found_it(result: ScanResult) -> None:
+    (data,) = encode("dicom-seg", change(result, threshold=0.35)).values()
+    (segment,) = pydicom.dcmread(io.BytesIO(data)).SegmentSequence
+    codes = {
+        "SegmentedPropertyCategoryCodeSequence": "49755003",  # morphologically abnormal structure
+        "SegmentedPropertyTypeCodeSequence": "52988006",  # lesion
+        "AnatomicRegionSequence": "12738006",  # brain
+    }
+    for keyword, value in codes.items():
+        (code,) = segment[keyword].value
+        assert (code.CodeValue, code.CodingSchemeDesignator) == (value, "SCT"), keyword
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    (family,) = algorithm.AlgorithmFamilyCodeSequence
+    assert (family.CodeValue, family.CodingSchemeDesignator) == ("123110", "DCM")
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("lgg-edge tiny", "1.0")
+    told = algorithm.AlgorithmParameters
+    assert f"model SHA-256={'ab' * 32}" in told and "threshold=0.35" in told
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+
+
 @pytest.mark.parametrize("name", DICOM_OUTPUTS)
 def test_the_same_result_is_the_same_object(name: str, result: ScanResult) -> None:
     assert encode(name, result) == encode(name, change(result, threshold=0.5))

@@ -51,6 +51,29 @@ def test_axial_slices_near_the_trained_scale_are_taken_as_they_are() -> None:
         assert ModelGrid.of(volume_of(numbered((2, 3, 4)), directions)).is_identity
 
 
+def test_axial_slices_beyond_it_are_resampled() -> None:
+    for pixel in (0.79, 1.09):  # by a sixth
+        directions = AXIAL * np.array([1, pixel / 0.9, pixel / 0.9])
+        assert not ModelGrid.of(volume_of(numbered((2, 3, 4)), directions)).is_identity
+
+
+def test_a_probability_at_the_threshold_is_tumour_on_another_grid_too() -> None:
+    grid = ModelGrid.of(volume_of(numbered((2, 6, 8)), AXIAL * np.array([1, 0.5, 0.5])))
+    assert not grid.is_identity
+    found = np.full((2, *grid.size), 0.5, np.float32)
+    mask, _ = grid.bring_back(np.ones(found.shape, bool), found, 0.5)
+    assert mask.shape == (2, 6, 8) and mask.all()
+
+
+@pytest.mark.parametrize(("degrees", "plane"), [(9, "axial"), (11, "oblique axial")])
+def test_slices_are_oblique_beyond_ten_degrees(degrees: float, plane: str) -> None:
+    angle = np.deg2rad(degrees)
+    turn = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    assert plane_of(place(turn @ AXIAL)) == plane
+
+
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("signs", SIGNS)
 def test_every_way_to_store_a_volume_shows_the_model_the_same(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lgg_runtime import ledger as ledger_module
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.journal import DONE, InputRecord
 from lgg_runtime.ledger import JOURNAL_FILE, digest_inputs, find_digest, open_ledger, stamp_inputs
@@ -200,6 +201,24 @@ def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
     uid.write_bytes(path.read_bytes())
     (name,) = digest_inputs([uid], tmp_path)
     assert name.startswith("MR.uid-") and "1001435798133328161" not in name
+
+
+def test_lines_are_on_the_disk_after_a_second_and_at_the_end(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    now = [0.0]
+    monkeypatch.setattr(ledger_module.time, "monotonic", lambda: now[0])
+    with open_ledger(out, RUN, resume=False) as ledger:
+        monkeypatch.setattr(ledger_module.os, "fsync", synced.append)
+        ledger.append(finished("a"))
+        assert not synced
+        now[0] = ledger_module.SYNC_EVERY_S
+        ledger.append(finished("b"))
+        assert len(synced) == 1
+        ledger.append(finished("c"))
+        assert len(synced) == 1
+    assert len(synced) == 2
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ import pytest
 from lgg_runtime import reading as module
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.job import Job
+from lgg_runtime.ledger import Ledger
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.reading import Reading, ReadyStudy
 from lgg_runtime.segmenter import Prepared, Segmenter
+from lgg_runtime.workers import Workers
 
 DEADLINE_S = 60
 
@@ -123,3 +126,44 @@ def test_threads_end_where_one_more_cannot_begin(job: Job, monkeypatch: pytest.M
         Reading(job)
     assert begun[0].done()
     assert threading.active_count() == before
+
+
+def test_an_input_that_changes_between_its_reading_and_its_digest_is_not_proven(
+    job: Job, segmenter: Segmenter, watched: Watched
+) -> None:
+    reading = Reading(job)
+    try:
+        assert watched.first.wait(DEADLINE_S)
+        read_early = watched.studies[0]
+        (changed, *_) = next(s for s in job.listing.studies if s.name == read_early).files
+        changed.write_bytes(changed.read_bytes() + b"more")
+        reading.use(segmenter, cast(Ledger, StandInLedger("another")))
+        proven = {ready.study.name: ready.record.proven for ready in reading}
+    finally:
+        reading.close()
+    assert [name for name, is_proven in proven.items() if not is_proven] == [read_early]
+
+
+def test_no_more_studies_than_the_bound_are_begun_ahead(
+    source: Path, tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "xyz":
+        shutil.copytree(source / "a", source / name)
+    job = Job(list_studies(source), tmp_path / "out")
+    begun = []
+    real = Workers.submit
+
+    def submit(pool: Workers, function: Any, *more: Any) -> Any:
+        begun.append(function)
+        return real(pool, function, *more)
+
+    monkeypatch.setattr(Workers, "submit", submit)
+    monkeypatch.setattr(module, "available_cores", lambda: 1)  # one reader
+    reading = Reading(job)
+    try:
+        reading.use(segmenter)
+        assert len(begun) == 2 < len(job.listing.studies)
+        next(iter(reading))
+        assert len(begun) == 3
+    finally:
+        reading.close()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgg_runtime import reading
 from lgg_runtime import results as results_module
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
@@ -200,28 +199,6 @@ def test_pictures_of_an_earlier_run_with_other_options_are_told(
     stale = [f"{name}/{name}_{n}_overlay.png" for name in "bcd" for n in (1, 2)]
     stale.remove("d/d_1_overlay.png")
     assert results(tmp_path / "out")["run.json"]["stale"] == stale
-
-
-def test_an_input_that_changes_while_it_is_read_is_not_proven(
-    tmp_path: Path,
-    source: Path,
-    infer: Infer,
-    stop_at: Callable[..., list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = reading.load_study
-
-    def load_late(study: Any, *rest: Any) -> Any:
-        if study.name == "b":
-            shutil.copyfile(source / "b" / "b_1.png", source / "b" / "b_2.png")
-        return real(study, *rest)
-
-    monkeypatch.setattr(reading, "load_study", load_late)
-    infer(tmp_path / "out")
-    monkeypatch.setattr(reading, "load_study", real)
-    written = stop_at(None)
-    infer(tmp_path / "out", "--resume")
-    assert {name[0] for name in written} == {"b"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import encode_csv, join_volumes, summarise_volume
+from lgg_runtime.summary import (
+    SummaryRow,
+    encode_csv,
+    join_volumes,
+    partly_scored,
+    summarise_volume,
+)
 from lgg_runtime.volume import Segmentation
 
 HEADER = [
@@ -108,3 +114,14 @@ def test_any_name_reads_back(found: Segmentation, name: str) -> None:
     rows = summarise_volume(name, list("abc"), found, [None] * 3)
     read = list(csv.DictReader(io.StringIO("".join(encode_csv(rows)), newline="")))
     assert {row["patient"] for row in read} == {name}
+
+
+def test_a_patient_is_partly_scored_with_some_masks_not_with_none_and_not_with_all() -> None:
+    known = Counts(tn=4)
+    scored = {"none": (None, None), "some": (known, None), "all": (known, known)}
+    rows = [
+        SummaryRow("slice", patient, f"{n}", False, 0, None, 0, 0.0, 0.0, None, counts)
+        for patient, given in scored.items()
+        for n, counts in enumerate(given)
+    ]
+    assert partly_scored(rows) == {"some": {"scored": 1, "slices": 2}}

@@ -1,0 +1,64 @@
+"""Writes and studies that wait: never more than the bound, none dropped."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from lgg_runtime.job import Job
+from lgg_runtime.journal import DONE, InputRecord, Journal
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.pending import SLICES_PENDING, PendingWrites, StudyRecord
+from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.results import STUDIES_PENDING, Results
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.workers import Workers
+
+
+class Waiting:
+    """Stands in for a pool of threads: does nothing before it is waited for."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Future[Any]] = []
+        self.most = self.done = 0
+
+    def submit(self, *_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append(future)
+        self.most = max(self.most, len(self.waiting))
+        return future
+
+    def wait_for(self, future: Future[Any]) -> list[str]:
+        self.waiting.remove(future)
+        self.done += 1
+        return []
+
+
+def test_no_more_writes_than_the_bound_wait() -> None:
+    pool, journal = Waiting(), Journal({})
+    writes = PendingWrites(cast(Workers, pool), journal, None)
+    for number in range(3 * SLICES_PENDING):
+        record = InputRecord(f"{number}", DONE, "")
+        writes.submit(list, record, StudyRecord("a", {}, True))
+    assert pool.most == SLICES_PENDING
+    writes.finish()
+    assert (pool.waiting, pool.done) == ([], 3 * SLICES_PENDING)
+    assert [record.name for record in journal.inputs] == [str(n) for n in range(pool.done)]
+
+
+def test_no_more_studies_than_the_bound_wait_to_be_finished(
+    tmp_path: Path, source: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(list_studies(source), tmp_path / "out")
+    results = Results(job, Segmenter.load(artifact, LoadSettings(threads=1)), Journal({}))
+    results.close()
+    pool = Waiting()
+    monkeypatch.setattr(results, "_finisher", pool)
+    for _ in range(3 * STUDIES_PENDING):
+        results.add(cast(Any, None))
+    assert pool.most == STUDIES_PENDING
+    results.finish()
+    assert (pool.waiting, pool.done) == ([], 3 * STUDIES_PENDING)
