@@ -55,6 +55,8 @@ def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
         import onnx
     try:
         model = onnx.load(str(path))
+    except (MemoryError, OSError):
+        raise
     except Exception as error:
         # protobuf's decode errors depend on its implementation.
         raise ModelError(f"{path.name}: not an ONNX file") from error

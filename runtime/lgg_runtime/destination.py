@@ -49,7 +49,7 @@ def _among_inputs(source: Path) -> Callable[[Path], bool]:
     """Whether results in a folder would lie below the input, or beside it if it is one file. Images
     that a DICOMDIR lists lie below its folder.
     """
-    if is_dicomdir_name(source):
+    if is_dicomdir_name(source) and not is_folder(source):
         source = source.parent
     if is_folder(source):
         root = _follow(source)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.missing import installed_packages, require_provider
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
 from lgg_runtime.errors import LggError, ProviderError
 from lgg_runtime.extras import installed_versions
 from lgg_runtime.golden import check_golden
-from lgg_runtime.loading import find_model
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.opening import open_model
 
 _LIBRARIES = ("openvino", "tensorrt", "pydicom", "nibabel")
 _PROBES = Path(__file__).parent / "probes"
@@ -94,7 +94,7 @@ def examine_provider(provider: str) -> Finding:
             require_provider(provider, import_onnxruntime())
             return Finding(subject, "its libraries are there; the first run compiles for minutes")
         begun = time.perf_counter()
-        backend = load_backend(find_model("standard"), BackendSettings(provider, available_cores()))
+        backend, _, _ = open_model("standard", LoadSettings(provider))
         difference = check_golden(backend.run, backend.contract.golden)
         seconds = time.perf_counter() - begun
     except ProviderError as error:

@@ -9,10 +9,12 @@ import numpy as np
 
 from lgg_runtime.contract import Golden
 from lgg_runtime.errors import ModelError
-from lgg_runtime.volume import FLAIR, Pixels, Probability
+from lgg_runtime.plural import count
+from lgg_runtime.volume import CHANNELS, FLAIR, Pixels, Probability
 
 SHAPE = (1, 128, 128, 3)
 STEP = 16
+_MOST_SIDE = 512
 
 
 def golden_input(shape: tuple[int, ...] = SHAPE) -> Pixels:
@@ -29,13 +31,27 @@ def golden_input(shape: tuple[int, ...] = SHAPE) -> Pixels:
     return made
 
 
+def _require_form(golden: Golden) -> None:
+    """A contract is a stranger's: before its shape is made, it has to be one that was exported."""
+    *slices, height, width, channels = golden.shape if len(golden.shape) == 4 else (0, 0, 0, 0)
+    is_small = slices == [1] and channels == len(CHANNELS) and max(height, width) <= _MOST_SIDE
+    is_whole = min(height, width) >= STEP and height % STEP == width % STEP == 0
+    if not (is_small and is_whole and len(golden.samples) == height * width // STEP**2):
+        samples = count(len(golden.samples), "sample")
+        raise ModelError(
+            f"its golden pair is damaged: shape {golden.shape} and {samples}; expected a slice of "
+            f"sides up to {_MOST_SIDE}, and a sample for each {STEP} x {STEP} pixels"
+        )
+
+
 def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     """The largest difference from the golden samples.
 
     Raises ModelError where it is over the contract's tolerance: this device, driver or library
-    does not compute what the model was proven to compute, or the file is damaged; and for samples
-    of another input.
+    does not compute what the model was proven to compute, or the file is damaged; and for a pair
+    of another form or input.
     """
+    _require_form(golden)
     slices = golden_input(golden.shape)
     if hashlib.sha256(slices.tobytes()).hexdigest() != golden.input_sha256:
         raise ModelError("its golden input is another one than this version makes; export it again")

@@ -120,12 +120,12 @@ def find_digest(path: Path) -> str | None:
 
 def digest_inputs(paths: Sequence[Path], root: Path) -> dict[str, str]:
     """SHA-256 by name relative to the root, without its UIDs; empty where one of the files cannot
-    be read.
+    be read, or two have one name then.
     """
     names = (without_uids(path.relative_to(root).as_posix()) for path in paths)
     found = {name: find_digest(path) for name, path in zip(names, paths, strict=True)}
     known = {name: digest for name, digest in found.items() if digest is not None}
-    return known if len(known) == len(found) else {}
+    return known if len(known) == len(paths) else {}
 
 
 def stamp_inputs(paths: Sequence[Path]) -> Stamps:

@@ -71,8 +71,8 @@ def parse_lines(data: bytes) -> ParsedLines:
         try:
             value = _decode_line(line + b"\n")
             if header is None:
-                header = _require(value, value.keys() in ({"schema", "run"}, _HEADER))
                 _require_below(value.get("earlier", []))
+                header = _require(value, value.keys() in ({"schema", "run"}, _HEADER))
             else:
                 finished.append(_build_finished(value))
         except (ValueError, RecursionError):

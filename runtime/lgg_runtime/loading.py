@@ -17,6 +17,7 @@ from lgg_runtime.errors import ModelError, UsageError
 from lgg_runtime.providers import PROVIDERS
 
 _WEIGHTS, _SUMS = Path(__file__).parent / "weights", "SHA256SUMS"
+REINSTALL = "install lgg-edge again"
 _MOST_SLICES = 1024  # of a batch
 SHIPPED = ("standard", "standard-int8", "lite", "lite-int8", "tiny", "tiny-int8")
 
@@ -93,7 +94,9 @@ def find_model(model: str | Path) -> Path:
     if str(model) in SHIPPED:
         path = _WEIGHTS / f"{model}.onnx"
         if not path.is_file():
-            raise ModelError(f"the shipped model {model!r} is not in this installation")
+            raise ModelError(
+                f"the shipped model {model!r} is not in this installation; {REINSTALL}"
+            )
         return path
     if not is_model_file(Path(model)):
         raise ModelError(f"{model}: no such model; expected a file or {' or '.join(SHIPPED)}")
@@ -109,4 +112,6 @@ def read_sums() -> dict[str, str]:
         lines = (_WEIGHTS / _SUMS).read_text("ascii").splitlines()
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError) as error:
-        raise ModelError(f"{_SUMS} of the shipped models is missing or damaged") from error
+        raise ModelError(
+            f"{_SUMS} of the shipped models is missing or damaged; {REINSTALL}"
+        ) from error

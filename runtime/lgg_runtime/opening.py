@@ -9,7 +9,7 @@ from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
 from lgg_runtime.golden import check_golden
-from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
+from lgg_runtime.loading import REINSTALL, SHIPPED, LoadSettings, find_model, read_sums
 from lgg_runtime.providers import ON_GPU
 from lgg_runtime.trust import identify_model
 
@@ -18,7 +18,8 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
     """The backend, the SHA-256 of its file, and why it runs where it does.
 
     A shipped model is known by its digest; another has to answer its golden input, because a few
-    changed bits make other masks, and no error. Raises ModelError for a file that is refused,
+    changed bits make other masks, and no error; not in bf16, which may be further off than its
+    contract allows. Raises ModelError for a file that is refused,
     ProviderError where it cannot run.
     """
     path = find_model(model)
@@ -26,7 +27,7 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
     require_digest(path.name, digest, settings.sha256)
     sums = read_sums()
     if str(model) in SHIPPED:
-        require_digest(f"shipped {path.name}", digest, sums.get(path.name, ""))
+        _require_shipped(path.name, digest, sums)
     # The backend reads the files again, and takes no others than those of these digests.
     chosen = BackendSettings(
         settings.provider,
@@ -37,11 +38,16 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
         sidecar_digest,
     )
     backend, why = open_backend(path, chosen)
-    # A GPU's has answered while it was loaded; bf16 may be further off than the contract allows.
+    # A GPU's has answered while it was loaded.
     is_known = digest in sums.values() or backend.provider in ON_GPU
     if not is_known and settings.cpu_precision == "fp32":
         _require_golden(path.name, backend)
     return backend, digest, why
+
+
+def _require_shipped(name: str, digest: str, sums: dict[str, str]) -> None:
+    if sums.get(name) != digest:
+        raise ModelError(f"{name}: not the file that was shipped; {REINSTALL}")
 
 
 def _require_golden(name: str, backend: Backend) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.journal import InputRecord, Journal
 from lgg_runtime.ledger import Ledger
 from lgg_runtime.ledger_lines import Finished
@@ -88,7 +90,8 @@ class PendingWrites:
             if pending.written is not None and self._pool.has_failed(pending.written):
                 pending.study.proven = False
             else:
-                self._settle(pending)
+                with contextlib.suppress(ResourceError):  # the failure that led here is told
+                    self._settle(pending)
 
     def _settle_first(self) -> None:
         self._settle(self._open[0])

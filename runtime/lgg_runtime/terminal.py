@@ -43,9 +43,8 @@ def run_command(command: click.Command) -> NoReturn:
         sys.exit(ResourceError.exit_code)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            click.echo(
-                f"{command.name}: {printable(str(error.filename))}: {error.strerror}", err=True
-            )
+            name = printable(str(error.filename))
+            click.echo(f"{command.name}: {name}: {error.strerror}; give a shorter one", err=True)
             sys.exit(UsageError.exit_code)
         # What writes files says which one; here it is a standard stream that goes to one.
         if error.errno not in _FULL:

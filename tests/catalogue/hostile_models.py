@@ -40,6 +40,12 @@ def contract_with(**fields: Any) -> Change:
     return change
 
 
+def golden_of(shape: list[int], samples: int) -> dict[str, Any]:
+    """A golden pair as JSON has it."""
+    return {"shape": shape, "input_sha256": "a" * 64, "output_sha256": "b" * 64,
+            "samples": [0.5] * samples, "tolerance": 1e-3}  # fmt: skip
+
+
 def no_contract(model: Any) -> None:
     del model.metadata_props[:]
 

@@ -15,6 +15,7 @@ from catalogue.hostile_models import (
     contract_with,
     external,
     flip_a_bit,
+    golden_of,
     hard_link_weights,
     hold_a_function,
     hold_a_graph,
@@ -37,6 +38,8 @@ from catalogue.keepings import NOTHING_MADE
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section
 
 Make = Callable[[Scene], object]
+GOLDEN = "its golden pair is damaged:"
+GOLDEN_FORM = "expected a slice of sides up to 512, and a sample for each 16 x 16 pixels"
 OTHER_FILE = "its tensors lie in another file; export it as one file"
 NO_ONNX = "not an ONNX model, or cut short; export it again"
 SIGNED = (*INFER, "--require-signature", "ours.pub")
@@ -285,6 +288,12 @@ GRAPHS = (
             "('probability', 'tensor(float)', 4)]"),
     hostile("opset", "A newer opset than the installed onnxruntime knows.", ask_for_opset(999),
             "onnxruntime refuses it: {its words}"),
+    hostile("golden shape", "A golden input of a size that no memory holds.",
+            contract_with(golden=golden_of([1, 10**6, 10**6, 3], 1)),
+            f"{GOLDEN} shape (1, 1000000, 1000000, 3) and 1 sample; {GOLDEN_FORM}"),
+    hostile("golden samples", "Golden samples of another number than its input has.",
+            contract_with(golden=golden_of([1, 32, 16, 3], 3)),
+            f"{GOLDEN} shape (1, 32, 16, 3) and 3 samples; {GOLDEN_FORM}"),
     hostile("damaged bit", "A model of whose numbers one bit changed.", flip_a_bit,
             "the answer to the golden input differs by 0.5, expected at most 0.0001: this "
             "device does not compute what was measured, or the file is damaged"),

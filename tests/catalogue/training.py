@@ -147,7 +147,7 @@ RUNS = (
             "trained/last.pt: not a checkpoint of tensors (cut short, or another format)"),
     bad_run("no checkpoint", "A run without a checkpoint.",
             lambda scene: (scene.root / "trained" / "last.pt").unlink(),
-            "trained: no last.pt to go on from; leave --resume out to begin it anew"),
+            "trained: no last.pt to go on from; it is finished, choose another folder"),
     bad_run("other data", "Other data than the run was begun on.",
             holding("_2_mask.tif", lambda: np.full((64, 64), 255, np.uint8)),
             "trained: the run was begun on other data or another split"),

@@ -103,7 +103,7 @@ def seed_contracts() -> list[bytes]:
         intensity=IntensitySettings(),
         cleanup=CleanupSettings(),
         training=Training("0" * 8, "1" * 8, "patient", {"train": 1}),
-        golden=Golden((1, 16, 16, 3), "2" * 8, "3" * 8, (0.25, 1e-9), 1e-3),
+        golden=Golden((1, 16, 16, 3), "2" * 8, "3" * 8, (1e-9,), 1e-3),
         how_decided="by hand",
         tool_version="0",
         metrics={"test": {"dice": 0.9}},

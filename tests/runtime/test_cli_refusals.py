@@ -144,6 +144,14 @@ def test_an_output_among_what_a_dicomdir_lists_is_refused(
     assert "lies inside the input" in result.err
 
 
+def test_a_folder_called_dicomdir_is_a_folder(
+    tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
+) -> None:
+    given = source.rename(tmp_path / "DICOMDIR")
+    result = call_infer(given, "-o", tmp_path / "out", "-m", artifact)
+    assert result.code == 0, result.err
+
+
 def test_an_output_inside_the_input_through_a_link_is_refused(
     tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
 ) -> None:

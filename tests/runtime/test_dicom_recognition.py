@@ -30,11 +30,15 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
 PRE_CONTRAST = (
     "AX T1 NO CONTRAST", "T1 no gad", "t1_tse_tra_ohne_KM", "T1 vor KM", "T1 sans gado",
     "T1 sin contraste", "T1 zonder contrast", "T1 AX NO +C", "T1 W/O IV CONTRAST", "T1 noncontrast",
+    "T1 w/out contrast", "T1 w/o i.v. contrast", "T1 without any contrast", "T1 CONTRAST W/O",
+    "T1 Contrast - without", "T1 without and with contrast", "W/O & W CONTRAST T1",
     "T1 nativ", "SAG T1CUBE", "T1COR", "t1_tse_tra_headcoil", "T1 + COR",
 )  # fmt: skip
 POST_CONTRAST = (
     "T1 POST GAD W/O FS", "T1 post without fatsat", "T1 PRESAT POST GD", "T1 AX PRE-OP +C",
-    "AX T1 + C", "T1C_AX", "t1ce", "T1 mit KM",
+    "AX T1 + C", "T1C3D", "T1CE3D", "T1CEsag", "t1ceMPRAGE", "T1 mprage prescan norm post contrast",
+    "T1 FSPGR PREP +C", "IR-prep post Gd", "T1 presurgery post contrast",
+    "T1C_AX", "t1ce", "T1 mit KM",
 )  # fmt: skip
 
 

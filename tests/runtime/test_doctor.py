@@ -46,7 +46,7 @@ def test_a_provider_that_does_not_start_is_no_end(monkeypatch: pytest.MonkeyPatc
     def refuse(*_: object) -> None:
         raise MissingExtraError("the engine is not installed; pip install 'lgg-edge[cpu]'")
 
-    monkeypatch.setattr(doctor, "load_backend", refuse)
+    monkeypatch.setattr(doctor, "open_model", refuse)
     finding = doctor.examine_provider("cpu")
     assert finding == Finding(
         "provider cpu", "does not start", "the engine is not installed; pip install "

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from lgg_runtime import ledger as ledger_module
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.journal import DONE, InputRecord
-from lgg_runtime.ledger import JOURNAL_FILE, digest_inputs, find_digest, open_ledger, stamp_inputs
+from lgg_runtime.ledger import (
+    JOURNAL_FILE,
+    SCHEMA,
+    digest_inputs,
+    find_digest,
+    open_ledger,
+    stamp_inputs,
+)
 from lgg_runtime.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
 from lgg_runtime.metrics import Counts
 from lgg_runtime.summary import summarise_volume
@@ -201,6 +208,23 @@ def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
     uid.write_bytes(path.read_bytes())
     (name,) = digest_inputs([uid], tmp_path)
     assert name.startswith("MR.uid-") and "1001435798133328161" not in name
+
+
+@pytest.mark.parametrize("earlier", [["/etc/passwd"], ["a/../../b"], 5, [1], None, "a"])
+def test_a_header_that_names_what_is_not_below_the_folder_is_none(earlier: object) -> None:
+    header = encode_line({"schema": SCHEMA, "run": {}, "earlier": earlier})
+    line = encode_line(finished().to_json())
+    assert parse_lines(header + line) == ParsedLines(None, (), 0)
+
+
+def test_two_files_whose_names_differ_in_uids_of_one_short_digest_prove_nothing(
+    tmp_path: Path,
+) -> None:
+    files = [tmp_path / f"1.2.840.1.{number}.dcm" for number in (9819, 35674)]
+    for path in files:
+        path.write_bytes(b"image")
+    assert digest_inputs(files[:1], tmp_path).keys() == {"uid-9fcec01b.dcm"}
+    assert digest_inputs(files, tmp_path) == {}
 
 
 def test_lines_are_on_the_disk_after_a_second_and_at_the_end(

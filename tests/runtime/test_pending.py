@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import DONE, InputRecord, Journal
+from lgg_runtime.ledger import Ledger
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pending import SLICES_PENDING, PendingWrites, StudyRecord
 from lgg_runtime.readers.folder import list_studies
@@ -31,6 +33,9 @@ class Waiting:
         self.most = max(self.most, len(self.waiting))
         return future
 
+    def has_failed(self, _: Future[Any]) -> bool:
+        return False
+
     def wait_for(self, future: Future[Any]) -> list[str]:
         self.waiting.remove(future)
         self.done += 1
@@ -47,6 +52,21 @@ def test_no_more_writes_than_the_bound_wait() -> None:
     writes.finish()
     assert (pool.waiting, pool.done) == ([], 3 * SLICES_PENDING)
     assert [record.name for record in journal.inputs] == [str(n) for n in range(pool.done)]
+
+
+def test_a_ledger_that_the_disk_refuses_hides_no_earlier_failure_and_stops_no_end() -> None:
+    class Full:
+        def append(self, _: object) -> None:
+            raise ResourceError("journal.jsonl: the disk is full")
+
+    journal = Journal({})
+    writes = PendingWrites(cast(Workers, Waiting()), journal, cast(Ledger, Full()))
+    first, second = (StudyRecord(name, {name: "digest"}, True) for name in "ab")
+    writes.submit(list, InputRecord("a", DONE, ""), first)
+    writes.end_study(first)
+    writes.submit(list, InputRecord("b", DONE, ""), second)
+    writes.cancel()
+    assert [record.name for record in journal.inputs] == ["a", "b"]
 
 
 def test_no_more_studies_than_the_bound_wait_to_be_finished(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,16 +15,14 @@ import onnxruntime
 import pytest
 from scipy import ndimage
 
-from lgg_runtime import loading
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import CropSettings
-from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_runtime.journal import Journal
-from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
+from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.provenance import describe
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Volume
@@ -326,49 +323,6 @@ def test_a_model_is_found_by_its_path(artifact: Path) -> None:
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match="no such model; expected a file or standard"):
         find_model(tmp_path / name)
-
-
-def test_a_shipped_model_is_found_by_its_name(
-    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "_WEIGHTS", tmp_path)
-    with pytest.raises(ModelError, match="shipped model 'standard' is not in this installation"):
-        Segmenter.load()
-    data = artifact.read_bytes()
-    (tmp_path / "standard.onnx").write_bytes(data)
-    assert find_model("standard") == tmp_path / "standard.onnx"
-    with pytest.raises(ModelError, match="SHA256SUMS of the shipped models is missing or damaged"):
-        Segmenter.load()
-    digest = hashlib.sha256(data).hexdigest()
-    (tmp_path / "SHA256SUMS").write_text(f"{digest}  standard.onnx\n")
-    assert Segmenter.load().contract.name == "tiny"
-    (tmp_path / "standard.onnx").write_bytes(data.replace(b"tiny", b"tinz"))
-    with pytest.raises(ModelError, match=r"^shipped standard\.onnx: its SHA-256 is "):
-        Segmenter.load()
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_recorded_digests_are_of_what_ships(name: str) -> None:
-    assert read_sums()[f"{name}.onnx"] == digest_file(find_model(name))
-
-
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_a_damaged_model_is_refused(
-    tmp_path: Path,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Contract],
-    provider: str,
-) -> None:
-    if provider == "openvino":
-        pytest.importorskip("openvino")
-    model = build_model()
-    path = save_artifact(model, tmp_path / "m.onnx", make_contract().dumps())
-    assert Segmenter.load(path, LoadSettings(provider, threads=1)).provider == provider
-    next(t for t in model.graph.initializer if t.float_data).float_data[0] = 0.0
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"^m\.onnx: the answer to the golden input differs by "):
-        Segmenter.load(path, LoadSettings(provider, threads=1))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def failing(error: BaseException) -> Callable[[], object]:
         (
             OSError(errno.ENAMETOOLONG, "File name too long", "aaa\n"),
             2,
-            "tool: aaa\\n: File name too long",
+            "tool: aaa\\n: File name too long; give a shorter one",
         ),
         (KeyboardInterrupt(), 130, "tool: interrupted"),
         (Terminated(), 143, "tool: terminated"),

@@ -212,6 +212,13 @@ def test_a_given_split_and_a_way_to_split_exclude_each_other(tmp_path, train_tin
         train_tiny(tmp_path / "run", "--epochs", "1", *given)
 
 
+def test_a_run_that_was_broken_off_before_its_first_checkpoint_is_begun_anew(run_copy, train_tiny):
+    for name in ("last.pt", "model.pt"):
+        (run_copy / name).unlink()
+    with pytest.raises(InputError, match=r"no last\.pt to go on from; leave --resume out to begin"):
+        train_tiny(run_copy, "--resume")
+
+
 def test_a_finished_run_is_not_written_over(run_copy, train_tiny):
     (run_copy / "last.pt").unlink()
     before = contents(run_copy)

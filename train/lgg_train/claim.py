@@ -39,9 +39,9 @@ def require_begun(folder: Path) -> None:
     if not is_begun(folder):
         raise InputError(f"{folder}: no run to go on with; leave --resume out to begin one")
     if not (folder / LAST_FILE).exists():
-        raise InputError(
-            f"{folder}: no {LAST_FILE} to go on from; leave --resume out to begin it anew"
-        )
+        finished = "it is finished, choose another folder"
+        remedy = finished if is_finished(folder) else "leave --resume out to begin it anew"
+        raise InputError(f"{folder}: no {LAST_FILE} to go on from; {remedy}")
 
 
 def require_no_run(folder: Path) -> None:

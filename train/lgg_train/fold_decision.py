@@ -31,7 +31,7 @@ def decide(folder: Path, data: Path, device: str) -> str:
     folds do not test every patient of the data once; ResourceError, before anything is predicted,
     where the file cannot be written.
     """
-    folds = sum(path.is_dir() for path in folder.glob("fold_[0-9]*"))
+    folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
     if not folds:
         raise InputError(f"{folder}: no cross-validation; `lgg-train cv` writes one")
     check_finished("fold", folder, folds)

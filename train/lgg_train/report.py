@@ -13,7 +13,15 @@ from lgg_train.device import choose_device
 from lgg_train.evaluation import describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.prediction import Prediction
-from lgg_train.run import FLAIR_ONLY, TrainedModel, check_cases, load_model, read_split, write_json
+from lgg_train.run import (
+    FLAIR_ONLY,
+    TrainedModel,
+    check_cases,
+    files_of,
+    load_model,
+    read_split,
+    write_json,
+)
 from lgg_train.splits import find_members
 
 
@@ -25,7 +33,7 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     """
     scored = f"{part}{FLAIR_ONLY if flair_only else ''}"
     model = load_model(run, choose_device(device))
-    for path in _files_of(run, scored):
+    for path in files_of(run, scored):
         require_writable(path)
     split = read_split(run, model)
     cases = load_cases(find_members(split, part, find_cases(data)))
@@ -46,14 +54,9 @@ def write_report(
     record = {"use": RESEARCH_ONLY} | score(predictions, model.decision)
     record["assessment"] = assess(predictions, model.decision)
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
-    curve, panels, scores = _files_of(out, part)
+    curve, panels, scores = files_of(out, part)
     draw_precision_recall(record, title, curve)
     draw_panels(predictions, model.decision, panels)
     write_json(scores, record)
     heading = f"{out}: {title}; {model.decision.describe()}\n{RESEARCH_ONLY_LINE}"
     return describe_scores(record, heading)
-
-
-def _files_of(out: Path, part: str) -> tuple[Path, Path, Path]:
-    """The precision-recall curve, the panels and the scores of a part."""
-    return out / f"pr_{part}.png", out / f"panels_{part}.png", out / f"metrics_{part}.json"

@@ -34,7 +34,7 @@ from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
 from lgg_train.device import within_memory
-from lgg_train.splits import Split
+from lgg_train.splits import PARTS, Split
 from lgg_train.unet import UNet, UNetSettings
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
@@ -70,9 +70,15 @@ def is_finished(folder: Path) -> bool:
 
 def clear_scores(folder: Path) -> None:
     """Remove scores and pictures of an earlier model. Raises ResourceError where that cannot be."""
-    for pattern in ("metrics_*.json", "pr_*.png", "panels_*.png"):
-        for path in folder.glob(pattern):
-            remove(path)
+    for part in PARTS:
+        for name in (part, part + FLAIR_ONLY):
+            for path in files_of(folder, name):
+                remove(path)
+
+
+def files_of(folder: Path, part: str) -> tuple[Path, Path, Path]:
+    """The precision-recall curve, the panels and the scores of a part."""
+    return folder / f"pr_{part}.png", folder / f"panels_{part}.png", folder / f"metrics_{part}.json"
 
 
 def fold_of(folder: Path, fold: int) -> Path:

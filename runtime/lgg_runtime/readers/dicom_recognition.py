@@ -25,13 +25,18 @@ _OTHER_WORDS = re.compile(
     re.I,
 )
 _AFTER_WORDS = re.compile(
-    r"\bpost(?!erior)|\+c|\+ c\b|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|t1ce?\b|\bkm\b", re.I
+    r"\bpost(?!erior)|\+c|\+ c\b|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|\bkm\b|"
+    r"t1c(?![a-z])|t1ce(?!r)",
+    re.I,
 )
-# "Without" and "before" of something else, as fat saturation, say nothing of contrast.
+_CONTRAST = r"(?:c\b|km\b|gd\b|gad|contr|kontr)"
+# "Without" and "pre" of something else, as fat saturation or surgery, say nothing of contrast; with
+# and without it is a whole examination.
 _BEFORE_WORDS = re.compile(
-    r"\bpre(?!.?(?:sat|op))|non.?con|nativ|"
-    r"\b(?:no|non|without|w/o|ohne|vor|sans|sin|senza|zonder|before)\W*"
-    r"(?:iv\W*)?(?:c\b|km\b|gd\b|gad|contr|kontr)",
+    r"\bpre(?!.?(?:sat|op|p\b|scan|surg|rad|proc))|non.?con|nativ|"
+    rf"\b(?:no|non|without|w/o(?:ut)?|w/out|ohne|vor|sans|sin|senza|zonder|before)\W*"
+    rf"(?:(?:i\W?v|any|the|added|and|&|with|w/?|mit)\b\W*)*{_CONTRAST}|"
+    rf"{_CONTRAST}\w*\W*(?:without|w/o|ohne|none)\W*$",
     re.I,
 )
 # What is written for want of a ContrastBolusAgent.

@@ -1,0 +1,63 @@
+"""Models by name and path: what ships is known by its digest, others by their golden answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgg_runtime import loading
+from lgg_runtime.contract import Contract
+from lgg_runtime.digests import digest_file
+from lgg_runtime.errors import ModelError
+from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
+from lgg_runtime.segmenter import Segmenter
+
+
+def test_a_shipped_model_is_found_by_its_name(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_WEIGHTS", tmp_path)
+    with pytest.raises(ModelError, match="shipped model 'standard' is not in this install"):
+        Segmenter.load()
+    data = artifact.read_bytes()
+    (tmp_path / "standard.onnx").write_bytes(data)
+    assert find_model("standard") == tmp_path / "standard.onnx"
+    with pytest.raises(
+        ModelError,
+        match="SHA256SUMS of the shipped models is missing or dam",
+    ):
+        Segmenter.load()
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{digest}  standard.onnx\n")
+    assert Segmenter.load().contract.name == "tiny"
+    (tmp_path / "standard.onnx").write_bytes(data.replace(b"tiny", b"tinz"))
+    with pytest.raises(ModelError, match=r"^standard\.onnx: not the file that was shipped; "):
+        Segmenter.load()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_recorded_digests_are_of_what_ships(name: str) -> None:
+    assert read_sums()[f"{name}.onnx"] == digest_file(find_model(name))
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_damaged_model_is_refused(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Contract],
+    provider: str,
+) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino")
+    model = build_model()
+    path = save_artifact(model, tmp_path / "m.onnx", make_contract().dumps())
+    assert Segmenter.load(path, LoadSettings(provider, threads=1)).provider == provider
+    next(t for t in model.graph.initializer if t.float_data).float_data[0] = 0.0
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"^m\.onnx: the answer to the golden input differs by "):
+        Segmenter.load(path, LoadSettings(provider, threads=1))
