@@ -13,7 +13,13 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
-from lgg_train.claim import check_unclaimed, claim, require_begun, require_no_run
+from lgg_train.claim import (
+    check_unclaimed,
+    claim,
+    require_begun,
+    require_checkpoint,
+    require_no_run,
+)
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
 from lgg_train.history import carry_rounds, clear_rounds
@@ -69,6 +75,7 @@ def begin(
     files = find_cases(data)
     if request.resume:
         require_begun(out)
+        require_checkpoint(out)
     else:
         require_folder(out)
         require_no_run(out)

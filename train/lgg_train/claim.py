@@ -38,6 +38,12 @@ def require_begun(folder: Path) -> None:
     """Raises InputError for a folder without a run to go on with."""
     if not is_begun(folder):
         raise InputError(f"{folder}: no run to go on with; leave --resume out to begin one")
+
+
+def require_checkpoint(folder: Path) -> None:
+    """Raises InputError for a run that left none to go on from. Asked where no training is at work,
+    which may not have written its first.
+    """
     if not (folder / LAST_FILE).exists():
         finished = "it is finished, choose another folder"
         remedy = finished if is_finished(folder) else "leave --resume out to begin it anew"

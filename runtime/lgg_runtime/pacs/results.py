@@ -22,7 +22,6 @@ class ResultMaker:
 
     def __init__(self, segmenter: Segmenter, spool: Spool):
         self._segmenter, self._spool = segmenter, spool
-        self._choice = SeriesChoice(flair_only=segmenter.settings.flair_only)
         self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
 
     def make(self, job: Job) -> Made:
@@ -31,7 +30,8 @@ class ResultMaker:
         Raises InputError for images that are refused, ModelError, and ResourceError where memory
         or disk do not suffice.
         """
-        volume = read_dicom(job.files, self._choice)
+        choice = SeriesChoice(flair_only=self._segmenter.settings.flair_only)
+        volume = read_dicom(job.files, choice)
         found = self._segmenter.segment(volume)
         data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
