@@ -28,7 +28,6 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 
 
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
-_CHOSEN = ("series_uids", "flair", "t1", "t1c", "flair_only")
 # Pictures beside the outputs by --output-type, and the option that asks for each.
 _FLAGS = {
     "overlay": "preview",
@@ -148,7 +147,7 @@ def _infer(
         output=output,
         outputs=(*dict.fromkeys(options["output_types"]), *flagged),
         evaluate=options["evaluate"],
-        choice=SeriesChoice(*(options[name] for name in _CHOSEN)),
+        choice=SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c"))),
         model=options["model"],
         load=_load_settings(options),
         resume=options["resume"],

@@ -63,12 +63,13 @@ def infer(
 
 
 def _plan(request: Request) -> Job:
+    choice = replace(request.choice, flair_only=request.load.flair_only)
     check_output(request.output, request.given)
     listing = list_studies(request.given)
     check_places(request.output, request.given, listing)
     request.require_fit(listing)
     require_folder(request.output)
-    return Job(listing, request.output, request.outputs, request.evaluate, request.choice)
+    return Job(listing, request.output, request.outputs, request.evaluate, choice)
 
 
 def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], object]) -> None:

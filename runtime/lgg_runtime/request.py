@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lgg_runtime.errors import UsageError
@@ -54,7 +54,7 @@ def _check_outputs(request: Request, listing: Listing) -> None:
             raise UsageError(f"--output-type {name}: not for {', '.join(unfit)} input")
     if "dicom-sr" in outputs and "dicom-seg" not in outputs:
         raise UsageError("--output-type dicom-sr: refers to a SEG; add --output-type dicom-seg")
-    if replace(request.choice, flair_only=False) != SeriesChoice() and kinds != {"dicom"}:
+    if request.choice != SeriesChoice() and kinds != {"dicom"}:
         raise UsageError("--series-uid, --flair, --t1 and --t1c: for DICOM input alone")
     if any(name.startswith("dicom-") for name in outputs):
         load_highdicom()

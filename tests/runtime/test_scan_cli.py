@@ -215,6 +215,8 @@ def test_nothing_that_is_printed_or_recorded_holds_the_patient(
         ("dicom", ["-ot", "dicom-sr"], "--output-type dicom-sr: refers to a SEG; add --output-type "
          "dicom-seg"),
         ("nifti", ["--flair", "3"], "--series-uid, --flair, --t1 and --t1c: for DICOM input alone"),
+        ("dicom", ["--flair-only", "--t1", "2"], "--flair-only reads no T1; leave --t1 and --t1c "
+         "out"),
     ],
 )  # fmt: skip
 def test_impossible_requests_are_refused_before_any_work(
@@ -223,6 +225,26 @@ def test_impossible_requests_are_refused_before_any_work(
     done = call_infer(draw(tmp_path, form), "-o", tmp_path / "out", "-m", model, *options)
     assert (done.code, done.err) == (2, f"lgg-infer: {message}\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["dicom", "nifti"])
+def test_with_flair_only_no_t1_has_to_be_readable(
+    tmp_path: Path, model: Path, call_infer: Call, form: str
+) -> None:
+    source, out = draw(tmp_path, form), tmp_path / "out"
+    if form == "nifti":
+        damaged = [*source.rglob("*_t1.nii.gz")]
+    else:
+        damaged = [path for path in source.rglob("IM*") if pydicom.dcmread(path).SeriesNumber == 2]
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-9])
+    assert call_infer(source, "-o", tmp_path / "all", "-m", model).code == 4
+    done = call_infer(source, "-o", out, "-m", model, "--flair-only")
+    assert (done.code, done.err) == (0, "")
+    (record,) = run_of(out)["inputs"]
+    assert "FLAIR in the place of the other sequences, as asked" in record["notes"]
+    assert not [note for note in record["notes"] if "T1" in note]
 
 
 def test_pictures_take_no_scan_outputs(
