@@ -40,6 +40,12 @@ class CleanupSettings:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def keeps(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of a volume's components, of so many voxels each, stay: (N,) bool."""
+        largest = int(sizes.max(initial=0))
+        enough = max(self.smallest_voxels, self.smallest_fraction * largest, 1)
+        return np.asarray(sizes >= enough)
+
 
 def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
     """Label the connected components of a volume.
@@ -72,9 +78,8 @@ def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
     labels, _ = _label(mask[where])
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    enough = max(settings.smallest_voxels, settings.smallest_fraction * sizes.max(), 1)
     stays: Mask = np.zeros(mask.shape, bool)
-    stays[where] = (sizes >= enough)[labels]
+    stays[where] = settings.keeps(sizes)[labels]
     return stays
 
 

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
-from lgg_runtime.cleanup import CleanupSettings
-from lgg_train.decision import FRACTIONS, THRESHOLDS, Decision, choose_decision
+from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.metrics import Counts
+from lgg_train.decision import FRACTIONS, THRESHOLDS, Decision, choose_decision, find
 
 # Neighbours as the clean-up takes them: eight within a slice, one in the slices beside.
 NEIGHBOURS = ndimage.generate_binary_structure(3, 1)
@@ -146,6 +149,27 @@ def test_the_rule_agrees_with_an_independent_search(seed):
     expected = max(eligible, key=lambda key: eligible[key])
     decision = choose_decision(patients)
     assert (decision.threshold, decision.cleanup.smallest_fraction) == expected
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    smooth=st.sampled_from([0.0, 0.7, 1.5]),
+    fraction=st.sampled_from(FRACTIONS) | st.floats(0, 1),
+    least=st.integers(0, 30),
+    data=st.data(),
+)
+def test_the_counts_of_findings_are_those_of_the_cleaned_mask(seed, smooth, fraction, least, data):
+    rng = np.random.default_rng(seed)
+    slices = int(rng.integers(1, 6))
+    p = ndimage.gaussian_filter(rng.random((slices, 14, 11)), smooth).astype(np.float32)
+    p = (p - p.min()) / max(np.ptp(p), 1e-6) * rng.choice([0.05, 0.6, 1.0])
+    truth = rng.random(p.shape) < rng.choice([0.0, 0.3])
+    used = data.draw(st.sets(st.integers(0, slices - 1), min_size=1).map(tuple))
+    cleanup, findings = CleanupSettings(fraction, least), find(p, truth, used)
+    for threshold in THRESHOLDS:
+        mask = clean_up(p >= threshold, cleanup)[list(used)]
+        assert findings.counts(threshold, cleanup) == Counts.of(mask, truth[list(used)])
 
 
 def test_applying_keeps_what_is_at_and_above_the_threshold_and_large_enough():

@@ -1,6 +1,6 @@
 """The decision: from which probability a pixel is tumour, and which components stay.
 
-Chosen on validation patients, recall first: a missed tumour is worse than a false alarm.
+Chosen on patients that did not train, recall first: a missed tumour is worse than a false alarm.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.cleanup import CleanupSettings, clean_up, label_components
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts
 from lgg_runtime.volume import Mask, Probability
@@ -54,19 +55,59 @@ class Decision:
         return clean_up(probability >= self.threshold, self.cleanup)
 
 
+@dataclass(frozen=True)
+class Findings:
+    """All that the choice needs of one patient's probabilities.
+
+    components: by threshold, a row of each 3-D component, (N, 3): its voxels in the whole volume,
+    its voxels in the slices that count, and how many of these are tumour. tumour and total: voxels
+    in the slices that count.
+    """
+
+    components: dict[float, npt.NDArray[np.int64]]
+    tumour: int
+    total: int
+
+    def counts(self, threshold: float, cleanup: CleanupSettings) -> Counts:
+        """Of the slices that count, at one of THRESHOLDS, after clean-up of the whole volume."""
+        rows = self.components[threshold]
+        found, tp = rows[cleanup.keeps(rows[:, 0]), 1:].sum(axis=0).tolist()
+        return Counts(tp, found - tp, self.tumour - tp, self.total - found - self.tumour + tp)
+
+
+def find(probability: Probability, truth: Mask, used: Sequence[int]) -> Findings:
+    """Look at a whole volume's probabilities and truth, (S, H, W); used: indices of the slices
+    that count. Clean-up sees the whole volume, but slices of another part decide nothing.
+    """
+    counting = list(used)
+    theirs = truth[counting]
+    components = {}
+    for threshold in THRESHOLDS:
+        mask = probability >= threshold
+        labels, number = label_components(mask)
+        ours, inside = labels[counting], mask[counting]
+        groups = (labels[mask], ours[inside], ours[inside & theirs])
+        rows = [np.bincount(group, minlength=number + 1)[1:] for group in groups]
+        components[threshold] = np.stack(rows, axis=1)
+    return Findings(components, int(np.count_nonzero(theirs)), theirs.size)
+
+
 def choose_decision(
     patients: Sequence[tuple[Probability, Mask, Sequence[int]]], who: str = "validation patients"
 ) -> Decision:
+    """`choose` over patients, each as `find` takes it."""
+    return choose([find(*patient) for patient in patients], who)
+
+
+def choose(findings: Sequence[Findings], who: str) -> Decision:
     """Search thresholds and clean-ups over patients that did not train; `who` they are, in words.
 
-    Each is a whole volume's probabilities and truth, (S, H, W), and the indices of the slices
-    that count: clean-up sees the whole volume, but slices of another part decide nothing.
     Where one of them has no tumour, a least size of components is tried as well.
     Among all choices whose mean Dice by patient is within 0.005 of the best one's, the one with
     the highest pooled recall is taken; of equal ones the higher mean Dice, then the lower
     threshold, then the smaller fraction and the smaller size.
     """
-    has_empty = any(not truth[list(used)].any() for _, truth, used in patients)
+    has_empty = any(not patient.tumour for patient in findings)
     cleanups = [
         CleanupSettings(fraction, voxels)
         for fraction in FRACTIONS
@@ -74,9 +115,8 @@ def choose_decision(
     ]
     scored = []
     for threshold in THRESHOLDS:
-        raw = [(p >= threshold, truth[list(used)], list(used)) for p, truth, used in patients]
         for cleanup in cleanups:
-            counts = [Counts.of(clean_up(mask, cleanup)[used], truth) for mask, truth, used in raw]
+            counts = [patient.counts(threshold, cleanup) for patient in findings]
             mean = float(np.mean([c.dice for c in counts]))
             recall = sum(counts, Counts()).recall
             scored.append((recall, mean, threshold, cleanup))
@@ -85,7 +125,7 @@ def choose_decision(
     recall, mean, threshold, cleanup = max(eligible, key=lambda entry: entry[:2])
     sizes = f", least voxels {list(LEAST_VOXELS)}" if has_empty else ""
     how = (
-        f"highest pooled recall ({recall:.4f}) on {len(patients)} {who} among all "
+        f"highest pooled recall ({recall:.4f}) on {len(findings)} {who} among all "
         f"thresholds {THRESHOLDS[0]} to {THRESHOLDS[-1]} and smallest component fractions "
         f"{list(FRACTIONS)}{sizes} whose mean Dice by patient is within {TOLERANCE} of the best "
         f"({best:.4f}); this one's mean Dice is {mean:.4f}"

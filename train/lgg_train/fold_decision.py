@@ -9,7 +9,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.writers.atomic import require_writable
 from lgg_train.cases import digest_cases, find_cases, load_cases
-from lgg_train.decision import Decision, choose_decision
+from lgg_train.decision import Decision, choose, find
 from lgg_train.device import choose_device
 from lgg_train.evaluation import predict_cases
 from lgg_train.run import (
@@ -53,8 +53,8 @@ def decide(folder: Path, data: Path, device: str) -> str:
     for model, split in zip(models, splits, strict=True):
         tests = [cases[name] for name in split.patients("test")]
         predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
-        found += [(p.probability, p.truth, p.used) for p in predicted]
-    decision = choose_decision(found, f"patients of {folds} folds that did not train on them")
+        found += [find(p.probability, p.truth, p.used) for p in predicted]
+    decision = choose(found, f"patients of {folds} folds that did not train on them")
     write_json(folder / DECISION_FILE, decision.to_json())
     return f"{folder}: {decision.describe()}: {decision.how}\n{RESEARCH_ONLY_LINE}"
 
