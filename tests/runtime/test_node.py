@@ -198,6 +198,32 @@ def test_a_result_that_was_cut_in_the_spool_is_made_again_and_sent_whole(
     assert node.status["destinations"]["archive"]["sent"] == 1
 
 
+@pytest.mark.parametrize("change", ["a bit", "gone"])
+def test_an_image_that_changed_in_the_spool_is_not_segmented_until_it_comes_again(
+    bench: Make, archive: Archive, study: Path, change: str
+) -> None:
+    archive.start()
+    node = bench()
+    send_study(node.port, study)
+    path = min((node.node.spool.root / "images").rglob("*.dcm"))
+    whole = path.read_bytes()
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    node.work()
+    (row,) = node.state.rows("SELECT state, reason FROM study")
+    assert row["state"] == "refused"
+    assert row["reason"] == (
+        "1 image changed or gone since written into the spool; send the study again"
+    )
+    assert not archive.received
+    assert set(send_study(node.port, study)) == {0}
+    node.work()
+    assert path.read_bytes() == whole
+    assert len(archive.received) == 1
+
+
 def test_a_delivery_is_given_up_after_its_attempts_until_a_retry(
     bench: Make, archive: Archive, study: Path
 ) -> None:

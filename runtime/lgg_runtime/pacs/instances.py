@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
 
 
-def record(state: State, study: str, instance: str, digest: str, size: int) -> None:
-    """A new image: its study is received again, or once more after the work at hand."""
+def record(state: State, study: str, instance: str, digest: str, file: bytes) -> None:
+    """A new image: its study is received again, or once more after the work at hand.
+
+    digest: of its data set; file: what is on the disk.
+    """
     now = time.time()
     with state.change() as run:
         run(
@@ -16,8 +20,9 @@ def record(state: State, study: str, instance: str, digest: str, size: int) -> N
             (study, RECEIVING, now),
         )
         run(
-            "INSERT OR REPLACE INTO instance (id, study, digest, bytes) VALUES (?, ?, ?, ?)",
-            (instance, study, digest, size),
+            "INSERT OR REPLACE INTO instance (id, study, digest, file, bytes) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (instance, study, digest, hashlib.sha256(file).hexdigest(), len(file)),
         )
         run(
             "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
@@ -26,10 +31,13 @@ def record(state: State, study: str, instance: str, digest: str, size: int) -> N
         )
 
 
-def record_anew(state: State, study: str, instance: str, size: int) -> None:
+def record_anew(state: State, study: str, instance: str, file: bytes) -> None:
     """The file of a known image was written again: what was done without it is done again."""
     with state.change() as run:
-        run("UPDATE instance SET present = 1, bytes = ? WHERE id = ?", (size, instance))
+        run(
+            "UPDATE instance SET present = 1, file = ?, bytes = ? WHERE id = ?",
+            (hashlib.sha256(file).hexdigest(), len(file), instance),
+        )
         run(
             "UPDATE study SET purged = 0, generation = generation + (state = ?) WHERE id = ?",
             (WORKING, study),

@@ -96,10 +96,10 @@ class Intake:
                 return outcome
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
-                record(self._state, study, instance, digest, len(arrival.file))
+                record(self._state, study, instance, digest, arrival.file)
             elif known[0]["digest"] == digest and not self._is_whole(known[0], arrival.file):
                 self._spool.keep_image(study, instance, arrival.file)
-                record_anew(self._state, study, instance, len(arrival.file))
+                record_anew(self._state, study, instance, arrival.file)
         with self._lock:
             session.instances[instance] = study
             self._last[study] = time.monotonic()

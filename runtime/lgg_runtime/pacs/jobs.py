@@ -18,10 +18,13 @@ _ENDS_AS = "state = CASE WHEN generation > done_generation THEN ? ELSE ? END"
 
 @dataclass(frozen=True)
 class Job:
-    """A study to segment: its images as they were when work on it began."""
+    """A study to segment: its images as they were when work on it began. digests: the SHA-256 of
+    each file as it was written, in hexadecimal digits.
+    """
 
     study: str
     files: tuple[Path, ...]
+    digests: tuple[str, ...]
     last_at: float
     ready_at: float
     started_at: float
@@ -74,11 +77,13 @@ class Jobs:
                 (WORKING, now, row["id"]),
             )
             found = run(
-                "SELECT id FROM instance WHERE study = ? AND confirmed AND present ORDER BY id",
+                "SELECT id, file FROM instance WHERE study = ? AND confirmed AND present "
+                "ORDER BY id",
                 (row["id"],),
             ).fetchall()
         files = tuple(self._spool.image(row["id"], one["id"]) for one in found)
-        return Job(row["id"], files, row["last_at"], row["ready_at"], now)
+        digests = tuple(one["file"] for one in found)
+        return Job(row["id"], files, digests, row["last_at"], row["ready_at"], now)
 
     def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
         """Record a result and where it has to be sent; returns whether the result is a new one."""

@@ -6,9 +6,13 @@ import hashlib
 import io
 import time
 from importlib.metadata import version
+from pathlib import Path
 
+from lgg_runtime.digests import digest_file
+from lgg_runtime.errors import InputError
 from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.readers.dicom_series import SeriesChoice
@@ -30,6 +34,12 @@ class ResultMaker:
         Raises InputError for images that are refused, ModelError, and ResourceError where memory
         or disk do not suffice.
         """
+        changed = sum(map(_is_changed, job.files, job.digests))
+        if changed:
+            raise InputError(
+                f"{count(changed, 'image')} changed or gone since written into the spool; "
+                "send the study again"
+            )
         choice = SeriesChoice(flair_only=self._segmenter.settings.flair_only)
         volume = read_dicom(job.files, choice)
         found = self._segmenter.segment(volume)
@@ -38,3 +48,11 @@ class ResultMaker:
         result = self._spool.name_of(str(header.SOPInstanceUID))
         self._spool.keep_result(result, data)
         return Made(result, hashlib.sha256(data).hexdigest(), len(volume), time.time())
+
+
+def _is_changed(path: Path, digest: str) -> bool:
+    """Whether a file is not what was written; one that is gone is not either."""
+    try:
+        return digest_file(path) != digest
+    except OSError:
+        return True

@@ -13,7 +13,7 @@ from typing import Any
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.pacs.spool import list_files
 
-VERSION = 2
+VERSION = 3
 # What a study can be.
 RECEIVING, QUEUED, WORKING, DONE = "receiving", "queued", "working", "done"
 HELD, REFUSED, FAILED = "held", "refused", "failed"
@@ -42,7 +42,8 @@ CREATE INDEX study_state ON study (state, ready_at);
 CREATE TABLE instance (
     id TEXT PRIMARY KEY,
     study TEXT NOT NULL REFERENCES study (id) ON DELETE CASCADE,
-    digest TEXT NOT NULL,
+    digest TEXT NOT NULL,                        -- of the data set as it came
+    file TEXT NOT NULL,                          -- SHA-256 of the file on the disk
     bytes INTEGER NOT NULL,
     confirmed INTEGER NOT NULL DEFAULT 0,        -- came over an association that was released
     present INTEGER NOT NULL DEFAULT 1
