@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PARTS, PATH, measured
+from lgg_bench.options import (
+    ARTIFACTS,
+    LIMIT,
+    NO_PROGRESS,
+    OUTPUT,
+    PARTS,
+    PATH,
+    measured,
+    refuse_repeated,
+)
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.terminal import run_command
@@ -70,8 +79,10 @@ def parity(
 @ARTIFACTS
 @_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
+              callback=refuse_repeated,
               help="Slices of a call; give it again for more.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), multiple=True,
+              callback=refuse_repeated,
               help="Computing threads; give it again for more.  [default: all cores]")  # fmt: skip
 @_SIZE
 @click.option("--rounds", type=click.IntRange(1), default=20, help="Turns of each subject.")
@@ -105,6 +116,7 @@ def latency(
 @ARTIFACTS
 @_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8, 64),
+              callback=refuse_repeated,
               help="Slices of a call; give it again for more.")  # fmt: skip
 @_SIZE
 @click.option("--provider", type=click.Choice(("cuda", "tensorrt", "cpu")), default="cuda")

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from lgg_bench.record import Record
 
+T = TypeVar("T")
 PATH = click.Path(path_type=Path)
 ARTIFACTS = click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=PATH)
 OUTPUT = click.option("-o", "--output", type=PATH, help="Write the measurement, NAME.json.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 PARTS = click.Choice(("test", "validation", "train"))
 LIMIT = click.option("--limit", type=click.IntRange(1), help="The first patients only.")
+
+
+def refuse_repeated(
+    _context: click.Context, _: click.Parameter, values: tuple[T, ...]
+) -> tuple[T, ...]:
+    """Of an option that may be given again: two subjects of one name would be measured as one."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise click.BadParameter(f"{twice[0]} is given twice.")
+    return values
 
 
 def measured(output: Path | None, measure: Callable[[], Record]) -> Record:

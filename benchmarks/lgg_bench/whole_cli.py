@@ -6,13 +6,23 @@ from pathlib import Path
 
 import click
 
-from lgg_bench.options import ARTIFACTS, LIMIT, NO_PROGRESS, OUTPUT, PARTS, PATH, measured
+from lgg_bench.options import (
+    ARTIFACTS,
+    LIMIT,
+    NO_PROGRESS,
+    OUTPUT,
+    PARTS,
+    PATH,
+    measured,
+    refuse_repeated,
+)
 from lgg_runtime.cores import MOST_THREADS
 
 _ARTIFACT = click.argument("artifact", type=PATH)
 _THREADS = click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=2)
 _ENGINE = click.Choice(("cpu", "openvino"))
 _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
+                          callback=refuse_repeated,
                           help="Of lgg-infer; give it again for more.")  # fmt: skip
 _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
@@ -57,7 +67,7 @@ def throughput(
 @_PROVIDERS
 @_THREADS
 @_ROUNDS
-@click.option("--rival", "rivals", multiple=True,
+@click.option("--rival", "rivals", multiple=True, callback=refuse_repeated,
               help="Takes part; give it again for more.  [default: all]")  # fmt: skip
 @_PATIENTS
 @_FIRST_LOOK
@@ -91,6 +101,7 @@ def peers(
 @click.command(context_settings=_DEFAULTS)
 @_ARTIFACT
 @click.option("--slices", type=click.IntRange(25), multiple=True, default=(500, 20_000),
+              callback=refuse_repeated,
               help="Of a folder, in steps of 25; give it again for more.")  # fmt: skip
 @click.option("--provider", type=_ENGINE, default="cpu")
 @_THREADS

@@ -34,6 +34,24 @@ def test_no_more_threads_are_taken_than_by_lgg_infer(name):
 @pytest.mark.parametrize(
     "words",
     [
+        ("latency", "a.onnx", "--batch", 8),
+        ("latency", "a.onnx", "--threads", 1),
+        ("gpu", "a.onnx", "--batch", 8),
+        ("throughput", ".", "a.onnx", "--provider", "cpu"),
+        ("peers", ".", "run", "a.onnx", "--rival", "notebook"),
+        ("memory", "a.onnx", "--slices", 500),
+        ("coldstart", "a.onnx", "--provider", "cpu"),
+    ],
+)
+def test_a_subject_that_is_given_twice_is_refused(call_main, words):
+    ended = call_main(*words, *words[-2:])
+    assert (ended.code, ended.out) == (UsageError.exit_code, "")
+    assert f"'{words[-2]}': {words[-1]} is given twice." in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ("latency", "a.onnx"),
         ("throughput", ".", "a.onnx"),
         ("peers", ".", "run", "a.onnx"),
