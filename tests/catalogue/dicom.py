@@ -255,7 +255,7 @@ HEADERS = (
         "(pylibjpeg, pyjpegls, python-gdcm)", OTHERS_DONE),
     refused("unknown syntax", "A transfer syntax that nobody knows.",
             _replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"),
-            FIRST + "transfer syntax 1.2.840.10008.1.2.9 cannot be decoded"),
+            FIRST + "its transfer syntax cannot be decoded"),
     Row("unreadable", "A file of a study that may not be read.", _unreadable, 3,
         FIRST + "cannot be read: Permission denied", OTHERS_DONE),
 )  # fmt: skip

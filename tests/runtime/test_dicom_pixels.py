@@ -80,6 +80,18 @@ def test_a_number_of_frames_that_is_one_or_empty_does_no_harm(study: Study, coun
     assert len(read_dicom(study.files)) == 6
 
 
+def test_a_transfer_syntax_is_named_by_its_own_name_alone(study: Study) -> None:
+    pack(study.flair[0], "MPEG2MPML", grey_rle(1))
+    name = pydicom.uid.MPEG2MPML.name
+    assert refusal(study) == f"transfer syntax {name} cannot be decoded"
+    pack(study.flair[0], "RLELossless", grey_rle(1))
+    known, said = str(pydicom.uid.RLELossless).encode(), b"1.2\n\x1b[31mDOE^JANE"
+    data = study.flair[0].read_bytes()
+    assert data.count(known) == 1
+    study.flair[0].write_bytes(data.replace(known, said.ljust(len(known), b"\0")))
+    assert refusal(study) == "its transfer syntax cannot be decoded"
+
+
 @pytest.mark.parametrize("excess", [2, PLANE])
 def test_more_plain_pixels_than_the_header_says_are_refused(study: Study, excess: int) -> None:
     pixels = bytes(excess) + pydicom.dcmread(study.flair[0]).PixelData

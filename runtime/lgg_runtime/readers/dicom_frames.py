@@ -22,6 +22,27 @@ _MANY_FRAMES = frozenset({ENHANCED_MR_IMAGE, LEGACY_ENHANCED_MR_IMAGE})
 SOP_CLASSES = frozenset({MR_IMAGE}) | _MANY_FRAMES
 MAX_FRAMES = 4096
 
+# The functional group that holds an attribute of a frame (PS3.3, C.7.6.16.2 and C.8.13.5). Other
+# groups, private ones too, may hold the same attribute of something else.
+_PLANE_MACROS = {
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "ImagePositionPatient": "PlanePositionSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+}
+_MACROS = _PLANE_MACROS | {
+    "EffectiveEchoTime": "MREchoSequence",
+    "FrameType": "MRImageFrameTypeSequence",
+    "InversionTimes": "MRModifierSequence",
+    "RepetitionTime": "MRTimingAndRelatedParametersSequence",
+}
+# Where a legacy converted image keeps what the classic ones said beside that.
+_CONVERTED = (
+    "UnassignedPerFrameConvertedAttributesSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+)
+
 Floats = tuple[float, ...]
 Vector = npt.NDArray[np.float64]
 
@@ -74,7 +95,8 @@ class Frame:
 def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
     """The first value of these attributes that is there, else None.
 
-    Looked for in the frame's functional groups, in the shared ones, then in the data set.
+    Looked for in the attribute's own functional group, the frame's and then the shared one, in the
+    data set, then among what was converted from classic images.
 
     Raises InputError, the reason alone, for a value that is not of the attribute's kind.
     """
@@ -82,15 +104,24 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
     if per_frame := header.get("PerFrameFunctionalGroupsSequence"):
         groups += [per_frame[index]]
     groups += list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
-    macros = [
-        element.value[0] for g in groups for element in g if element.VR == "SQ" and element.value
+    placed = [keyword for keyword in keywords if keyword in _MACROS]
+    found = [
+        *(_in_group(group, _MACROS[keyword], keyword) for group in groups for keyword in placed),
+        *(_convert(header, keyword) for keyword in keywords),
+        *(
+            _in_group(group, name, keyword)
+            for group in groups
+            for name in _CONVERTED
+            for keyword in keywords
+            if keyword not in _PLANE_MACROS
+        ),
     ]
-    for data in (*macros, header):
-        for keyword in keywords:
-            value = _convert(data, keyword)
-            if value not in (None, "", []):
-                return value
-    return None
+    return next((value for value in found if value not in (None, "", [])), None)
+
+
+def _in_group(group: Any, name: str, keyword: str) -> Any:
+    macro = _convert(group, name)
+    return _convert(macro[0], keyword) if macro else None
 
 
 def _convert(data: Any, keyword: str) -> Any:

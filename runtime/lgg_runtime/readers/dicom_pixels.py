@@ -15,15 +15,16 @@ from lgg_runtime.readers.dicom_files import damage, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.readers.dicom_streams import RLE, join_fragments
 from lgg_runtime.redact import without_uids
-from lgg_runtime.volume import MAX_VOXELS
+from lgg_runtime.volume import MAX_VOXELS, Mask
 
 
 def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
 
-    Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted. Raises
-    InputError, `NAME: reason`, for pixels that are missing, damaged, too many, more than the
-    memory holds, or in a transfer syntax whose codec is not installed.
+    Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted, padding is as
+    dark as the darkest of the other pixels. Raises InputError, `NAME: reason`, for pixels that are
+    missing, damaged, too many, more than the memory holds, or in a transfer syntax whose codec is
+    not installed.
     """
     rows, columns = frames[0].size
     if len(frames) * rows * columns > MAX_VOXELS:
@@ -119,7 +120,10 @@ def _require_codec(syntax: Any) -> None:
     try:
         decoder = import_extra("pydicom.pixels", "dicom").get_decoder(syntax)
     except NotImplementedError as error:
-        raise InputError(f"transfer syntax {syntax.name} cannot be decoded") from error
+        # The name of one that is not registered is whatever the file says.
+        known = import_extra("pydicom.uid", "dicom").UID_dictionary
+        named = f"transfer syntax {syntax.name}" if syntax in known else "its transfer syntax"
+        raise InputError(f"{named} cannot be decoded") from error
     if not decoder.is_available:
         raise InputError(
             f"{syntax.name} needs a codec; pip install 'lgg-edge[dicom]' "
@@ -143,6 +147,7 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
     )
     if slope == 0 or not np.isfinite((slope, intercept)).all():
         raise InputError(f"{frame.name}: RescaleSlope {slope:g} makes all values equal")
+    is_padding = _find_padding(plane, frame)
     inverted = frame.header.PhotometricInterpretation == "MONOCHROME1"
     if plane.dtype.itemsize > 2 or (slope, intercept) != (1.0, 0.0):
         plane = plane.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -154,7 +159,23 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
         )
         ends = slope * low + intercept, slope * high + intercept
         plane = (np.float32(sum(ends)) - plane).astype(np.float32)
+    if is_padding.any() and not is_padding.all():
+        plane = np.where(is_padding, plane[~is_padding].min(), plane)
     return plane
+
+
+def _find_padding(stored: npt.NDArray[Any], frame: Frame) -> Mask:
+    """Where the stored values (H, W) are no picture (PS3.3, C.7.5.1.1.2)."""
+    value = frame.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, bool)
+    limit = frame.get("PixelPaddingRangeLimit")
+    try:
+        # As the pixels are stored: some writers give the value of signed ones without its sign.
+        ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{frame.name}: PixelPaddingValue is no whole number") from error
+    return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
 
 
 def _rescale(frame: Frame, keyword: str, default: float) -> float:
