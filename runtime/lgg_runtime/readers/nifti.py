@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import re
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -17,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.extras import import_extra
-from lgg_runtime.readers.dicom_files import keep_silent
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
+from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
 from lgg_runtime.readers.resample import Lattice
 from lgg_runtime.readers.sequences import AS_ASKED, ROLES, NoFitError, fit, name_slices, note_plane
 from lgg_runtime.redact import without_uids
@@ -43,7 +38,6 @@ _ROLES = {
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
 _NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
-_DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 
 
 @dataclass(frozen=True)
@@ -117,7 +111,7 @@ def _bring_onto(target: Lattice, path: Path, name: str) -> tuple[npt.NDArray[Any
 
 
 def _read_one(path: Path) -> Volume:
-    image = _load(path)
+    image = open_nifti(path)
     pixels, affine, origin = _pixels(path, image), _affine(path, image), NiftiSource.of(image)
     if pixels.ndim == 3:
         if split_name(path)[1] not in ("", "flair"):
@@ -128,7 +122,7 @@ def _read_one(path: Path) -> Volume:
 
 
 def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
-    image = _load(path)
+    image = open_nifti(path)
     pixels = _pixels(path, image)
     if pixels.ndim != 3:
         raise InputError(f"{_name(path)}: expected three axes beside other sequences")
@@ -155,27 +149,6 @@ def _name(path: Path) -> str:
     return without_uids(path.name)
 
 
-def _load(path: Path) -> Any:
-    """The image with its header, nothing of its pixels."""
-    nibabel = import_extra("nibabel", "nifti")
-    keep_silent("nibabel.global")  # it prints what it finds wrong in a header
-    name = _name(path)
-    if not is_gzip(path, name) and path.name.lower().endswith(".gz"):
-        raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
-    failures = (
-        *_DAMAGE,
-        nibabel.filebasedimages.ImageFileError,
-        nibabel.spatialimages.HeaderDataError,
-        nibabel.wrapstruct.WrapStructError,
-    )
-    try:
-        return nibabel.Nifti1Image.from_filename(path)
-    except failures as error:
-        with contextlib.suppress(*failures):
-            return nibabel.Nifti2Image.from_filename(path)
-        raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
-
-
 def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
     """(S, H, W) or (S, H, W, 3): NIfTI's axes are column, row, slice, channel."""
     name = _name(path)
@@ -196,7 +169,7 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
         stored = np.asanyarray(image.dataobj).reshape(shape)
     except MemoryError as error:
         raise InputError(f"{name}: the memory does not suffice for its voxels") from error
-    except (*_DAMAGE, gzip.BadGzipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"{name}: cut short or damaged; copy the file again") from error
     if is_gzip(path, name):
         require_check_sum(path, name, int(image.dataobj.offset) + stored.size * kind.itemsize)

@@ -1,0 +1,81 @@
+"""The header of a NIfTI file: what nibabel would set right in silence is refused before it does."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.extras import import_extra
+from lgg_runtime.readers.dicom_files import keep_silent
+from lgg_runtime.readers.gzipped import is_gzip
+from lgg_runtime.redact import without_uids
+
+# gzip.BadGzipFile is an OSError.
+DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
+# Of one file with its voxels: behind the header come four bytes that say whether there are
+# extensions, which nibabel reads whole.
+_MAX_EXTENSIONS = 16 * 2**20
+
+
+def open_nifti(path: Path) -> Any:
+    """The image with its header, nothing of its pixels.
+
+    Raises InputError, `NAME: reason`, for what is no NIfTI file, and for a header that contradicts
+    itself.
+    """
+    nibabel = import_extra("nibabel", "nifti")
+    keep_silent("nibabel.global")  # it prints what it finds wrong in a header
+    name = without_uids(path.name)
+    is_packed = is_gzip(path, name)
+    if not is_packed and path.name.lower().endswith(".gz"):
+        raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
+    failures = (
+        *DAMAGE,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+    )
+    kinds = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
+    try:
+        with gzip.open(path) if is_packed else path.open("rb") as stream:
+            start = stream.read(max(kinds))
+        sizes = [size for form in "<>" for size in struct.unpack_from(form + "i", start)]
+        (size,) = kinds.keys() & sizes
+        header = kinds[size].header_class(start[:size], check=False)
+        _check(name, header, size)
+        return kinds[size].from_filename(path)
+    except InputError:
+        raise
+    except (*failures, KeyError) as error:  # KeyError: a kind of number that nobody knows
+        raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
+
+
+def _check(name: str, header: Any, size: int) -> None:
+    """Raises InputError for a header as it stands in the file."""
+    if not header["magic"].item().startswith(b"n+"):
+        raise InputError(f"{name}: its header is of a pair of files; convert them to one")
+    offset = float(header["vox_offset"])
+    if not size + 4 <= offset <= size + 4 + _MAX_EXTENSIONS:
+        raise InputError(
+            f"{name}: its voxels begin at byte {offset:g}, expected {size + 4} and at most "
+            f"{_MAX_EXTENSIONS >> 20} MiB more"
+        )
+    bits, wanted = int(header["bitpix"]), 8 * header.get_data_dtype().itemsize
+    if bits != wanted:
+        raise InputError(f"{name}: claims {bits} bits a voxel, its kind of number has {wanted}")
+    # NaN is how nibabel writes that there is no scale.
+    if np.isinf(header["scl_slope"]):
+        raise InputError(f"{name}: its scl_slope is infinite")
+    qfac, *lengths = header["pixdim"][:4].tolist()
+    if int(header["qform_code"]) > 0:
+        if qfac not in (-1, 0, 1):
+            raise InputError(f"{name}: pixdim[0] is {qfac:g}, expected -1 or 1 beside a qform")
+        if not all(0 < length < np.inf for length in lengths):
+            told = ", ".join(f"{length:g}" for length in lengths)
+            raise InputError(f"{name}: pixdim {told}: expected lengths above 0 beside a qform")

@@ -1,0 +1,99 @@
+"""Headers that nibabel sets right in silence: refused, plain and compressed, of both versions."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nibabel")
+pytest.importorskip("SimpleITK")
+
+import nibabel
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.readers.nifti import read_nifti
+
+AFFINE = np.diag([-0.9, -0.9, 5, 1])
+NAN, INFINITE = float("nan"), float("inf")
+BESIDE = "beside a qform"
+
+
+def save(path: Path, changes: dict[str, Any], kind: Any = nibabel.Nifti1Image) -> Path:
+    """A volume, of which header fields are other ones in the file; a dict sets parts of one."""
+    image = kind(np.arange(120, dtype=np.int16).reshape(6, 5, 4), AFFINE)
+    image.header.set_qform(AFFINE, 1)
+    plain = path.with_name("plain.nii")
+    nibabel.save(image, plain)
+    data = plain.read_bytes()
+    size = int(image.header["sizeof_hdr"])
+    header = kind.header_class(data[:size], check=False)
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            for index, part in value.items():
+                header[name][index] = part
+        else:
+            header[name] = value
+    data = header.binaryblock + data[size:]
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"vox_offset": 0}, "its voxels begin at byte 0, expected 352 and at most 16 MiB more"),
+        ({"vox_offset": 348}, "its voxels begin at byte 348, expected 352 and"),
+        ({"vox_offset": 2**25}, r"its voxels begin at byte 3.35544e\+07, expected 352 and"),
+        ({"bitpix": 8}, "claims 8 bits a voxel, its kind of number has 16"),
+        ({"scl_slope": INFINITE}, "its scl_slope is infinite"),
+        ({"scl_slope": -INFINITE}, "its scl_slope is infinite"),
+        ({"pixdim": {0: 0.5}}, "pixdim.0. is 0.5, expected -1 or 1 beside a qform"),
+        ({"pixdim": {0: NAN}}, "pixdim.0. is nan, expected -1 or 1 beside a qform"),
+        ({"pixdim": {1: -0.9}}, "pixdim -0.9, 0.9, 5: expected lengths above 0 beside a qform"),
+        ({"pixdim": {3: 0}}, "pixdim 0.9, 0.9, 0: expected lengths above 0 beside a qform"),
+        ({"pixdim": {2: NAN}}, "pixdim 0.9, nan, 5: expected lengths above 0 beside a qform"),
+        ({"pixdim": {2: INFINITE}}, "pixdim 0.9, inf, 5: expected lengths above 0 beside a qform"),
+        ({"magic": b"ni1"}, "its header is of a pair of files; convert them to one"),
+        ({"sizeof_hdr": 999}, "no NIfTI file, or its header is damaged"),
+        ({"datatype": 3}, "no NIfTI file, or its header is damaged"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(
+    tmp_path: Path, name: str, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=rf"^{name}: {told}"):
+        read_nifti([save(tmp_path / name, changes)])
+
+
+def test_the_voxels_of_nifti_2_begin_behind_its_own_header(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", {"vox_offset": 540}, nibabel.Nifti2Image)
+    with pytest.raises(InputError, match="begin at byte 540, expected 544"):
+        read_nifti([path])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scl_slope": NAN},
+        {"pixdim": {0: 0}},
+        {"qform_code": 0, "pixdim": {0: NAN, 1: 0, 2: -1, 3: INFINITE}},
+        {"vox_offset": 352 + 16 * 2**20},
+    ],
+    ids=["no scale", "no qfac", "no qform", "16 MiB of extensions"],
+)
+def test_what_means_nothing_else_is_read(tmp_path: Path, changes: dict[str, Any]) -> None:
+    expected = read_nifti([save(tmp_path / "b.nii", {})])
+    path = save(tmp_path / "a.nii", changes)
+    if "vox_offset" in changes:
+        data, size = path.read_bytes(), 16 * 2**20
+        extension = b"\1\0\0\0" + struct.pack("<ii", size, 6) + bytes(size - 8)
+        path.write_bytes(data[:348] + extension + data[352:])
+    found = read_nifti([path])
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    np.testing.assert_array_equal(np.abs(found.affine), np.abs(expected.affine))
