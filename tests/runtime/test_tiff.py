@@ -123,6 +123,13 @@ def with_field(tag: int, value: int) -> bytes:
     return bytes(data)
 
 
+def of_kind(tag: int, kind: int) -> bytes:
+    """A field whose value is said to be of another kind."""
+    data = bytearray(encode_tiff(RGB))
+    struct.pack_into("<H", data, value_place(bytes(data), tag) - 6, kind)
+    return bytes(data)
+
+
 PLAIN = encode_tiff(RGB)
 PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
 REMEDY = "save it uncompressed, or with LZW or deflate"
@@ -145,6 +152,11 @@ BROKEN = [
     (patched(PACKED, 317, "<H", 3), f"TIFF predictor 3 for 8-bit samples is not read; {REMEDY}"),
     (with_field(266, 2), f"TIFF fill order 2 is not read; {REMEDY}"),
     (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
+    (patched(PLAIN, 258, "<3H", 4, 4, 4), "TIFF with 3 samples of 4 bits is not read"),
+    (of_kind(277, 8), "field 277 stands twice or is of kind 8; export it again"),
+    (of_kind(262, 99), "field 262 stands twice or is of kind 99; export it again"),
+    (with_field(257, 20), "field 257 stands twice or is of kind 3; export it again"),
+    (patched(PLAIN, 257, "<H", 20), "strip or tile 0 holds 5550 bytes, its pixels are 3000"),
 ]
 
 
@@ -153,6 +165,17 @@ def test_a_broken_or_unread_file_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(InputError) as caught:
         pixels_of(data)
     assert reason in str(caught.value)
+
+
+def test_a_last_strip_may_be_filled_up_to_the_height_of_the_others() -> None:
+    data = encode_tiff(RGB, rowsperstrip=10)
+    place = value_place(data, 279)
+    lengths = struct.unpack_from("<4H", data, place)
+    assert lengths == (1500, 1500, 1500, 1050)
+    filled = patched(data, 279, "<4H", *lengths[:3], 1500) + bytes(450)
+    np.testing.assert_array_equal(pixels_of(filled), RGB)
+    with pytest.raises(InputError, match="strip or tile 2 holds 1504 bytes, its pixels are 1500"):
+        pixels_of(patched(data, 279, "<4H", *lengths[:2], 1504, lengths[3]))
 
 
 @pytest.mark.parametrize("tag", [256, 257, 273, 279])

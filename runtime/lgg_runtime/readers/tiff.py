@@ -138,8 +138,8 @@ class Directory:
 def read_directory(data: bytes) -> tuple[Directory, int]:
     """The first page's directory, and the number of pages.
 
-    Raises InputError when a directory or a field's value lies outside the file, or when the chain
-    of directories loops.
+    Raises InputError when a directory or a field's value lies outside the file, when a field that
+    is read has another kind or stands twice, or when the chain of directories loops.
     """
     order = "<" if data[:2] == b"II" else ">"
     is_big = _unpack(order + "H", data, 2)[0] == 43
@@ -183,7 +183,11 @@ def _read_entries(
             value = struct.unpack_from(order + offset, data, value)[0]
             if value + size > len(data):
                 raise InputError(f"{CUT}: field {tag} lies outside the file; copy the file again")
-        if tag in _WANTED and kind in _INTEGERS and count:
+        if tag in _WANTED and count:
+            if kind not in _INTEGERS or tag in fields:
+                raise InputError(
+                    f"{CUT}: field {tag} stands twice or is of kind {kind}; export it again"
+                )
             if count > _MAX_VALUES:
                 raise InputError(f"TIFF field {tag} has {count} values; at most {_MAX_VALUES}")
             fields[tag] = struct.unpack_from(f"{order}{count}{_INTEGERS[kind]}", data, value)

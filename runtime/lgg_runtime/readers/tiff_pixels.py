@@ -42,6 +42,7 @@ def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, 
     offset, length = layout.spans[index]
     decode = DECODERS[layout.compression]
     packed = decode(memoryview(data)[offset : offset + length], rows * row_bytes)
+    _refuse_surplus(layout, index, length, rows * row_bytes)
     if len(packed) < rows * row_bytes:
         raise InputError(
             f"{CUT}: strip or tile {index} gives {len(packed)} of {rows * row_bytes} bytes; "
@@ -57,6 +58,19 @@ def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, 
     return block
 
 
+def _refuse_surplus(layout: Layout, index: int, length: int, wanted: int) -> None:
+    """Raises InputError for plain pixels of a larger picture than the fields claim.
+
+    Some writers fill the last strip up to the height of others, or up to whole words.
+    """
+    is_last = index and index == len(layout.spans) - 1
+    if layout.compression == 1 and length > wanted + 3 and not is_last:
+        raise InputError(
+            f"{CUT}: strip or tile {index} holds {length} bytes, its pixels are {wanted}; "
+            "copy the file again"
+        )
+
+
 def _refuse_unread(layout: Layout) -> None:
     name = COMPRESSIONS.get(layout.compression, str(layout.compression))
     remedy = "save it uncompressed, or with LZW or deflate"
@@ -66,6 +80,11 @@ def _refuse_unread(layout: Layout) -> None:
         raise InputError(f"TIFF fill order {layout.fill_order} is not read; {remedy}")
     if layout.bits not in (1, 2, 4, 8):
         raise InputError(f"TIFF samples of {layout.bits} bits are not read; save it with 8 bits")
+    if layout.bits < 8 and layout.samples > 1:
+        raise InputError(
+            f"TIFF with {layout.samples} samples of {layout.bits} bits is not read; save it with 8 "
+            "bits"
+        )
     predictors = (1, 2) if layout.bits == 8 else (1,)
     if layout.compression in PREDICTED and layout.predictor not in predictors:
         raise InputError(
