@@ -22,9 +22,10 @@ from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
-from lgg_runtime.contract import METADATA_KEY, NAME_LENGTH, Contract, Golden
+from lgg_runtime.contract import METADATA_KEY, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
+from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
@@ -77,11 +78,8 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
     name = run.resolve().name if settings.name is None else settings.name
-    if not name.strip() or len(name) > NAME_LENGTH or "\\" in name or not name.isprintable():
-        raise UsageError(
-            f"--name: {name!r}: expected at most {NAME_LENGTH} printable characters, none of "
-            "them a backslash and not all of them spaces; DICOM objects name the model"
-        )
+    if not is_usable_name(name):
+        raise UsageError(f"--name: {name!r}: expected {USABLE_NAME}; DICOM objects name the model")
     model = load_model(run)
     require_writable(output)
     contract = _contract(run, model, name, settings.described)

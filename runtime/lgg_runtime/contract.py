@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lgg_runtime import strict_json
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plausibility import PlausibilitySettings
 from lgg_runtime.volume import CHANNELS
@@ -23,8 +26,9 @@ from lgg_runtime.volume import CHANNELS
 SCHEMA = 1
 METADATA_KEY = "lgg_contract"
 INPUT, OUTPUT = "slices", "probability"
-# Of a name: a DICOM Long String holds 64, of which "lgg-edge " takes nine.
-NAME_LENGTH = 55
+# Largest multiple that height and width may have to be of, and the golden tolerance of int8.
+MOST_MULTIPLE = 512
+MOST_TOLERANCE = 0.2
 # At 0 everything is tumour, and a number near it is 0 among float32 probabilities.
 LEAST_THRESHOLD = 1e-6
 # The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
@@ -109,8 +113,11 @@ class Contract:
             )
         if self.channels != CHANNELS:
             raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
-        if self.size_multiple < 1:
-            raise ModelError(f"contract: size_multiple {self.size_multiple} is below 1")
+        if not is_usable_name(self.name):
+            raise ModelError(f"contract: name: expected {USABLE_NAME}")
+        for where, text in _texts(self):
+            if not text.isprintable():
+                raise ModelError(f"contract.{where}: expected printable characters alone")
         _check_constants(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -123,17 +130,29 @@ class Contract:
     def loads(cls, text: str) -> Contract:
         """Raises ModelError, naming the field, for anything that is not a contract."""
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"contract: not JSON ({error})") from error
+            value = strict_json.loads(text)
+        except ModelError as error:
+            raise ModelError(f"contract: {error}") from error
         contract: Contract = _build(cls, value, "contract")
         return contract
+
+
+def _texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """The texts of a contract and of its parts, by their dotted name."""
+    for field_ in dataclasses.fields(value):
+        part = getattr(value, field_.name)
+        if isinstance(part, str):
+            yield where + field_.name, part
+        elif dataclasses.is_dataclass(part):
+            yield from _texts(part, f"{where}{field_.name}.")
 
 
 def _check_constants(contract: Contract) -> None:
     """Raises ModelError for a constant that gives no picture, or another than was meant."""
     intensity, cleanup, crop = contract.intensity, contract.cleanup, contract.crop
     within = (
+        ("size_multiple", contract.size_multiple, 1, MOST_MULTIPLE),
+        ("golden.tolerance", contract.golden.tolerance, 0, MOST_TOLERANCE),
         ("pixel_mm", contract.pixel_mm, 0.05, 20),  # a head is thousands of pixels, or ten
         ("intensity.centre", intensity.centre, 0, 255),
         ("intensity.scale", intensity.scale, 1e-3, 255),

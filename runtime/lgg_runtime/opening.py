@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from lgg_runtime.backends import Backend, BackendSettings, open_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import require_digest
@@ -12,6 +14,7 @@ from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import REINSTALL, SHIPPED, LoadSettings, find_model, read_sums
 from lgg_runtime.providers import ON_GPU
 from lgg_runtime.trust import identify_model
+from lgg_runtime.volume import CHANNELS
 
 
 def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str, str]:
@@ -51,7 +54,10 @@ def _require_shipped(name: str, digest: str, sums: dict[str, str]) -> None:
 
 
 def _require_golden(name: str, backend: Backend) -> None:
+    side = backend.contract.size_multiple
     try:
         check_golden(backend.run, backend.contract.golden)
+        # The least slice there is: a network that takes no such sides would fail at every one.
+        backend.run(np.zeros((1, side, side, len(CHANNELS)), np.uint8))
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error

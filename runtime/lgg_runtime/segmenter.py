@@ -16,7 +16,7 @@ from lgg_runtime.backends import Backend
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.cleanup import clean_up
-from lgg_runtime.contract import NAME_LENGTH, Contract
+from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box, CropSettings, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import keep_signs, require_same_slices
@@ -24,6 +24,7 @@ from lgg_runtime.forked import outlive_fork
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.model_name import NAME_LENGTH
 from lgg_runtime.opening import open_model
 from lgg_runtime.plausibility import find_doubts
 from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, repeat_flair

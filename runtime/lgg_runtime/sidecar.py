@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lgg_runtime import strict_json
 from lgg_runtime.contract import Contract
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.readers.regular import read_bounded
 
 SCHEMA = 1
 SUFFIX = ".json"
+MAX_SIDECAR_BYTES = 16 * 2**20
 Shape = tuple[int, int, int, int]
 
 
@@ -92,7 +95,7 @@ class Sidecar:
     def loads(cls, text: str) -> Sidecar:
         """Raises ModelError, naming what is wrong, for anything that is not a whole sidecar."""
         try:
-            body = json.loads(text)
+            body = strict_json.loads(text)
             claimed = body.pop("sidecar_sha256")
             if body["schema"] != SCHEMA:
                 raise ModelError(f"expected schema {SCHEMA}, found {body['schema']}")
@@ -104,8 +107,6 @@ class Sidecar:
                 Contract.loads(json.dumps(body["contract"])),
                 body["golden_difference"],
             )
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"not JSON ({error})") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"a field is missing or of the wrong kind ({error})") from error
 
@@ -121,9 +122,9 @@ def read_sidecar(engine: Path, sha256: str | None = None) -> Sidecar:
     """
     path = sidecar_path(engine)
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_SIDECAR_BYTES)
         text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (InputError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{engine.name}: its sidecar {path.name} cannot be read; keep the two files together"
         ) from error

@@ -6,15 +6,17 @@ an engine it is its sidecar that is signed, which holds the engine's digest.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.extras import import_extra
+from lgg_runtime.readers.regular import open_regular, read_bounded
 from lgg_runtime.sidecar import sidecar_path
 
 SUFFIX = ".sig"
+MAX_BYTES = 2**16  # of a signature, and of a public key
 
 
 def signed_file(model: Path) -> Path:
@@ -31,9 +33,10 @@ def signature_path(model: Path) -> Path:
 def digest_line(path: Path) -> bytes:
     """What is signed: the file's SHA-256 in hexadecimal digits. Raises ModelError without it."""
     try:
-        return digest_file(path).encode()
-    except OSError as error:
-        raise ModelError(f"{path.name}: cannot be read: {error.strerror}") from error
+        with open_regular(path) as (handle, _), open(handle, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest().encode()
+    except InputError as error:
+        raise ModelError(f"{path.name}: {error}") from error
 
 
 def identify_model(path: Path, public_key: str | Path | None) -> tuple[str, str | None]:
@@ -61,8 +64,8 @@ def require_signature(model: Path, public_key: str | Path) -> str:
     key, invalid = _load_key(public_key)
     path = signature_path(model)
     try:
-        signature = path.read_bytes()
-    except OSError as error:
+        signature = read_bounded(path, MAX_BYTES)
+    except InputError as error:
         raise ModelError(
             f"{model.name}: its signature {path.name} cannot be read; sign it with lgg-export sign"
         ) from error
@@ -83,8 +86,8 @@ def _load_key(path: Path) -> tuple[Any, type[Exception]]:
     exceptions = import_extra("cryptography.exceptions", "signing")
     wanted = f"{path.name}: expected an Ed25519 public key in PEM; openssl pkey -pubout writes it"
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, exceptions.UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_public_key(read_bounded(path, MAX_BYTES))
+    except (InputError, ValueError, exceptions.UnsupportedAlgorithm) as error:
         raise UsageError(wanted) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(wanted)

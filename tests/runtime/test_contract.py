@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,17 +117,27 @@ def test_a_field_of_another_type_is_named(valid: Contract, field: str, value: An
         ("threshold", 1e-9),
         ("threshold", 1),
         ("threshold", -0.1),
-        ("threshold", float("nan")),
-        ("threshold", float("inf")),
         ("channels", ["FLAIR", "pre-contrast", "post-contrast"]),
         ("size_multiple", 0),
+        ("size_multiple", 513),
+        ("size_multiple", 10**30),
+        ("golden.tolerance", -1e-9),
+        ("golden.tolerance", 0.21),
+        ("name", ""),
+        ("name", "  "),
+        ("name", "x" * 56),
+        ("name", "a\nb"),
+        ("name", "a\\b"),
+        ("name", "\x1b[31m"),
+        ("precision", "fp32\x1b[2J"),
+        ("how_decided", "one\ntwo"),
+        ("training.split", "\x07"),
+        ("golden.input_sha256", "\x85"),
         ("pixel_mm", 0),
         ("pixel_mm", -0.9375),
         ("pixel_mm", 1e6),
-        ("pixel_mm", float("nan")),
         ("intensity.bright_percentile", 100.5),
         ("intensity.smallest_spread", 0),
-        ("intensity.scale", float("nan")),
         ("intensity.scale", 0),
         ("intensity.centre", 256),
         ("intensity.head_fraction", -0.1),
@@ -140,6 +151,31 @@ def test_a_field_of_another_type_is_named(valid: Contract, field: str, value: An
 def test_a_value_that_cannot_be_is_named(valid: Contract, field: str, value: Any) -> None:
     with pytest.raises(ModelError, match=field):
         Contract.loads(replaced(valid, field, value))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["threshold", "pixel_mm", "intensity.scale", "metrics"])
+def test_what_is_no_number_of_json_is_refused(valid: Contract, field: str, value: float) -> None:
+    told = {"NaN": value} if field == "metrics" else value
+    with pytest.raises(ModelError, match=r"^contract: not JSON \((NaN|-?Infinity) is no number"):
+        Contract.loads(replaced(valid, field, told))
+
+
+@pytest.mark.parametrize("field", ["threshold", "pixel_mm"])
+def test_nan_is_refused_by_the_contract_itself(valid: Contract, field: str) -> None:
+    with pytest.raises(ModelError, match=field):
+        replace(valid, **{field: float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [('"threshold": ', '"threshold": 0.9, "threshold": '), ('"shape": ', '"shape": [], "shape": ')],
+)
+def test_a_field_that_stands_twice_is_refused(valid: Contract, text: str, twice: str) -> None:
+    written = valid.dumps()
+    assert written.count(text) == 1
+    with pytest.raises(ModelError, match=r"^contract: not JSON \(a field stands twice\)"):
+        Contract.loads(written.replace(text, twice))
 
 
 @pytest.mark.parametrize("threshold", [1e-6, 0.5, 1 - 1e-9])

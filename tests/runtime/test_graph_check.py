@@ -57,6 +57,7 @@ REFUSED = [
     (field(7, NODE + field(15, b"")), "holds sparse tensors"),
     (field(7, NODE * (MOST_OPERATORS + 1)), "more than 20000 operators"),
     (field(7, NODE + field(5, b"\x70\x01")), "its tensors lie in another file"),
+    (MODEL + 2 * field(14, field(1, b"key")), "an entry of its metadata stands twice"),
     (field(7, NODE + field(5, field(13, b""))), "its tensors lie in another file"),
     (field(7, NODE + field(5, b"\x08" + varint(99))), "tensor (nameless) claims 99 values in 2"),
     (field(7, NODE + field(5, field(1, varint(9) * 3))), "claims 729 values in 5 bytes"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lgg_runtime import loading
-from lgg_runtime.contract import Contract
+from lgg_runtime.contract import METADATA_KEY, Contract
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError
 from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
@@ -37,6 +38,32 @@ def test_a_shipped_model_is_found_by_its_name(
     (tmp_path / "standard.onnx").write_bytes(data.replace(b"tiny", b"tinz"))
     with pytest.raises(ModelError, match=r"^standard\.onnx: not the file that was shipped; "):
         Segmenter.load()
+
+
+@pytest.mark.parametrize(
+    ("provider", "change"),
+    [("cpu", "multiple"), ("cpu", "sides"), ("openvino", "multiple")],  # which frees fixed sides
+)
+def test_a_model_that_does_not_take_the_sides_of_its_contract_is_refused(
+    tmp_path: Path,
+    build_model: Callable[..., Any],
+    save_artifact: Callable[..., Path],
+    make_contract: Callable[..., Contract],
+    provider: str,
+    change: str,
+) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino")
+    if change == "sides":
+        model, contract = build_model(size=("N", 128, 128)), make_contract()
+    else:
+        model = pytest.importorskip("onnx").load(find_model("tiny"))
+        held = next(one.value for one in model.metadata_props if one.key == METADATA_KEY)
+        contract = replace(Contract.loads(held), size_multiple=5)
+        del model.metadata_props[:]
+    path = save_artifact(model, tmp_path / "m.onnx", contract.dumps())
+    with pytest.raises(ModelError, match=r"^m\.onnx: "):
+        Segmenter.load(path, LoadSettings(provider, threads=1))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from lgg_runtime import trust
 from lgg_runtime.errors import MissingExtraError, ModelError, UsageError
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.sidecar import sidecar_path
+from lgg_runtime.sidecar import read_sidecar, sidecar_path
 from lgg_runtime.trust import (
     digest_line,
     identify_model,
@@ -126,6 +128,42 @@ def test_what_was_changed_is_refused(
         require_signature(model, keys / "ours.pub")
 
 
+def put(path: Path, kind: str) -> None:
+    """A pipe that nobody writes to, or a file of 1 TiB, in the place of a file."""
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        os.truncate(path, 2**40)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+@pytest.mark.parametrize("which", ["m.onnx.sig", "ours.pub"])
+def test_what_is_no_small_file_is_neither_waited_for_nor_read(
+    model: Path, keys: Path, tmp_path: Path, which: str, kind: str
+) -> None:
+    sign_model(model, keys / "ours.pem")
+    key = Path(shutil.copy(keys / "ours.pub", tmp_path))
+    put(key if which == key.name else signature_path(model), kind)
+    with pytest.raises((ModelError, UsageError), match=which):
+        require_signature(model, key)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+def test_a_sidecar_that_is_no_small_file_is_neither_waited_for_nor_read(
+    tmp_path: Path, kind: str
+) -> None:
+    engine = tmp_path / "m.engine"
+    sidecar_path(engine).touch()
+    put(sidecar_path(engine), kind)
+    with pytest.raises(ModelError, match=r"its sidecar m\.engine\.json cannot be read"):
+        read_sidecar(engine)
+    if kind == "pipe":
+        with pytest.raises(ModelError, match="expected a regular file"):
+            digest_line(sidecar_path(engine))
+
+
 def test_an_engine_is_signed_by_its_sidecar() -> None:
     assert signed_file(Path("m.engine")) == Path("m.engine.json")
     assert signature_path(Path("m.engine")) == Path("m.engine.json.sig")
@@ -160,7 +198,7 @@ def test_what_is_no_private_key_is_a_usage_error(model: Path, keys: Path, name: 
 def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, keys: Path) -> None:
     with pytest.raises(ModelError, match="gone: no such model"):
         sign_model(tmp_path / "gone", keys / "ours.pem")
-    with pytest.raises(ModelError, match=r"gone\.json: cannot be read: No such file"):
+    with pytest.raises(ModelError, match=r"gone\.json: cannot be opened: No such file"):
         digest_line(tmp_path / "gone.json")
 
 

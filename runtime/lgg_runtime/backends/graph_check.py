@@ -29,7 +29,8 @@ Unsqueeze Where
 """
 OPERATORS = frozenset(_NAMES.split())
 
-_MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
+_MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
+_ENTRY_KEY = 1
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
@@ -42,17 +43,23 @@ _Value = int | memoryview
 
 def check_graph(data: bytes) -> None:
     """Raises ModelError, the reason alone, for bytes that are no ONNX model, and for a graph with
-    data in other files, unknown operators, functions or graphs of its own, or tensors that claim
-    more values than they hold.
+    data in other files, unknown operators, functions or graphs of its own, tensors that claim
+    more values than they hold, or an entry of its metadata twice.
     """
     graphs = 0
     operators = 0
+    entries = list[bytes]()
     for number, value in _fields(memoryview(data)):
         if number in (_MODEL_FUNCTIONS, _MODEL_TRAINING):
             raise ModelError("holds functions or training of its own; export it with lgg-export")
         if number == _MODEL_GRAPH:
             graphs += 1
             operators += _check_nodes_and_tensors(_message(value))
+        if number == _MODEL_METADATA:
+            entries += [bytes(_message(key)) for place, key in _fields(_message(value))
+                        if place == _ENTRY_KEY]  # fmt: skip
+    if len(entries) > len(set(entries)):
+        raise ModelError("an entry of its metadata stands twice; export it with lgg-export")
     if not graphs or not operators:
         raise ModelError("not an ONNX model; export it with lgg-export")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lgg_runtime.backends.graph_check import check_graph
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, ModelError
-from lgg_runtime.readers.regular import open_regular
+from lgg_runtime.readers.regular import read_bounded
 
 MAX_BYTES = 512 * 2**20
 
@@ -27,12 +27,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     Raises ModelError, `NAME: reason`, for a file that is too large, another, or refused.
     """
     try:
-        with open_regular(path) as (handle, status), open(handle, "rb", closefd=False) as file:
-            if status.st_size > MAX_BYTES:
-                raise ModelError(
-                    f"{path.name}: holds {status.st_size} bytes; at most {MAX_BYTES} are read"
-                )
-            data = file.read(status.st_size + 1)
+        data = read_bounded(path, MAX_BYTES)
     except InputError as error:
         raise ModelError(f"{path.name}: {error}") from error
     require_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)

@@ -46,3 +46,13 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
         raise InputError(f"cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file. Raises InputError, the reason alone, for one of more than `most`
+    bytes and as `open_regular` does.
+    """
+    with open_regular(path) as (handle, status), open(handle, "rb", closefd=False) as file:
+        if status.st_size > most:
+            raise InputError(f"holds {status.st_size} bytes; at most {most} are read")
+        return file.read(status.st_size + 1)
