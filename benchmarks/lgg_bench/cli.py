@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from lgg_bench.options import (
 )
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime.cores import MOST_THREADS
-from lgg_runtime.terminal import run_command
+from lgg_runtime.terminal import run_command, show, tell
 
 _PROVIDER = click.option("--provider", "--device", default="cpu",
                          type=click.Choice(("cpu", "openvino", "cuda")),
@@ -33,7 +32,6 @@ _SIZE = click.option("--size", type=click.IntRange(32), default=256,
                      help="Height and width of a slice.")  # fmt: skip
 _MODEL = click.option("-m", "--model", default="standard",
                       help="A shipped model's name or a file.")  # fmt: skip
-_tell = partial(click.echo, err=True)
 
 
 @click.group("lgg-bench")
@@ -138,7 +136,7 @@ def gpu(
     from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 
     settings = GpuBenchSettings(batches, size, provider, minutes, patients)
-    measured(output, lambda: measure_gpu(artifacts, run, settings, _tell))
+    measured(output, lambda: measure_gpu(artifacts, run, settings, tell))
 
 
 @command.command(context_settings={"show_default": True})
@@ -155,7 +153,7 @@ def node(output: Path | None, **options: Any) -> None:
     from lgg_bench.node import NodeBenchSettings, measure_node
 
     settings = NodeBenchSettings(**options)
-    measured(output, lambda: measure_node(settings, _tell))
+    measured(output, lambda: measure_node(settings, tell))
 
 
 @command.command(context_settings={"show_default": True})
@@ -170,7 +168,7 @@ def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
 
     measured(
         output,
-        lambda: measure_soak(model, SoakSettings(slices, warm_up), _tell),
+        lambda: measure_soak(model, SoakSettings(slices, warm_up), tell),
     )
 
 
@@ -192,7 +190,7 @@ def table(files: tuple[Path, ...]) -> None:
     from lgg_bench.record import Record
     from lgg_bench.tables import describe_record
 
-    click.echo("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
+    show("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
 
 
 @command.command(context_settings={"show_default": True})
@@ -213,7 +211,7 @@ def accuracy(
         from lgg_bench.accuracy import Evidence, write_accuracy
 
     write_accuracy(Evidence.read(runs, folds, leaks), page)
-    click.echo(f"{page} is filled from {', '.join(run.name for run in runs)}")
+    show(f"{page} is filled from {', '.join(run.name for run in runs)}")
 
 
 for _whole in COMMANDS:

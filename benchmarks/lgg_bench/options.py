@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from lgg_runtime.terminal import show
+
 if TYPE_CHECKING:
     from lgg_bench.record import Record
 
@@ -41,5 +43,5 @@ def measured(output: Path | None, measure: Callable[[], Record]) -> Record:
     record = measure()
     if output is not None:
         record.write(output)
-    click.echo(describe_record(record))
+    show(describe_record(record))
     return record

@@ -17,6 +17,7 @@ from lgg_bench.options import (
     refuse_repeated,
 )
 from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.terminal import show
 
 _ARTIFACT = click.argument("artifact", type=PATH)
 _THREADS = click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=2)
@@ -162,7 +163,7 @@ def performance(results: Path, page: Path) -> None:
         from lgg_bench.performance import write_performance
 
         write_performance(results, page)
-    click.echo(f"{page} is filled from {results}")
+    show(f"{page} is filled from {results}")
 
 
 @click.command(context_settings=_DEFAULTS)

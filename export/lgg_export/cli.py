@@ -11,7 +11,7 @@ import click
 
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
-from lgg_runtime.terminal import run_command
+from lgg_runtime.terminal import run_command, show
 
 _PATH = click.Path(path_type=Path)
 
@@ -70,7 +70,7 @@ def run(run: Path, output: Path, **options: Any) -> None:
 
     contract, parity = export_run(run, output, ExportSettings(**options))
     size = output.stat().st_size / 2**20
-    click.echo(
+    show(
         f"{output}: {contract.precision}, {size:.1f} MiB\n"
         f"Parity with PyTorch on {parity.subject} ({count(parity.slices, 'slice')}): largest "
         f"probability difference {parity.largest_probability_difference:.2g}, flipped pixels "
@@ -102,7 +102,7 @@ def engine(model: Path, output: Path, **options: Any) -> None:
 
     sidecar = build_engine(model, output, EngineSettings(**options))
     size = output.stat().st_size / 2**20
-    click.echo(f"{output}: {size:.1f} MiB\n{describe_engine(sidecar)}")
+    show(f"{output}: {size:.1f} MiB\n{describe_engine(sidecar)}")
 
 
 @command.command()
@@ -113,7 +113,7 @@ def sign(model: Path, key: Path) -> None:
     from lgg_export.signing import sign_model
 
     path, digest = sign_model(model, key)
-    click.echo(f"{path}: signature of SHA-256 {digest}")
+    show(f"{path}: signature of SHA-256 {digest}")
 
 
 @command.command()
@@ -128,13 +128,13 @@ def inspect(file: Path, as_json: bool) -> None:
 
     if file.suffix == ".engine":
         sidecar = read_engine(file)[1]
-        click.echo(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)
+        show(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)
         return
     contract = read_contract(file)
     if as_json:
-        click.echo(json.dumps(contract.to_json(), indent=1))
+        show(json.dumps(contract.to_json(), indent=1))
     else:
-        click.echo(describe_contract(contract))
+        show(describe_contract(contract))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lgg_runtime.cores import MOST_THREADS
-from lgg_runtime.terminal import ignoring_closed_pipe, run_command
+from lgg_runtime.terminal import run_command, show, tell
 
 if TYPE_CHECKING:
     from lgg_runtime.journal import Journal
@@ -152,13 +152,13 @@ def _infer(
         load=_load_settings(options),
         resume=options["resume"],
     )
-    tell = _ignore if is_silent else _tell
+    told = _ignore if is_silent else tell
 
     def deliver(journal: Journal) -> None:
         if options["store_back"] and not isinstance(origin, Path):
-            _store_back(origin, output, journal, tell)
+            _store_back(origin, output, journal, told)
 
-    return infer(request, tell, partial(_bar, is_silent or options["no_progress"]), deliver)
+    return infer(request, told, partial(_bar, is_silent or options["no_progress"]), deliver)
 
 
 def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str], object]) -> None:
@@ -180,7 +180,7 @@ def _load_settings(options: dict[str, Any]) -> LoadSettings:
         memory_limit_mib=options["gpu_memory"],
         cuda_graph=options["cuda_graph"],
         engine_cache=options["engine_cache"],
-        tell=_tell,
+        tell=tell,
     )
     return LoadSettings(
         gpu=gpu,
@@ -204,10 +204,6 @@ def _bar(is_hidden: bool, total: int) -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def _ignore(_told: object) -> None:
     """In place of what nobody sees."""
 
@@ -215,14 +211,12 @@ def _ignore(_told: object) -> None:
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     from lgg_runtime import report
 
-    with ignoring_closed_pipe():
-        for record in journal.failures:
-            click.echo(report.describe_failure(record), err=True)
-    with ignoring_closed_pipe():
-        if as_json:
-            click.echo((output / "run.json").read_text(encoding="utf-8"), nl=False)
-        elif not quiet:
-            click.echo(report.describe_run(journal, output))
+    for record in journal.failures:
+        tell(report.describe_failure(record))
+    if as_json:
+        show((output / "run.json").read_text(encoding="utf-8"), nl=False)
+    elif not quiet:
+        show(report.describe_run(journal, output))
 
 
 def main() -> None:

@@ -37,16 +37,15 @@ def find_arguments(environment: Mapping[str, str], options: Sequence[str]) -> li
 
 
 def main() -> None:
-    import click
-
     from lgg_runtime.cli import command
-    from lgg_runtime.terminal import run_command
+    from lgg_runtime.terminal import run_command, tell
 
-    try:
-        sys.argv[1:] = find_arguments(os.environ, sys.argv[1:])
-    except UsageError as error:
-        click.echo(f"lgg-infer-container: {error}", err=True)
-        sys.exit(error.exit_code)
+    if not {"--help", "--version"}.intersection(sys.argv[1:]):
+        try:
+            sys.argv[1:] = find_arguments(os.environ, sys.argv[1:])
+        except UsageError as error:
+            tell(f"lgg-infer-container: {error}")
+            sys.exit(error.exit_code)
     run_command(command)
 
 

@@ -7,6 +7,7 @@ import json
 import click
 
 from lgg_runtime import doctor
+from lgg_runtime.terminal import show
 
 
 @click.command("lgg-infer doctor")
@@ -21,8 +22,8 @@ def command(as_json: bool) -> int:
         findings.append(finding)
         if not as_json:
             advice = f"\n{'':24}-> {finding.advice}" if finding.advice else ""
-            click.echo(f"{finding.subject:24}{finding.found}{advice}")
+            show(f"{finding.subject:24}{finding.found}{advice}")
     if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
+        show(json.dumps([finding.to_json() for finding in findings], indent=1))
     started = [finding.works for finding in findings if finding.subject.startswith("provider ")]
     return 0 if any(started) else 6

@@ -18,6 +18,7 @@ from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_GONE = (errno.EPIPE, errno.EIO)  # of a reader, of a terminal
 
 
 class Terminated(BaseException):
@@ -33,44 +34,70 @@ def run_command(command: click.Command) -> NoReturn:
         code = command.main(prog_name=command.name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        with _whatever_happens():
+            error.show()
         sys.exit(error.exit_code)
     except LggError as error:
-        click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(f"{command.name}: {error}", error.exit_code)
     except MemoryError:
-        click.echo(f"{command.name}: memory exhausted; give fewer or smaller slices", err=True)
-        sys.exit(ResourceError.exit_code)
+        told = f"{command.name}: memory exhausted; give fewer or smaller slices"
+        _end(told, ResourceError.exit_code)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             name = printable(str(error.filename))
-            click.echo(f"{command.name}: {name}: {error.strerror}; give a shorter one", err=True)
-            sys.exit(UsageError.exit_code)
-        # What writes files says which one; here it is a standard stream that goes to one.
+            told = f"{command.name}: {name}: {error.strerror}; give a shorter one"
+            _end(told, UsageError.exit_code)
+        # What writes files says which one; here it is a standard stream.
+        if error.errno in _GONE and isinstance(error.__context__, KeyboardInterrupt):
+            _end(f"{command.name}: interrupted", INTERRUPTED)
         if error.errno not in _FULL:
             raise
         _drop_broken_streams()
-        with contextlib.suppress(OSError):
-            click.echo(f"{command.name}: the disk is full; free some space", err=True)
-        _drop_broken_streams()
-        sys.exit(ResourceError.exit_code)
+        _end(f"{command.name}: the disk is full; free some space", ResourceError.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"{command.name}: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _end(f"{command.name}: interrupted", INTERRUPTED)
     except Terminated:
-        click.echo(f"{command.name}: terminated", err=True)
-        sys.exit(TERMINATED)
+        _end(f"{command.name}: terminated", TERMINATED)
+
+
+def show(text: str, nl: bool = True) -> None:
+    """Print a result."""
+    with ignoring_lost_reader():
+        click.echo(text, nl=nl)
+
+
+def tell(line: str) -> None:
+    """Print a notice to standard error."""
+    with ignoring_lost_reader():
+        click.echo(line, err=True)
 
 
 @contextlib.contextmanager
-def ignoring_closed_pipe() -> Iterator[None]:
-    """Print final output; a reader that closed the pipe changes no exit code."""
+def ignoring_lost_reader() -> Iterator[None]:
+    """Print; a reader that closed the pipe, or a terminal that is gone, changes no exit code."""
     try:
         yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
         _drop_broken_streams()
+
+
+def _end(line: str, code: int) -> NoReturn:
+    """Exit with that code, whether or not the line can be printed."""
+    with _whatever_happens():
+        click.echo(line, err=True)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _whatever_happens() -> Iterator[None]:
+    with contextlib.suppress(OSError):
+        yield
+    _drop_broken_streams()
 
 
 def _drop_broken_streams() -> None:

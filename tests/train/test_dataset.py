@@ -3,6 +3,7 @@
 import collections
 import itertools
 import multiprocessing
+import shutil
 import signal
 
 import numpy as np
@@ -166,3 +167,18 @@ def test_an_error_of_a_process_stays_what_it_is():
 def test_impossible_samples_are_usage_errors(options, named):
     with pytest.raises(UsageError, match=named):
         SampleSettings(**options)
+
+
+def test_too_little_shared_memory_for_the_workers_is_told_beforehand(monkeypatch):
+    slices = make_slices()
+    a_batch = sum(part.nbytes for part in slices.batch(0))
+    usage = shutil.disk_usage("/")
+    for free, is_enough in ((14 * a_batch - 1, False), (14 * a_batch, True)):
+        monkeypatch.setattr(
+            "lgg_train.dataset.shutil.disk_usage", lambda _, free=free: usage._replace(free=free)
+        )
+        if is_enough:
+            slices.batches(0, 3).close()
+            continue
+        with pytest.raises(ResourceError, match=r"--workers 3: need 1 MiB of /dev/shm, 0 are free"):
+            slices.batches(0, 3)

@@ -1,6 +1,7 @@
 """The loop: it learns, and it says when it cannot go on."""
 
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,15 @@ def test_the_scores_are_told_on_standard_error(tmp_path, capsys):
     assert [line for line in told.err.splitlines() if line] == [
         f"step {step}: dice_mean 0.5000" for step in (4, 8, 12)
     ]
+
+
+def test_a_run_goes_on_without_who_reads_its_scores(tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as lost:
+        monkeypatch.setattr("sys.stderr", lost)
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    assert load_checkpoint(tmp_path / "last.pt")["counters"]["step"] == 12
 
 
 def test_the_same_settings_give_the_same_numbers_and_another_seed_does_not(tmp_path):

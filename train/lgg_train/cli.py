@@ -9,7 +9,7 @@ import click
 
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
-from lgg_runtime.terminal import run_command
+from lgg_runtime.terminal import run_command, show
 from lgg_train.options import recall_options, refuse_another_split, training_options
 
 _PATH = click.Path(path_type=Path)
@@ -49,7 +49,7 @@ def train(data: Path, out: Path, **options: Any) -> None:
     refuse_another_split(context)
     if options["resume"]:
         options |= recall_options(recorded_options(out), context)
-    click.echo(run_training(data, out, read_request(options)))
+    show(run_training(data, out, read_request(options)))
 
 
 @command.command(context_settings={"show_default": True})
@@ -63,7 +63,7 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
         from lgg_train.crossval import run_cross_validation
         from lgg_train.request import read_request
 
-    click.echo(run_cross_validation(data, out, folds, read_request(options)))
+    show(run_cross_validation(data, out, folds, read_request(options)))
 
 
 @command.command(context_settings={"show_default": True})
@@ -75,7 +75,7 @@ def decide(folder: Path, data: Path, device: str) -> None:
     with needs_extra("train"):
         from lgg_train import fold_decision
 
-    click.echo(fold_decision.decide(folder, data, device))
+    show(fold_decision.decide(folder, data, device))
 
 
 @command.command(context_settings={"show_default": True})
@@ -91,7 +91,7 @@ def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) ->
     with needs_extra("train"):
         from lgg_train.report import run_evaluation
 
-    click.echo(run_evaluation(run, data, part, device, flair_only))
+    show(run_evaluation(run, data, part, device, flair_only))
 
 
 @command.command(context_settings={"show_default": True})
@@ -124,13 +124,13 @@ def phantom(out: Path, form: str, **options: Any) -> None:
             raise click.UsageError("--gap: expected at least 4 slices, of which an inner one goes")
         write_scans(out, form, settings, ScanSettings(**options))
         studies = count(patients, "phantom study", "phantom studies")
-        click.echo(f"{studies} in {out / form}, the truth in {out / 'truth'}")
+        show(f"{studies} in {out / form}, the truth in {out / 'truth'}")
         return
     if unused := [name for name, value in options.items() if value not in (False, "axial")]:
         raise click.UsageError(f"--{unused[0]}: for --format dicom or nifti")
     write_phantoms(out, settings)
     made = f"{count(patients, 'phantom patient')} of {count(slices, 'slice')}"
-    click.echo(f"{made} in {out / 'kaggle_3m'}")
+    show(f"{made} in {out / 'kaggle_3m'}")
 
 
 @command.command()
@@ -139,7 +139,7 @@ def data(out: Path) -> None:
     """Fetch the public dataset with kagglehub, or say how to get it."""
     from lgg_train.fetch import fetch_dataset
 
-    click.echo(f"The dataset is in {fetch_dataset(out)}")
+    show(f"The dataset is in {fetch_dataset(out)}")
 
 
 def main() -> None:

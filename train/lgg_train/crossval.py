@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from lgg_runtime.errors import InputError, OutputConflictError
 from lgg_runtime.metrics import Counts, PatientScores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled, format_table
+from lgg_runtime.terminal import tell
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.beginning import check_same_run
@@ -102,7 +101,7 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
         clear_scores(folder)
     elif all((folder / name).is_file() for name in SCORES):
         return
-    click.echo(f"fold {request.split.fold} of {request.split.folds}", err=True)
+    tell(f"fold {request.split.fold} of {request.split.folds}")
     if not is_finished(folder):
         run_training(data, folder, replace(request, resume=(folder / LAST_FILE).is_file()))
     for name, (part, flair_only) in SCORES.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,13 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
-from lgg_runtime.volume import Mask, Pixels
+from lgg_runtime.volume import CHANNELS, Mask, Pixels
 from lgg_train.augment import build_augmentation, build_replacement
 from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
 from lgg_train.prefetch import prefetch
 
 BATCHES_AHEAD = 4
+_SHARED = Path("/dev/shm")  # where processes leave batches for each other
 _WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed
 
 
@@ -120,11 +123,25 @@ class TrainingSlices:
         """Batches from step `first` on without end, made ahead in a thread beside.
 
         With `workers`, that many processes make them; the batches are the same ones. Raises
-        ResourceError where one of them was killed.
+        ResourceError where one of them was killed, or where they have too little shared memory.
         """
         if not workers:
             return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)
+        self._require_shared_memory(workers)
         return self._batches_of_processes(first, workers)
+
+    def _require_shared_memory(self, workers: int) -> None:
+        """A process that finds none left loses its batch, and who waits for it waits for ever."""
+        if not _SHARED.is_dir():
+            return
+        s = self._settings
+        a_batch = s.batch * s.crop**2 * (2 * len(CHANNELS) + np.dtype(np.float32).itemsize)
+        needed, free = (workers * BATCHES_AHEAD + 2) * a_batch, shutil.disk_usage(_SHARED).free
+        if needed > free:
+            raise ResourceError(
+                f"--workers {workers}: need {-(-needed >> 20)} MiB of {_SHARED}, {free >> 20} are "
+                "free; give fewer, or enlarge it (docker run --shm-size)"
+            )
 
     def _batches_of_processes(self, first: int, workers: int) -> Generator[Batch, None, None]:
         cv2.setNumThreads(1)  # a forked process waits for ever for OpenCV's threads, which it lacks

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from lgg_runtime.terminal import ignoring_lost_reader
 from lgg_train.dataset import TrainingSlices
 from lgg_train.device import within_compiler, within_memory
 from lgg_train.history import History
@@ -79,10 +80,12 @@ def train(
                 state.validated = int(done * settings.validations)
                 scores = validate(state.averaged.eval())
                 history.add(state.step, state.seconds, state.mean_loss, rate, scores)
-                bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
             if saves:
                 state.save(folder / LAST_FILE, history.rows)
                 saved = time.monotonic()
+            if validates:
+                with ignoring_lost_reader():
+                    bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
     finally:
         bar.close()
         batches.close()

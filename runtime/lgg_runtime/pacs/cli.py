@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lgg_runtime.terminal import run_command
+from lgg_runtime.terminal import run_command, show
 
 if TYPE_CHECKING:
     from lgg_runtime.pacs.config import NodeConfig
@@ -68,7 +68,7 @@ def status(path: Path, as_json: bool) -> None:
 
     with _open_state(path) as (state, config):
         found = read_status(state, config)
-    click.echo(json.dumps(found, indent=1) if as_json else describe_status(found))
+    show(json.dumps(found, indent=1) if as_json else describe_status(found))
 
 
 @command.command()
@@ -87,9 +87,9 @@ def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("name STUDIES or give --all")
     with _open_state(path) as (state, config):
         names = [one.name for one in config.destinations]
-        click.echo(f"{queue_again(state, studies, everything, names)} queued again")
+        show(f"{queue_again(state, studies, everything, names)} queued again")
         for line in find_orphans(state, names):
-            click.echo(line)
+            show(line)
 
 
 @command.command()
@@ -101,7 +101,7 @@ def forget(path: Path, destination: str) -> None:
 
     with _open_state(path) as (state, config):
         names = [one.name for one in config.destinations]
-        click.echo(f"{forget_orphans(state, destination, names)} forgotten")
+        show(f"{forget_orphans(state, destination, names)} forgotten")
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def check(path: Path) -> None:
     from lgg_runtime.pacs.preflight import check_settings
 
     check_settings(path, load_config(path))
-    click.echo(f"{path}: no mistake in it")
+    show(f"{path}: no mistake in it")
 
 
 @command.command()
@@ -139,7 +139,7 @@ def example() -> None:
     """Print a commented file of settings."""
     from lgg_runtime.pacs.config import EXAMPLE
 
-    click.echo(EXAMPLE.read_text(encoding="utf-8"), nl=False)
+    show(EXAMPLE.read_text(encoding="utf-8"), nl=False)
 
 
 def main() -> None:
