@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.backends.missing import installed_packages, require_provider
+from lgg_runtime.backends.missing import EXTRAS, installed_packages, require_provider
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
 from lgg_runtime.errors import LggError, ProviderError
@@ -91,7 +91,7 @@ def examine_provider(provider: str) -> Finding:
     subject = f"provider {provider}"
     try:
         if provider == "tensorrt":  # starting it compiles for minutes
-            require_provider(provider, import_onnxruntime())
+            require_provider(provider, import_onnxruntime(EXTRAS[provider]))
             return Finding(subject, "its libraries are there; the first run compiles for minutes")
         begun = time.perf_counter()
         backend, _, _ = open_model("standard", LoadSettings(provider))

@@ -327,7 +327,8 @@ ENGINES = (
                 "tensorrt is not installed (import of tensorrt halted; None in sys.modules); "
                 "pip install 'lgg-edge[tensorrt]'", ENGINE),
     unavailable("no onnxruntime", "No onnxruntime.", _no_module("onnxruntime"),
-                "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])", INFER),
+                "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])"
+                "{, or --provider openvino where that is installed}", INFER),
     unavailable("CPU package", "CUDA asked for where the CPU's onnxruntime is installed.",
                 _packages("onnxruntime"),
                 "provider cuda: onnxruntime-gpu is missing (installed: onnxruntime 1.32.0); "

@@ -169,7 +169,7 @@ RUNS = (
         "lgg-train: trained: another run is writing there; wait for its end", UNTOUCHED,
         command=TRAIN),
     Row("disk full", "A disk that is full at a checkpoint.", data(fill_disk), 7,
-        "{its scores}\nlgg-train: last.pt: the disk is full; free some space",
+        "lgg-train: last.pt: the disk is full; free some space",
         NO_CHECKPOINT, command=TRAIN),
     Row("memory", "Memory that is exhausted in training.", data(exhaust_memory), 7,
         "lgg-train: the memory does not suffice; a smaller --batch or --crop, or fewer --features, "

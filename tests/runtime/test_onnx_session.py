@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -234,23 +235,56 @@ def test_without_onnxruntime_the_install_command_is_told(
 @pytest.mark.parametrize(
     ("reason", "raised", "told"),
     [
-        ("a.so: undefined symbol: x", MissingExtraError, "cannot be loaded: a.so: undefined"),
-        ("a.so: failed to map segment from shared object", OutOfMemoryError, "memory"),
+        (ImportError("a.so: undefined symbol: x"), MissingExtraError, "a.so: undefined symbol: x"),
+        (RuntimeError("no driver"), MissingExtraError, "no driver"),
+        (OSError(5, "Input/output error"), MissingExtraError, "Input/output error"),
+        (SyntaxError("invalid"), MissingExtraError, "invalid"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), MissingExtraError, "named 'x'"),
+        (ImportError("a.so: failed to map segment"), OutOfMemoryError, "memory"),
     ],
+    ids=repr,
 )
 def test_an_onnxruntime_that_cannot_be_loaded_is_told_from_none(
-    monkeypatch: pytest.MonkeyPatch, reason: str, raised: type[Exception], told: str
+    monkeypatch: pytest.MonkeyPatch, reason: Exception, raised: type[Exception], told: str
 ) -> None:
     real = builtins.__import__
 
     def refuse(name: str, *more: Any, **options: Any) -> Any:
         if name == "onnxruntime":
-            raise ImportError(reason)
+            raise reason
         return real(name, *more, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(raised, match=told):
+    with pytest.raises(raised, match=told) as refused:
         import_onnxruntime()
+    if raised is MissingExtraError:
+        assert str(refused.value).startswith("onnxruntime cannot be loaded: ")
+        assert "pip uninstall -y onnxruntime; pip install 'lgg-edge[cpu]'" in str(refused.value)
+
+
+def test_an_onnxruntime_whose_files_are_there_in_part_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(MissingExtraError, match="cannot be loaded: its files are there in part; "):
+        import_onnxruntime()
+
+
+@pytest.mark.parametrize(
+    ("extras", "there", "told"),
+    [
+        ("", None, r"pip install 'lgg-edge\[cpu\]' \(or \[gpu\]\)$"),
+        ("", object(), r"pip install 'lgg-edge\[cpu\]' \(or \[gpu\]\), or --provider openvino$"),
+        ("gpu,tensorrt", object(), r"pip install 'lgg-edge\[gpu,tensorrt\]'$"),
+    ],
+)
+def test_what_is_installed_in_its_place_is_told(
+    monkeypatch: pytest.MonkeyPatch, extras: str, there: object, told: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr("lgg_runtime.backends.onnx_session.find_spec", lambda _: there)
+    with pytest.raises(MissingExtraError, match=f"^onnxruntime is not installed; {told}"):
+        import_onnxruntime(extras)
 
 
 def test_a_signal_while_onnxruntime_is_loaded_stays_a_signal(

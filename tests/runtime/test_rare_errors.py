@@ -64,7 +64,9 @@ def test_auto_that_can_start_nowhere_tells_every_reason(
         raise ProviderError(f"no {settings.provider} here")
 
     monkeypatch.setattr(backends, "_open", fail)
-    with pytest.raises(ProviderError, match=r"^provider auto: no cuda here; no cpu here$"):
+    with pytest.raises(
+        ProviderError, match=r"^provider auto: no cuda here; no cpu here; no openvino here$"
+    ):
         backends.open_backend(artifact, BackendSettings("auto", 1))
     monkeypatch.setattr(backends, "_open", fail_with(ProviderError("not here")))
     with pytest.raises(ProviderError, match=r"^provider auto: not here$"):

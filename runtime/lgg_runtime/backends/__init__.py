@@ -73,7 +73,7 @@ _BACKENDS: dict[str, dict[str, _Open]] = {
     },
     ".engine": {"tensorrt": _open_engine},
 }
-_AUTO = {".onnx": ("cuda", "cpu"), ".engine": ("tensorrt",)}
+_AUTO = {".onnx": ("cuda", "cpu", "openvino"), ".engine": ("tensorrt",)}
 
 
 def load_backend(path: Path, settings: BackendSettings) -> Backend:

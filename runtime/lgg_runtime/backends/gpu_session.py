@@ -11,7 +11,7 @@ import numpy as np
 from lgg_runtime.backends.bound_runs import BoundRuns
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver, release_with
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
-from lgg_runtime.backends.missing import NAMES, require_provider
+from lgg_runtime.backends.missing import EXTRAS, NAMES, require_provider
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.onnx_session import (
     import_onnxruntime,
@@ -41,7 +41,7 @@ class GpuSession:
     """
 
     def __init__(self, path: Path, settings: BackendSettings):
-        runtime, gpu = import_onnxruntime(), settings.gpu
+        runtime, gpu = import_onnxruntime(EXTRAS[settings.provider]), settings.gpu
         self.provider = settings.provider
         require_provider(self.provider, runtime)
         self._cuda = CudaDevice(find_driver(), gpu.device)

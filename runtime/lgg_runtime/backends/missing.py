@@ -23,7 +23,7 @@ NAMES = {
 _PACKAGES = (
     "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"
 )  # fmt: skip
-_EXTRAS = {"cuda": "gpu", "tensorrt": "gpu,tensorrt"}
+EXTRAS = {"cuda": "gpu", "tensorrt": "gpu,tensorrt"}
 
 
 def installed_packages() -> dict[str, str]:
@@ -50,7 +50,7 @@ def _missing_package(provider: str, runtime: Any) -> str | None:
     if NAMES[provider] in runtime.get_available_providers():
         return None
     packages = installed_packages()
-    install = f"pip install 'lgg-edge[{_EXTRAS[provider]}]'"
+    install = f"pip install 'lgg-edge[{EXTRAS[provider]}]'"
     if len(packages) > 1:
         return (
             f"{' and '.join(packages)} are both installed and overwrite each other; "
@@ -93,6 +93,6 @@ def _missing_library(provider: str, runtime: Any) -> str | None:
         except OSError as error:
             found = re.match(r"(\S+): cannot open shared object file", str(error))
             if found:
-                install = f"pip install 'lgg-edge[{_EXTRAS[provider]}]'"
+                install = f"pip install 'lgg-edge[{EXTRAS[provider]}]'"
                 return f"{Path(found.group(1)).name} is missing; {install}"
     return None

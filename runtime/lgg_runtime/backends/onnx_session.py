@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lgg_runtime.backends.missing import NAMES
+from lgg_runtime.backends.missing import NAMES, installed_packages
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, require_probability
@@ -98,24 +99,36 @@ def _run_slice(session: Any, slices: Pixels, into: Probability, index: int) -> N
     into[index] = found[0]
 
 
-def import_onnxruntime() -> Any:
-    """The module. Raises MissingExtraError where it is not installed or broken, OutOfMemoryError
-    where the memory does not suffice for it.
+def import_onnxruntime(extras: str = "") -> Any:
+    """The module. extras: those that install it, for a provider that no other would serve.
+
+    Raises MissingExtraError, with the commands that mend it, where it is not installed or broken,
+    OutOfMemoryError where the memory does not suffice for it.
     """
     # Official builds report their use to Microsoft, unless they are told before they are loaded.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    install = f"pip install 'lgg-edge[{extras or 'cpu'}]'" + ("" if extras else " (or [gpu])")
+    failure: Exception | None = None
     try:
         import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])"
-        ) from error
-    except ImportError as error:
+    except Exception as error:
+        # What is left of a package that was removed or overwritten fails in any way.
         reraise_signal(error)
         if is_exhausted(error):
             raise OutOfMemoryError(_TOO_LITTLE) from error
-        raise MissingExtraError(f"onnxruntime cannot be loaded: {first_line(error)}") from error
-    return onnxruntime
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            other = "" if extras or find_spec("openvino") is None else ", or --provider openvino"
+            raise MissingExtraError(f"onnxruntime is not installed; {install}{other}") from error
+        failure = error
+    else:
+        if hasattr(onnxruntime, "InferenceSession"):
+            return onnxruntime
+    reason = "its files are there in part" if failure is None else first_line(failure)
+    held = " ".join(installed_packages()) or "onnxruntime"
+    raise MissingExtraError(
+        f"onnxruntime cannot be loaded: {reason}; mend it with two commands: "
+        f"pip uninstall -y {held}; {install}"
+    ) from failure
 
 
 def is_exhausted(error: Exception) -> bool:
