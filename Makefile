@@ -73,12 +73,12 @@ $(PHANTOMS): $(VENV)/.runtime
 
 train: $(VENV)/.train $(if $(PHANTOM),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
 	@test -d "$(FOLDER)" || { echo "$(NO_DATA), DATA=phantom makes phantoms."; exit 4; }
-	$(BIN)/lgg-train train --data "$(FOLDER)" --out $(RUN) --minutes $(MINUTES) $(TRAIN_OPTIONS)
-	$(BIN)/lgg-train evaluate $(RUN) --data "$(FOLDER)"
+	$(BIN)/lgg-train train --data "$(FOLDER)" --out "$(RUN)" --minutes $(MINUTES) $(TRAIN_OPTIONS)
+	$(BIN)/lgg-train evaluate "$(RUN)" --data "$(FOLDER)"
 
 export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity gate
-	$(BIN)/lgg-export $(RUN) -o $(MODEL)
-	$(BIN)/lgg-export $(RUN) -o $(MODEL:.onnx=-fp16.onnx) --precision fp16
+	$(BIN)/lgg-export "$(RUN)" -o "$(MODEL)"
+	$(BIN)/lgg-export "$(RUN)" -o "$(MODEL:.onnx=-fp16.onnx)" --precision fp16
 
 bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what ships; fill docs/performance.md
 	@test "$(DATA)" != phantom || { echo "DATA=phantom: the shipped runs were trained on the public \
@@ -119,7 +119,7 @@ test-pacs: $(VENV)/.dev ## Storm the DICOM node: 200 studies, kills, a real Orth
 
 test-faults: $(VENV)/.dev ## Kill 500 runs and 100 trainings, fill a disk, starve the memory
 	LGG_FAULT_KILLS=500 LGG_FAULT_CHECKPOINT_KILLS=100 LGG_FAULT_RECORD=docs/results/faults.json \
-	  $(BIN)/python -m pytest tests/faults --basetemp $(or $(TMPDIR),/dev/shm)/lgg-faults
+	  $(BIN)/python -m pytest tests/faults --basetemp "$(or $(TMPDIR),/dev/shm)/lgg-faults"
 
 fuzz: $(VENV)/.dev ## Give EXECUTIONS changed inputs to the readers and parsers
 	$(PIP) -e '.[fuzz]'

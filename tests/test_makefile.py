@@ -69,3 +69,13 @@ def test_a_folder_with_a_space_in_its_name_reaches_the_tools_whole(
     assert code == 0, printed
     assert str(folder) in calls
     assert not {"data", "phantom", "data/phantom", "runs/phantom"} & set(calls)
+
+
+def test_a_run_with_a_space_in_its_name_reaches_the_tools_whole(
+    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path
+) -> None:
+    run = tmp_path / "my run"
+    code, printed, calls = make("train", "export", f"DATA={tmp_path}", f"RUN={run}")
+    assert code == 0, printed
+    assert {str(run), f"{run}/model.onnx", f"{run}/model-fp16.onnx"} <= set(calls)
+    assert not {"run", str(tmp_path / "my")} & set(calls)

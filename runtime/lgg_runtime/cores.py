@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_V1, _V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)
 # That a command may be asked for. A thread takes memory of its own: 100,000 took 2.3 GiB.
 MOST_THREADS = 1024
 
 
-def available_cores(cgroup: Path = _CGROUP) -> int:
+def available_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
     """Cores by scheduler affinity, cut to the cgroup's CPU quota (v2 or v1), at least 1.
 
     OMP_NUM_THREADS, where it is a positive number, lowers it further.
@@ -20,7 +21,7 @@ def available_cores(cgroup: Path = _CGROUP) -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this operating system
         cores = os.cpu_count() or 1
-    quota = cgroup_quota(cgroup)
+    quota = cgroup_quota(cgroup, own)
     if quota is not None:
         cores = min(cores, math.ceil(quota))
     wanted = os.environ.get("OMP_NUM_THREADS", "")
@@ -29,13 +30,40 @@ def available_cores(cgroup: Path = _CGROUP) -> int:
     return max(cores, 1)
 
 
-def cgroup_quota(cgroup: Path = _CGROUP) -> float | None:
-    """Cores that the container's quota grants, None without a quota."""
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = " ".join((cgroup / name).read_text() for name in names).split()
-        except OSError:
-            continue
-        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
-            return int(words[0]) / int(words[1])
+def cgroup_quota(cgroup: Path = _CGROUP, own: Path = _OWN) -> float | None:
+    """Cores that the quotas of the process's cgroup and of those around it grant, None without
+    one. cgroup: where they are mounted, v2 or v1; own: the kernel's list of the process's.
+    """
+    found = []
+    for controller, path in _find_groups(own):
+        base, names = (cgroup / "cpu", _V1) if controller else (cgroup, _V2)
+        found += [_read_quota(base / place, names) for place in (path, *path.parents)]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def _find_groups(own: Path) -> list[tuple[str, PurePosixPath]]:
+    """The controller, empty in v2, and the path of each group that may limit processor time.
+
+    The roots are among them: a container sees its own group there, under whatever name.
+    """
+    groups = [("", PurePosixPath()), ("cpu", PurePosixPath())]
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return groups
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        place = PurePosixPath(path.lstrip("/"))
+        if ".." not in place.parts and (not controllers or "cpu" in controllers.split(",")):
+            groups.append(("cpu" if controllers else "", place))
+    return groups
+
+
+def _read_quota(folder: Path, names: tuple[str, ...]) -> float | None:
+    try:
+        words = " ".join((folder / name).read_text() for name in names).split()
+    except OSError:
+        return None
+    if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
+        return int(words[0]) / int(words[1])
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -43,6 +44,44 @@ def test_the_quota_of_an_older_container_is_kept(tmp_path: Path, quota: str, cor
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
     assert available_cores(tmp_path) == cores
+
+
+def write_quota(folder: Path, cores: float, version: int = 2) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    quota = f"{round(cores * 100_000)}"
+    if version == 2:
+        (folder / "cpu.max").write_text(f"{quota} 100000\n")
+    else:
+        (folder / "cpu.cfs_quota_us").write_text(quota)
+        (folder / "cpu.cfs_period_us").write_text("100000")
+
+
+@pytest.mark.parametrize(
+    ("own", "quota"),
+    [
+        ("0::/\n", None),
+        ("0::/a.slice/job\n", 3),
+        ("0::/a.slice/job/step\n", 3),  # without one of its own
+        ("0::/a.slice/wide\n", 4),  # the group around it is narrower
+        ("0::/elsewhere/than/here\n", None),
+        ("0::/../a.slice/job\n", None),
+        ("5:memory:/old\n3:cpu,cpuacct:/old\n0::/\n", 2.5),
+        ("3:cpuset:/old\n0::/\n", None),
+    ],
+)
+def test_the_quota_of_the_process_s_own_group_is_kept(
+    tmp_path: Path, own: str, quota: float | None
+) -> None:
+    root = tmp_path / "cgroup"
+    write_quota(root / "a.slice", 4)
+    write_quota(root / "a.slice" / "job", 3)
+    write_quota(root / "a.slice" / "wide", 7)
+    write_quota(root / "cpu" / "old", 2.5, version=1)
+    write_quota(tmp_path / "a.slice" / "job", 1)  # outside of it
+    listed = tmp_path / "own"
+    listed.write_text(own)
+    assert cgroup_quota(root, listed) == quota
+    assert available_cores(root, listed) == (8 if quota is None else math.ceil(quota))
 
 
 def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
