@@ -163,10 +163,12 @@ DAMAGED = (
             f"PNG is cut short or damaged; {COPY}: its header chunk is wrong", ".png"),
     refused("png of fewer rows", "A PNG whose pixels are fewer than its header says.",
             lambda: png(size=(48, 400)), "PNG cannot be decoded; is it damaged?", ".png"),
+    refused("png of more rows", "A PNG whose pixels are more than its header says.",
+            lambda: png(size=(48, 20)), "PNG cannot be decoded; is it damaged?", ".png"),
     refused("png of no stream", "A PNG whose pixels do not follow their compression.",
             lambda: png()[:33] + chunk(b"IDAT", b"no stream") + chunk(b"IEND"),
             "PNG cannot be decoded; is it damaged?", ".png"),
-    refused("cut jpeg", "A JPEG cut short: never half a picture.", lambda: JPEG[:-40],
+    refused("cut jpeg", "A JPEG cut short.", lambda: JPEG[:-40],
             f"JPEG is cut short or damaged; {COPY}: its end marker is missing", ".jpg"),
     refused("jpeg without tables", "A JPEG without its tables.",
             lambda: JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") :],
@@ -322,6 +324,7 @@ MASKS = (
 SECTION = Section(
     "Pictures",
     "TIFF, PNG and JPEG are told by their content, never by their name. A picture is read whole "
-    "or not at all, and nothing is decoded before its header was believed.",
+    "or not at all, and nothing is decoded before its header was believed. What is overwritten "
+    "inside the coded pixels of a JPEG, which have no check sum, nobody can tell.",
     (*DAMAGED, *SAMPLES, *CLAIMS, *READ, *MASKS),
 )

@@ -18,6 +18,7 @@ from lgg_runtime.readers.tiff import COMPRESSIONS, Layout, Tag, read_directory
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_BEFORE = {b"PLTE": {b"PLTE", b"tRNS", b"IDAT"}, b"tRNS": {b"tRNS", b"IDAT"}}
 
 _ALLOWED = (
     (b"II*\0", "TIFF"),
@@ -159,6 +160,8 @@ def _png(data: bytes, limits: Limits) -> Header:
             raise InputError(f"PNG {_CUT}: its header chunk is wrong")
         if not kind[0] & 32 and kind not in PNG_PIXEL_CHUNKS:
             raise InputError("PNG with a critical chunk of no standard; save it as plain PNG")
+        if kinds & _PNG_BEFORE.get(kind, set()):
+            raise InputError(f"PNG {_CUT}: its chunks are out of order")
         kinds.add(kind)
         if kind == b"IHDR":
             fields = struct.unpack_from(">IIBBBBB", data, start)

@@ -54,7 +54,7 @@ def _require_whole(stream: list[bytes], expected: int) -> None:
         found = sum(map(len, _inflate(stream, expected)))
     except zlib.error as error:
         raise InputError(_DAMAGED) from error
-    if found < expected:
+    if found != expected:
         raise InputError(_DAMAGED)
 
 
