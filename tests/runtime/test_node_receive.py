@@ -217,7 +217,7 @@ def test_an_image_that_was_damaged_in_the_spool_is_whole_once_it_comes_again(
 def test_the_same_image_in_another_transfer_syntax_is_one_image(
     receive: Callable[..., Reception], study: Path, tmp_path: Path, syntax: str
 ) -> None:
-    node, again = receive(), []
+    node, again = receive(limits={"free_disk_mib": 0, "network_seconds": 60.0}), []
     for path in sorted(study.iterdir()):
         image = dcmread(path)
         if syntax == "-xr":
