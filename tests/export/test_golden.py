@@ -65,7 +65,7 @@ def test_samples_of_another_input_are_refused():
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("answer", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("answer", [0.0, 0.5, 1.0, np.nan])
 def test_one_answer_for_all_is_none_of_a_shipped_models(name, answer):
     golden = read_contract(find_model(name)).golden
     assert max(golden.samples) > 0.9 and min(golden.samples) < 0.1

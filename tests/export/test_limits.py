@@ -30,7 +30,7 @@ def test_the_limits_of_a_contract_s_precision_are_found_by_its_words():
 def test_both_targets_are_held_to_the_losses_of_the_task():
     assert limits_of("int8") == limits_of("int8 symmetric") == LOSSY
     assert (LOSSY.mean_dice_loss, LOSSY.patient_dice_loss) == (0.002, 0.01)
-    assert (LOSSY.recall_loss, LOSSY.probability) == (0.002, None)
+    assert (LOSSY.recall_loss, LOSSY.probability, LOSSY.flipped) == (0.002, None, 0.002)
     assert LOSSY.share(0.5).patient_dice_loss == 0.005
     assert LOSSY.share(0.5).metric is None
 

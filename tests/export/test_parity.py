@@ -1,5 +1,7 @@
 """The judge: what is equal passes, and each way to differ is found and named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -157,3 +159,58 @@ def test_scores_without_patients_keep_the_summary_of_their_dice():
     }
     assert without_patients(scores) == {"pooled": {"f1": 0.5}, "per_patient_dice": {"mean": 0.4}}
     assert "by_patient" in scores["per_patient_dice"]
+
+
+def test_what_is_lost_counts_and_what_is_gained_does_not():
+    # Of 8 tumour pixels A loses one; of B's 6, PyTorch found 4 and the artifact finds all.
+    a, b, c = make_reference("A"), make_reference("BB", tumour=6), make_reference("CCC")
+    b.probability[0].flat[4:6] = 0.25
+    found = {1: a.probability.copy(), 2: make_reference(tumour=6).probability, 3: c.probability}
+    found[1][0, 0, 0] = 0.25
+    parity = compare("a test", [a, b, c], lambda slices: found[slices[0, 0, 0, 0]], PLAIN)
+    assert parity.largest_dice_loss == pytest.approx(1 - 14 / 15)
+    assert parity.largest_dice_difference == pytest.approx(1 - 8 / 10)
+    assert parity.mean_dice_loss == pytest.approx((1 - 14 / 15 - (1 - 8 / 10)) / 3)
+    assert parity.recall_loss == pytest.approx(20 / 22 - 21 / 22)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mean_dice_loss", "loss of mean Dice 0.0222 over 0.02"),
+        ("patient_dice_loss", "loss of a patient's Dice 0.0667 over 0.02"),
+        ("recall_loss", "loss of recall 0.0417 over 0.02"),
+    ],
+)
+def test_each_loss_has_a_limit_of_its_own(name, said):
+    a, b, c = (make_reference("x" * n) for n in (1, 2, 3))
+    found = {n: p.probability.copy() for n, p in enumerate((a, b, c), 1)}
+    found[1][0, 0, 0] = 0.25
+    parity = compare("a test", [a, b, c], lambda slices: found[slices[0, 0, 0, 0]], PLAIN)
+    assert parity.failures(Limits(**{name: 0.02})) == [said]
+    others = {"mean_dice_loss": 0.03, "patient_dice_loss": 0.07, "recall_loss": 0.05}
+    assert parity.failures(Limits(**others)) == []
+
+
+def test_slices_that_do_not_count_are_not_compared():
+    reference = replace(make_reference(), used=(0,))
+    found = reference.probability.copy()
+    found[1] = 0.75
+    found[0, 0, 0] = 0.25
+    parity = compare_with(reference, found)
+    assert parity.slices == 1
+    assert parity.largest_probability_difference == 0.5
+    assert parity.flipped_pixels == pytest.approx(1 / 32)
+
+
+def test_the_largest_metric_difference_may_be_of_recall_or_precision_alone():
+    reference = make_reference()
+    reference.probability[1, 0] = 0.75  # 8 false ones
+    found = reference.probability.copy()
+    found[0, 0, 0] = 0.25
+    assert compare_with(reference, found).largest_metric_difference == pytest.approx(1 / 8)
+    reference = make_reference()
+    reference.probability[0, 0, 4:] = 0.25  # 4 missed
+    found = reference.probability.copy()
+    found[1, 0, :4] = 0.75
+    assert compare_with(reference, found).largest_metric_difference == pytest.approx(1 / 2)

@@ -109,3 +109,34 @@ def test_slices_beside_their_line_are_refused() -> None:
     for frames in (shifted, sheared):
         with pytest.raises(InputError, match=r"^slices are shifted against one another; resample"):
             span_grid(frames)
+
+
+def test_steps_may_differ_by_a_fiftieth_and_positions_be_shared_within_a_hundredth() -> None:
+    assert span_grid(along_z(0, 5, 10.1, 15)).spacing_mm[0] == pytest.approx(5)
+    with pytest.raises(InputError, match="irregular spacing"):
+        span_grid(along_z(0, 5, 10.15, 15))
+    with pytest.raises(InputError, match="share a position"):
+        span_grid(along_z(0, 5, 5.009, 10))
+    with pytest.raises(InputError, match="irregular spacing"):
+        span_grid(along_z(0, 5, 5.05, 10))
+
+
+@pytest.mark.parametrize(("aside", "is_taken"), [(0.19, True), (0.21, False)])
+def test_a_slice_may_lie_a_quarter_of_a_pixel_beside_the_line(aside: float, is_taken: bool) -> None:
+    frames = frames_at([(0.0, 0.0, 0.0), (aside, 0.0, 5.0), (0.0, 0.0, 10.0)])
+    if is_taken:
+        assert span_grid(frames).lattice.shape == (3, 4, 6)
+        return
+    with pytest.raises(InputError, match="shifted against one another"):
+        span_grid(frames)
+
+
+@pytest.mark.parametrize(("factor", "is_taken"), [(1.0009, True), (1.0015, False)])
+def test_pixel_spacings_may_differ_by_a_thousandth(factor: float, is_taken: bool) -> None:
+    (other,) = frames_at([(10.0, 20.0, 10.0)], spacing=(0.5, 0.75 * factor))
+    frames = [*along_z(0, 5), other]
+    if is_taken:
+        assert span_grid(frames).spacing_mm == (5.0, 0.5, 0.75)
+        return
+    with pytest.raises(InputError, match="slices differ in PixelSpacing"):
+        span_grid(frames)

@@ -248,3 +248,29 @@ def test_what_the_clean_up_dropped_does_not_come_back() -> None:
 )
 def test_a_plane_is_named(directions: np.ndarray, plane: str) -> None:
     assert plane_of(place(directions)) == plane
+
+
+@pytest.mark.parametrize("signs", SIGNS)
+def test_slices_that_are_turned_without_resampling_are_turned_back(
+    signs: tuple[int, int, int],
+) -> None:
+    probability = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
+    pixels = np.repeat(probability[..., None], 3, axis=-1)
+    grid = ModelGrid.of(Volume(pixels, affine=place(AXIAL * signs)))
+    assert grid.size == (3, 4), "not resampled"
+    seen = grid.to_model(pixels)[..., 0]
+    mask, back = grid.bring_back(seen >= 0.6, seen, 0.6)
+    np.testing.assert_array_equal(back, probability)
+    np.testing.assert_array_equal(mask, probability >= 0.6)
+
+
+def test_too_many_columns_alone_are_refused() -> None:
+    with pytest.raises(InputError, match="at most 4096 a side"):
+        ModelGrid.of(Volume(np.zeros((1, 2, 700, 3), np.uint8), spacing_mm=(5.0, 0.9, 6.0)))
+
+
+def test_slices_are_counted_and_spaced_on_the_axis_that_becomes_theirs() -> None:
+    # Sagittal: its columns become rows or slices of the model.
+    sagittal = np.array([[2.0, 0, 0], [0, 0.9, 0], [0, 0, 101.0]])
+    with pytest.raises(InputError, match="slices 101 mm apart"):
+        ModelGrid.of(Volume(np.zeros((4, 4, 4, 3), np.uint8), affine=place(sagittal)))

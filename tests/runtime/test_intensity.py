@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgg_runtime.golden import golden_input
-from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
+from lgg_runtime.intensity import IntensitySettings, head_mask, is_air_below_0, normalise
 from lgg_runtime.volume import FLAIR
 
 DEFAULT = IntensitySettings()
@@ -183,3 +183,18 @@ def test_the_pair_of_the_contracts_document() -> None:
     assert f"`{hashlib.sha256(made.tobytes()).hexdigest()}`" in document
     assert made[0, 60, 72].tolist() == [51, 255, 51]
     assert made[0, 100, 40].tolist() == [117, 105, 117]
+
+
+@pytest.mark.parametrize(
+    ("air", "share", "lit", "is_below"),
+    [
+        (-55, 0.5, 0.3, False), (-65, 0.5, 0.3, True),  # 0.6 of the bright level
+        (-100, 0.008, 0.3, False), (-100, 0.013, 0.3, True),  # stray values
+        (-1, 0.5, 0.004, True), (-1, 0.5, 0.007, False),  # too few for a bright level
+    ],
+)  # fmt: skip
+def test_how_far_air_may_lie_below_0(air: float, share: float, lit: float, is_below: bool) -> None:
+    values = np.zeros(1000, np.float32)
+    values[: int(1000 * share)], values[1000 - int(1000 * lit) :] = air, 100
+    pixels = np.repeat(values.reshape(1, 10, 100, 1), 3, axis=3)
+    assert is_air_below_0(pixels, (100.0, 100.0, 100.0)) is is_below

@@ -49,3 +49,13 @@ def test_the_last_digit_of_a_spacing_does_not_choose_between_equal_diameters() -
             assert axes_mm(mask, spacing) == (
                 pytest.approx(long_axis), pytest.approx(short_axis), index,
             )  # fmt: skip
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_short_axis_is_across_a_slanting_lesion_and_not_along_it(mirrored: bool) -> None:
+    rows, columns = np.indices((12, 12))
+    plane = (abs(rows - columns) <= 1) & (rows > 0) & (columns > 0)
+    mask = (plane[:, ::-1] if mirrored else plane)[None]
+    long_axis, short_axis, _ = axes_mm(mask, (5, 1, 1))
+    assert long_axis == pytest.approx(10 * np.sqrt(2) + 1)
+    assert short_axis == pytest.approx(2 / np.sqrt(2) + 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lgg_runtime import loading
+from lgg_runtime import loading, opening
 from lgg_runtime.contract import METADATA_KEY, Contract
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError
@@ -88,3 +88,19 @@ def test_a_damaged_model_is_refused(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"^m\.onnx: the answer to the golden input differs by "):
         Segmenter.load(path, LoadSettings(provider, threads=1))
+
+
+def test_threads_and_both_digests_reach_the_backend(
+    monkeypatch: pytest.MonkeyPatch, artifact: Path
+) -> None:
+    given: list[Any] = []
+
+    def refuse(_path: Path, chosen: Any) -> None:
+        given.append(chosen)
+        raise ModelError("not opened")
+
+    monkeypatch.setattr(opening, "open_backend", refuse)
+    monkeypatch.setattr(opening, "identify_model", lambda _path, _key: ("a" * 64, "b" * 64))
+    with pytest.raises(ModelError, match="not opened"):
+        opening.open_model(artifact, LoadSettings(threads=3))
+    assert [(c.threads, c.sha256, c.sidecar_sha256) for c in given] == [(3, "a" * 64, "b" * 64)]

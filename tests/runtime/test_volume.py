@@ -70,6 +70,8 @@ def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
     [
         np.zeros((4, 4)),
         np.full((4, 4), np.nan),
+        np.diag([5, 0, 1, 1.0]),
+        np.diag([5, np.inf, 1, 1.0]),
         np.eye(3),
         np.eye(4, dtype=object),
         np.eye(4).tolist(),
@@ -136,3 +138,13 @@ def test_without_a_spacing_there_are_no_millimetres() -> None:
     assert not found.tumour_present
     assert found.pixel_area_mm2 is None
     assert found.volume_ml is None
+
+
+@pytest.mark.parametrize(("length", "is_same"), [(0.948, True), (0.952, False)])
+def test_a_spacing_may_differ_from_the_affines_by_a_hundredth(length: float, is_same: bool) -> None:
+    pixels, affine = np.zeros((2, 1, 1, 3), np.uint8), np.diag([5.0, 0.94, 0.94, 1.0])
+    if is_same:
+        assert len(Volume(pixels, spacing_mm=(5.0, length, 0.94), affine=affine)) == 2
+        return
+    with pytest.raises(InputError, match="is not that of its affine"):
+        Volume(pixels, spacing_mm=(5.0, length, 0.94), affine=affine)

@@ -151,3 +151,22 @@ def test_each_volume_is_cleaned_up_once(monkeypatch):
     truth = box(2, 3, 4)
     assess([make_prediction(name, truth, truth) for name in "AB"], PLAIN)
     assert len(applied) == 2
+
+
+def test_of_the_surface_the_farthest_twentieth_does_not_count():
+    truth = np.zeros((1, 40, 60), bool)
+    truth[0, 4:36, 4:36] = True
+    found = truth.copy()
+    found[0, 20, 36:42] = True  # a spike of six pixels
+    one, other = (
+        np.argwhere(m & ~ndimage.binary_erosion(m, border_value=0)) for m in (found, truth)
+    )
+    assert measure_hd95(found, truth) <= 1 < spatial.distance.cdist(one, other).min(axis=1).max()
+
+
+def test_a_lesion_of_twenty_voxels_is_one_and_of_nineteen_none():
+    truth = np.zeros((1, 10, 10), bool)
+    truth[0, :4, :5] = True
+    assert count_lesions([(truth, truth)])["lesions"] == 1
+    truth[0, 0, 0] = False
+    assert count_lesions([(truth, truth)])["lesions"] == 0

@@ -261,3 +261,16 @@ def test_lesion_contrast_leaves_a_slice_without_lesion():
     image, mask = make_picture()
     made, _ = apply_seeded(A.Compose([LesionContrast(0.3, p=1)]), 0, image, np.zeros_like(mask))
     np.testing.assert_array_equal(made, image)
+
+
+def test_each_part_of_a_declared_set_acts_in_its_share_of_the_crops():
+    chosen = AUGMENTATIONS["strong"]
+    acts = [(type(t).__name__, t.p) for t in build_augmentation(32, chosen).transforms]
+    assert acts == [
+        ("HorizontalFlip", 0.5), ("VerticalFlip", 0.5), ("Affine", chosen.affine),
+        ("PadIfNeeded", 1), ("GridDistortion", chosen.distortion), ("OneOf", 1),
+        ("LesionContrast", 0.5), ("SequenceIntensity", chosen.intensity),
+        ("BiasField", chosen.bias), ("GaussianBlur", chosen.blur), ("GaussNoise", chosen.noise),
+    ]  # fmt: skip
+    plain = [type(t).__name__ for t in build_augmentation(32, AUGMENTATIONS["plain"]).transforms]
+    assert plain == [name for name, _ in acts if name != "LesionContrast"]

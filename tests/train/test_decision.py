@@ -119,16 +119,16 @@ def test_clean_up_sees_the_slices_of_another_part():
     assert choose_decision([ours]).cleanup.smallest_fraction == 0.5
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1, 7])
 def test_the_rule_agrees_with_an_independent_search(seed):
     rng = np.random.default_rng(seed)
     patients = []
-    for _ in range(4):
+    for share in (0.7, 0.9, 0.97, 0.99):
         noise = ndimage.gaussian_filter(rng.normal(size=(4, 24, 24)), (0.6, 2, 2))
-        truth = noise > np.quantile(noise, 0.9)
+        truth = noise > np.quantile(noise, share)
         blur = ndimage.gaussian_filter(rng.normal(size=noise.shape), (0.5, 1, 1))
         p = noise / noise.std() + 0.3 * blur / blur.std()
-        p = 1 / (1 + np.exp(-12 * (p - np.quantile(p, 0.9))))
+        p = 1 / (1 + np.exp(-12 * (p - np.quantile(p, share))))
         patients.append((p.astype(np.float32), truth, tuple(range(4))))
     scores = {}
     for threshold in THRESHOLDS:

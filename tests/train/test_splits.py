@@ -249,3 +249,12 @@ def test_by_slice_a_patient_may_stand_in_two_parts(tmp_path):
     split = Split("slice", 0, parts)
     split.write(tmp_path / "mine.json")
     assert Split.read(tmp_path / "mine.json") == split
+
+
+@pytest.mark.parametrize("held", ["validation", "test"])
+def test_by_all_neither_other_part_may_hold_a_slice(tmp_path, held):
+    parts = {"train": {"A": [0]}, "validation": {}, "test": {}} | {held: {"B": [0]}}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"schema": 1, "by": "all", "seed": 0, "parts": parts}))
+    with pytest.raises(InputError, match="by all, and not all slices train"):
+        Split.read(path)
