@@ -115,9 +115,6 @@ class Contract:
             raise ModelError(f"contract: expected channels {CHANNELS}, found {self.channels}")
         if not is_usable_name(self.name):
             raise ModelError(f"contract: name: expected {USABLE_NAME}")
-        for where, text in _texts(self):
-            if not text.isprintable():
-                raise ModelError(f"contract.{where}: expected printable characters alone")
         _check_constants(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,18 +130,24 @@ class Contract:
             value = strict_json.loads(text)
         except ModelError as error:
             raise ModelError(f"contract: {error}") from error
+        for where, part in _texts(value, "contract"):
+            if not part.isprintable():
+                raise ModelError(f"{where}: expected printable characters alone")
         contract: Contract = _build(cls, value, "contract")
         return contract
 
 
-def _texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """The texts of a contract and of its parts, by their dotted name."""
-    for field_ in dataclasses.fields(value):
-        part = getattr(value, field_.name)
-        if isinstance(part, str):
-            yield where + field_.name, part
-        elif dataclasses.is_dataclass(part):
-            yield from _texts(part, f"{where}{field_.name}.")
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Every text in parsed JSON, names of fields too, and where it stands."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry, where)
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield where, name
+            yield from _texts(entry, f"{where}.{name}")
 
 
 def _check_constants(contract: Contract) -> None:

@@ -48,13 +48,17 @@ def _find_groups(own: Path) -> list[tuple[str, PurePosixPath]]:
     """
     groups = [("", PurePosixPath()), ("cpu", PurePosixPath())]
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return groups
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         place = PurePosixPath(path.lstrip("/"))
-        if ".." not in place.parts and (not controllers or "cpu" in controllers.split(",")):
+        if (
+            path
+            and ".." not in place.parts
+            and (not controllers or "cpu" in controllers.split(","))
+        ):
             groups.append(("cpu" if controllers else "", place))
     return groups
 

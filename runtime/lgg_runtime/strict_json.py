@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from lgg_runtime.errors import ModelError
@@ -11,7 +12,12 @@ from lgg_runtime.errors import ModelError
 def loads(text: str) -> Any:
     """The value of a text. Raises ModelError, the reason alone, for what is no such JSON."""
     try:
-        return json.loads(text, object_pairs_hook=_given_once, parse_constant=_refuse_constant)
+        return json.loads(
+            text,
+            object_pairs_hook=_given_once,
+            parse_constant=_refuse_constant,
+            parse_float=_read_float,
+        )
     except (ValueError, RecursionError) as error:
         raise ModelError(f"not JSON ({error})") from error
 
@@ -21,6 +27,11 @@ def _given_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ModelError("not JSON (a field stands twice)")
     return value
+
+
+def _read_float(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse_constant(digits)
 
 
 def _refuse_constant(name: str) -> float:

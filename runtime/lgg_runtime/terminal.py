@@ -7,10 +7,11 @@ import errno
 import io
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -18,7 +19,6 @@ from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_GONE = (errno.EPIPE, errno.EIO)  # of a reader, of a terminal
 
 
 class Terminated(BaseException):
@@ -48,7 +48,7 @@ def run_command(command: click.Command) -> NoReturn:
             told = f"{command.name}: {name}: {error.strerror}; give a shorter one"
             _end(told, UsageError.exit_code)
         # What writes files says which one; here it is a standard stream.
-        if error.errno in _GONE and isinstance(error.__context__, KeyboardInterrupt):
+        if isinstance(error.__context__, KeyboardInterrupt):
             _end(f"{command.name}: interrupted", INTERRUPTED)
         if error.errno not in _FULL:
             raise
@@ -62,28 +62,34 @@ def run_command(command: click.Command) -> NoReturn:
 
 def show(text: str, nl: bool = True) -> None:
     """Print a result."""
-    with ignoring_lost_reader():
+    with ignoring_lost_reader(sys.stdout):
         click.echo(text, nl=nl)
 
 
 def tell(line: str) -> None:
     """Print a notice to standard error."""
-    with ignoring_lost_reader():
+    with ignoring_lost_reader(sys.stderr):
         click.echo(line, err=True)
 
 
 @contextlib.contextmanager
-def ignoring_lost_reader() -> Iterator[None]:
-    """Print; a reader that closed the pipe, or a terminal that is gone, changes no exit code."""
+def ignoring_lost_reader(stream: TextIO | None) -> Iterator[None]:
+    """Print to that stream; a reader that closed the pipe, or a terminal that is gone, changes no
+    exit code. A file that cannot be written does.
+    """
     try:
         yield
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        if stream is not None:
+            stream.flush()
     except OSError as error:
-        if error.errno not in _GONE:
+        if error.errno != errno.EPIPE and not (error.errno == errno.EIO and _is_device(stream)):
             raise
         _drop_broken_streams()
+
+
+def _is_device(stream: TextIO | None) -> bool:
+    """As a terminal is, after it is gone too."""
+    return stream is not None and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def _end(line: str, code: int) -> NoReturn:

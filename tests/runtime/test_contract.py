@@ -130,6 +130,9 @@ def test_a_field_of_another_type_is_named(valid: Contract, field: str, value: An
         ("name", "a\\b"),
         ("name", "\x1b[31m"),
         ("precision", "fp32\x1b[2J"),
+        ("parity", {"subject": "\x1b[2J"}),
+        ("metrics", {"a\nb": 1}),
+        ("training.patients", {"\x07": 3}),
         ("how_decided", "one\ntwo"),
         ("training.split", "\x07"),
         ("golden.input_sha256", "\x85"),
@@ -156,9 +159,15 @@ def test_a_value_that_cannot_be_is_named(valid: Contract, field: str, value: Any
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("field", ["threshold", "pixel_mm", "intensity.scale", "metrics"])
 def test_what_is_no_number_of_json_is_refused(valid: Contract, field: str, value: float) -> None:
-    told = {"NaN": value} if field == "metrics" else value
+    told = {"of": value} if field == "metrics" else value
     with pytest.raises(ModelError, match=r"^contract: not JSON \((NaN|-?Infinity) is no number"):
         Contract.loads(replaced(valid, field, told))
+
+
+def test_a_number_that_floating_point_holds_as_infinity_is_refused(valid: Contract) -> None:
+    written = replace(valid, metrics={"of": 0.125}).dumps()
+    with pytest.raises(ModelError, match="1e999 is no number"):
+        Contract.loads(written.replace("0.125", "1e999"))
 
 
 @pytest.mark.parametrize("field", ["threshold", "pixel_mm"])

@@ -67,6 +67,7 @@ def write_quota(folder: Path, cores: float, version: int = 2) -> None:
         ("0::/../a.slice/job\n", None),
         ("5:memory:/old\n3:cpu,cpuacct:/old\n0::/\n", 2.5),
         ("3:cpuset:/old\n0::/\n", None),
+        ("no such line\n0::/\udce9\n0::/a.slice/job\n", 3),
     ],
 )
 def test_the_quota_of_the_process_s_own_group_is_kept(
@@ -79,7 +80,7 @@ def test_the_quota_of_the_process_s_own_group_is_kept(
     write_quota(root / "cpu" / "old", 2.5, version=1)
     write_quota(tmp_path / "a.slice" / "job", 1)  # outside of it
     listed = tmp_path / "own"
-    listed.write_text(own)
+    listed.write_text(own, errors="surrogateescape")
     assert cgroup_quota(root, listed) == quota
     assert available_cores(root, listed) == (8 if quota is None else math.ceil(quota))
 

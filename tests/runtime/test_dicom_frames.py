@@ -99,7 +99,7 @@ def test_the_frame_s_own_group_goes_before_the_shared_one() -> None:
 )
 @pytest.mark.parametrize("colour", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("slope", [None, 2])
-def test_padding_is_as_dark_as_the_darkest_of_the_picture(
+def test_padding_is_0_or_as_dark_as_the_darkest_of_the_picture(
     study: Study, stored: int, value: int, limit: int | None, colour: str, slope: Any
 ) -> None:
     def draw(edge: int | None) -> Any:
@@ -118,6 +118,7 @@ def test_padding_is_as_dark_as_the_darkest_of_the_picture(
     if slope is not None:
         study.change_flair(RescaleSlope=slope, RescaleIntercept=0)
     expected = draw(None)
+    expected[:, 0] = min(0, expected[:, 1:].min())
     for path in study.flair:
         data = pydicom.dcmread(path)
         data.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
@@ -127,10 +128,28 @@ def test_padding_is_as_dark_as_the_darkest_of_the_picture(
     np.testing.assert_array_equal(draw(stored), expected)
 
 
-def test_a_picture_of_padding_alone_is_left_as_it_is(study: Study) -> None:
-    data = pydicom.dcmread(study.flair[2])
-    data.PixelData = b"\7\0" * 1024
-    data.add_new("PixelPaddingValue", "US", 7)
-    data.save_as(study.flair[2])
-    planes = read_dicom(study.files).pixels[..., 1]
-    assert [bool(np.ptp(plane)) for plane in planes].count(False) == 1
+@pytest.mark.parametrize(("least", "expected"), [(-7, -7 / 8), (50, 0)])
+def test_a_slice_of_padding_alone_is_as_dark_as_padding_in_others(
+    study: Study, least: int, expected: float
+) -> None:
+    """-2000 would be air far below the picture's, and tissue must not be raised to the darkest."""
+    study.change_flair(PixelRepresentation=1, BitsStored=16, HighBit=15)
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        values = np.full((32, 32), -2000, "<i2")
+        if path != study.flair[0]:
+            values[8:] = np.maximum(pydicom.dcmread(path).pixel_array[8:], 50)
+            values[8] = least
+        data.PixelData = values.tobytes()
+        data.add_new("PixelPaddingValue", "SS", -2000)
+        data.save_as(path)
+    flair = read_dicom(study.files).pixels[..., 1]
+    assert flair.min() == expected
+    assert (flair[:, :8] == expected).all()
+    assert sum(not np.ptp(plane) for plane in flair) == 1
+
+
+def test_damage_where_nothing_is_looked_for_refuses_nothing() -> None:
+    frame = frame_of(EchoTime=120)
+    frame.header.add_new("EffectiveEchoTime", "UN", b"no number")
+    assert frame.get("EchoTime", "EffectiveEchoTime") == 120

@@ -106,3 +106,17 @@ def test_a_run_goes_on_without_its_terminal(
 def test_doctor_ends_as_it_does_with_a_reader(broken_pipe: int) -> None:
     words = [*INFER, "doctor", "--json"]
     assert subprocess.run(words, stdout=broken_pipe, check=False).returncode == 0
+
+
+def test_a_file_that_cannot_be_written_is_no_reader_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = Path("/proc/self/mem")
+    if not lost.exists():
+        pytest.skip("needs Linux's /proc")
+    stream = lost.open("w")
+    monkeypatch.setattr("sys.stdout", stream)
+    with pytest.raises(OSError, match="Input/output error"):
+        show("the only result")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    stream.close()

@@ -153,9 +153,10 @@ BROKEN = [
     (with_field(266, 2), f"TIFF fill order 2 is not read; {REMEDY}"),
     (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
     (patched(PLAIN, 258, "<3H", 4, 4, 4), "TIFF with 3 samples of 4 bits is not read"),
-    (of_kind(277, 8), "field 277 stands twice or is of kind 8; export it again"),
-    (of_kind(262, 99), "field 262 stands twice or is of kind 99; export it again"),
-    (with_field(257, 20), "field 257 stands twice or is of kind 3; export it again"),
+    (of_kind(277, 11), "field 277 is of kind 11; export it again"),
+    (of_kind(262, 99), "field 262 is of kind 99; export it again"),
+    (with_field(257, 20), "field 257 is negative, or stands twice and differs; export it again"),
+    (patched(of_kind(277, 8), 277, "<h", -3), "field 277 is negative, or stands twice"),
     (patched(PLAIN, 257, "<H", 20), "strip or tile 0 holds 5550 bytes, its pixels are 3000"),
 ]
 
@@ -165,6 +166,22 @@ def test_a_broken_or_unread_file_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(InputError) as caught:
         pixels_of(data)
     assert reason in str(caught.value)
+
+
+def test_fields_of_signed_numbers_and_equal_ones_given_twice_are_read() -> None:
+    for data in (of_kind(277, 8), with_field(277, 3)):
+        np.testing.assert_array_equal(pixels_of(data), RGB)
+
+
+def test_the_last_strip_of_each_plane_may_be_filled_up() -> None:
+    planes = np.ascontiguousarray(RGB.transpose(2, 0, 1))
+    data = encode_tiff(planes, planarconfig="separate", rowsperstrip=10)
+    lengths, offsets = [500, 500, 500, 350] * 3, value_place(data, 273)
+    assert struct.unpack_from("<12H", data, value_place(data, 279)) == tuple(lengths)
+    last = struct.unpack_from("<12I", data, offsets)[3]
+    filled = patched(data, 279, "<12H", *[500] * 12) + bytes(150)
+    assert filled[last : last + 350] == data[last : last + 350]
+    np.testing.assert_array_equal(pixels_of(filled), RGB)
 
 
 def test_a_last_strip_may_be_filled_up_to_the_height_of_the_others() -> None:

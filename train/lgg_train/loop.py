@@ -84,7 +84,7 @@ def train(
                 state.save(folder / LAST_FILE, history.rows)
                 saved = time.monotonic()
             if validates:
-                with ignoring_lost_reader():
+                with ignoring_lost_reader(sys.stderr):
                     bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
     finally:
         bar.close()

@@ -13,7 +13,7 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
 
     digest: of its data set; file: what is on the disk.
     """
-    now = time.time()
+    now, written = time.time(), hashlib.sha256(file).hexdigest()
     with state.change() as run:
         run(
             "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -22,7 +22,7 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
         run(
             "INSERT OR REPLACE INTO instance (id, study, digest, file, bytes) "
             "VALUES (?, ?, ?, ?, ?)",
-            (instance, study, digest, hashlib.sha256(file).hexdigest(), len(file)),
+            (instance, study, digest, written, len(file)),
         )
         run(
             "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
@@ -33,10 +33,11 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
 
 def record_anew(state: State, study: str, instance: str, file: bytes) -> None:
     """The file of a known image was written again: what was done without it is done again."""
+    written = hashlib.sha256(file).hexdigest()
     with state.change() as run:
         run(
             "UPDATE instance SET present = 1, file = ?, bytes = ? WHERE id = ?",
-            (hashlib.sha256(file).hexdigest(), len(file), instance),
+            (written, len(file), instance),
         )
         run(
             "UPDATE study SET purged = 0, generation = generation + (state = ?) WHERE id = ?",

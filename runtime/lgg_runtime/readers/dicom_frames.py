@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,17 @@ def find_attribute(header: Any, index: int, keywords: Sequence[str]) -> Any:
         groups += [per_frame[index]]
     groups += list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
     placed = [keyword for keyword in keywords if keyword in _MACROS]
-    found = [
-        *(_in_group(group, _MACROS[keyword], keyword) for group in groups for keyword in placed),
-        *(_convert(header, keyword) for keyword in keywords),
-        *(
+    found = chain(
+        (_in_group(group, _MACROS[keyword], keyword) for group in groups for keyword in placed),
+        (_convert(header, keyword) for keyword in keywords),
+        (
             _in_group(group, name, keyword)
             for group in groups
             for name in _CONVERTED
             for keyword in keywords
             if keyword not in _PLANE_MACROS
         ),
-    ]
+    )
     return next((value for value in found if value not in (None, "", [])), None)
 
 

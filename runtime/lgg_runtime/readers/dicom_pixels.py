@@ -21,10 +21,10 @@ from lgg_runtime.volume import MAX_VOXELS, Mask
 def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
     """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
 
-    Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted, padding is as
-    dark as the darkest of the other pixels. Raises InputError, `NAME: reason`, for pixels that are
-    missing, damaged, too many, more than the memory holds, or in a transfer syntax whose codec is
-    not installed.
+    Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted, padding is 0, or
+    the least of the other values where that is below. Raises InputError, `NAME: reason`, for pixels
+    that are missing, damaged, too many, more than the memory holds, or in a transfer syntax whose
+    codec is not installed.
     """
     rows, columns = frames[0].size
     if len(frames) * rows * columns > MAX_VOXELS:
@@ -32,14 +32,20 @@ def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
             f"{len(frames)} x {rows} x {columns} voxels; at most {MAX_VOXELS} are read"
         )
     planes: list[npt.NDArray[Any] | None] = [None] * len(frames)
+    padding: npt.NDArray[np.bool_] = np.zeros((len(frames), rows, columns), bool)
     by_file: dict[Path, list[int]] = {}
     for place, frame in enumerate(frames):
         by_file.setdefault(frame.path, []).append(place)
     for path, places in by_file.items():
         place_of = {frames[place].index: place for place in places}
         for index, stored in _decode(path, frames[places[0]], place_of.keys()):
-            planes[place_of[index]] = _real_values(stored, frames[place_of[index]])
-    return np.stack([plane for plane in planes if plane is not None])
+            place = place_of[index]
+            planes[place] = _real_values(stored, frames[place])
+            padding[place] = _find_padding(stored, frames[place])
+    values = np.stack([plane for plane in planes if plane is not None])
+    if padding.any():
+        values[padding] = min(0, values.min(where=~padding, initial=0))
+    return values
 
 
 def _decode(path: Path, frame: Frame, wanted: Set[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -147,7 +153,6 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
     )
     if slope == 0 or not np.isfinite((slope, intercept)).all():
         raise InputError(f"{frame.name}: RescaleSlope {slope:g} makes all values equal")
-    is_padding = _find_padding(plane, frame)
     inverted = frame.header.PhotometricInterpretation == "MONOCHROME1"
     if plane.dtype.itemsize > 2 or (slope, intercept) != (1.0, 0.0):
         plane = plane.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -159,8 +164,6 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
         )
         ends = slope * low + intercept, slope * high + intercept
         plane = (np.float32(sum(ends)) - plane).astype(np.float32)
-    if is_padding.any() and not is_padding.all():
-        plane = np.where(is_padding, plane[~is_padding].min(), plane)
     return plane
 
 

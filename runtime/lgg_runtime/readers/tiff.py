@@ -53,7 +53,7 @@ COMPRESSIONS = {
 }
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_SIZES |= {16: 8, 17: 8, 18: 8}
-_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _WANTED = frozenset(Tag)
 _MAX_ENTRIES = _MAX_PAGES = 65535
 _MAX_VALUES = 2**20
@@ -184,13 +184,15 @@ def _read_entries(
             if value + size > len(data):
                 raise InputError(f"{CUT}: field {tag} lies outside the file; copy the file again")
         if tag in _WANTED and count:
-            if kind not in _INTEGERS or tag in fields:
-                raise InputError(
-                    f"{CUT}: field {tag} stands twice or is of kind {kind}; export it again"
-                )
+            if kind not in _INTEGERS:
+                raise InputError(f"{CUT}: field {tag} is of kind {kind}; export it again")
             if count > _MAX_VALUES:
                 raise InputError(f"TIFF field {tag} has {count} values; at most {_MAX_VALUES}")
-            fields[tag] = struct.unpack_from(f"{order}{count}{_INTEGERS[kind]}", data, value)
+            found = struct.unpack_from(f"{order}{count}{_INTEGERS[kind]}", data, value)
+            if min(found) < 0 or fields.setdefault(tag, found) != found:
+                raise InputError(
+                    f"{CUT}: field {tag} is negative, or stands twice and differs; export it again"
+                )
     return fields, following
 
 

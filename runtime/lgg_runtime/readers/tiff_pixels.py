@@ -61,9 +61,11 @@ def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, 
 def _refuse_surplus(layout: Layout, index: int, length: int, wanted: int) -> None:
     """Raises InputError for plain pixels of a larger picture than the fields claim.
 
-    Some writers fill the last strip up to the height of others, or up to whole words.
+    Some writers fill the last strip of several up to the height of others, or each up to whole
+    words.
     """
-    is_last = index and index == len(layout.spans) - 1
+    in_a_plane = len(layout.spans) // (layout.samples if layout.is_planar else 1)
+    is_last = in_a_plane > 1 and index % in_a_plane == in_a_plane - 1
     if layout.compression == 1 and length > wanted + 3 and not is_last:
         raise InputError(
             f"{CUT}: strip or tile {index} holds {length} bytes, its pixels are {wanted}; "
