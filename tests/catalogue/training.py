@@ -92,6 +92,9 @@ DATA = (
     bad_data("another patient", "Slices of another patient in a patient's folder.", mix,
              f"in/kaggle_3m: unfit files: {FIRST}_1.tif and {SECOND}_1.tif are of different "
              "patients, {the slices of one number}"),
+    bad_data("no slices", "A patient's folder without slices.",
+             lambda scene: patient(scene)[0].with_name("EMPTY").mkdir(),
+             "in/kaggle_3m: no slices in EMPTY; take them away"),
     bad_data("mask of another size", "A mask of another size.",
              holding("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
              f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64)"),

@@ -65,8 +65,17 @@ def test_files_beside_the_patients_are_passed_over(tmp_path):
     write_patient(tmp_path, "P", *make_pixels(0))
     (tmp_path / "data.csv").write_text("Patient\n")
     (tmp_path / "P" / "README.md").write_text("notes\n")
-    (tmp_path / "empty").mkdir()
+    (tmp_path / ".cache").mkdir()
     assert [case.patient for case in find_cases(tmp_path)] == ["P"]
+
+
+def test_folders_without_slices_are_named(tmp_path):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    (tmp_path / "Q").mkdir()
+    (tmp_path / "R" / "series").mkdir(parents=True)
+    write_image(tmp_path / "R" / "series" / "R_1.tif", np.zeros((16, 24, 3), np.uint8))
+    with pytest.raises(InputError, match=r"no slices in Q, R; take them away$"):
+        find_cases(tmp_path)
 
 
 def test_every_unpaired_file_is_named(tmp_path):

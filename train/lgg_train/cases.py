@@ -56,25 +56,25 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
     Raises NoInputError where there is no patient or a folder cannot be read, InputError where a
     mask or an image of a pair is missing, a TIFF is named otherwise, a folder holds slices of two
-    patients, or two slices of a patient have one number; every such file is named.
+    patients, or two slices of a patient have one number, and where one of the folders, hidden ones
+    apart, holds no TIFF; every such file and folder is named.
     """
     if not root.is_dir():
         raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
     base = root / "kaggle_3m" if (root / "kaggle_3m").is_dir() else root
     try:
-        folders = sorted(path for path in base.iterdir() if path.is_dir())
+        folders = sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
         pairs = [_pair_files(folder) for folder in folders]
     except OSError as error:
         raise NoInputError(f"{base}: cannot be read ({error.strerror})") from error
-    cases, problems = [], []
-    for case, unpaired in pairs:
-        problems += unpaired
-        if case.slices:
-            cases.append(case)
+    problems = [problem for _, unpaired in pairs for problem in unpaired]
     if problems:
         raise InputError(f"{base}: unfit files: {', '.join(map(printable, problems))}")
+    cases = [case for case, _ in pairs if case.slices]
     if not cases:
         raise NoInputError(f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it")
+    if bare := [case.patient for case, _ in pairs if not case.slices]:
+        raise InputError(f"{base}: no slices in {', '.join(map(printable, bare))}; take them away")
     return cases
 
 
