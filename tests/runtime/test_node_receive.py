@@ -130,6 +130,21 @@ def test_a_study_waits_for_the_associations_that_bring_it(
     assert node.settle() == ["queued"]
 
 
+def test_what_the_node_itself_takes_is_no_silence_of_the_peer(
+    receive: Callable[..., Reception], study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = receive()
+    store_one = node.receiver._store
+
+    def store_slowly(event: Any, *more: Any) -> int:
+        event.assoc.dul._idle_timer._start_time -= 3600  # as if it had taken an hour
+        return store_one(event, *more)
+
+    monkeypatch.setattr(node.receiver, "_store", store_slowly)
+    assert set(send_study(node.port, study)) == {0}
+    assert node.settle() == ["queued"]
+
+
 def test_an_image_that_comes_twice_is_one_image(
     receive: Callable[..., Reception], study: Path
 ) -> None:

@@ -189,6 +189,8 @@ class Receiver:
         if status not in (SUCCESS, DUPLICATE_INSTANCE):
             session.has_refusals = True
         self._tally.add("objects", label)
+        # What the node itself took is no silence of the peer, which has been waiting for this.
+        event.assoc.dul._idle_timer.restart()
         return status
 
     def _store(self, event: Any, session: Session, meter: ObjectMeter) -> int:
