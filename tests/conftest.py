@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, Training
@@ -23,6 +24,10 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import FLAIR
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test loads onnxruntime
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # What each tiny graph does with the FLAIR channel, float32 [N, H, W]: operator, constants.
 FORMULAS: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lgg_bench import whole
 from lgg_bench.eager import load_eager
 from lgg_bench.rival import ENGINES, segment_folder
 from lgg_bench.slices import phantom_slices
@@ -67,16 +69,29 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
         segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
 
 
-def test_the_peak_is_of_the_command_alone():
-    held = bytearray(2**28)
-    # Waits until it was seen; a command that ends at once is not.
+def test_the_peak_is_of_the_command_alone(tmp_path, monkeypatch):
+    held, peak = bytearray(2**28), whole._PEAK
+    # The command ends once it was seen to hold what it is to hold: the second look began after it.
     script = (
-        "import time\nx = bytearray({})\n"
-        "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+        "import sys, time, pathlib\nx = bytearray(int(sys.argv[1]))\n"
+        "holds, seen = map(pathlib.Path, sys.argv[2:])\nholds.touch()\n"
+        "while not seen.exists(): time.sleep(0.01)"
     )
-    small, large = (
-        run_whole([sys.executable, "-c", script.format(size)], None).peak_mib for size in (0, 2**26)
-    )
+
+    def run(size):
+        holds, seen, looks = tmp_path / f"holds {size}", tmp_path / f"seen {size}", []
+
+        def search(text):
+            looks.extend([text] if holds.exists() else [])
+            if len(looks) == 2:
+                seen.touch()
+            return peak.search(text)
+
+        monkeypatch.setattr(whole, "_PEAK", SimpleNamespace(search=search))
+        words = [sys.executable, "-c", script, str(size), str(holds), str(seen)]
+        return run_whole(words, None).peak_mib
+
+    small, large = run(0), run(2**26)
     assert len(held) / 2**20 > large
     assert large - small == pytest.approx(64, abs=4)
 

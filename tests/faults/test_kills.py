@@ -96,9 +96,10 @@ def test_a_polite_signal_ends_the_run_with_its_code_and_a_whole_journal(
     ended = 0
     for attempt in range(max(KILLS // 10, 3)):
         out = tmp_path / f"out{attempt}"
-        running = work.server.start(work.call(out))
-        moment = dice.uniform(0, longest) if attempt else 0.0
-        if running.wait(moment) is None:
+        # The first signal comes within the run however late this process is told of its beginning.
+        plan = {} if attempt else {"kill_at": 2, "kill_with": number}
+        running = work.server.start(work.call(out, **plan))
+        if attempt and running.wait(dice.uniform(0, longest)) is None:
             running.send(number)
         code = running.wait()
         assert code in (0, SIGNAL_CODES[number]), running.said

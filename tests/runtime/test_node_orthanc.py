@@ -23,7 +23,8 @@ from pydicom import dcmread
 from lgg_runtime.pacs.cli import command
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
-from stand_ins.pacs import PATIENT, draw_studies, free_port, write_config
+from stand_ins.pacs import PATIENT, draw_studies, write_config
+from stand_ins.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 needs_orthanc = pytest.mark.skipif(bool(why_missing()), reason=why_missing())

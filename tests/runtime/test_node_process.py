@@ -42,7 +42,8 @@ from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
 from stand_ins.node_process import NodeProcess
-from stand_ins.pacs import PATIENT, Archive, draw_studies, free_port, send_study, write_config
+from stand_ins.pacs import PATIENT, Archive, draw_studies, send_study, write_config
+from stand_ins.ports import free_port
 
 STATUS = {
     "studies": {"done": 3, "held": 1},

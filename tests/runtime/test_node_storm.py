@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 import random
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ from pydicom import dcmread
 
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
-from stand_ins.pacs import PATIENT, draw_studies, free_port, write_config
+from stand_ins.pacs import PATIENT, draw_studies, write_config
+from stand_ins.ports import free_port
 
 STUDIES = int(os.environ.get("LGG_PACS_STUDIES", "10"))
 KILLS = max(STUDIES // 20, 2)
@@ -92,10 +93,9 @@ class Senders:
         if plan.aborted:
             self._call(files[: plan.aborted], "--abort")
         for _ in range(plan.times):
-            for attempt in itertools.count():
-                assert attempt < 200, "a study could not be sent"
-                if self._call(files):
-                    break
+            until = time.monotonic() + MOST_SECONDS
+            while not self._call(files):
+                assert time.monotonic() < until, "a study could not be sent"
                 self.failures += 1
                 threading.Event().wait(0.2)
 

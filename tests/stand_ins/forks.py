@@ -29,8 +29,8 @@ class Call:
     """`function` (module:name) as a command with the arguments; output goes to the file `log`.
 
     watched: a folder whose first opened file is told, and whose file-system calls are counted.
-    kill_at, fail_at: SIGKILL before, or EIO in place of, the call of that number. limits: by the
-    name of a RLIMIT.
+    kill_at, fail_at: `kill_with` before, or EIO in place of, the call of that number. limits: by
+    the name of a RLIMIT.
     """
 
     function: str
@@ -38,6 +38,7 @@ class Call:
     log: Path
     watched: Path
     kill_at: int | None = None
+    kill_with: int = signal.SIGKILL
     fail_at: int | None = None
     limits: dict[str, int] = field(default_factory=dict)
 
@@ -186,7 +187,7 @@ def _watch(request: dict[str, Any], told: int) -> None:
         if number == 1:
             os.write(told, b'{"begun": true}\n')
         if number == request["kill_at"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), request["kill_with"])
         if number == request["fail_at"]:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(arguments[0]))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from stand_ins.ports import free_port
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 LOG = "orthanc.log"
@@ -24,15 +25,6 @@ def why_missing() -> str:
     if not PLUGIN.exists():
         return "Orthanc's DICOMweb is not installed (apt-get install orthanc-dicomweb)"
     return ""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(held.getsockname()[1]) for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 @dataclass
@@ -50,7 +42,7 @@ class Orthanc:
     more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.http_port, self.dicom_port = free_ports(2)
+        self.http_port, self.dicom_port = free_port(), free_port()
         self._process: subprocess.Popen[str] | None = None
 
     @property

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,12 @@ from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
+from stand_ins.ports import free_port
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 CALLED = "LGG-NODE"
 # What no log may hold of a phantom.
 PATIENT = ("Drawn", "By Code", "LGGPH", "ACC0000", "19010203", "20010203", "2.25.")
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def write_config(folder: Path, destination: str = "", **sections: dict[str, Any]) -> Path:
@@ -40,7 +33,7 @@ def write_config(folder: Path, destination: str = "", **sections: dict[str, Any]
     values: dict[str, dict[str, Any]] = {
         "node": {"spool": str(folder / "spool")},
         "listen": {"port": 0},
-        "limits": {"free_disk_mib": 0, "network_seconds": 5.0},
+        "limits": {"free_disk_mib": 0, "network_seconds": 60.0},
         "study": {"quiet_seconds": 0.3},
         "model": {"threads": 1},
         "retention": {},

@@ -14,6 +14,7 @@ from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 from stand_ins.orthanc import Orthanc, why_missing
+from stand_ins.ports import free_port
 
 pytest.importorskip("dicomweb_client")
 pytest.importorskip("highdicom")
@@ -334,7 +335,7 @@ def test_a_result_of_a_series_that_the_server_does_not_know_is_not_held(
 
 def test_a_server_that_is_down_or_silent_is_told_as_passing(images: dict[str, Path]) -> None:
     image = next(iter(images.values()))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", free_port())) as silent:
         port = silent.getsockname()[1]
         server = WebServer(f"http://127.0.0.1:{port}/web", timeout_s=0.1)
         with pytest.raises(FetchError, match=r"no answer within 0.1 s") as late:

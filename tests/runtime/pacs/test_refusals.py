@@ -299,7 +299,7 @@ def test_a_pdu_of_four_gigabytes_within_an_association_ends_it(scene: Scene) -> 
 
 @pytest.mark.parametrize("sent", [b"", b"\x01\x00\x00", b"\x01\x00\x00\x00\x01\x00only this"])
 def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
-    node = scene.start(network_seconds=1.0)
+    node = scene.start(network_seconds=5.0)
     with connect(node) as peer:
         peer.sendall(sent)
         read_to_end(peer)
@@ -309,7 +309,7 @@ def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
 
 
 def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> None:
-    node = scene.start(network_seconds=1.0)
+    node = scene.start(network_seconds=5.0)
     association = associate(node.port)
     association.join(20)  # it sends nothing more
     assert association.is_aborted
