@@ -85,6 +85,14 @@ def test_a_run_records_its_precision_and_keeps_it_on_another_processor(
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
+def test_tensorboard_s_events_are_written_where_asked_for(train_tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    for option in ("--tensorboard", "--no-tensorboard"):
+        train_tiny(tmp_path / option, "--epochs", "0.2", "--validations", "1", option)
+    assert list((tmp_path / "--tensorboard" / "tensorboard").glob("events.out.*"))
+    assert not (tmp_path / "--no-tensorboard" / "tensorboard").exists()
+
+
 def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):
     config = json.loads((run_copy / "config.json").read_text())
     config["options"]["tensorboard"] = True

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import nibabel
 import pytest
 
 from lgg_train.cases import find_cases
@@ -112,6 +113,20 @@ def test_phantoms_are_made_in_the_public_layout(call_main, tmp_path):
     assert done.out.startswith("1 phantom patient of 2 slices in ")
     (case,) = find_cases(tmp_path)
     assert len(case.slices) == 2
+
+
+def test_a_scan_s_columns_are_made_twice_as_wide(call_main, tmp_path):
+    zooms = []
+    for options in ((), ("--anisotropic",)):
+        words = ("--patients", "1", "--slices", "2", "--size", "64", "--format", "nifti", *options)
+        out = tmp_path / str(len(zooms))
+        done = call_main("phantom", "-o", str(out), *words)
+        assert done.code == 0, done.err
+        first = min((out / "nifti").rglob("*.nii.gz"))
+        zooms.append(sorted(nibabel.load(first).header.get_zooms()[:2]))
+    square, wide = zooms
+    assert square[0] == square[1]
+    assert wide[1] == 2 * wide[0]
 
 
 def test_impossible_phantoms_are_a_usage_error(call_main, tmp_path):
