@@ -136,9 +136,12 @@ def _require_same_network(run: Path, artifact: Path) -> None:
 def copy_slices(folder: Path, target: Path, patients: int | None) -> Path:
     """A copy of so many patients' slices, without reference masks, as the target folder.
 
-    Raises UsageError for scans, of which a file is no slice, and which no rival reads.
+    Of a folder that holds kaggle_3m, those in it: `make data` leaves a link of that name, which
+    no listing follows. Raises UsageError for scans, of which a file is no slice, and which no rival
+    reads.
     """
-    listing = list_studies(folder)
+    inner = folder / "kaggle_3m"
+    listing = list_studies(inner if inner.is_dir() else folder)
     if scans := [study.kind for study in listing.studies if study.kind != RASTER]:
         raise UsageError(f"{folder}: expected pictures, one a slice, found {scans[0]}")
     found = len(listing.studies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract, Training
+from lgg_runtime.errors import ModelError
 from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled
 from lgg_runtime.sidecar import Sidecar
@@ -29,9 +30,14 @@ def describe_contract(contract: Contract) -> str:
                  f"{c.crop.step}"),
         ("trained on", _training(c.training)),
     ]  # fmt: skip
-    rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
-    if c.parity:
-        rows.append(("parity", _parity(c.parity)))
+    try:
+        rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
+        if c.parity:
+            rows.append(("parity", _parity(c.parity)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{c.name}: its metrics or parity are not an export's; --json prints them"
+        ) from error
     rows += [("licence", c.licence), ("intended use", c.intended_use)]
     return _lines(rows)
 

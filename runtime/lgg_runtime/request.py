@@ -13,6 +13,7 @@ from lgg_runtime.readers.listing import RASTER, Listing
 from lgg_runtime.writers.dicom_identity import load_highdicom
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
 
+_NAMES = {RASTER: "pictures", "dicom": "DICOM", "nifti": "NIfTI"}
 NOT_SCORED = "masks beside pictures of slices are scored, DICOM and NIfTI are not"
 
 
@@ -51,7 +52,9 @@ def _check_outputs(request: Request, listing: Listing) -> None:
     for name in outputs:
         possible = SCAN_OUTPUTS[name][0] if name in SCAN_OUTPUTS else kinds
         if unfit := sorted(kinds - possible):
-            raise UsageError(f"--output-type {name}: not for {', '.join(unfit)} input")
+            raise UsageError(
+                f"--output-type {name}: not for {', '.join(_NAMES[kind] for kind in unfit)}"
+            )
     if "dicom-sr" in outputs and "dicom-seg" not in outputs:
         raise UsageError("--output-type dicom-sr: refers to a SEG; add --output-type dicom-seg")
     if request.choice != SeriesChoice() and kinds != {"dicom"}:

@@ -37,6 +37,15 @@ def test_patients_are_spread_over_the_folder_without_their_masks(tmp_path, patie
     assert not list(target.rglob("*_mask*"))
 
 
+def test_a_link_to_the_dataset_is_followed(tmp_path):
+    (tmp_path / "fetched" / "A").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "fetched" / "A" / "A_1.png"), np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / "lgg").mkdir()
+    (tmp_path / "lgg" / "kaggle_3m").symlink_to(tmp_path / "fetched")
+    target = copy_slices(tmp_path / "lgg", tmp_path / "out", None)
+    assert (target / "A" / "A_1.png").is_file()
+
+
 def test_scans_are_refused_because_their_files_are_no_slices(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "scan.nii").write_bytes(b"")

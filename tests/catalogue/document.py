@@ -38,8 +38,8 @@ that are listed as done are on the disk.
 | --- | --- |
 | 0 | all done |
 | 2 | an option, or a combination of options, is impossible |
-| 3 | some inputs failed, the others are done |
-| 4 | no usable input |
+| 3 | some inputs failed, the others are done; of training and export: data or a run are refused |
+| 4 | no usable input; of `lgg-node status`, `retry`, `forget`: no node has run there yet |
 | 5 | the model is refused |
 | 6 | the provider, or a package that it needs, is not available |
 | 7 | disk or memory is exhausted, or the output cannot be written |

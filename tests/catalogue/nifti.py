@@ -228,8 +228,14 @@ ROWS = (
     Row("mask", "A file `*_mask.nii.gz`.", volume("a_mask.nii.gz"), 0, "", SKIPPED),
     Row("SEG of NIfTI", "A DICOM SEG asked for NIfTI.",
         lambda scene: (volume("a.nii")(scene), (scene.source / "good/good_1.png").unlink()), 2,
-        "lgg-infer: --output-type dicom-seg: not for nifti input", NOTHING_MADE,
+        "lgg-infer: --output-type dicom-seg: not for NIfTI", NOTHING_MADE,
         command=(*INFER, "-ot", "dicom-seg")),
+    Row("scores of NIfTI", "With --evaluate, a mask beside NIfTI.",
+        lambda scene: (volume("a.nii")(scene), volume("a_mask.nii")(scene),
+                       (scene.source / "good/good_1.png").unlink()), 2,
+        "lgg-infer: --evaluate: masks beside pictures of slices are scored, DICOM and NIfTI are "
+        "not",
+        NOTHING_MADE, command=(*INFER, "--evaluate")),
 )  # fmt: skip
 
 SECTION = Section(

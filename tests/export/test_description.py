@@ -6,6 +6,7 @@ import pytest
 
 from lgg_export.description import describe_contract
 from lgg_runtime.contract import Training
+from lgg_runtime.errors import ModelError
 
 
 def parse(text):
@@ -69,6 +70,19 @@ def test_who_trained_is_told_in_words(exported, split_by, patients, told):
     training = Training("0123456789abcdef" * 4, "f" * 64, split_by, patients)
     contract = dataclasses.replace(exported.contract, training=training)
     assert parse(describe_contract(contract))["trained on"] == told
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"metrics": {"validation": {}}},
+        {"metrics": {"validation": None}},
+        {"parity": {"subject": "x"}},
+    ],
+)
+def test_a_contract_with_another_s_scores_is_refused(exported, foreign):
+    with pytest.raises(ModelError, match="its metrics or parity are not an export's"):
+        describe_contract(dataclasses.replace(exported.contract, **foreign))
 
 
 def test_a_contract_without_scores_leaves_their_lines_out(exported):

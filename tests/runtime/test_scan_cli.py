@@ -211,7 +211,7 @@ def test_nothing_that_is_printed_or_recorded_holds_the_patient(
 @pytest.mark.parametrize(
     ("form", "options", "message"),
     [
-        ("nifti", ["-ot", "dicom-seg"], "--output-type dicom-seg: not for nifti input"),
+        ("nifti", ["-ot", "dicom-seg"], "--output-type dicom-seg: not for NIfTI"),
         ("dicom", ["-ot", "dicom-sr"], "--output-type dicom-sr: refers to a SEG; add --output-type "
          "dicom-seg"),
         ("nifti", ["--flair", "3"], "--series-uid, --flair, --t1 and --t1c: for DICOM input alone"),
@@ -253,7 +253,7 @@ def test_pictures_take_no_scan_outputs(
     write_picture(tmp_path / "in/a_1.png", draw_slice())
     done = call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", model, "-ot", "nifti")
     assert (done.code, done.err) == (
-        2, "lgg-infer: --output-type nifti: not for raster input\n"
+        2, "lgg-infer: --output-type nifti: not for pictures\n"
     )  # fmt: skip
 
 

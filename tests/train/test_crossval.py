@@ -226,6 +226,15 @@ def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, c
     assert "fold_0/config.json: holds no settings of a run; train it again" in done.err
 
 
+@pytest.mark.parametrize("held", ["{}", "[]", '{"per_patient_dice": {}}'])
+def test_a_fold_s_file_without_scores_is_named(folds_told, call_cv, tmp_path, held):
+    first = make_folds(tmp_path / "cv", 2) / "fold_0"
+    (first / "metrics_test.json").write_text(held)
+    done = call_cv()
+    assert done.code == 3
+    assert f"{first / 'metrics_test.json'}: holds no scores; take it away" in done.err
+
+
 def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
     other = tmp_path / "other"
     write_phantoms(other, PhantomSettings(patients=12, slices=6, size=64, seed=6))

@@ -56,6 +56,11 @@ def test_memory_that_the_machine_does_not_have_is_told_with_the_remedy():
         Greedy(1, 1)(None)
 
 
+def test_memory_that_a_batch_does_not_get_is_told_with_the_remedy():
+    with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
+        raise MemoryError("Unable to allocate 366. GiB for an array")
+
+
 def test_memory_that_a_gpu_does_not_have_is_told_with_the_remedy():
     with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")

@@ -5,6 +5,7 @@ import shutil
 import cv2
 import pytest
 
+from lgg_runtime.errors import InputError
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
@@ -53,6 +54,15 @@ def test_a_run_on_all_patients_takes_the_folds_decision(
     taken, decided = load_model(tmp_path / "all").decision, load_decided(folds).decision
     assert (taken.threshold, taken.cleanup) == (decided.threshold, decided.cleanup)
     assert taken.how == f"{decided.how}; then trained on all 12 patients"
+
+
+def test_a_decision_over_other_folds_is_not_taken(folds, phantoms, call_main, tmp_path):
+    assert call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu").code == 0
+    other = shutil.copytree(folds, tmp_path / "cv")
+    load_decided(other)
+    shutil.copy(other / "fold_0" / "model.pt", other / "fold_1" / "model.pt")
+    with pytest.raises(InputError, match=r"decision\.json: chosen over other networks than"):
+        load_decided(other)
 
 
 def test_a_decision_that_cannot_be_written_is_refused_before_the_data_are_read(

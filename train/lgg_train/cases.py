@@ -56,8 +56,9 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
     Raises NoInputError where there is no patient or a folder cannot be read, InputError where a
     mask or an image of a pair is missing, a TIFF is named otherwise, a folder holds slices of two
-    patients, or two slices of a patient have one number, and where one of the folders, hidden ones
-    apart, holds no TIFF; every such file and folder is named.
+    patients, two slices of a patient have one number, or some are missing between others (as the
+    smallest step between two numbers tells), and where one of the folders, hidden ones apart, holds
+    no TIFF; every such file and folder is named.
     """
     if not root.is_dir():
         raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
@@ -151,6 +152,13 @@ def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
         for one, two in itertools.pairwise(ordered)
         if int(one["number"]) == int(two["number"])
     ]
+    steps = [int(b["number"]) - int(a["number"]) for a, b in itertools.pairwise(ordered)]
+    if not problems:  # a gap would only repeat what is unfit
+        problems = [
+            f"slices between {one.string} and {two.string} are missing"
+            for (one, two), step in zip(itertools.pairwise(ordered), steps, strict=True)
+            if step > min(steps)
+        ]
     slices = tuple(folder / image for image in images)
     masks = tuple(folder / wanted[image] for image in images)
     return CaseFiles(folder.name, slices, masks), problems

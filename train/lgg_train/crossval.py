@@ -78,7 +78,7 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
                     "it is the fold's"
                 )
             _run_fold(data, folder, asked)
-        record = gather(*([read_json(folder / name) for folder in folders] for name in TESTED))
+        record = gather(*([_read_scores(folder / name) for folder in folders] for name in TESTED))
         write_json(out / RESULT, record)
     return describe(record, out)
 
@@ -107,6 +107,16 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
     for name, (part, flair_only) in SCORES.items():
         if not (folder / name).is_file():
             run_evaluation(folder, data, part, str(request.machinery.device), flair_only)
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    """Raises InputError for a file that holds no scores of a test part."""
+    record: dict[str, Any] = read_json(path)
+    try:
+        gather([record], [record])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
+    return record
 
 
 def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -52,9 +52,10 @@ def within_memory(remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        # On a CPU it is told from other errors by its words alone.
-        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+    except (RuntimeError, MemoryError) as error:  # PyTorch's, and NumPy's of a batch
+        # On a CPU PyTorch's is told from other errors by its words alone.
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not known and _NO_MEMORY not in str(error):
             raise
         raise OutOfMemoryError(f"the memory does not suffice; {remedy}") from error
 

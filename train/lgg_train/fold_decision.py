@@ -16,6 +16,7 @@ from lgg_train.run import (
     DECISION_FILE,
     TrainedModel,
     check_finished,
+    digest_model,
     fold_of,
     load_model,
     read_json,
@@ -55,7 +56,9 @@ def decide(folder: Path, data: Path, device: str) -> str:
         predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
         found += [find(p.probability, p.truth, p.used) for p in predicted]
     decision = choose(found, f"patients of {folds} folds that did not train on them")
-    write_json(folder / DECISION_FILE, decision.to_json())
+    write_json(
+        folder / DECISION_FILE, decision.to_json() | {"models": _digest_folds(folder, folds)}
+    )
     return f"{folder}: {decision.describe()}: {decision.how}\n{RESEARCH_ONLY_LINE}"
 
 
@@ -68,7 +71,16 @@ def load_decided(folder: Path) -> TrainedModel:
         return load_model(folder)
     path = folder / DECISION_FILE
     try:
-        decision = Decision.from_json(read_json(path))
+        held = read_json(path)
+        decision = Decision.from_json(held)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    models = held.get("models")  # none where it was decided before they were kept
+    if models is not None and models != _digest_folds(folder, len(models)):
+        raise InputError(f"{path}: chosen over other networks than the folds'; decide again")
     return replace(load_model(fold_of(folder, 0)), decision=decision)
+
+
+def _digest_folds(folder: Path, folds: int) -> list[str]:
+    check_finished("fold", folder, folds)
+    return [digest_model(fold_of(folder, fold)) for fold in range(folds)]
