@@ -35,6 +35,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 	@echo
 	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
+	@echo "TRAIN_OPTIONS='--recipe lite --workers 4', MODEL=$(MODEL), EXECUTIONS=$(EXECUTIONS)"
 	@echo "Research use only, not for diagnosis."
 
 setup: $(VENV)/.dev ## Install everything into .venv
