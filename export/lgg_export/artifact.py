@@ -22,7 +22,7 @@ from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_in_batches
-from lgg_runtime.contract import METADATA_KEY, Contract, Golden
+from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
@@ -37,7 +37,7 @@ class ExportSettings:
     """precision: fp32, fp16 or int8 arithmetic; weights: how they are stored; name: in the
     contract, None for that of the run's folder; data: the dataset for the gate and for int8's
     ranges, None for the one that the run was trained on; target: what an int8 artifact is for,
-    cpu or tensorrt.
+    cpu or tensorrt; pixel_mm: side of a training slice's pixel, as which the contract has it.
     """
 
     precision: str = "fp32"
@@ -45,6 +45,7 @@ class ExportSettings:
     name: str | None = None
     data: Path | None = None
     target: str = "cpu"
+    pixel_mm: float = TRAINED_PIXEL_MM
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS or self.weights not in ("fp32", "fp16"):
@@ -57,6 +58,9 @@ class ExportSettings:
             raise UsageError(f"target {self.target!r}: expected {' or '.join(TARGETS)}")
         if self.target != "cpu" and self.precision != "int8":
             raise UsageError(f"--target {self.target} is for --precision int8; leave it out")
+        least, most = PIXEL_MM
+        if not least <= self.pixel_mm <= most:
+            raise UsageError(f"pixel_mm {self.pixel_mm}: expected from {least} to {most}")
 
     @property
     def described(self) -> str:
@@ -82,7 +86,7 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
         raise UsageError(f"--name: {name!r}: expected {USABLE_NAME}; DICOM objects name the model")
     model = load_model(run)
     require_writable(output)
-    contract = _contract(run, model, name, settings.described)
+    contract = _contract(run, model, name, settings)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.onnx"
 
@@ -152,7 +156,7 @@ def read_contract(path: Path) -> Contract:
         raise ModelError(f"{path.name}: {error}") from error
 
 
-def _contract(run: Path, model: TrainedModel, name: str, precision: str) -> Contract:
+def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSettings) -> Contract:
     metrics = {
         part: _read_scores(run / f"metrics_{part}.json")
         for part in ("validation", "test")
@@ -160,7 +164,7 @@ def _contract(run: Path, model: TrainedModel, name: str, precision: str) -> Cont
     }
     return Contract(
         name=name,
-        precision=precision,
+        precision=settings.described,
         threshold=model.decision.threshold,
         intensity=model.intensity,
         cleanup=model.decision.cleanup,
@@ -169,6 +173,7 @@ def _contract(run: Path, model: TrainedModel, name: str, precision: str) -> Cont
         how_decided=model.decision.how,
         tool_version=version("lgg-edge"),
         metrics=metrics,
+        pixel_mm=settings.pixel_mm,
     )
 
 

@@ -34,6 +34,7 @@ LEAST_THRESHOLD = 1e-6
 # The training slices are 256 x 256 pixels and say no size. 240 mm / 256 is the commonest field of
 # view for them, and fits: the median length of their heads is 204 pixels, which makes 191 mm.
 TRAINED_PIXEL_MM = 0.9375
+PIXEL_MM = (0.05, 20)  # least and most: a head is thousands of pixels, or ten
 INTENDED_USE = (
     "Research on segmentation of the FLAIR abnormality of lower-grade glioma in brain MRI; "
     + RESEARCH_ONLY
@@ -156,7 +157,7 @@ def _check_constants(contract: Contract) -> None:
     within = (
         ("size_multiple", contract.size_multiple, 1, MOST_MULTIPLE),
         ("golden.tolerance", contract.golden.tolerance, 0, MOST_TOLERANCE),
-        ("pixel_mm", contract.pixel_mm, 0.05, 20),  # a head is thousands of pixels, or ten
+        ("pixel_mm", contract.pixel_mm, *PIXEL_MM),
         ("intensity.centre", intensity.centre, 0, 255),
         ("intensity.scale", intensity.scale, 1e-3, 255),
         ("intensity.head_fraction", intensity.head_fraction, 0, 1),

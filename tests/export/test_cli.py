@@ -9,6 +9,7 @@ import pytest
 from lgg_export.artifact import read_contract
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
+from lgg_runtime.contract import TRAINED_PIXEL_MM
 
 
 @pytest.mark.parametrize("words", [(), ("run",)])
@@ -29,7 +30,18 @@ def test_options_may_come_first_and_a_model_is_named_after_its_run(
 ):
     done = call_main("-o", tmp_path / "model.onnx", finished_run)
     assert done.code == 0, done.err
-    assert read_contract(tmp_path / "model.onnx").name == finished_run.name
+    contract = read_contract(tmp_path / "model.onnx")
+    assert (contract.name, contract.pixel_mm) == (finished_run.name, TRAINED_PIXEL_MM)
+
+
+def test_the_size_of_training_pixels_stands_in_the_contract(
+    call_main, finished_run, tmp_path, ready_graph
+):
+    path = tmp_path / "model.onnx"
+    done = call_main(finished_run, "-o", path, "--pixel-mm", "0.5")
+    assert done.code == 0, done.err
+    assert read_contract(path).pixel_mm == 0.5
+    assert "pixels of 0.5 mm" in call_main("inspect", path).out
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,8 @@ def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
         (("--precision", "fp16", "--weights", "fp16"), "leave --weights out"),
         (("--precision", "int4"), "--precision"),
         (("--target", "tensorrt"), "is for --precision int8"),
+        (("--pixel-mm", "0.01"), "--pixel-mm"),
+        (("--pixel-mm", "nan"), "pixel_mm nan: expected from 0.05 to 20"),
     ],
 )
 def test_impossible_options_exit_2(call_main, finished_run, tmp_path, options, named):
