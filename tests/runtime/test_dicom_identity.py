@@ -22,6 +22,10 @@ from lgg_runtime.writers.formats import SCAN_OUTPUTS
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 from stand_ins.dicom_study import Study
 
+# As docs/dicom.md has them.
+SERIES_NUMBERS = {
+    "dicom-seg": 9001, "dicom-sr": 9002, "dicom-sc": 9003, "dicom-seg-fractional": 9004,
+}  # fmt: skip
 DICOM_OUTPUTS = [name for name in SCAN_OUTPUTS if name.startswith("dicom-")]
 
 
@@ -78,6 +82,7 @@ def test_an_object_says_what_made_it_and_that_it_is_for_research_alone(
         made = pydicom.dcmread(io.BytesIO(data))
         assert (made.Manufacturer, made.ManufacturerModelName) == ("lgg-edge", "tiny")
         assert made.SoftwareVersions == "1.0"
+        assert made.SeriesNumber == SERIES_NUMBERS[name]
         assert made.SeriesDescription.endswith("research use only")
         # A secondary capture has no serial number.
         digest = made.get("DeviceSerialNumber") or made.DerivationDescription.split()[-1]
@@ -131,6 +136,17 @@ def test_an_object_of_a_corrected_header_is_another_object(
 
 
 @pytest.mark.parametrize("name", DICOM_OUTPUTS)
+def test_an_object_of_images_in_another_place_is_another_object(
+    name: str, result: ScanResult, study: Study
+) -> None:
+    for path in study.files:
+        left, back, up = pydicom.dcmread(path).ImagePositionPatient
+        study.change(path, ImagePositionPatient=[left + 1, back, up])
+    other = replace(result, volume=read_dicom(study.files))
+    assert not encode(name, result).keys() & encode(name, other).keys()
+
+
+@pytest.mark.parametrize("name", DICOM_OUTPUTS)
 @pytest.mark.parametrize(
     "another",
     [
@@ -138,8 +154,10 @@ def test_an_object_of_a_corrected_header_is_another_object(
         lambda result: change(result, doubts=("no head in it",)),
         lambda result: change(result, mask=result.segmentation.probability > 1),
         lambda result: replace(result, algorithm=replace(result.algorithm, digest="cd" * 32)),
+        lambda result: replace(result, algorithm=replace(result.algorithm, name="other")),
+        lambda result: replace(result, algorithm=replace(result.algorithm, version="1.1")),
     ],
-    ids=["threshold", "doubts", "mask", "model"],
+    ids=["threshold", "doubts", "mask", "model", "name", "version"],
 )
 def test_an_object_of_other_bytes_is_another_object(
     name: str, another: Callable[[ScanResult], ScanResult], result: ScanResult

@@ -171,6 +171,18 @@ def test_a_value_against_its_rules_is_copied(
     assert written.ContentTime == ("000000" if keyword == "StudyTime" else "101112")
 
 
+def test_content_is_dated_as_its_image_first_and_as_its_study_last(study: Study) -> None:
+    days = {"ContentDate": "20010207", "AcquisitionDate": "20010206", "SeriesDate": "20010205"}
+    times = {"ContentTime": "1407", "AcquisitionTime": "1306", "SeriesTime": "1205"}
+    study.change_flair(**days, **times)
+    found = []
+    for day, time in zip(days, times, strict=True):  # what is left is taken in this order
+        written = pydicom.dcmread(io.BytesIO(write("dicom-seg", result_of(study))))
+        found.append((written.ContentDate, written.ContentTime))
+        study.change_flair(**{day: None, time: None})
+    assert found == list(zip(days.values(), times.values(), strict=True))
+
+
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)
 def test_what_is_missing_or_empty_is_there_and_empty(study: Study, output: str) -> None:
     study.change_flair(SpecificCharacterSet="", **dict.fromkeys(MAY_BE_EMPTY))

@@ -16,6 +16,7 @@ from stand_ins.dicom_frames import AXIAL, FLAIR, T1, frame_of
 
 SAGITTAL = (0, 1.0, 0, 0, 0, -1.0)
 TILTED = (1.0, 0, 0, 0, 0.966, 0.259)  # by 15 degrees
+MPR = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
 
 
 def stacks_of(*series: dict[str, Any]) -> list[Stack]:
@@ -40,6 +41,21 @@ def test_localizers_and_derived_pictures_are_dropped() -> None:
     assert dropped == 3
 
 
+@pytest.mark.parametrize(
+    ("sine", "turned", "sizes"),
+    [(0.009, 1, [6]), (0.011, 3, [5]), (0.011, 4, [5, 4]), (0.011, 5, [5, 5])],
+)
+def test_four_planes_turned_by_more_than_a_hundredth_are_a_stack_of_their_own(
+    sine: float, turned: int, sizes: list[int]
+) -> None:
+    other = (1.0, 0, 0, 0, (1 - sine**2) ** 0.5, sine)
+    frames = [frame_of(k * 5.0, AXIAL, **FLAIR) for k in range(5)]
+    frames += [frame_of(k * 5.0, other, **FLAIR) for k in range(turned)]
+    stacks, dropped = stack_frames(frames)
+    assert sorted((len(stack.frames) for stack in stacks), reverse=True) == sizes
+    assert dropped == len(frames) - sum(sizes)
+
+
 def test_the_three_sequences_are_chosen() -> None:
     chosen = choose(stacks_of(T1, FLAIR, {**T1, "ContrastBolusAgent": "x"}), SeriesChoice())
     assert chosen.flair.number == "2"
@@ -51,7 +67,8 @@ def test_the_three_sequences_are_chosen() -> None:
     "series",
     [
         ({**FLAIR, "orientation": SAGITTAL}, FLAIR),
-        ({**FLAIR, "ImageType": ["DERIVED", "SECONDARY", "MPR"]}, FLAIR),
+        ({**FLAIR, **MPR}, FLAIR),
+        ({**FLAIR, **MPR}, {**FLAIR, "orientation": SAGITTAL}),
         ({**FLAIR, "orientation": TILTED}, FLAIR),
         ({**FLAIR, "orientation": SAGITTAL}, {**FLAIR, "orientation": TILTED}),
     ],
@@ -62,9 +79,20 @@ def test_an_original_and_axial_flair_goes_before_another(
     assert choose(stacks_of(*series), SeriesChoice()).flair.number == "2"
 
 
-def test_the_t1_in_flairs_plane_and_then_the_finer_one_is_taken() -> None:
-    stacks = stacks_of(FLAIR, {**T1, "orientation": SAGITTAL}, T1, {**T1, "step": 1.0})
-    assert choose(stacks, SeriesChoice()).others["t1"].number == "4"
+@pytest.mark.parametrize(
+    "series",
+    [
+        ({**T1, "orientation": SAGITTAL}, T1),
+        (T1, {**T1, "step": 1.0}),
+        ({**T1, "orientation": SAGITTAL, "step": 1.0}, T1),
+        ({**T1, **MPR, "step": 1.0}, T1),
+        ({**T1, **MPR}, {**T1, "orientation": SAGITTAL}),
+    ],
+)
+def test_an_original_t1_then_flairs_plane_then_the_finer_one_is_taken(
+    series: tuple[dict[str, Any], ...],
+) -> None:
+    assert choose(stacks_of(FLAIR, *series), SeriesChoice()).others["t1"].number == "3"
 
 
 def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:

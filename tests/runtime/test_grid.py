@@ -74,6 +74,13 @@ def test_slices_are_oblique_beyond_ten_degrees(degrees: float, plane: str) -> No
     assert plane_of(place(turn @ AXIAL)) == plane
 
 
+def test_a_tilt_of_45_degrees_turns_nothing_whichever_way_its_last_digit_is_rounded() -> None:
+    cosine = np.sqrt(0.5)
+    for sine in (np.nextafter(cosine, 0), cosine, np.nextafter(cosine, 1)):
+        tilt = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+        assert ModelGrid.of(volume_of(numbered((2, 3, 4)), tilt @ AXIAL)).axes == (0, 1, 2)
+
+
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("signs", SIGNS)
 def test_every_way_to_store_a_volume_shows_the_model_the_same(

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 from lgg_runtime.readers.raster import read_mask, read_raster
+from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.writers.formats import OUTPUTS
 from lgg_runtime.writers.images import (
     SliceResult,
@@ -20,8 +21,10 @@ from lgg_runtime.writers.images import (
     encode_mask,
     encode_overlay,
     encode_probability,
+    show_scan,
     stretch_flair,
 )
+from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 SIZES = [(1, 1), (1, 7), (7, 1), (33, 21), (64, 64)]
 RED, GREEN = (255, 40, 40), (80, 220, 80)
@@ -146,6 +149,26 @@ def test_flair_is_stretched_by_the_volume_and_not_by_the_slice() -> None:
     shown = stretch_flair(flair)
     assert shown.dtype == np.uint8
     assert (set(shown[0].ravel()), set(shown[1].ravel())) == ({255}, {128})
+
+
+def test_a_scans_pictures_show_each_slice_on_its_own_flair() -> None:
+    pixels = np.full((3, 4, 5, 3), 7, np.uint8)
+    pixels[..., FLAIR] = np.array([40, 80, 200])[:, None, None]
+    probability = np.linspace(0, 1, 60, dtype=np.float32).reshape(3, 4, 5)
+    found = Segmentation(probability >= 0.5, probability, 0.5)
+    shown = show_scan(ScanResult(Volume(pixels), found, Algorithm("tiny", "1.0", "")))
+    assert [set(slice_.grey.ravel()) for slice_ in shown] == [{51}, {102}, {255}]
+    for index, slice_ in enumerate(shown):
+        np.testing.assert_array_equal(slice_.mask, found.mask[index])
+        np.testing.assert_array_equal(slice_.probability, probability[index])
+
+
+def test_flair_is_stretched_to_its_highest_two_hundredth() -> None:
+    flair = np.full((1, 100, 100), 40, np.uint8)
+    flair[0, 0], flair[0, 1, :49] = 100, 200  # fewer than a two hundredth are brighter than 100
+    for kind in (np.uint8, np.uint16):
+        shown = stretch_flair(flair.astype(kind))
+        assert (shown[0, 9, 9], shown[0, 0, 0], shown[0, 1, 0]) == (102, 255, 255)
 
 
 def test_flair_without_signal_is_black_and_a_lone_bright_pixel_is_white() -> None:

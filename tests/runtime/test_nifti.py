@@ -207,11 +207,13 @@ def test_a_mask_of_no_nifti_has_both_placements_in_the_scanners_space() -> None:
     )
     assert codes_of(mask) == (1, 1)
     np.testing.assert_allclose(mask.header.get_qform(), mask.header.get_sform(), atol=1e-5)
+    assert mask.header.get_xyzt_units()[0] == "mm"
+    assert mask.header["descrip"] == b"FLAIR abnormality: none found - research use only"
 
 
 def sheared() -> np.ndarray:
     affine = RAS.copy()
-    affine[0, 1] = 0.3
+    affine[0, 2] = 0.06  # of 5: beyond the hundredth that is taken
     return affine
 
 
@@ -232,10 +234,10 @@ def unplaced(path: Path) -> Path:
     return path
 
 
-def disagreeing(path: Path) -> Path:
+def disagreeing(path: Path, by_mm: float = 10) -> Path:
     image = nibabel.Nifti1Image(ramp(), RAS)
     moved = RAS.copy()
-    moved[2, 3] += 10
+    moved[2, 3] += by_mm
     image.set_sform(RAS, 1)
     image.set_qform(moved, 1)
     nibabel.save(image, path)
@@ -303,6 +305,13 @@ def test_what_is_no_usable_volume_is_refused(
     tmp_path: Path, name: str, make: Any, message: str
 ) -> None:
     assert reason(make(tmp_path / name)) == f"{name}: {message}"
+
+
+def test_qform_and_sform_agree_within_half_of_the_smallest_voxel_side(tmp_path: Path) -> None:
+    affine = read_nifti([disagreeing(tmp_path / "a.nii", 0.44)]).affine
+    assert affine is not None and affine[2, 3] == -40, "the sform's"
+    told = reason(disagreeing(tmp_path / "a.nii", 0.46))
+    assert told == "a.nii: qform and sform disagree; set them to one of the two"
 
 
 def test_a_volume_that_the_memory_does_not_hold_is_not_called_damaged(

@@ -80,6 +80,17 @@ def test_what_is_written_is_what_the_segmenter_says_of_the_volume(
     ]
 
 
+def test_an_overlay_is_on_the_slices_own_flair(
+    tmp_path: Path, segmenter: Segmenter, draw_slice: Draw, write_picture: Write
+) -> None:
+    for number, flair in enumerate((100, 80, 60), start=1):
+        pixels = draw_slice((slice(8, 11), slice(8, 11)), bright=flair)
+        write_picture(tmp_path / "in" / f"a_{number}.png", pixels)
+    run(tmp_path / "in", tmp_path / "out", segmenter)
+    shown = [cv2.imread(str(tmp_path / "out" / f"a_{n}_overlay.png"))[9, 9] for n in (1, 2, 3)]
+    assert np.array(shown).tolist() == [[255] * 3, [204] * 3, [153] * 3]
+
+
 def test_a_bad_file_is_recorded_and_the_others_are_done(
     tmp_path: Path, source: Path, segmenter: Segmenter
 ) -> None:

@@ -49,6 +49,14 @@ def test_a_patient_is_a_line_with_its_numbers() -> None:
     assert lines[2].split() == ["P", "2", "1", "1", "1", "0.75"]
 
 
+def test_a_volume_has_a_column_where_one_is_known() -> None:
+    journal = journal_of("P")
+    found = Segmentation(np.ones((1, 1, 2), bool), np.ones((1, 1, 2), np.float32), 0.5, (50, 5, 5))
+    journal.rows += summarise_volume("Q", ["1"], found, [None])
+    header, _, without, known = describe_run(journal, Path("out")).split("\n")[:4]
+    assert [line.split()[-1] for line in (header, without, known)] == ["mL", "0.75", "2.50"]
+
+
 def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
     journal = journal_of("P")
     assert "missing" not in describe_run(journal, Path("out"))

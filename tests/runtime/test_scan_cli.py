@@ -257,6 +257,19 @@ def test_pictures_take_no_scan_outputs(
     )  # fmt: skip
 
 
+def test_a_scan_beside_pictures_with_masks_is_told_as_not_scored(
+    tmp_path: Path, model: Path, call_infer: Call, write_picture: Any, draw_slice: Any
+) -> None:
+    source, out = draw(tmp_path, "nifti"), tmp_path / "out"
+    write_picture(source / "p/p_1.png", draw_slice())
+    write_picture(source / "p/p_1_mask.png", np.zeros((40, 48), np.uint8))
+    assert call_infer(source, "-o", out, "-m", model, "--evaluate").code == 0
+    said = "not scored: masks beside pictures of slices are scored, DICOM and NIfTI are not"
+    run = run_of(out)
+    assert [r["name"] for r in run["inputs"] if said in r["notes"]] == ["study_0001"]
+    assert list(run["metrics"]["per_patient_dice"]["by_patient"]) == ["p"]
+
+
 def test_files_that_are_no_dicom_are_skipped_and_counted(
     tmp_path: Path, model: Path, call_infer: Call
 ) -> None:

@@ -146,16 +146,18 @@ def test_the_report_holds_the_masks_measures_and_refers_to_its_seg(scanned: Scan
 
     report = highdicom.sr.srread(io.BytesIO(scanned.files["sr.dcm"]))
     (group,) = report.content.get_volumetric_roi_measurement_groups()
-    measured = {one.name.meaning: (one.value, one.unit.value) for one in group.get_measurements()}
+    measured = {one.name.value: (one.value, one.unit.value) for one in group.get_measurements()}
     long_axis, short_axis, _ = axes_mm(scanned.scan.mask, scanned.scan.spacing_mm)
     assert measured == {
-        "Volume": (pytest.approx(scanned.scan.truth()["volume_ml"], abs=1e-3), "mL"),
-        "Long Axis": (pytest.approx(long_axis, abs=1e-3), "mm"),
-        "Short Axis": (pytest.approx(short_axis, abs=1e-3), "mm"),
-    }
+        "118565006": (pytest.approx(scanned.scan.truth()["volume_ml"], abs=1e-3), "mL"),
+        "103339001": (pytest.approx(long_axis, abs=1e-3), "mm"),
+        "103340004": (pytest.approx(short_axis, abs=1e-3), "mm"),
+    }  # volume, long axis and short axis in SCT
+    assert group.finding_type.value == "52988006"  # lesion
+    assert [site.value.value for site in group.finding_sites] == ["12738006"]  # brain
     evaluations = group.get_qualitative_evaluations()
-    found = {one.value.meaning for one in evaluations if one.name.meaning == "Presence findings"}
-    assert found == {"Present" if scanned.scan.mask.any() else "Absent"}
+    found = {one.value.value for one in evaluations if one.name.meaning == "Presence findings"}
+    assert found == {"52101004" if scanned.scan.mask.any() else "2667000"}  # present, absent
     segment, series = group.referenced_segment
     seg = pydicom.dcmread(io.BytesIO(scanned.files["seg.dcm"]))
     assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
@@ -167,6 +169,20 @@ def test_a_capture_names_where_its_rows_and_columns_point(scanned: Scanned) -> N
 
     capture = pydicom.dcmread(io.BytesIO(scanned.files["sc_001.dcm"]))
     assert list(capture.PatientOrientation) == POINTS_TO[scanned.plane]
+
+
+def test_a_capture_shows_its_own_slice_in_its_colours_and_size(scanned: Scanned) -> None:
+    import pydicom
+
+    frames, outlined = scanned.volume.source.frames, 0
+    for number, (frame, mask) in enumerate(zip(frames, scanned.scan.mask, strict=True), start=1):
+        capture = pydicom.dcmread(io.BytesIO(scanned.files[f"sc_{number:03d}.dcm"]))
+        red = (capture.pixel_array == (255, 40, 40)).all(axis=-1)
+        assert not red[~mask].any()
+        outlined += red.any()  # the words may cover it
+        assert capture.InstanceNumber == number
+        assert tuple(capture.PixelSpacing) == pytest.approx(frame.spacing)
+    assert bool(outlined) == scanned.scan.mask.any()
 
 
 @with_dciodvfy

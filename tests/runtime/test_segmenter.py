@@ -150,6 +150,15 @@ def test_the_threshold_can_be_replaced_and_belongs_to_the_tumour(artifact: Path)
     assert (own.probability == level).any() and found.mask.sum() > own.mask.sum()
 
 
+def test_a_replaced_threshold_decides_on_another_grid_too(artifact: Path) -> None:
+    volume = Volume(texture((2, 32, 32)), spacing_mm=(5.0, 2.0, 2.0))
+    own = load(artifact).segment(volume)
+    for level in (0.2, 0.8):
+        found = load(artifact, threshold=level).segment(volume)
+        np.testing.assert_array_equal(found.mask, own.probability >= level)
+        assert not np.array_equal(found.mask, own.mask)
+
+
 def test_flair_only_is_a_volume_whose_other_sequences_are_flair(artifact: Path) -> None:
     pixels = texture((2, 32, 32))
     pixels[:, :8, :, FLAIR] = 0  # in the head by the other sequences alone

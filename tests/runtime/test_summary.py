@@ -83,6 +83,17 @@ def test_volumes_of_one_patient_share_a_row(found: Segmentation) -> None:
     assert join_volumes([]) == []
 
 
+def test_a_shared_row_weighs_volumes_by_their_tumour_and_names_the_largest_component(
+    found: Segmentation,
+) -> None:
+    sure = Segmentation(np.ones((1, 1, 2), bool), np.ones((1, 1, 2), np.float32), 0.5)
+    parts = (found, list("abc")), (sure, ["d"])
+    rows = [r for part, names in parts for r in summarise_volume("P", names, part, [None] * 3)]
+    patient = join_volumes(rows)[-1]
+    assert (patient.area_px, patient.largest_component_px) == (8, 5)
+    assert patient.mean_probability == pytest.approx((6 * (4 / 6) + 2 * 1.0) / 8)
+
+
 def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:
     rows = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
     read = list(csv.reader(io.StringIO("".join(encode_csv(rows)), newline="")))

@@ -138,9 +138,11 @@ def break_off(_predictions):
 
 
 @pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])
-def test_resuming_with_another_budget_is_refused(run_copy, train_tiny, budget):
+def test_resuming_with_another_budget_is_refused_and_changes_nothing(run_copy, train_tiny, budget):
+    before = contents(run_copy)
     with pytest.raises(InputError, match="made with other settings: budget"):
         train_tiny(run_copy, *budget, "--resume")
+    assert contents(run_copy) == before
 
 
 def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_tiny):

@@ -9,6 +9,7 @@ import pytest
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
+from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.cli import train
 from lgg_train.crossval import SCORES, gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
@@ -40,11 +41,20 @@ def test_gathered_scores_are_those_of_all_patients_counted_at_once():
     every = {name: c for counts, _ in folds for name, c in counts.items()}
     whole = summarise(every)
     records = [record for _, record in folds]
+    for record, threshold in zip(records, (0.3, 0.4, 0.5), strict=True):
+        record["decision"] = {"threshold": threshold}
+        record["assessment"] = {"calibration": {"expected_error": threshold / 10}}
     found = gather(records, records[::-1])
     assert found["pooled"] == whole["pooled"]
     assert found["per_patient_dice"] == whole["per_patient_dice"]
     assert found["flair_only"] == whole
-    assert [fold["patients"] for fold in found["folds"]] == [2, 1, 3]
+    dice = {name: c.dice for name, c in every.items()}
+    assert found["intervals"] == bootstrap(list(dice.values()))
+    assert found["by_institution"] == by_institution(dice)
+    assert [tuple(fold.values()) for fold in found["folds"]] == [
+        (len(counts), np.mean([c.dice for c in counts.values()]), {"threshold": at}, at / 10)
+        for (counts, _), at in zip(folds, (0.3, 0.4, 0.5), strict=True)
+    ]
 
 
 def test_a_fold_without_tumour_found_or_there_counts_as_it_is():
@@ -63,10 +73,12 @@ def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, ca
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == len(list((phantoms / "kaggle_3m").iterdir()))
-    assert "95 % interval" in done.out
+    low, high = record["intervals"]["mean"]
+    assert f"(95 % interval {low:.4f} to {high:.4f})" in done.out
     alone = record["flair_only"]["per_patient_dice"]
     assert alone["by_patient"].keys() == record["per_patient_dice"]["by_patient"].keys()
-    assert f"FLAIR alone: mean Dice {alone['mean']:.4f}" in done.out
+    recall = record["flair_only"]["pooled"]["recall"]
+    assert f"FLAIR alone: mean Dice {alone['mean']:.4f}, recall {recall:.4f}" in done.out
 
 
 @pytest.fixture
@@ -82,7 +94,8 @@ def folds_told(monkeypatch):
     def run_evaluation(folder, _data, part, _device, flair_only):
         scores = folder / f"metrics_{part}{'_flair_only' if flair_only else ''}.json"
         assert not scores.exists()
-        scores.write_text(json.dumps(make_fold(np.random.default_rng(2), (folder.name,))[1]))
+        rng = np.random.default_rng(2 + flair_only)
+        scores.write_text(json.dumps(make_fold(rng, (folder.name,))[1]))
 
     monkeypatch.setattr("lgg_train.crossval.run_training", run_training)
     monkeypatch.setattr("lgg_train.crossval.run_evaluation", run_evaluation)
@@ -119,6 +132,20 @@ def test_each_fold_starts_from_and_is_taught_by_its_own(folds_told, call_cv, tmp
 def test_folds_without_more_start_at_random_and_learn_the_masks_alone(folds_told, call_cv):
     assert call_cv().code == 0
     assert [(told.start, told.teachers) for told in folds_told] == [(None, ())] * 2
+
+
+def test_the_scores_with_all_sequences_come_first_and_with_flair_alone_beside_them(
+    folds_told, call_cv, tmp_path
+):
+    assert call_cv().code == 0
+    record = json.loads((tmp_path / "cv" / "cv.json").read_text())
+    means = []
+    for name, found in (("", record), ("_flair_only", record["flair_only"])):
+        paths = [tmp_path / "cv" / f"fold_{fold}" / f"metrics_test{name}.json" for fold in (0, 1)]
+        scored = [json.loads(path.read_text())["per_patient_dice"]["by_patient"] for path in paths]
+        assert found["per_patient_dice"]["by_patient"] == scored[0] | scored[1]
+        means.append(found["per_patient_dice"]["mean"])
+    assert means[0] != means[1]
 
 
 def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(folds_told, call_cv, tmp_path):

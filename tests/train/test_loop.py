@@ -1,5 +1,6 @@
 """The loop: it learns, and it says when it cannot go on."""
 
+import copy
 import math
 import os
 from dataclasses import replace
@@ -14,7 +15,8 @@ from lgg_train.device import choose_device
 from lgg_train.loop import train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
-from lgg_train.state import DivergedError
+from lgg_train.settings import Origin
+from lgg_train.state import DivergedError, TrainingState
 from lgg_train.unet import UNet, UNetSettings, scale_slices
 from stand_ins.tiny_training import (
     EACH_STEP,
@@ -123,6 +125,33 @@ def test_the_average_is_exponential_with_a_memory_that_grows(tmp_path):
                 torch.testing.assert_close(held["averaged"][name], average[name])
             else:
                 assert held["averaged"][name] == value
+
+
+def test_a_step_is_adamw_s_on_the_clipped_gradient_of_its_own_batch():
+    settings = replace(SETTINGS, clip_norm=0.01, weight_decay=0.3)
+    state, slices = TrainingState(settings, EACH_STEP, Origin()), make_slices()
+    model = copy.deepcopy(state.model)
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.3)
+    for step, rate in enumerate((0.01, 0.03, 0.02)):
+        batch = slices.batch(step)
+        state.take_step(batch, rate)
+        optimiser.zero_grad()
+        segmentation_loss(model(scale_slices(batch.slices)), batch.masks).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimiser.param_groups[0]["lr"] = rate
+        optimiser.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(state.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_gradients_are_clipped_by_their_own_length_and_not_their_scaled_one(precision):
+    state = TrainingState(
+        replace(SETTINGS, precision=precision, clip_norm=0.01), EACH_STEP, Origin()
+    )
+    state.take_step(make_slices().batch(0), 0.01)
+    gradient = torch.cat([weights.grad.flatten() for weights in state.model.parameters()])
+    assert float(torch.linalg.vector_norm(gradient)) == pytest.approx(0.01, rel=1e-3)
 
 
 def test_the_memory_of_the_average_is_bounded(tmp_path):

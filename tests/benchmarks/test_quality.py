@@ -1,0 +1,67 @@
+"""Quality of what lgg-infer runs: what is lost against the network, recounted, and its verdict."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lgg_bench.quality import QualitySettings, measure_quality, tabulate
+from lgg_bench.record import Record
+from lgg_runtime.intensity import normalise
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
+from lgg_train.cases import find_cases, load_cases
+from lgg_train.predict import predict_slices
+from lgg_train.run import load_model
+from lgg_train.splits import Split
+
+SCORES = ("mean_dice", "median_dice", "recall", "precision")
+
+
+def score(pairs):
+    """Of masks and truths, a pair a patient: Dice of each, and SCORES from NumPy alone."""
+    dice = [2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in pairs]
+    hits, found, there = (sum(x.sum() for x in part) for part in zip(
+        *((m & t, m, t) for m, t in pairs), strict=True))  # fmt: skip
+    return dice, dict(
+        zip(SCORES, (np.mean(dice), np.median(dice), hits / there, hits / found), strict=True)
+    )
+
+
+def test_what_an_artifact_lost_is_how_much_lower_it_scores_than_the_network(run, data, altered):
+    def tolerate(contract):
+        return replace(contract, golden=replace(contract.golden, tolerance=0.1))
+
+    other = altered("other.onnx", 1.05, tolerate)
+    settings = QualitySettings("test", ("cpu",), None, None)
+    record = measure_quality(run, [other], data, settings, progress=False)
+    model, segmenter = load_model(run), Segmenter.load(other, LoadSettings("cpu"))
+    theirs, ours, names = [], [], Split.read(run / "split.json").patients("test")
+    for case in load_cases([file for file in find_cases(data) if file.patient in names]):
+        probability = predict_slices(model.network, normalise(case.volume.pixels, model.intensity))
+        theirs.append((model.decision.apply(probability), case.masks))
+        ours.append((segmenter.segment(case.volume).mask, case.masks))
+    (dice, network), (own_dice, own) = score(theirs), score(ours)
+    first, whole, _ = record.results["rows"]
+    for row, expected in ((first, network), (whole, own)):
+        assert {name: row[name] for name in SCORES} == pytest.approx(expected)
+    assert network["recall"] != own["recall"]
+    assert whole["lost"] == pytest.approx({
+        "mean_dice": network["mean_dice"] - own["mean_dice"],
+        "patient_dice": max(np.subtract(dice, own_dice)),
+        "recall": network["recall"] - own["recall"],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("over", [None, "mean_dice", "patient_dice", "recall"])
+def test_a_row_is_within_the_limits_where_none_is_passed(over):
+    limits = {"mean_dice": 0.01, "patient_dice": 0.05, "recall": 0.02}
+    lost = {name: limit + (0.001 if name == over else 0) for name, limit in limits.items()}
+    scores = dict(zip(SCORES, (0.8, 0.9, 0.7, 0.6), strict=True))
+    rows = [scores | {"subject": "network", "way": "", "lost": None},
+            scores | {"subject": "artifact", "way": "head crop", "lost": lost}]  # fmt: skip
+    results = {"patients": 2, "slices": 9, "limits": limits, "rows": rows}
+    (table,) = tabulate(Record("quality", {"split": "test"}, {}, results))
+    told = [f"{lost[name]:+.4f}" for name in limits]
+    assert table.rows[0] == ["network", "0.8000", "0.9000", "0.7000", "0.6000", "", "", "", ""]
+    assert table.rows[1][5:] == [*told, "within" if over is None else "beyond"]
