@@ -20,14 +20,15 @@ MPR = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
 
 
 def stacks_of(*series: dict[str, Any]) -> list[Stack]:
-    """A stack of five slices for each; keys step and orientation are the geometry's."""
+    """A stack of 20 mm, five slices, for each; keys step and orientation are the geometry's."""
     frames = []
     for number, given in enumerate(series, start=1):
         attributes = {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.3.4.5.{number}",
                       "FrameOfReferenceUID": "1.2.3.4.9"} | given  # fmt: skip
         step = attributes.pop("step", 5.0)
         orientation = attributes.pop("orientation", AXIAL)
-        frames += [frame_of(k * step, orientation, **attributes) for k in range(5)]
+        count = round(20 / step) + 1
+        frames += [frame_of(k * step, orientation, **attributes) for k in range(count)]
     return stack_frames(frames)[0]
 
 
@@ -93,6 +94,17 @@ def test_an_original_t1_then_flairs_plane_then_the_finer_one_is_taken(
     series: tuple[dict[str, Any], ...],
 ) -> None:
     assert choose(stacks_of(FLAIR, *series), SeriesChoice()).others["t1"].number == "3"
+
+
+@pytest.mark.parametrize("heights", [[9.0], [9.0] * 5, [2.0, 4, 6, 8, 10], [0.0, 1, 2, 18, 20]])
+def test_a_t1_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
+    heights: list[float],
+) -> None:
+    """One slice, slices at one position, a thin slab, and irregular ones are all "finer"."""
+    ours = {"SeriesNumber": 7, "SeriesInstanceUID": "7", "FrameOfReferenceUID": "1.2.3.4.9", **T1}
+    (other,) = stack_frames([frame_of(height, AXIAL, **ours) for height in heights])[0]
+    assert choose([*stacks_of(FLAIR, T1), other], SeriesChoice()).others["t1"].number == "2"
+    assert choose([*stacks_of(FLAIR), other], SeriesChoice()).others["t1"].number == "7"
 
 
 def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:

@@ -26,5 +26,8 @@ def header_of(**attributes: Any) -> Any:
 def frame_of(
     height: float = 0.0, orientation: tuple[float, ...] = AXIAL, **attributes: Any
 ) -> Frame:
-    normal = (0.0, 0.0, height) if orientation == AXIAL else (-height, 0.0, 0.0)
-    return Frame(Path("f"), header_of(**attributes), 0, normal, orientation, (1.0, 1.0))
+    """8 x 8 pixels; others than axial ones are stacked rightwards, at heights of 0 to 20."""
+    is_axial = orientation == AXIAL
+    place = (0.0, 0.0, height) if is_axial else (10.0 - height, 0.0, 20.0)
+    spacing = (1.0 if is_axial else 3.0, 1.0)
+    return Frame(Path("f"), header_of(**attributes), 0, place, orientation, spacing)

@@ -10,7 +10,8 @@ import numpy as np
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, UNNUMBERED, SeriesChoice, Stack
-from lgg_runtime.readers.sequences import AS_ASKED
+from lgg_runtime.readers.resample import coverage
+from lgg_runtime.readers.sequences import AS_ASKED, LEAST_COVERAGE
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
     """Choose by hand where that was said, else by the rules.
 
     FLAIR: an original series is preferred to a derived one, then axial to another plane, then
-    straight to oblique. T1: only one in FLAIR's frame of reference is taken; an original series
-    is preferred, then FLAIR's plane, then finer slices. Candidates that are equal in all of that
-    are ambiguous. Raises InputError, with the reason alone, where there is no FLAIR or a choice
-    is ambiguous; the candidates are listed.
+    straight to oblique. T1: only one in FLAIR's frame of reference is taken; one that fits FLAIR is
+    preferred, then an original series, then FLAIR's plane, then finer slices. Candidates that are
+    equal in all of that are ambiguous. Raises InputError, with the reason alone, where there is no
+    FLAIR or a choice is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
     if choice.flair_only:
@@ -78,11 +79,21 @@ def _choose_t1(
     if not near:
         return f"{ROLE_NAMES[role]} is in another frame of reference"
 
+    near = [stack for stack in near if _fits(stack, flair)] or near
+
     def rank(stack: Stack) -> tuple[Any, ...]:
         away = 1 - abs(float(stack.first.normal @ flair.first.normal))
         return (not _is_original(stack), round(away, 2), round(_thickness(stack), 1))
 
     return _best(near, rank, role)
+
+
+def _fits(stack: Stack, flair: Stack) -> bool:
+    """Whether it can be used: its slices span a grid, and that holds enough of FLAIR's."""
+    try:
+        return coverage(stack.grid().lattice, flair.grid().lattice) >= LEAST_COVERAGE
+    except InputError:
+        return False
 
 
 def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) -> Stack:
