@@ -34,7 +34,7 @@ def describe_contract(contract: Contract) -> str:
         rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
         if c.parity:
             rows.append(("parity", _parity(c.parity)))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{c.name}: its metrics or parity are not an export's; --json prints them"
         ) from error

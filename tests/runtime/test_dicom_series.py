@@ -103,7 +103,9 @@ def test_a_t1_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
     """One slice, slices at one position, a thin slab, and irregular ones are all "finer"."""
     ours = {"SeriesNumber": 7, "SeriesInstanceUID": "7", "FrameOfReferenceUID": "1.2.3.4.9", **T1}
     (other,) = stack_frames([frame_of(height, AXIAL, **ours) for height in heights])[0]
-    assert choose([*stacks_of(FLAIR, T1), other], SeriesChoice()).others["t1"].number == "2"
+    chosen = choose([*stacks_of(FLAIR, T1), other], SeriesChoice())
+    assert chosen.others["t1"].number == "2"
+    assert any("series 7 " in note and "does not fit FLAIR" in note for note in chosen.notes)
     assert choose([*stacks_of(FLAIR), other], SeriesChoice()).others["t1"].number == "7"
 
 

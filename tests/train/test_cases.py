@@ -78,22 +78,25 @@ def test_folders_without_slices_are_named(tmp_path):
         find_cases(tmp_path)
 
 
-def test_slices_that_are_missing_between_others_are_told(tmp_path):
+def test_slices_that_are_missing_between_others_are_told(tmp_path, capsys):
     write_patient(tmp_path, "P", *make_pixels(0, count=6))
     for number in (2, 3):
         (tmp_path / "P" / f"P_{number}.tif").unlink()
         (tmp_path / "P" / f"P_{number}_mask.tif").unlink()
-    with pytest.raises(InputError, match=r"slices between P_1\.tif and P_4\.tif are missing$"):
-        find_cases(tmp_path)
+    (case,) = load_cases(find_cases(tmp_path))
+    assert case.volume.names == ("P_1", "P_4", "P_5", "P_6")
+    told = "slices between P_1.tif and P_4.tif are missing; those beside are taken as neighbours"
+    assert capsys.readouterr().err == f"Warning: {told}\n"
 
 
-def test_numbers_in_steps_of_two_lack_nothing(tmp_path):
+def test_numbers_in_steps_of_two_lack_nothing(tmp_path, capsys):
     write_patient(tmp_path, "P", *make_pixels(0, count=5))
     for number in (2, 4):
         (tmp_path / "P" / f"P_{number}.tif").unlink()
         (tmp_path / "P" / f"P_{number}_mask.tif").unlink()
-    (case,) = find_cases(tmp_path)
-    assert [path.stem for path in case.slices] == ["P_1", "P_3", "P_5"]
+    (case,) = load_cases(find_cases(tmp_path))
+    assert case.volume.names == ("P_1", "P_3", "P_5")
+    assert capsys.readouterr().err == ""
 
 
 def test_every_unpaired_file_is_named(tmp_path):

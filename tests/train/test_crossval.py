@@ -30,6 +30,10 @@ def make_fold(rng, names):
     return counts, record
 
 
+NO_NUMBER = make_fold(np.random.default_rng(0), ("A",))[1]
+NO_NUMBER["per_patient_dice"]["by_patient"]["A"] = "x"
+
+
 def write_scores(folder, record):
     for name in SCORES:
         (folder / name).write_text(json.dumps(record))
@@ -253,7 +257,7 @@ def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, c
     assert "fold_0/config.json: holds no settings of a run; train it again" in done.err
 
 
-@pytest.mark.parametrize("held", ["{}", "[]", '{"per_patient_dice": {}}'])
+@pytest.mark.parametrize("held", ["{}", "[]", '{"per_patient_dice": {}}', json.dumps(NO_NUMBER)])
 def test_a_fold_s_file_without_scores_is_named(folds_told, call_cv, tmp_path, held):
     first = make_folds(tmp_path / "cv", 2) / "fold_0"
     (first / "metrics_test.json").write_text(held)

@@ -1,5 +1,6 @@
 """A decision over all patients of a cross-validation, each by the network that never saw it."""
 
+import json
 import shutil
 
 import cv2
@@ -60,6 +61,12 @@ def test_a_decision_over_other_folds_is_not_taken(folds, phantoms, call_main, tm
     assert call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu").code == 0
     other = shutil.copytree(folds, tmp_path / "cv")
     load_decided(other)
+    held = json.loads((other / "decision.json").read_text())
+    for models in (5, [], "ab"):
+        (other / "decision.json").write_text(json.dumps(held | {"models": models}))
+        with pytest.raises(InputError, match=r"decision\.json: no decision: models is no list"):
+            load_decided(other)
+    (other / "decision.json").write_text(json.dumps(held))
     shutil.copy(other / "fold_0" / "model.pt", other / "fold_1" / "model.pt")
     with pytest.raises(InputError, match=r"decision\.json: chosen over other networks than"):
         load_decided(other)

@@ -15,7 +15,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, NoInputError, printable
+from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.raster import read_mask, read_slice
+from lgg_runtime.terminal import tell
 from lgg_runtime.volume import Mask, Volume, repeat_flair
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
@@ -56,9 +58,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
     Raises NoInputError where there is no patient or a folder cannot be read, InputError where a
     mask or an image of a pair is missing, a TIFF is named otherwise, a folder holds slices of two
-    patients, two slices of a patient have one number, or some are missing between others (as the
-    smallest step between two numbers tells), and where one of the folders, hidden ones apart, holds
-    no TIFF; every such file and folder is named.
+    patients, or two slices of a patient have one number, and where one of the folders, hidden ones
+    apart, holds no TIFF; every such file and folder is named.
     """
     if not root.is_dir():
         raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
@@ -83,10 +84,14 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
     """Read the patients. Raises InputError for a mask of another size or with other values, and for
     two patients with the same images.
 
-    `progress` shows a bar where standard error is a terminal.
+    Slices that are missing between a patient's others are told on standard error: those beside
+    them are neighbours then. `progress` shows a bar where standard error is a terminal.
     """
+    listed = list(files)
+    for gap in itertools.chain.from_iterable(map(_find_gaps, listed)):
+        tell(f"Warning: {gap}; those beside are taken as neighbours")
     hidden = None if progress else True
-    cases = [load_case(case) for case in tqdm(list(files), "read", disable=hidden)]
+    cases = [load_case(case) for case in tqdm(listed, "read", disable=hidden)]
     _refuse_twins(cases)
     return cases
 
@@ -117,6 +122,17 @@ def digest_cases(cases: Iterable[Case]) -> str:
     """
     lines = sorted(f"{case.patient} {case.digest}" for case in cases)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _find_gaps(files: CaseFiles) -> list[str]:
+    """Where the numbers of two slices are further apart than the nearest two of the patient."""
+    pairs = [(a, b, number_of(b) - number_of(a)) for a, b in itertools.pairwise(files.slices)]
+    least = min((step for *_, step in pairs), default=0)
+    return [
+        f"slices between {printable(a.name)} and {printable(b.name)} are missing"
+        for a, b, step in pairs
+        if step > least
+    ]
 
 
 def _refuse_twins(cases: Iterable[Case]) -> None:
@@ -152,13 +168,6 @@ def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
         for one, two in itertools.pairwise(ordered)
         if int(one["number"]) == int(two["number"])
     ]
-    steps = [int(b["number"]) - int(a["number"]) for a, b in itertools.pairwise(ordered)]
-    if not problems:  # a gap would only repeat what is unfit
-        problems = [
-            f"slices between {one.string} and {two.string} are missing"
-            for (one, two), step in zip(itertools.pairwise(ordered), steps, strict=True)
-            if step > min(steps)
-        ]
     slices = tuple(folder / image for image in images)
     masks = tuple(folder / wanted[image] for image in images)
     return CaseFiles(folder.name, slices, masks), problems

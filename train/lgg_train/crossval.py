@@ -114,7 +114,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
     record: dict[str, Any] = read_json(path)
     try:
         gather([record], [record])
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
     return record
 

@@ -38,6 +38,7 @@ def decide(folder: Path, data: Path, device: str) -> str:
     check_finished("fold", folder, folds)
     require_writable(folder / DECISION_FILE)
     files = {case.patient: case for case in find_cases(data)}
+    digests = _digest_folds(folder, folds)  # before: of what predicts
     models = [load_model(fold_of(folder, fold), choose_device(device)) for fold in range(folds)]
     splits = [read_split(fold_of(folder, fold), model) for fold, model in enumerate(models)]
     tested = [name for split in splits for name in split.patients("test")]
@@ -56,9 +57,7 @@ def decide(folder: Path, data: Path, device: str) -> str:
         predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
         found += [find(p.probability, p.truth, p.used) for p in predicted]
     decision = choose(found, f"patients of {folds} folds that did not train on them")
-    write_json(
-        folder / DECISION_FILE, decision.to_json() | {"models": _digest_folds(folder, folds)}
-    )
+    write_json(folder / DECISION_FILE, decision.to_json() | {"models": digests})
     return f"{folder}: {decision.describe()}: {decision.how}\n{RESEARCH_ONLY_LINE}"
 
 
@@ -76,6 +75,8 @@ def load_decided(folder: Path) -> TrainedModel:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     models = held.get("models")  # none where it was decided before they were kept
+    if models is not None and not (isinstance(models, list) and models):
+        raise InputError(f"{path}: no decision: models is no list of digests")
     if models is not None and models != _digest_folds(folder, len(models)):
         raise InputError(f"{path}: chosen over other networks than the folds'; decide again")
     return replace(load_model(fold_of(folder, 0)), decision=decision)

@@ -45,6 +45,8 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
             notes.append(f"{found}; FLAIR in its place")
         else:
             others[role] = found
+            if by_hand is None:
+                notes += _passed_over(stacks, role, found, flair)
     return Chosen(flair, others, tuple(notes))
 
 
@@ -86,6 +88,15 @@ def _choose_t1(
         return (not _is_original(stack), round(away, 2), round(_thickness(stack), 1))
 
     return _best(near, rank, role)
+
+
+def _passed_over(stacks: Sequence[Stack], role: str, taken: Stack, flair: Stack) -> list[str]:
+    """Notes on the series of this role that do not fit FLAIR, where one that does is taken."""
+    if not _fits(taken, flair):
+        return []
+    frame = flair.frame_of_reference
+    near = [stack for stack in stacks if (stack.role, stack.frame_of_reference) == (role, frame)]
+    return [f"{stack.describe()} does not fit FLAIR" for stack in near if not _fits(stack, flair)]
 
 
 def _fits(stack: Stack, flair: Stack) -> bool:
