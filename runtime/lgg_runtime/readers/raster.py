@@ -6,7 +6,6 @@ afterwards. What was decided about a file, without anything being lost, is recor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 from lgg_runtime.errors import InputError, printable
 from lgg_runtime.readers.header import Header, Limits, read_header
 from lgg_runtime.readers.png import pixel_chunks
-from lgg_runtime.readers.regular import open_regular
+from lgg_runtime.readers.regular import read_bounded
 from lgg_runtime.readers.tiff import Layout
 from lgg_runtime.readers.tiff_pixels import read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
@@ -101,7 +100,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
     """(H, W, 1 or 3) uint8, RGB, and the notes."""
-    data = _read_bytes(path, limits.max_bytes)
+    data = read_bounded(path, limits.max_bytes)
     header = read_header(data, limits)
     _refuse_unfit(header)
     if header.layout is None:
@@ -113,18 +112,6 @@ def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
             raise InputError("its alpha channel is not opaque; flatten it onto a background")
         image = np.ascontiguousarray(image[..., :3])
     return image, _notes(path, header)
-
-
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    with open_regular(path) as (handle, before):
-        if before.st_size > max_bytes:
-            raise InputError(f"holds {before.st_size} bytes; at most {max_bytes} are read")
-        with open(handle, "rb", closefd=False) as file:
-            data = file.read(before.st_size + 1)
-        after = os.fstat(handle)
-    if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-        raise InputError("changed while it was read; try again once it is written")
-    return data
 
 
 def _refuse_unfit(header: Header) -> None:

@@ -49,10 +49,17 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of a regular file. Raises InputError, the reason alone, for one of more than `most`
-    bytes and as `open_regular` does.
+    """The bytes of a regular file, all of one moment.
+
+    Raises InputError, the reason alone, for one of more than `most` bytes, for one that changes
+    meanwhile, and as `open_regular` does.
     """
-    with open_regular(path) as (handle, status), open(handle, "rb", closefd=False) as file:
-        if status.st_size > most:
-            raise InputError(f"holds {status.st_size} bytes; at most {most} are read")
-        return file.read(status.st_size + 1)
+    with open_regular(path) as (handle, before):
+        if before.st_size > most:
+            raise InputError(f"holds {before.st_size} bytes; at most {most} are read")
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(before.st_size + 1)
+        after = os.fstat(handle)
+    if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+        raise InputError("changed while it was read; try again once it is written")
+    return data
