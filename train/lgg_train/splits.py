@@ -18,7 +18,8 @@ from lgg_train.cases import CaseFiles
 
 PARTS = ("train", "validation", "test")
 _SCHEMA = 1
-# By default: 0.16 of the patients, or as the usual notebook has it, a tenth of the slices.
+VALIDATION_FRACTION = 0.10
+# 0.16 of the patients, or as the usual notebook has it, a tenth of the slices.
 TEST_FRACTIONS = {"patient": 0.16, "slice": 0.10, "all": 0.0}
 SPLIT_BY = tuple(TEST_FRACTIONS)
 
@@ -27,15 +28,12 @@ SPLIT_BY = tuple(TEST_FRACTIONS)
 class SplitSettings:
     """How to split.
 
-    by: patient or slice, or `all`: every patient trains, none validates or tests. validation and
-    test: fractions of the patients, or of the slices; test None for TEST_FRACTIONS. seed: of the
+    by: patient or slice, or `all`: every patient trains, none validates or tests. seed: of the
     draw. With `folds`, the patients are dealt into that many groups and `fold` is the test group,
     None for the first.
     """
 
     by: str = "patient"
-    validation: float = 0.10
-    test: float | None = None
     seed: int = 20
     folds: int | None = None
     fold: int | None = None
@@ -55,10 +53,6 @@ class SplitSettings:
     @property
     def test_fold(self) -> int:
         return self.fold or 0
-
-    @property
-    def test_fraction(self) -> float:
-        return TEST_FRACTIONS[self.by] if self.test is None else self.test
 
 
 @dataclass(frozen=True)
@@ -202,9 +196,9 @@ def _deal_patients(
         order = [patient for name in members for patient in members[name]]
         test = order[settings.test_fold :: settings.folds]
     else:
-        test = _take(members, settings.test_fraction)
+        test = _take(members, TEST_FRACTIONS[settings.by])
     rest = {name: [p for p in group if p not in set(test)] for name, group in members.items()}
-    validation = _take(rest, settings.validation * len(cases) / max(1, len(cases) - len(test)))
+    validation = _take(rest, VALIDATION_FRACTION * len(cases) / max(1, len(cases) - len(test)))
     train = [p for group in rest.values() for p in group if p not in set(validation)]
     return {"train": train, "validation": validation, "test": test}
 
@@ -224,8 +218,8 @@ def _deal_slices(
 ) -> dict[str, dict[str, tuple[int, ...]]]:
     every = [(name, index) for name in sorted(sizes) for index in range(sizes[name])]
     order = rng.permutation(len(every))
-    test = round(len(every) * settings.test_fraction)
-    validation = test + round(len(every) * settings.validation)
+    test = round(len(every) * TEST_FRACTIONS[settings.by])
+    validation = test + round(len(every) * VALIDATION_FRACTION)
     cuts = {"test": order[:test], "validation": order[test:validation], "train": order[validation:]}
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
     for part in PARTS:
