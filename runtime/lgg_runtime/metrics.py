@@ -78,29 +78,25 @@ class Counts:
         }
 
 
-@dataclass(frozen=True)
-class PatientScores:
-    """Dice of each patient's whole volume, and its summary."""
+def summarise(counts: dict[str, Counts]) -> dict[str, Any]:
+    """Pooled metrics over all pixels, and Dice by patient, from one patient's counts each."""
+    return join_scores(sum(counts.values(), Counts()), {name: c.dice for name, c in counts.items()})
 
-    dice: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        values = np.sort(np.array(list(self.dice.values()), np.float64))
-        worst = values[: max(1, round(len(values) / 10))]
-        return {
+def join_scores(pooled: Counts, dice: dict[str, float]) -> dict[str, Any]:
+    """What `summarise` gives, from the counts of all patients together and each one's Dice."""
+    values = np.sort(np.array(list(dice.values()), np.float64))
+    worst = values[: max(1, round(len(values) / 10))]
+    return {
+        "pooled": pooled.to_json(),
+        "per_patient_dice": {
             "patients": len(values),
             "mean": float(values.mean()),
             "median": float(np.median(values)),
             "worst_tenth": float(worst.mean()),
-            "by_patient": dict(sorted(self.dice.items())),
-        }
-
-
-def summarise(counts: dict[str, Counts]) -> dict[str, Any]:
-    """Pooled metrics over all pixels, and Dice by patient, from one patient's counts each."""
-    pooled = sum(counts.values(), Counts())
-    scores = PatientScores({name: c.dice for name, c in counts.items()})
-    return {"pooled": pooled.to_json(), "per_patient_dice": scores.to_json()}
+            "by_patient": dict(sorted(dice.items())),
+        },
+    }
 
 
 def _ratio(numerator: int, denominator: int, nothing_expected: bool = True) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError, OutputConflictError
-from lgg_runtime.metrics import Counts, PatientScores
+from lgg_runtime.metrics import Counts, join_scores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.report import describe_pooled, format_table
@@ -154,7 +154,7 @@ def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             raise InputError(f"{count(len(twice), 'patient')} tested in two folds: not one split")
         dice |= theirs
     pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
-    return {"pooled": pooled.to_json(), "per_patient_dice": PatientScores(dice).to_json()}
+    return join_scores(pooled, dice)
 
 
 def describe(record: dict[str, Any], out: Path) -> str:
