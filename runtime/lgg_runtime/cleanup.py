@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -36,9 +35,6 @@ class CleanupSettings:
         if not bounds:
             return "none"
         return f"3-D components of at least {' and '.join(bounds)} stay"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     def keeps(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of a volume's components, of so many voxels each, stay: (N,) bool."""

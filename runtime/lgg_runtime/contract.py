@@ -169,7 +169,7 @@ def _check_constants(contract: Contract) -> None:
         ("crop.margin", crop.margin, 0, math.inf),
         ("crop.step", crop.step, 1, math.inf),
     )
-    for name, bounds in contract.plausibility.to_json().items():
+    for name, bounds in vars(contract.plausibility).items():
         if len(bounds) not in (2, 4) or list(bounds) != sorted(bounds):
             raise ModelError(f"contract.plausibility.{name}: expected 2 or 4 bounds that rise")
     for name, value, low, high in within:

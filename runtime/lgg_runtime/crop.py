@@ -9,8 +9,7 @@ decides otherwise near the border of its picture, and with less around a small h
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +30,6 @@ class CropSettings:
     line_fraction: float = 0.125
     margin: int = 24
     step: int = 16
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

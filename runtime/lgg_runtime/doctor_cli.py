@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -24,6 +25,6 @@ def command(as_json: bool) -> int:
             advice = f"\n{'':24}-> {finding.advice}" if finding.advice else ""
             show(f"{finding.subject:24}{finding.found}{advice}")
     if as_json:
-        show(json.dumps([finding.to_json() for finding in findings], indent=1))
+        show(json.dumps([asdict(finding) for finding in findings], indent=1))
     started = [finding.works for finding in findings if finding.subject.startswith("provider ")]
     return 0 if any(started) else 6

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -46,9 +46,6 @@ class IntensitySettings:
     head_fraction: float = 0.12
     bright_percentile: float = 99.5
     smallest_spread: float = 0.05
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def bright_levels(pixels: npt.NDArray[Any], settings: IntensitySettings) -> tuple[float, ...]:

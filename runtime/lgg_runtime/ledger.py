@@ -7,6 +7,7 @@ every input and every output still has the digest that stands in it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import time
@@ -59,7 +60,7 @@ class Ledger:
 
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
-        data = encode_line(finished.to_json())
+        data = encode_line(dataclasses.asdict(finished))
         try:
             while data:
                 data = data[os.write(self._handle, data) :]

@@ -40,9 +40,6 @@ class Finished:
     doubts: tuple[str, ...] = ()
     left_out: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True)
 class ParsedLines:

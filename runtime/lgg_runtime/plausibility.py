@@ -8,7 +8,6 @@ from a bad one.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,9 +68,6 @@ class PlausibilitySettings:
     agree: tuple[float, ...] = (-0.869, -0.441, 1.0, 1.15)
     # mean step / mean step after a Gaussian of 1 pixel, which takes speckle away
     grain: tuple[float, ...] = (0.947, 1.24, 3.79, 4.52)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def find_doubts(

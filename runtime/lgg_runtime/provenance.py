@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from lgg_runtime.first_look import LEAST_SIGN
@@ -53,9 +54,9 @@ def describe(journal: Journal, segmenter: Segmenter, requested: str) -> None:
         "precision": contract.precision,
         "sha256": segmenter.digest,
         "threshold": segmenter.threshold,
-        "cleanup": contract.cleanup.to_json(),
-        "intensity": contract.intensity.to_json(),
-        "crop": segmenter.crop.to_json(),
+        "cleanup": asdict(contract.cleanup),
+        "intensity": asdict(contract.intensity),
+        "crop": asdict(segmenter.crop),
         "trained_on": contract.training.data,
         "first_look": _describe_first_look(segmenter),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from dataclasses import asdict
 
 import cv2
 import nibabel
@@ -116,8 +117,8 @@ def seed_journals() -> list[bytes]:
     record = InputRecord("a_1.png", DONE, "", ("a note",), ("a_1_mask.png",))
     finished = Finished("a", {"a_1.png": "0"}, {"a_1_mask.png": "1"}, (record,), (row,))
     header = encode_line({"schema": 1, "run": {"model": "2"}})
-    line = encode_line(finished.to_json())
-    values = json.dumps([{"schema": 1, "run": {}}, finished.to_json()]).encode()
+    line = encode_line(asdict(finished))
+    values = json.dumps([{"schema": 1, "run": {}}, asdict(finished)]).encode()
     return [b"=" + header + line, b"=" + header + line[:-9], b"+" + values]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_any_bytes_prove_nothing(data: bytes) -> None:
     assert parse_lines(data) == ParsedLines(None, (), 0)
 
 
-VALUE = finished().to_json()
+VALUE = asdict(finished())
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("earlier", [["/etc/passwd"], ["a/../../b"], 5, [1], None, "a"])
 def test_a_header_that_names_what_is_not_below_the_folder_is_none(earlier: object) -> None:
     header = encode_line({"schema": SCHEMA, "run": {}, "earlier": earlier})
-    line = encode_line(finished().to_json())
+    line = encode_line(asdict(finished()))
     assert parse_lines(header + line) == ParsedLines(None, (), 0)
 
 

@@ -116,7 +116,7 @@ def _describe(
         "settings": run.settings.to_json(),
         "options": request.options(),
         "decided": _name_decided(run.decision),
-        "intensity": run.intensity.to_json(),
+        "intensity": asdict(run.intensity),
         "device": str(request.machinery.device),
         "versions": versions(),
         "digests": {name: case.digest for name, case in sorted(cases.items())},

@@ -168,7 +168,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
         "unet": asdict(model.network.settings),
         "weights": {k: v.cpu() for k, v in model.network.state_dict().items()},
         "decision": model.decision.to_json(),
-        "intensity": model.intensity.to_json(),
+        "intensity": asdict(model.intensity),
         "training": asdict(model.training),
     }
     save_checkpoint(folder / MODEL_FILE, state)
