@@ -12,7 +12,6 @@ from typing import Any
 
 import onnx
 
-from lgg_export.golden import make_golden
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
 from lgg_export.limits import limits_of
@@ -25,6 +24,7 @@ from lgg_runtime.batching import run_in_batches
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
+from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically

@@ -1,11 +1,16 @@
-"""The golden pair of a contract: an input made by a formula, and what the artifact answers."""
+"""The golden pair of a contract: an input made by a formula, and what the artifact answers.
+
+Export makes it, and whoever loads the artifact checks it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lgg_runtime.contract import Golden
 from lgg_runtime.errors import ModelError
@@ -31,6 +36,19 @@ def golden_input(shape: tuple[int, ...] = SHAPE) -> Pixels:
     return made
 
 
+def make_golden(run: Callable[[Pixels], Probability], tolerance: float) -> Golden:
+    """The pair of an artifact that was proven; tolerance: what a host's answer may differ by."""
+    slices = golden_input()
+    probability = run(slices)
+    return Golden(
+        SHAPE,
+        _digest(slices),
+        _digest(probability),
+        tuple(round(float(p), 6) for p in _sample(probability)),
+        tolerance,
+    )
+
+
 def _require_form(golden: Golden) -> None:
     """A contract is a stranger's: before its shape is made, it has to be one that was exported."""
     *slices, height, width, channels = golden.shape if len(golden.shape) == 4 else (0, 0, 0, 0)
@@ -53,9 +71,9 @@ def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     """
     _require_form(golden)
     slices = golden_input(golden.shape)
-    if hashlib.sha256(slices.tobytes()).hexdigest() != golden.input_sha256:
+    if _digest(slices) != golden.input_sha256:
         raise ModelError("its golden input is another one than this version makes; export it again")
-    found = run(slices)[0, ::STEP, ::STEP].ravel()
+    found = _sample(run(slices))
     difference = float(np.abs(found - np.array(golden.samples, np.float32)).max())
     if not difference <= golden.tolerance:
         raise ModelError(
@@ -64,3 +82,11 @@ def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
             "or the file is damaged"
         )
     return difference
+
+
+def _sample(probability: Probability) -> Probability:
+    return probability[0, ::STEP, ::STEP].ravel()
+
+
+def _digest(values: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()

@@ -13,7 +13,6 @@ import torch
 
 from lgg_export import artifact, references
 from lgg_export.artifact import ExportSettings, export_run, read_contract
-from lgg_export.golden import golden_input
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
 from lgg_export.references import open_references
@@ -27,6 +26,7 @@ from lgg_runtime.errors import (
     ResourceError,
     UsageError,
 )
+from lgg_runtime.golden import golden_input
 from lgg_runtime.intensity import normalise
 from lgg_runtime.segmenter import Segmenter
 from lgg_train.cases import find_cases, load_cases

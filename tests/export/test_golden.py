@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from lgg_export.artifact import read_contract
-from lgg_export.golden import make_golden
 from lgg_runtime.errors import ModelError
-from lgg_runtime.golden import SHAPE, check_golden, golden_input
+from lgg_runtime.golden import SHAPE, check_golden, golden_input, make_golden
 from lgg_runtime.loading import SHIPPED, find_model
 
 
