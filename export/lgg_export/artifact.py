@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from lgg_export.precision import PRECISIONS, golden_tolerance, store_weights_as_
 from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
-from lgg_runtime.batching import run_in_batches
+from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
+from lgg_runtime.crop import whole_frames
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
@@ -135,7 +135,11 @@ def _build(
 
 def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probability]:
     """The backend as a function over whole volumes of any height and width."""
-    return partial(run_in_batches, backend, batch=batch)
+
+    def run(slices: Pixels) -> Probability:
+        return run_boxes(backend, slices, whole_frames(*slices.shape[:3]), batch)
+
+    return run
 
 
 def read_contract(path: Path) -> Contract:

@@ -8,13 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lgg_runtime.backends import Backend
-from lgg_runtime.crop import Box, whole_frames
+from lgg_runtime.crop import Box
 from lgg_runtime.volume import Pixels, Probability
-
-
-def run_in_batches(backend: Backend, slices: Pixels, batch: int) -> Probability:
-    """Whole normalised slices (S, H, W, 3) of any size to probabilities (S, H, W)."""
-    return run_boxes(backend, slices, whole_frames(*slices.shape[:3]), batch)
 
 
 def run_boxes(

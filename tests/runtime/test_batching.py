@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lgg_runtime.batching import run_boxes, run_in_batches
-from lgg_runtime.crop import Box
+from lgg_runtime.batching import run_boxes
+from lgg_runtime.crop import Box, whole_frames
 
 
 class Recorder:
@@ -29,7 +29,7 @@ def make_slices(count: int) -> np.ndarray:
 
 def test_a_batch_holds_no_more_slices_than_asked_for() -> None:
     backend, slices = Recorder(), make_slices(7)
-    found = run_in_batches(backend, slices, 3)
+    found = run_boxes(backend, slices, whole_frames(*slices.shape[:3]), 3)
     assert backend.shapes == [(3, 32, 48, 3), (3, 32, 48, 3), (1, 32, 48, 3)]
     np.testing.assert_allclose(found, slices[..., 0] / 255, atol=1e-6)
 
