@@ -18,7 +18,6 @@ from lgg_train.phantom_scan import ScanSettings, make_scan
 
 SMALL = PhantomSettings(patients=1, slices=6, size=32, seed=2)
 NAMES = {1: "localizer", 2: "t1", 3: "flair", 4: "t1c"}
-ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 Spoil = Callable[["Study"], object]
@@ -102,31 +101,13 @@ class Study:
 
     def enhance(self, **changes: Any) -> Path:
         """The FLAIR series as one Enhanced MR object, its frames out of order."""
-        import pydicom
+        from stand_ins.dicom_study import join_frames
 
-        data = self.read(self.flair[0])
-        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = ENHANCED_MR
-        data.NumberOfFrames = len(self.flair)
-        frames, pixels = [], b""
-        for place in (3, 1, 5, 0, 2, 4):
-            image = self.read(self.flair[place])
-            frame, position = pydicom.Dataset(), pydicom.Dataset()
-            position.ImagePositionPatient = image.ImagePositionPatient
-            frame.PlanePositionSequence = [position]
-            frames.append(frame)
-            pixels += image.PixelData
-        shared, orientation, measures = (pydicom.Dataset() for _ in range(3))
-        orientation.ImageOrientationPatient = data.ImageOrientationPatient
-        measures.PixelSpacing = data.PixelSpacing
-        shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-        data.SharedFunctionalGroupsSequence = [shared]
-        data.PerFrameFunctionalGroupsSequence, data.PixelData = frames, pixels
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-            delattr(data, keyword)
+        data = join_frames([self.read(self.flair[place]) for place in (3, 1, 5, 0, 2, 4)])
         for keyword, value in changes.items():
             setattr(data, keyword, value)
         self.drop("flair")
-        data.save_as(self.folder / "enhanced")
+        data.save_as(self.folder / "enhanced", enforce_file_format=True)
         return self.folder / "enhanced"
 
     def write_directory(self, *names: list[str]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any
 
 import cv2
@@ -14,10 +13,11 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.readers.header import Header, Limits, png_chunks, read_header
 from stand_ins.encodings import (
     EXIF_6,
-    PNG_START,
     chunk,
     encode,
+    encode_png,
     encode_tiff,
+    jpeg_frame,
     jpeg_segment,
     patched,
 )
@@ -30,17 +30,9 @@ def tiff(pixels: np.ndarray = RGB, **options: Any) -> bytes:
     return encode_tiff(pixels, **options)
 
 
-def png(
-    *between: bytes,
-    size: tuple[int, int] = (9, 6),
-    bits: int = 8,
-    colour: int = 2,
-    methods: tuple[int, int, int] = (0, 0, 0),
-) -> bytes:
-    """A PNG whose pixels are of no interest; `between` lies after its first chunk."""
-    first = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour, *methods))
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 6 * 28))
-    return PNG_START + first + b"".join(between) + pixels + chunk(b"IEND")
+def png(*between: bytes, size: tuple[int, int] = (9, 6), **options: Any) -> bytes:
+    """A PNG whose pixels are of no interest."""
+    return encode_png(b"\0" * 6 * 28, *between, size=size, **options)
 
 
 def jpeg(*options: int, pixels: np.ndarray = RGB) -> bytes:
@@ -52,11 +44,8 @@ def jpeg_with(content: bytes) -> bytes:
     return jpeg()[:2] + jpeg_segment(content) + jpeg()[2:]
 
 
-def jpeg_of(frame: int = 0xC0, bits: int = 8, size: tuple[int, int] = (9, 6), parts: int = 3):
-    """A JPEG of which only the frame header and the markers make sense."""
-    body = struct.pack(">BHHB", bits, size[1], size[0], parts) + bytes(3 * parts)
-    scan = b"\xff\xda\0\x02" + b"\x12\xff\x00\xff\xd0\x34"
-    return b"\xff\xd8" + jpeg_segment(body, frame) + scan + b"\xff\xd9"
+def jpeg_of(size: tuple[int, int] = (9, 6), **options: int) -> bytes:
+    return jpeg_frame(size, **options)
 
 
 FACTS: list[tuple[str, bytes, dict[str, Any]]] = [

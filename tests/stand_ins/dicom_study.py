@@ -85,7 +85,7 @@ class Study:
         paths = []
         for number, places in enumerate(objects):
             frames = [images[place] for place in places]
-            data = _join(frames, per_frame)
+            data = join_frames(frames, per_frame)
             data.SOPInstanceUID = f"{frames[0].SOPInstanceUID}.{number}"
             for keyword, value in changes.items():
                 setattr(data, keyword, value)
@@ -99,8 +99,10 @@ class Study:
                 path.unlink()
 
 
-def _join(images: Sequence[Any], per_frame: Sequence[str]) -> Any:
-    """Single-frame images as one Enhanced MR object."""
+def join_frames(images: Sequence[Any], per_frame: Sequence[str] = ()) -> Any:
+    """Single-frame images as one Enhanced MR object; per_frame: which of PLANE_MACROS are no shared
+    ones.
+    """
     data = pydicom.Dataset(dict(images[0].items()))
     data.file_meta = pydicom.dataset.FileMetaDataset(dict(images[0].file_meta.items()))
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = ENHANCED_MR

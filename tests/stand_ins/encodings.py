@@ -73,3 +73,26 @@ def chunk(kind: bytes, content: bytes = b"") -> bytes:
 
 def jpeg_segment(content: bytes, marker: int = 0xE1) -> bytes:
     return struct.pack(">BBH", 255, marker, len(content) + 2) + content
+
+
+def encode_png(
+    packed: bytes,
+    *between: bytes,
+    size: tuple[int, int],
+    bits: int = 8,
+    colour: int = 2,
+    methods: tuple[int, int, int] = (0, 0, 0),
+) -> bytes:
+    """A PNG whose header claims columns and rows; packed: rows, each behind its filter's byte;
+    `between` lies after the first chunk.
+    """
+    first = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour, *methods))
+    pixels = chunk(b"IDAT", zlib.compress(packed))
+    return PNG_START + first + b"".join(between) + pixels + chunk(b"IEND")
+
+
+def jpeg_frame(size: tuple[int, int], frame: int = 0xC0, bits: int = 8, parts: int = 3) -> bytes:
+    """A JPEG of which only the frame header and the markers make sense; size: columns, rows."""
+    body = struct.pack(">BHHB", bits, size[1], size[0], parts) + bytes(3 * parts)
+    scan = b"\xff\xda\0\x02" + b"\x12\xff\x00\xff\xd0\x34"
+    return b"\xff\xd8" + jpeg_segment(body, frame) + scan + b"\xff\xd9"

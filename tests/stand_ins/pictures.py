@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import Any
 
 import cv2
@@ -11,9 +9,9 @@ import numpy as np
 
 from stand_ins.encodings import (
     EXIF_6,
-    PNG_START,
     chunk,
     encode,
+    encode_png,
     encode_tiff,
     jpeg_segment,
     patched,
@@ -43,10 +41,8 @@ def encoded(suffix: str, pixels: np.ndarray = RGB, *options: int) -> bytes:
 
 def png(rows: np.ndarray, colour: int, *between: bytes, bits: int = 8) -> bytes:
     """A PNG of packed rows; width 7."""
-    first = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, len(rows), bits, colour, 0, 0, 0))
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    pixels = chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
-    return PNG_START + first + b"".join(between) + pixels
+    packed = b"".join(b"\0" + row.tobytes() for row in rows)
+    return encode_png(packed, *between, size=(7, len(rows)), bits=bits, colour=colour)
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
