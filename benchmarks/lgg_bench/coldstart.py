@@ -7,10 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine, note_load, require_threads
@@ -39,13 +38,6 @@ class ColdstartSettings:
         require_threads(self.threads)
         if self.rounds < 1:
             raise UsageError("expected rounds of at least 1")
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "providers": list(self.providers),
-            "threads": self.threads,
-            "rounds": self.rounds,
-        }
 
 
 def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
@@ -82,7 +74,7 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
             start = Spread.of([run.seconds for run in ran["python -c pass"]]).median
             breakdown[provider] = _break_down(command, total, start, runs[-1].report)
     rows = [
-        {"command": name, "seconds": Spread.of([run.seconds for run in runs]).to_json()}
+        {"command": name, "seconds": asdict(Spread.of([run.seconds for run in runs]))}
         for name, runs in ran.items()
     ]
     results = {
@@ -91,7 +83,7 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
         "rows": rows,
         "breakdown": breakdown,
     }
-    return Record("coldstart", settings.to_json(), machine, results)
+    return Record("coldstart", asdict(settings), machine, results)
 
 
 def _break_down(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _measure(
             "cold": cold[name],
             **summarise_seconds(seconds[name], len(slices)),
             "times_faster_than": {
-                reference: compare_seconds(seconds[reference], seconds[name]).to_json()
+                reference: asdict(compare_seconds(seconds[reference], seconds[name]))
                 for reference in references
                 if reference != name
             },

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine, require_threads
@@ -34,14 +33,6 @@ class MemorySettings:
         if not self.slices or any(n < 1 or n % _SLICES_OF_PATIENT for n in self.slices):
             raise UsageError(f"expected numbers of slices in steps of {_SLICES_OF_PATIENT}")
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "slices": list(self.slices),
-            "provider": self.provider,
-            "threads": self.threads,
-            "size": _SIZE,
-        }
-
 
 def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
     """Results: `rows`, seconds and peak MiB by slices. The folders hold copies of one phantom."""
@@ -61,7 +52,7 @@ def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
             rows.append({"slices": slices, "seconds": ran.seconds, "peak_mib": ran.peak_mib})
             shutil.rmtree(source)
     results = {"artifact": artifact.name, "sha256": digest_file(artifact), "rows": rows}
-    return Record("memory", settings.to_json(), machine, results)
+    return Record("memory", asdict(settings) | {"size": _SIZE}, machine, results)
 
 
 def _fill(source: Path, patient: Path, patients: int) -> None:

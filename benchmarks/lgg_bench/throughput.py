@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,12 +185,12 @@ def _row(
     of_process = [run.report["run"] / run.seconds for run in runs if run.report]
     return {
         "subject": name,
-        "seconds": Spread.of([run.seconds for run in runs]).to_json(),
-        "slices_per_second": Spread.of([slices / run.seconds for run in runs]).to_json(),
+        "seconds": asdict(Spread.of([run.seconds for run in runs])),
+        "slices_per_second": asdict(Spread.of([slices / run.seconds for run in runs])),
         "peak_mib": max(run.peak_mib for run in runs),
         "engine_busy": Spread.of(busy).median if busy else None,
         "engine_share_of_process": Spread.of(of_process).median if of_process else None,
-        "times_notebook": (None if reference is None else compare_runs(reference, runs).to_json()),
+        "times_notebook": (None if reference is None else asdict(compare_runs(reference, runs))),
     }
 
 

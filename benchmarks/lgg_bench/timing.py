@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -65,9 +65,6 @@ class Spread:
     def of(cls, values: Sequence[float] | npt.NDArray[np.float64]) -> Spread:
         low, median, high = np.percentile(values, (25, 50, 75))
         return cls(float(low), float(median), float(high))
-
-    def to_json(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def describe_spread(spread: dict[str, float] | None, form: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_every_round_begins_with_another_command():
 def test_how_many_times_faster_is_by_round():
     reference = [Ran(s, 0) for s in (8.0, 6.0, 4.0)]
     runs = [Ran(s, 0) for s in (2.0, 2.0, 2.0)]
-    assert compare_runs(reference, runs).to_json() == {"low": 2.5, "median": 3.0, "high": 3.5}
+    assert asdict(compare_runs(reference, runs)) == {"low": 2.5, "median": 3.0, "high": 3.5}
 
 
 def test_fewer_threads_than_cores_need_taskset(monkeypatch):
