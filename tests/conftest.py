@@ -112,15 +112,23 @@ def save_artifact() -> Callable[[Any, Path, str | None], Path]:
 
 
 @pytest.fixture(scope="session")
-def artifact(
-    tmp_path_factory: pytest.TempPathFactory,
+def write_artifact(
     build_model: Callable[..., Any],
     save_artifact: Callable[..., Path],
     make_contract: Callable[..., Contract],
-) -> Path:
+) -> Callable[..., Path]:
+    """Writes a whole artifact of one of FORMULAS; keywords replace fields of its contract."""
+
+    def write(path: Path, formula: str = "sigmoid", **changes: Any) -> Path:
+        return save_artifact(build_model(formula), path, make_contract(**changes).dumps())
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory, write_artifact: Callable[..., Path]) -> Path:
     """probability = sigmoid((FLAIR - 128) / 8), threshold 0.5, no clean-up."""
-    path = tmp_path_factory.mktemp("artifact") / "tiny.onnx"
-    return save_artifact(build_model(), path, make_contract().dumps())
+    return write_artifact(tmp_path_factory.mktemp("artifact") / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")

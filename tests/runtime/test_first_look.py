@@ -97,15 +97,9 @@ def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewher
 
 
 def test_long_names_of_both_are_cut_to_what_a_dicom_object_holds(
-    build_model: Callable[..., Any], make_contract: Callable[..., Contract],
-    save_artifact: Callable[..., Path], tmp_path: Path,
-) -> None:  # fmt: skip
-    model, quick = (
-        save_artifact(
-            build_model(), tmp_path / f"{letter}.onnx", make_contract(name=letter * 55).dumps()
-        )
-        for letter in "mq"
-    )
+    write_artifact: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, quick = (write_artifact(tmp_path / f"{x}.onnx", name=x * 55) for x in "mq")
     segmenter = Segmenter.load(model, LoadSettings(threads=1, first_look=quick))
     digest = hashlib.sha256(quick.read_bytes()).hexdigest()
     assert segmenter.name == f"{'m' * 27} after {'q' * 12} {digest[:8]}"

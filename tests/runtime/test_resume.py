@@ -221,15 +221,9 @@ def test_other_options_are_refused_and_nothing_is_touched(
 
 
 @pytest.fixture
-def other_model(
-    tmp_path: Path,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Any],
-) -> Path:
+def other_model(tmp_path: Path, write_artifact: Callable[..., Path]) -> Path:
     """The same graph, another contract."""
-    text = make_contract(how_decided="otherwise").dumps()
-    return save_artifact(build_model(), tmp_path / "other.onnx", text)
+    return write_artifact(tmp_path / "other.onnx", how_decided="otherwise")
 
 
 def test_another_model_is_refused(tmp_path: Path, infer: Infer, other_model: Path) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from lgg_runtime.cleanup import CleanupSettings
-from lgg_runtime.contract import Contract
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
@@ -38,16 +37,10 @@ def draw(root: Path, form: str, patients: int = 1, **scan: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(
-    tmp_path_factory: pytest.TempPathFactory,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Contract],
-) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, write_artifact: Callable[..., Path]) -> Path:
     """Bright in FLAIR is tumour; the largest component stays."""
-    contract = make_contract(cleanup=CleanupSettings(smallest_fraction=1.0))
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    return save_artifact(build_model(), path, contract.dumps())
+    return write_artifact(path, cleanup=CleanupSettings(smallest_fraction=1.0))
 
 
 def run_of(output: Path) -> dict[str, Any]:
@@ -92,15 +85,9 @@ def test_every_output_of_a_dicom_study_is_written(
 
 
 def test_long_names_of_a_model_and_its_first_look_fit_into_every_dicom_object(
-    tmp_path: Path, build_model: Callable[..., Any], make_contract: Callable[..., Contract],
-    save_artifact: Callable[..., Path], call_infer: Call,
-) -> None:  # fmt: skip
-    model, quick = (
-        save_artifact(
-            build_model(), tmp_path / f"{letter}.onnx", make_contract(name=letter * 55).dumps()
-        )
-        for letter in "mq"
-    )
+    tmp_path: Path, write_artifact: Callable[..., Path], call_infer: Call
+) -> None:
+    model, quick = (write_artifact(tmp_path / f"{x}.onnx", name=x * 55) for x in "mq")
     wanted = [word for kind in ("dicom-seg", "dicom-sc", "dicom-sr") for word in ("-ot", kind)]
     source, out = draw(tmp_path, "dicom"), tmp_path / "out"
     done = call_infer(source, "-o", out, "-m", model, "--first-look", quick, *wanted)
@@ -170,16 +157,10 @@ def test_a_damaged_file_refuses_its_study(tmp_path: Path, model: Path, call_infe
 
 
 def test_a_study_without_a_finding_has_valid_objects_that_say_so(
-    tmp_path: Path,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Contract],
-    call_infer: Call,
+    tmp_path: Path, write_artifact: Callable[..., Path], call_infer: Call
 ) -> None:
     settings = CleanupSettings(smallest_voxels=10**9)
-    nothing = save_artifact(
-        build_model(), tmp_path / "none.onnx", make_contract(cleanup=settings).dumps()
-    )
+    nothing = write_artifact(tmp_path / "none.onnx", cleanup=settings)
     source, out = draw(tmp_path, "dicom"), tmp_path / "out"
     done = call_infer(source, "-o", out, "-m", nothing, "-ot", "dicom-seg", "-ot", "dicom-sr")
     assert done.code == 0

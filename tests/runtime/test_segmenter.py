@@ -50,15 +50,10 @@ def run_graph(path: Path, slices: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def cleaning(
-    tmp_path: Path,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Contract],
-) -> Path:
+def cleaning(tmp_path: Path, write_artifact: Callable[..., Path]) -> Path:
     """The tiny artifact with a clean-up to the largest component and threshold 0.6."""
-    contract = make_contract(threshold=0.6, cleanup=CleanupSettings(smallest_fraction=1.0))
-    return save_artifact(build_model(), tmp_path / "cleaning.onnx", contract.dumps())
+    settings = CleanupSettings(smallest_fraction=1.0)
+    return write_artifact(tmp_path / "cleaning.onnx", threshold=0.6, cleanup=settings)
 
 
 def test_a_bright_lesion_is_found_pixel_for_pixel(
@@ -171,13 +166,9 @@ def test_flair_only_is_a_volume_whose_other_sequences_are_flair(artifact: Path) 
 
 
 def test_the_models_own_pixel_size_decides_what_it_is_shown(
-    tmp_path: Path,
-    build_model: Callable[..., Any],
-    save_artifact: Callable[..., Path],
-    make_contract: Callable[..., Contract],
+    tmp_path: Path, write_artifact: Callable[..., Path]
 ) -> None:
-    contract = make_contract(pixel_mm=2.0)
-    coarse = save_artifact(build_model(), tmp_path / "coarse.onnx", contract.dumps())
+    coarse = write_artifact(tmp_path / "coarse.onnx", pixel_mm=2.0)
     small = texture((2, 16, 16))
     pixels = np.kron(small, np.ones((1, 2, 2, 1), np.uint8))
     found = load(coarse).segment(Volume(pixels, spacing_mm=(5.0, 1.0, 1.0)))
