@@ -118,12 +118,8 @@ def _cells(row: SummaryRow, slices: int, with_tumour: int, optional: Sequence[st
 
 def _doubts(journal: Journal) -> str:
     """The check that says so may err; the results are written all the same."""
-    names = [printable(name) for name in journal.doubts]
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return (
-        f"Warning: {', '.join(names[:5])}{more}: unlike the training data; "
-        "see doubts in summary.csv"
-    )
+    names = _list_few([printable(name) for name in journal.doubts])
+    return f"Warning: {names}: unlike the training data; see doubts in summary.csv"
 
 
 def _missing(journal: Journal) -> list[str]:
@@ -135,8 +131,7 @@ def _missing(journal: Journal) -> list[str]:
     ]
     if not names:
         return []
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return [f"Warning: slices are missing before {', '.join(names[:5])}{more}; see run.json"]
+    return [f"Warning: slices are missing before {_list_few(names)}; see run.json"]
 
 
 def _metrics(journal: Journal) -> str:
@@ -161,9 +156,13 @@ def _partly(partly: dict[str, dict[str, int]]) -> list[str]:
     """A line on the patients whose scores are of some of their slices alone."""
     if not partly:
         return []
-    shown = [
-        f"{printable(name)} {part['scored']} of {part['slices']}"
-        for name, part in list(partly.items())[:5]
+    named = [
+        f"{printable(name)} {part['scored']} of {part['slices']}" for name, part in partly.items()
     ]
-    more = f" and {len(partly) - 5} more" if len(partly) > 5 else ""
-    return [f"Only slices with a mask are scored: {', '.join(shown)}{more}"]
+    return [f"Only slices with a mask are scored: {_list_few(named)}"]
+
+
+def _list_few(names: Sequence[str]) -> str:
+    """The first five, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
