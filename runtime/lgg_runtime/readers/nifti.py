@@ -139,10 +139,8 @@ def _volume(
     origin: NiftiSource,
     notes: list[str],
 ) -> Volume:
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    spacing = (float(lengths[0]), float(lengths[1]), float(lengths[2]))
     notes = [*notes, *note_plane("slices are", affine)]
-    return Volume(pixels, name_slices(len(pixels)), spacing, affine, origin, tuple(notes))
+    return Volume(pixels, name_slices(len(pixels)), None, affine, origin, tuple(notes))
 
 
 def _name(path: Path) -> str:
