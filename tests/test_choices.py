@@ -14,8 +14,6 @@ from lgg_export.cli import command as export
 from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.engine import LIBRARIES
-from lgg_runtime.cli import command as infer
-from lgg_runtime.providers import PROVIDERS
 from lgg_train.cli import command as train
 from lgg_train.device import AUTOCAST
 from lgg_train.phantom_scan import PLANES
@@ -23,10 +21,9 @@ from lgg_train.splits import PARTS, SPLIT_BY
 
 
 def choices_of(command: click.Command, path: str, option: str) -> set[str]:
-    """path: the subcommand's name, empty for the command itself."""
-    if path:
-        assert isinstance(command, click.Group)
-        command = command.commands[path]
+    """path: the subcommand's name."""
+    assert isinstance(command, click.Group)
+    command = command.commands[path]
     (found,) = [parameter for parameter in command.params if option in parameter.opts]
     assert isinstance(found.type, click.Choice)
     return set(found.type.choices)
@@ -35,7 +32,6 @@ def choices_of(command: click.Command, path: str, option: str) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "path", "option", "table"),
     [
-        (infer, "", "--provider", PROVIDERS),
         (train, "train", "--split-by", SPLIT_BY),
         (train, "train", "--precision", ("auto", *AUTOCAST)),
         (train, "cv", "--precision", ("auto", *AUTOCAST)),

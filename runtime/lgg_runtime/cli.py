@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.providers import PROVIDERS
 from lgg_runtime.terminal import run_command, show, tell
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class NamedPath(click.Path):
 @click.option("--model-sha256", metavar="DIGEST", help="Refuse a model of another SHA-256.")
 @click.option("--require-signature", type=click.Path(path_type=Path), metavar="PUBLIC_KEY",
               help="Refuse a model that this Ed25519 key did not sign.")  # fmt: skip
-@click.option("--provider", "--device", default="cpu",
-              type=click.Choice(("cpu", "openvino", "cuda", "tensorrt", "auto")),
+@click.option("--provider", "--device", default="cpu", type=click.Choice(PROVIDERS),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS),
               help="Computing threads.  [default: all cores, OMP_NUM_THREADS of them]")  # fmt: skip
