@@ -30,8 +30,8 @@ pytest.importorskip("prometheus_client")
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from lgg_runtime.errors import ResourceError, UsageError
-from lgg_runtime.pacs.cli import command
+from lgg_runtime.errors import MissingExtraError, ResourceError, UsageError
+from lgg_runtime.pacs.cli import _end_at_once, command
 from lgg_runtime.pacs.config import EXAMPLE, Http, load_config
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
@@ -326,6 +326,34 @@ def test_the_command_checks_its_settings_and_prints_an_example(tmp_path: Path) -
     assert begins == ["destination a", "destination b", "listen", "model.first_look", "model.name"]
     assert run(command, ["example"]).output == EXAMPLE.read_text()
     assert "Research use only" in run(command, ["--help"]).output
+
+
+def test_a_check_without_the_node_s_packages_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynetdicom", None)
+    done = CliRunner().invoke(command, ["check", "--config", str(write_config(tmp_path))])
+    assert isinstance(done.exception, MissingExtraError)
+    assert "pip install 'lgg-edge[node]'" in str(done.exception)
+
+
+def test_a_worker_in_native_code_does_not_outlive_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr("lgg_runtime.pacs.cli.os._exit", codes.append)
+    monkeypatch.setattr("lgg_runtime.pacs.cli.logging.shutdown", lambda: None)
+    back = threading.Event()
+    worker = threading.Thread(target=back.wait, daemon=True)
+    alone = [threading.current_thread()]
+    monkeypatch.setattr("lgg_runtime.pacs.cli.threading.enumerate", lambda: [*alone, worker])
+    worker.start()
+    try:
+        _end_at_once()
+    finally:
+        back.set()
+        worker.join()
+    assert codes == [0]
 
 
 @pytest.mark.parametrize("words", [["status"], ["retry", "--all"]])

@@ -51,10 +51,10 @@ def run(path: Path) -> None:
 
 def _end_at_once() -> None:
     """Where a destination does not answer, a thread of pynetdicom would keep the process until its
-    timeout: past a service manager's patience, and beside a node that has taken the spool.
+    timeout: past a service manager's patience, and beside a node that has taken the spool. And a
+    worker that comes back from native code while Python ends would abort the process.
     """
-    others = set(threading.enumerate()) - {threading.current_thread()}
-    if not all(thread.daemon for thread in others):
+    if threading.active_count() > 1:
         logging.shutdown()
         os._exit(0)
 

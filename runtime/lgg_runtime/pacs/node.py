@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
 from lgg_runtime.notice import RESEARCH_ONLY
@@ -18,6 +17,7 @@ from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
 from lgg_runtime.pacs.outbox import Outbox, find_orphans
+from lgg_runtime.pacs.preflight import require_packages
 from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.sender import Sender
@@ -138,8 +138,7 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
     holds the spool or its database is gone, ResourceError where it cannot be written, UsageError
     for an address that cannot be used, MissingExtraError.
     """
-    for module in ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client"):
-        import_extra(module, "node")
+    require_packages()
     from lgg_runtime.pacs.metrics import HealthServer
 
     model = config.model

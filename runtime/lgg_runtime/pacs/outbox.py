@@ -84,12 +84,17 @@ class Outbox:
             )
 
     def claim(self) -> Delivery | None:
-        """The delivery that is due longest, recorded as begun; None where none is due."""
+        """The delivery that is due longest, recorded as begun; None where none is due.
+
+        One that would wait longer than any wait is due: the clock was ahead when it was recorded.
+        """
+        now = time.time()
         with self._state.change() as run:
             row = run(
                 "SELECT delivery.*, digest FROM delivery JOIN result ON result.id = result "
-                "WHERE state = ? AND destination = ? AND next_at <= ? ORDER BY next_at LIMIT 1",
-                (WAITING, self._to.name, time.time()),
+                "WHERE state = ? AND destination = ? AND (next_at <= ? OR next_at > ?) "
+                "ORDER BY next_at LIMIT 1",
+                (WAITING, self._to.name, now, now + self._to.longest_wait_seconds),
             ).fetchone()
             if row is None:
                 return None

@@ -7,16 +7,26 @@ from functools import partial
 from pathlib import Path
 
 from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import find_model
 from lgg_runtime.pacs.config import NodeConfig, describe_mistakes
 from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import make_transport
 
+_PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client")
+
+
+def require_packages() -> None:
+    """Raises MissingExtraError where the node's extra is not installed as a whole."""
+    for module in _PACKAGES:
+        import_extra(module, "node")
+
 
 def check_settings(path: Path, config: NodeConfig) -> None:
     """Open what a node would open at its start, but no port. Raises UsageError that lists every
-    mistake; path: the settings' file.
+    mistake, and as `require_packages`; path: the settings' file.
     """
+    require_packages()
     checks: list[tuple[str, Callable[[], object]]] = [("", partial(make_server_tls, config.listen))]
     for destination in config.destinations:
         checks.append(("", partial(make_transport, destination, config.node.ae_title)))

@@ -123,7 +123,12 @@ def _associate(
     """An association for one SOP class. Its accepted contexts are none where the peer does not
     take the class: pynetdicom has aborted it then.
     """
-    from pynetdicom import AE
+    from pynetdicom import AE, evt
+
+    def bound_waits(event: Any) -> None:
+        # pynetdicom lets a connection wait for ever for a peer that stops reading, or that breaks
+        # off within a PDU, and an abort waits with it.
+        event.assoc.dul.socket.socket.settimeout(to.timeout_seconds)
 
     entity = AE(calling)
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
@@ -140,6 +145,7 @@ def _associate(
             to.port,
             ae_title=to.ae_title,
             tls_args=(tls, to.address) if tls else None,
+            evt_handlers=[(evt.EVT_CONN_OPEN, bound_waits)],
         )
     except OSError as error:  # a name that is not known
         raise DeliveryError(f"cannot be reached ({error.strerror})", is_passing=True) from error

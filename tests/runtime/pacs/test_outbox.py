@@ -73,6 +73,21 @@ def test_the_wait_doubles_up_to_its_bound_and_is_kept(
     assert waits == [5, 10, 20, 30, 30]
 
 
+def test_what_was_recorded_by_a_clock_ahead_does_not_wait_for_that_time(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.finish(1, to=BOTH)
+    outbox = open_outbox(records, first_wait_seconds=5.0, longest_wait_seconds=30.0)
+    now = time.time()
+    monkeypatch.setattr("lgg_runtime.pacs.outbox.time.time", lambda: now + 3 * 86400)
+    delivery = outbox.claim()
+    assert delivery is not None
+    outbox.record_failure(delivery, "cannot be reached", is_unsure=False)
+    assert outbox.claim() is None
+    monkeypatch.setattr("lgg_runtime.pacs.outbox.time.time", lambda: now)
+    assert outbox.claim() is not None
+
+
 def test_it_is_given_up_after_its_attempts(records: Records) -> None:
     records.finish(1, to=BOTH)
     outbox = open_outbox(records, attempts=2, first_wait_seconds=0.0)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,31 @@ def test_a_host_whose_name_is_not_known_cannot_be_reached(
         make_transport(to, "LGG-NODE")(result, False)
     assert error.value.is_passing
     assert not error.value.is_unsure
+
+
+def test_a_destination_that_breaks_off_within_its_answer_is_not_waited_for(result: Path) -> None:
+    told: list[DeliveryError] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        to = Destination(
+            name="p", kind="c-store", address="127.0.0.1", port=server.getsockname()[1],
+            ae_title="P", timeout_seconds=1.0,
+        )  # fmt: skip
+
+        def send() -> None:
+            try:
+                make_transport(to, "LGG-NODE")(result, False)
+            except DeliveryError as error:
+                told.append(error)
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        peer, _ = server.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(b"\x02\x00\x00")  # the start of an answer
+            sender.join(60)
+            assert not sender.is_alive()
+    assert told and told[0].is_passing
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
