@@ -60,7 +60,7 @@ class ExportSettings:
             raise UsageError(f"--target {self.target} is for --precision int8; leave it out")
         least, most = PIXEL_MM
         if not least <= self.pixel_mm <= most:
-            raise UsageError(f"pixel_mm {self.pixel_mm}: expected from {least} to {most}")
+            raise UsageError(f"--pixel-mm {self.pixel_mm}: expected from {least} to {most}")
 
     @property
     def described(self) -> str:

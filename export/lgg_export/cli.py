@@ -61,7 +61,7 @@ def command() -> None:
               help="How weights are stored; fp16 halves the file, fp32 computes.")  # fmt: skip
 @click.option("--name", help="The model's name in its contract and in DICOM objects.  "
               "[default: the name of RUN's folder]")  # fmt: skip
-@click.option("--pixel-mm", type=click.FloatRange(0.05, 20), default=0.9375,
+@click.option("--pixel-mm", type=float, default=0.9375,
               help="Side of a pixel that RUN was trained on; scans are brought to it.")  # fmt: skip
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
               "[default: the run's own; phantoms where it is not there]")  # fmt: skip

@@ -82,8 +82,8 @@ def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
         (("--precision", "fp16", "--weights", "fp16"), "leave --weights out"),
         (("--precision", "int4"), "--precision"),
         (("--target", "tensorrt"), "is for --precision int8"),
-        (("--pixel-mm", "0.01"), "--pixel-mm"),
-        (("--pixel-mm", "nan"), "pixel_mm nan: expected from 0.05 to 20"),
+        (("--pixel-mm", "0.01"), "--pixel-mm 0.01: expected from 0.05 to 20"),
+        (("--pixel-mm", "nan"), "--pixel-mm nan: expected from 0.05 to 20"),
     ],
 )
 def test_impossible_options_exit_2(call_main, finished_run, tmp_path, options, named):

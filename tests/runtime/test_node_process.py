@@ -31,7 +31,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from lgg_runtime.errors import MissingExtraError, ResourceError, UsageError
-from lgg_runtime.pacs.cli import _end_at_once, command
+from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import EXAMPLE, Http, load_config
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
@@ -337,23 +337,16 @@ def test_a_check_without_the_node_s_packages_names_the_extra(
     assert "pip install 'lgg-edge[node]'" in str(done.exception)
 
 
-def test_a_worker_in_native_code_does_not_outlive_the_interpreter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    codes: list[int] = []
-    monkeypatch.setattr("lgg_runtime.pacs.cli.os._exit", codes.append)
-    monkeypatch.setattr("lgg_runtime.pacs.cli.logging.shutdown", lambda: None)
-    back = threading.Event()
-    worker = threading.Thread(target=back.wait, daemon=True)
-    alone = [threading.current_thread()]
-    monkeypatch.setattr("lgg_runtime.pacs.cli.threading.enumerate", lambda: [*alone, worker])
-    worker.start()
-    try:
-        _end_at_once()
-    finally:
-        back.set()
-        worker.join()
-    assert codes == [0]
+def test_a_worker_in_native_code_is_not_left_to_an_interpreter_that_ends() -> None:
+    code = (
+        "import threading, time; from lgg_runtime.pacs.cli import _end_at_once\n"
+        "{}\n_end_at_once(); print('Python ends by itself')"
+    )
+    worker = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+    for begun, said in ((worker, ""), ("", "Python ends by itself\n")):
+        words = [sys.executable, "-c", code.format(begun)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout == said
 
 
 @pytest.mark.parametrize("words", [["status"], ["retry", "--all"]])
