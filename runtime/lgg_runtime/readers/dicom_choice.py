@@ -40,13 +40,12 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
         return Chosen(flair, {}, (AS_ASKED,))
     others, notes = {}, []
     for role, by_hand in (("t1", choice.t1), ("t1c", choice.t1c)):
-        found = _choose_t1(stacks, role, by_hand, flair)
+        found, passed_over = _choose_t1(stacks, role, by_hand, flair)
+        notes += [f"{stack.describe()} does not fit FLAIR" for stack in passed_over]
         if isinstance(found, str):
             notes.append(f"{found}; FLAIR in its place")
         else:
             others[role] = found
-            if by_hand is None:
-                notes += _passed_over(stacks, role, found, flair)
     return Chosen(flair, others, tuple(notes))
 
 
@@ -65,38 +64,33 @@ def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
 
 def _choose_t1(
     stacks: Sequence[Stack], role: str, by_hand: str | None, flair: Stack
-) -> Stack | str:
-    """A stack, or why there is none."""
+) -> tuple[Stack | str, list[Stack]]:
+    """A stack, or why there is none; and those that do not fit FLAIR, where one does."""
     if by_hand is not None:
         found = _find(stacks, by_hand, role)
         if found.frame_of_reference != flair.frame_of_reference:
             raise InputError(f"--{role}: {found.describe()} is not in FLAIR's frame of reference")
-        return found
+        return found, []
     candidates = [stack for stack in stacks if stack.role == role]
     if not candidates:
-        return f"no {ROLE_NAMES[role]}"
+        return f"no {ROLE_NAMES[role]}", []
     near = [s for s in candidates if s.frame_of_reference == flair.frame_of_reference != ""]
     if not flair.frame_of_reference:
-        return f"FLAIR has no frame of reference to find {ROLE_NAMES[role]} in"
+        return f"FLAIR has no frame of reference to find {ROLE_NAMES[role]} in", []
     if not near:
-        return f"{ROLE_NAMES[role]} is in another frame of reference"
-
-    near = [stack for stack in near if _fits(stack, flair)] or near
+        return f"{ROLE_NAMES[role]} is in another frame of reference", []
+    fitting: list[Stack] = []
+    others: list[Stack] = []
+    for stack in near:
+        (fitting if _fits(stack, flair) else others).append(stack)
 
     def rank(stack: Stack) -> tuple[Any, ...]:
         away = 1 - abs(float(stack.first.normal @ flair.first.normal))
         return (not _is_original(stack), round(away, 2), round(_thickness(stack), 1))
 
-    return _best(near, rank, role)
-
-
-def _passed_over(stacks: Sequence[Stack], role: str, taken: Stack, flair: Stack) -> list[str]:
-    """Notes on the series of this role that do not fit FLAIR, where one that does is taken."""
-    if not _fits(taken, flair):
-        return []
-    frame = flair.frame_of_reference
-    near = [stack for stack in stacks if (stack.role, stack.frame_of_reference) == (role, frame)]
-    return [f"{stack.describe()} does not fit FLAIR" for stack in near if not _fits(stack, flair)]
+    if not fitting:
+        return _best(others, rank, role), []
+    return _best(fitting, rank, role), others
 
 
 def _fits(stack: Stack, flair: Stack) -> bool:
