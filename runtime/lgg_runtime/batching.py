@@ -15,13 +15,21 @@ from lgg_runtime.volume import Pixels, Probability
 def run_boxes(
     backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int
 ) -> Probability:
-    """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them.
+    """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them."""
+    out: Probability = np.zeros(slices.shape[:3], np.float32)
+    fill_boxes(backend, slices, boxes, batch, out)
+    return out
+
+
+def fill_boxes(
+    backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int, out: Probability
+) -> None:
+    """Put the boxes' probabilities in their places in `out`, (S, H, W).
 
     A run takes up to `batch` boxes of one size. Borders are padded with zeros to the contract's
     size multiple, and the result is cut back.
     """
     multiple = backend.contract.size_multiple
-    out: Probability = np.zeros(slices.shape[:3], np.float32)
     for chosen in _batches(boxes, batch):
         height, width = chosen[0][1].size
         padded = (height + -height % multiple, width + -width % multiple)
@@ -30,7 +38,6 @@ def run_boxes(
             target[:height, :width] = box.cut(slices[index])
         for found, (index, box) in zip(backend.run(part), chosen, strict=True):
             box.restore(found[:height, :width], out[index])
-    return out
 
 
 def _batches(boxes: Sequence[Box | None], batch: int) -> Iterator[list[tuple[int, Box]]]:

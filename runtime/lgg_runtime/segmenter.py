@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy.typing as npt
 
 from lgg_runtime.backends import Backend
 from lgg_runtime.backends.within_memory import WithinMemory
-from lgg_runtime.batching import run_boxes
+from lgg_runtime.batching import fill_boxes, run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box, CropSettings, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, UsageError
-from lgg_runtime.first_look import keep_signs, require_same_slices
+from lgg_runtime.first_look import require_same_slices, run_from_signs
 from lgg_runtime.forked import outlive_fork
 from lgg_runtime.grid import ModelGrid
 from lgg_runtime.intensity import bright_levels, head_mask, normalise
@@ -197,12 +198,17 @@ class Segmenter:
         if self._process != os.getpid():  # no thread of an engine outlives a fork
             raise UsageError("the model was loaded in another process; load it in this one")
         slices, boxes = prepared.slices, prepared.boxes
-        if self.first_look is not None:
-            look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
-            boxes = keep_signs(look, boxes)
-            with self._counting:
-                self.left_out += boxes.count(None) - prepared.boxes.count(None)
-        return run_boxes(self._backend, slices, boxes, self.batch)
+        if self.first_look is None:
+            return run_boxes(self._backend, slices, boxes, self.batch)
+        look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
+
+        def run(chosen: Sequence[Box | None], found: Probability) -> None:
+            fill_boxes(self._backend, slices, chosen, self.batch, found)
+
+        found, left_out = run_from_signs(look, boxes, run, self.threshold)
+        with self._counting:
+            self.left_out += left_out
+        return found
 
     def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""

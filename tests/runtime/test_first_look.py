@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import Box
 from lgg_runtime.errors import ModelError
-from lgg_runtime.first_look import LEAST_SIGN, keep_signs, require_same_slices
+from lgg_runtime.first_look import LEAST_SIGN, require_same_slices, run_from_signs
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
@@ -33,33 +33,60 @@ def probability(*most: float) -> np.ndarray:
     return found
 
 
+class Model:
+    """Finds in each slice that it is given what it was made with, and keeps which they were."""
+
+    def __init__(self, found: np.ndarray) -> None:
+        self.found = found
+        self.runs: list[str] = []
+
+    def __call__(self, boxes: Sequence[Box | None], out: np.ndarray) -> None:
+        self.runs.append("".join("0" if box is None else "1" for box in boxes))
+        for index, box in enumerate(boxes):
+            if box is not None:
+                out[index] = self.found[index]
+
+
 @pytest.mark.parametrize(
-    ("most", "run"),
+    ("look", "model", "runs"),
     [
-        ((0.9,), "1"),
-        ((0.0,), "0"),
-        ((LEAST_SIGN, 0, 0, 0), "1100"),
-        ((0, 0, 0, 0.6, 0, 0, 0), "0011100"),
-        ((0, 0.9, 0, 0, 0.021, 0), "111111"),
-        ((0.019, 0.019, 0, 0, 0, 1), "000011"),
+        ((0.9,), (0.9,), ["1"]),
+        ((0.0,), (0.9,), []),
+        ((0, 0, 0.6, 0, 0), (0.9, 0.2, 0.2, 0.9, 0.9), ["00100"]),  # the model finds nothing there
+        ((LEAST_SIGN, 0, 0, 0), (0.9, 0.2, 0.9, 0.9), ["1000", "0100"]),
+        ((0, 0, 0, 0.6, 0, 0, 0), (0.9, 0, 0.5, 0.9, 0.5, 0.49, 0.9),
+         ["0001000", "0010100", "0100010"]),
+        ((0, 0.6, 0.6, 0.6, 0), (0.9, 0.9, 0.1, 0.9, 0.9), ["01110", "10001"]),
+        ((0.019, 0.019, 0, 0, 0, 1), (0.9, 0.9, 0, 0, 0.9, 0.9), ["000001", "000010", "000100"]),
     ],
-)
-def test_slices_with_a_sign_run_and_the_ones_beside_them(most: tuple[float, ...], run: str) -> None:
-    found = keep_signs(probability(*most), (BOX,) * len(most))
-    assert found == tuple(BOX if each == "1" else None for each in run)
+)  # fmt: skip
+def test_from_a_sign_on_slices_run_until_the_model_finds_nothing(
+    look: tuple[float, ...], model: tuple[float, ...], runs: list[str]
+) -> None:
+    run = Model(probability(*model))
+    found, left_out = run_from_signs(probability(*look), (BOX,) * len(look), run, 0.5)
+    assert run.runs == runs
+    ran = np.array([any(each[n] == "1" for each in runs) for n in range(len(look))])
+    np.testing.assert_array_equal(found[ran], run.found[ran])
+    assert not found[~ran].any()
+    assert left_out == np.count_nonzero(~ran)
 
 
 def test_a_speck_beside_a_large_sign_is_none() -> None:
-    found = np.zeros((6, 10, 10), np.float32)
-    found[0, :8] = 0.4  # 80 pixels, three hundredths of which are 2.4
-    found[3, 0, :3] = 0.4
-    found[5, 0, :2] = 0.9
-    run = keep_signs(found, (BOX,) * 6)
-    assert [box is not None for box in run] == [True, True, True, True, True, False]
+    look = np.zeros((6, 10, 10), np.float32)
+    look[0, :8] = 0.4  # 80 pixels, three hundredths of which are 2.4
+    look[3, 0, :3] = 0.4
+    look[5, 0, :2] = 0.9
+    run = Model(np.zeros_like(look))
+    run_from_signs(look, (BOX,) * 6, run, 0.5)
+    assert run.runs == ["100100"]
 
 
-def test_a_slice_without_a_box_gets_none() -> None:
-    assert keep_signs(probability(0.9, 0.9, 0), (BOX, None, BOX)) == (BOX, None, BOX)
+def test_a_slice_without_a_box_is_not_run_and_nothing_is_followed_through_it() -> None:
+    run = Model(probability(0.9, 0.9, 0.9))
+    found, left_out = run_from_signs(probability(0.9, 0.9, 0), (BOX, None, BOX), run, 0.5)
+    assert run.runs == ["100"] and left_out == 1
+    assert found.any(axis=(1, 2)).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["intensity", "pixel_mm"])
