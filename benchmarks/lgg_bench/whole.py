@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lgg_runtime
 from lgg_bench.timing import Spread, take_turns
 from lgg_runtime.errors import InputError, UsageError
 
@@ -36,7 +38,10 @@ class Ran:
 
 
 def infer_command(*args: str | Path) -> list[str]:
-    """The command line of lgg-infer, in this interpreter."""
+    """The command line of lgg-infer, in this interpreter. Its modules are compiled first, as pip
+    leaves what it installs, where the package's folder can be written.
+    """
+    compileall.compile_dir(Path(lgg_runtime.__file__).parent, quiet=2)
     return [sys.executable, "-c", _INFER, *map(str, args)]
 
 

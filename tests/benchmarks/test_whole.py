@@ -3,6 +3,8 @@
 import os
 import sys
 from dataclasses import asdict
+from importlib.util import cache_from_source
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +14,8 @@ from lgg_bench import whole
 from lgg_bench.eager import load_eager
 from lgg_bench.rival import ENGINES, segment_folder
 from lgg_bench.slices import phantom_slices
-from lgg_bench.whole import OUTPUT, Ran, compare_runs, run_in_turn, run_whole
+from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
+from lgg_runtime import results
 from lgg_runtime.errors import InputError, UsageError
 
 SLICES = phantom_slices(2, 48)
@@ -28,6 +31,13 @@ def test_a_command_gets_a_new_output_folder_and_its_threads():
         ran = run_whole(command, threads, lambda output: (output / "a").read_text())
         assert ran.report == str(threads)
         assert ran.seconds > 0
+
+
+def test_the_runtime_is_compiled_as_an_installed_one_is():
+    compiled = Path(cache_from_source(results.__file__))
+    compiled.unlink(missing_ok=True)
+    infer_command("--version")
+    assert compiled.is_file()
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing to hold to")
