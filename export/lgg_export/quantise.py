@@ -21,7 +21,7 @@ from lgg_train.unet import LARGEST_MULTIPLE
 
 LAYERS = ("Conv", "ConvTranspose")
 # What hands 8 bits on without computing, so that no float lies between two layers.
-_BETWEEN = ("MaxPool", "Concat", "Reshape", "Transpose")
+_BETWEEN = ("MaxPool", "Concat")
 # Percent of an activation's values that its range holds: with the rare ones beyond, which are cut
 # to its ends, all others would share fewer of the 256 steps.
 _HELD = 99.999
@@ -106,6 +106,9 @@ class Quantiser:
                     # Behind its ReLU instead: engines compute both as one, and no bits are spent on
                     # what the ReLU drops.
                     "OpTypesToExcludeOutputQuantization": ["Conv"],
+                    # Also where the library would not: what a MaxPool hands on has its input's
+                    # scale then, without which engines pool in float.
+                    "ForceQuantizeNoInputCheck": True,
                 },
             )
         made = onnx.load(str(output))

@@ -85,6 +85,19 @@ def test_what_a_convolution_computes_is_rounded_once_behind_its_relu(made):
     assert {relu.input[0] for relu in hidden} <= convolved
 
 
+def test_what_a_pool_hands_on_has_the_scale_of_what_it_was_given(made):
+    _, _, graph = made
+    nodes = graph.graph.node
+    made_by = {name: node for node in nodes for name in node.output}
+    readers = {name: node for node in nodes for name in node.input}
+    pools = [node for node in nodes if node.op_type == "MaxPool"]
+    assert pools
+    for pool in pools:
+        before, behind = made_by[pool.input[0]], readers[pool.output[0]]
+        assert before.op_type == "DequantizeLinear" and behind.op_type == "QuantizeLinear"
+        assert before.input[1:] == behind.input[1:]
+
+
 def test_int8_answers_nearly_as_float_does(made, float_graph, slices):
     difference = np.abs(run_onnx(made[2], slices) - run_onnx(float_graph, slices))
     assert 0 < difference.mean() < 0.03
@@ -139,7 +152,7 @@ def test_the_same_slices_give_the_same_graph(made, float_graph, slices, tmp_path
     assert again.SerializeToString() == graph.SerializeToString()
 
 
-def test_onnxruntime_computes_all_layers_but_the_last_in_8_bits(made, tmp_path):
+def test_onnxruntime_computes_all_layers_but_the_last_in_8_bits_and_pools_in_them(made, tmp_path):
     target, quantiser, graph = made
     if not target.sub_pixel:
         pytest.skip("onnxruntime has no transposed convolution in 8 bits, TensorRT has")
@@ -150,6 +163,7 @@ def test_onnxruntime_computes_all_layers_but_the_last_in_8_bits(made, tmp_path):
     )
     run = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
     assert run.count("QLinearConv") == len(quantiser.layers) - 1
+    assert "MaxPool" not in run and "NhwcMaxPool" in run
     # The last one answers in float.
     assert sum(name in ("Conv", "FusedConv", "ConvTranspose") for name in run) == 1
 
