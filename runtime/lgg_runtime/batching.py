@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from lgg_runtime.backends import Backend
-from lgg_runtime.crop import Box
+from lgg_runtime.crop import Box, Boxes
 from lgg_runtime.volume import Pixels, Probability
 
 
-def run_boxes(
-    backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int
-) -> Probability:
+def run_boxes(backend: Backend, slices: Pixels, boxes: Boxes, batch: int) -> Probability:
     """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them."""
     out: Probability = np.zeros(slices.shape[:3], np.float32)
     fill_boxes(backend, slices, boxes, batch, out)
@@ -22,7 +20,7 @@ def run_boxes(
 
 
 def fill_boxes(
-    backend: Backend, slices: Pixels, boxes: Sequence[Box | None], batch: int, out: Probability
+    backend: Backend, slices: Pixels, boxes: Boxes, batch: int, out: Probability
 ) -> None:
     """Put the boxes' probabilities in their places in `out`, (S, H, W).
 
@@ -40,7 +38,7 @@ def fill_boxes(
             box.restore(found[:height, :width], out[index])
 
 
-def _batches(boxes: Sequence[Box | None], batch: int) -> Iterator[list[tuple[int, Box]]]:
+def _batches(boxes: Boxes, batch: int) -> Iterator[list[tuple[int, Box]]]:
     """Slices' numbers and boxes, at most `batch` of one size together."""
     by_size: dict[tuple[int, int], list[tuple[int, Box]]] = defaultdict(list)
     for index, box in enumerate(boxes):

@@ -9,6 +9,7 @@ decides otherwise near the border of its picture, and with less around a small h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,10 @@ class Box:
     def restore(self, part: Probability, frame: Probability) -> None:
         """Put what was found in the box (height, width) where it belongs in a frame (H, W)."""
         frame[self.top : self.top + self.height, self.left : self.left + self.width] = part
+
+
+# Of each slice, None for one that is not run.
+Boxes = Sequence[Box | None]
 
 
 def find_boxes(head: Mask, settings: CropSettings) -> tuple[Box | None, ...]:

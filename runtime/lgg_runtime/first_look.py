@@ -8,14 +8,14 @@ model itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
 from lgg_runtime.contract import Contract
-from lgg_runtime.crop import Box
+from lgg_runtime.crop import Boxes
 from lgg_runtime.errors import ModelError
 from lgg_runtime.volume import Probability
 
@@ -25,8 +25,6 @@ from lgg_runtime.volume import Probability
 # least sign is far lower.
 LEAST_SIGN = 0.02
 SPECKS = CleanupSettings(smallest_fraction=0.03)
-
-Boxes = Sequence[Box | None]
 
 
 def run_from_signs(

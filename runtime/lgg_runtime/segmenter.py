@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.batching import fill_boxes, run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
-from lgg_runtime.crop import Box, CropSettings, find_boxes, whole_frames
+from lgg_runtime.crop import Box, Boxes, CropSettings, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import require_same_slices, run_from_signs
 from lgg_runtime.forked import outlive_fork
@@ -202,7 +201,7 @@ class Segmenter:
             return run_boxes(self._backend, slices, boxes, self.batch)
         look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
 
-        def run(chosen: Sequence[Box | None], found: Probability) -> None:
+        def run(chosen: Boxes, found: Probability) -> None:
             fill_boxes(self._backend, slices, chosen, self.batch, found)
 
         found, left_out = run_from_signs(look, boxes, run, self.threshold)
