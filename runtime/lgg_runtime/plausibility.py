@@ -89,10 +89,12 @@ def find_doubts(
 
 def _doubt_slices(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:
     chosen = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SLICES)).round())
-    found = [judge_slice(pixels[int(index)], settings) for index in chosen]
-    doubted = [names for names in found if names]
-    if 2 * len(doubted) <= len(found):
-        return ()
+    doubted: list[tuple[str, ...]] = []
+    for number, index in enumerate(chosen, start=1):
+        if names := judge_slice(pixels[int(index)], settings):
+            doubted.append(names)
+        elif 2 * (number - len(doubted)) >= len(chosen):
+            return ()  # whatever the rest look like
     counts = Counter(name for names in doubted for name in names)
     often = max(counts.values())
     most = [name for name in sorted(counts) if 2 * counts[name] > often][:4]

@@ -72,6 +72,20 @@ def test_a_volume_is_doubted_where_most_of_its_slices_are(head: np.ndarray) -> N
     assert doubt.startswith("does not look like brain MRI of the training data (")
 
 
+@pytest.mark.parametrize("doubted", [0, 6, 7, 12])
+@pytest.mark.parametrize("are_last", [False, True])
+def test_no_more_slices_are_judged_than_the_answer_needs(
+    head: np.ndarray, monkeypatch: pytest.MonkeyPatch, doubted: int, are_last: bool
+) -> None:
+    names = [("frame",)] * doubted + [()] * (12 - doubted)
+    answers = iter(reversed(names) if are_last else names)
+    monkeypatch.setattr("lgg_runtime.plausibility.judge_slice", lambda *_: next(answers))
+    found = find_doubts(np.repeat(head[2:3], 12, axis=0), RANGES)
+    assert bool(found) == (doubted > 6)
+    judged = 12 - len(list(answers))
+    assert judged == (12 if doubted > 6 or (not are_last and doubted == 6) else 6)
+
+
 def test_of_a_long_volume_twelve_evenly_spaced_slices_are_judged(head: np.ndarray) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (34, *head.shape[1:]), np.uint8)
     heads = np.repeat(head[2:3], 34, axis=0)
