@@ -157,8 +157,8 @@ def copy_slices(folder: Path, target: Path, patients: int | None) -> Path:
 
 def _commands(
     folder: Path, files: dict[str, Path], run: Path | None, settings: ThroughputSettings
-) -> dict[str, Callable[[], Ran]]:
-    commands: dict[str, Callable[[], Ran]] = {}
+) -> dict[str, Callable[..., Ran]]:
+    commands: dict[str, Callable[..., Ran]] = {}
     for name in settings.rivals if run is not None else ():
         model = run if "PyTorch" in name else next(iter(files.values()))
         script = [sys.executable, "-m", "lgg_bench.rival", RIVALS[name], str(model)]

@@ -52,16 +52,20 @@ def read_stages(output: Path) -> dict[str, float]:
 
 
 def run_whole(
-    command: Sequence[str], threads: int | None, inspect: Callable[[Path], Any] = lambda _: None
+    command: Sequence[str],
+    threads: int | None,
+    inspect: Callable[[Path], Any] = lambda _: None,
+    keep_in: Path | None = None,
 ) -> Ran:
     """Run a command to its end. threads: set as OMP_NUM_THREADS, and as many
-    of the cores are given to it, since not every engine obeys the variable.
+    of the cores are given to it, since not every engine obeys the variable; keep_in: a folder in
+    which its results stay, None to delete them.
 
     Raises InputError, with the last line that it printed, where the command fails.
     """
     limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
-        output = Path(folder) / "out"
+        output = (keep_in or Path(folder)) / "out"
         filled = [output.as_posix() if part == OUTPUT else part for part in command]
         begun = time.perf_counter()
         process = subprocess.Popen(
@@ -124,13 +128,19 @@ class _Peak:
 
 
 def run_in_turn(
-    commands: Mapping[str, Callable[[], Ran]], rounds: int, advance: Callable[[], object]
+    commands: Mapping[str, Callable[..., Ran]], rounds: int, advance: Callable[[], object]
 ) -> dict[str, list[Ran]]:
-    """Every command in every round, as `take_turns` has it."""
+    """Every command in every round, as `take_turns` has it. commands: `run_whole` but for where to
+    keep the results.
+
+    These are deleted at the end alone: for a minute after some thousand files were deleted, a file
+    system may take twice as long to make new ones (ext4 without a journal).
+    """
     found: dict[str, list[Ran]] = {name: [] for name in commands}
-    for _, name in take_turns(list(commands), rounds):
-        found[name].append(commands[name]())
-        advance()
+    with tempfile.TemporaryDirectory() as kept:
+        for _, name in take_turns(list(commands), rounds):
+            found[name].append(commands[name](keep_in=Path(tempfile.mkdtemp(dir=kept))))
+            advance()
     return found
 
 

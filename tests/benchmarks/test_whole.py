@@ -33,6 +33,12 @@ def test_a_command_gets_a_new_output_folder_and_its_threads():
         assert ran.seconds > 0
 
 
+def test_results_stay_where_they_shall(tmp_path):
+    script = "import sys; print('x', file=open(sys.argv[1], 'w'))"
+    run_whole([sys.executable, "-c", script, OUTPUT], None, keep_in=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_the_runtime_is_compiled_as_an_installed_one_is():
     compiled = Path(cache_from_source(results.__file__))
     compiled.unlink(missing_ok=True)
@@ -113,18 +119,22 @@ def test_a_command_that_fails_is_an_error_with_its_last_line():
         run_whole([sys.executable, "-c", script], None)
 
 
-def test_every_round_begins_with_another_command():
-    order = []
+def test_every_round_begins_with_another_command_and_results_stay_to_the_end():
+    order, kept = [], []
 
     def command(name):
-        def call():
+        def call(keep_in):
             order.append(name)
+            (keep_in / "result").touch(exist_ok=False)
+            kept.append(keep_in)
+            assert all((folder / "result").is_file() for folder in kept)
             return Ran(1.0, 1.0)
 
         return call
 
     found = run_in_turn({name: command(name) for name in "abc"}, 3, lambda: None)
     assert "".join(order) == "abcbcacab"
+    assert not any(folder.exists() for folder in kept)
     assert {name: len(runs) for name, runs in found.items()} == {"a": 3, "b": 3, "c": 3}
 
 
