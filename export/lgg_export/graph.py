@@ -24,7 +24,7 @@ class InferenceGraph(nn.Module):
 
     forward: (N, H, W, 3) uint8, H and W multiples of 16, to probabilities (N, H, W) float32.
     Batch normalisation is folded into the convolutions. `dtype` is the arithmetic between;
-    sub_pixel: levels grow by SubPixelConvolution.
+    sub_pixel: SubPixelConvolution in place of transposed ones.
     """
 
     def __init__(self, network: UNet, dtype: torch.dtype, sub_pixel: bool = False):
@@ -32,6 +32,8 @@ class InferenceGraph(nn.Module):
         folded = _fold_normalisation(network)
         if sub_pixel:
             folded.grow = nn.ModuleList(SubPixelConvolution(layer) for layer in folded.grow)  # type: ignore[arg-type]
+            if isinstance(folded.head, nn.ConvTranspose2d):
+                folded.head = SubPixelConvolution(folded.head)
         self.network = folded.to(dtype)
         self.dtype = dtype
 
@@ -43,28 +45,29 @@ class InferenceGraph(nn.Module):
 
 
 class SubPixelConvolution(nn.Conv2d):
-    """A transposed convolution of 2x2 with stride 2 as a 1x1 one to four times the channels, which
-    are then moved to their pixels (Shi et al. 2016): the same sums. An engine that computes no
-    transposed convolution in 8 bits computes this.
+    """A transposed convolution whose stride r is its kernel's side, as a 1x1 one to r * r times the
+    channels, which are then moved to their pixels (Shi et al. 2016): the same sums. An engine that
+    computes no transposed convolution in 8 bits computes this.
 
-    forward: (N, in, H, W) to (N, out, 2 * H, 2 * W).
+    forward: (N, in, H, W) to (N, out, r * H, r * W).
     """
 
     def __init__(self, transposed: nn.ConvTranspose2d):
-        inside, outside = transposed.in_channels, transposed.out_channels
-        super().__init__(inside, 4 * outside, 1)
+        factor = transposed.stride[0]
+        super().__init__(transposed.in_channels, factor**2 * transposed.out_channels, 1)
+        self.factor = factor
         assert transposed.bias is not None and self.bias is not None
         with torch.no_grad():
             # (in, out, row, column) to (row, column, out) as channels.
             self.weight.copy_(transposed.weight.permute(2, 3, 1, 0).reshape(self.weight.shape))
-            self.bias.copy_(transposed.bias.repeat(4))
+            self.bias.copy_(transposed.bias.repeat(factor**2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        count, _, height, width = x.shape
+        (count, _, height, width), factor = x.shape, self.factor
         # Channels last, so that each pixel's are moved as one run of memory.
         pixels = super().forward(x).permute(0, 2, 3, 1)
-        rows = pixels.reshape(count, height, width, 2, self.out_channels // 2)
-        grown = rows.permute(0, 1, 3, 2, 4).reshape(count, 2 * height, 2 * width, -1)
+        rows = pixels.reshape(count, height, width, factor, self.out_channels // factor)
+        grown = rows.permute(0, 1, 3, 2, 4).reshape(count, factor * height, factor * width, -1)
         return grown.permute(0, 3, 1, 2)
 
 

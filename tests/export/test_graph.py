@@ -66,6 +66,19 @@ def test_sub_pixel_convolutions_give_the_same_numbers_and_leave_the_network_as_i
     assert {type(layer) for layer in network.grow} == {torch.nn.ConvTranspose2d}
 
 
+@pytest.mark.parametrize("stride", [2, 4])
+def test_the_last_layer_of_a_network_with_stride_is_a_sub_pixel_convolution_too(stride):
+    torch.manual_seed(3)
+    network = UNet(UNetSettings(features=4, depth=2, stride=stride)).eval()
+    model = build_graph(network, torch.float32, sub_pixel=True)
+    assert "ConvTranspose" not in [node.op_type for node in model.graph.node]
+    slices = make_slices(3, 48, 80)
+    expected = run_torch(network, slices)
+    assert np.ptp(expected) > 0, "numbers that can differ"
+    np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
+    assert type(network.head) is torch.nn.ConvTranspose2d
+
+
 def test_the_form_is_the_contract_s(graph):
     (given,), (found,) = graph.graph.input, graph.graph.output
     assert (given.name, found.name) == ("slices", "probability")
