@@ -5,7 +5,7 @@ after a first look, against the run's network in float32 on all of every slice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,14 @@ class QualitySettings:
         }
 
 
+@dataclass
+class _Segmented:
+    """What a segmenter did: counts by patient, and slices that its first look left out."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)
+    left_out: int = 0
+
+
 def measure_quality(
     run: Path,
     artifacts: Sequence[Path],
@@ -93,7 +101,7 @@ def measure_quality(
     chosen = members[: settings.limit]
     watched = tqdm(chosen, unit="patient", disable=None if progress else True, leave=False)
     slices, theirs, ours = _segment(run, model, watched, split.parts[settings.part], segmenters)
-    rows = [_row(key, segmenters[key], counts, theirs) for key, counts in ours.items()]
+    rows = [_row(key, segmenters[key], each, theirs) for key, each in ours.items()]
     results = {
         "run": digest_run(run),
         "artifacts": {label: digest_file(path) for label, path in files.items()},
@@ -112,8 +120,8 @@ def _segment(
     members: Iterable[CaseFiles],
     counting: Mapping[str, Sequence[int]],
     segmenters: dict[Key, Segmenter],
-) -> tuple[int, dict[str, Counts], dict[Key, dict[str, Counts]]]:
-    """How many slices count, and by patient what the network found and what each segmenter.
+) -> tuple[int, dict[str, Counts], dict[Key, _Segmented]]:
+    """How many slices count, what the network found by patient, and what each segmenter did.
 
     counting: by patient the slices that do.
     """
@@ -122,7 +130,7 @@ def _segment(
     from lgg_train.run import check_cases
 
     theirs: dict[str, Counts] = {}
-    ours: dict[Key, dict[str, Counts]] = {key: {} for key in segmenters}
+    ours = {key: _Segmented() for key in segmenters}
     slices = 0
     for file in members:
         case = load_case(file)
@@ -134,8 +142,11 @@ def _segment(
         probability = predict_slices(model.network, normalise(pixels, model.intensity))
         theirs[case.patient] = Counts.of(model.decision.apply(probability)[used], truth)
         for key, segmenter in segmenters.items():
-            found = segmenter.segment(case.volume)
-            ours[key][case.patient] = Counts.of(found.mask[used], truth)
+            prepared = segmenter.prepare(case.volume)
+            answer = segmenter.run(prepared)
+            found = segmenter.finish(prepared, answer)
+            ours[key].left_out += answer.left_out
+            ours[key].counts[case.patient] = Counts.of(found.mask[used], truth)
     return slices, theirs, ours
 
 
@@ -168,14 +179,14 @@ def _require_run(run: Path, model: TrainedModel, segmenters: dict[Key, Segmenter
 
 
 def _row(
-    key: Key, segmenter: Segmenter, counts: dict[str, Counts], reference: dict[str, Counts]
+    key: Key, segmenter: Segmenter, found: _Segmented, reference: dict[str, Counts]
 ) -> dict[str, Any]:
     label, provider, way = key
     return {
         "subject": f"{label} ({segmenter.contract.precision}) on {provider}",
         "way": way,
-        "left_out": segmenter.left_out,
-        **_score(counts, reference),
+        "left_out": found.left_out,
+        **_score(found.counts, reference),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,23 +12,37 @@ from lgg_runtime.crop import Box, Boxes
 from lgg_runtime.volume import Pixels, Probability
 
 
-def run_boxes(backend: Backend, slices: Pixels, boxes: Boxes, batch: int) -> Probability:
+def run_boxes(
+    backend: Backend,
+    slices: Pixels,
+    boxes: Boxes,
+    batch: int,
+    before_batch: Callable[[], object] | None = None,
+) -> Probability:
     """The boxes of normalised slices (S, H, W, 3) to probabilities (S, H, W), 0 outside of them."""
     out: Probability = np.zeros(slices.shape[:3], np.float32)
-    fill_boxes(backend, slices, boxes, batch, out)
+    fill_boxes(backend, slices, boxes, batch, out, before_batch)
     return out
 
 
 def fill_boxes(
-    backend: Backend, slices: Pixels, boxes: Boxes, batch: int, out: Probability
+    backend: Backend,
+    slices: Pixels,
+    boxes: Boxes,
+    batch: int,
+    out: Probability,
+    before_batch: Callable[[], object] | None = None,
 ) -> None:
     """Put the boxes' probabilities in their places in `out`, (S, H, W).
 
     A run takes up to `batch` boxes of one size. Borders are padded with zeros to the contract's
-    size multiple, and the result is cut back.
+    size multiple, and the result is cut back. before_batch: called before each run; what it raises
+    ends this.
     """
     multiple = backend.contract.size_multiple
     for chosen in _batches(boxes, batch):
+        if before_batch is not None:
+            before_batch()
         height, width = chosen[0][1].size
         padded = (height + -height % multiple, width + -width % multiple)
         part: Pixels = np.zeros((len(chosen), *padded, slices.shape[3]), np.uint8)

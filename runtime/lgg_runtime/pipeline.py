@@ -1,6 +1,6 @@
 """Folder in, folder out: reading, the model, finishing and writing overlap, each bounded.
 
-The model runs in the caller's thread on all cores; the stages beside it take what it leaves.
+The model takes all cores; the stages beside it take what it leaves.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable
 from itertools import chain
 
-from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import summarise
 from lgg_runtime.readers.listing import Listing
-from lgg_runtime.reading import Reading, ReadyVolume
+from lgg_runtime.reading import Reading
 from lgg_runtime.redact import without_uids
-from lgg_runtime.results import Found, Results
+from lgg_runtime.results import Results
+from lgg_runtime.running import Running
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.summary import partly_scored
 
@@ -37,34 +37,27 @@ def run_job(
     Raises ResourceError where an output cannot be written.
     """
     begun = time.perf_counter()
-    seconds = journal.seconds
-    seconds["run"] = 0.0
     reading = reading or Reading(job)
+    running = Running(segmenter)
     results = Results(job, segmenter, journal)
     try:
         reading.use(segmenter, job.ledger)
-        for study, ready in zip(job.listing.studies, reading, strict=True):
-            if isinstance(ready, Finished):
-                journal.left_out += ready.left_out
-                results.add(ready)
-            else:
-                start = time.perf_counter()
-                before = segmenter.left_out
-                found = [_run(volume, segmenter) for volume in ready.volumes]
-                ready.record.left_out = segmenter.left_out - before
-                journal.left_out += ready.record.left_out
-                seconds["run"] += time.perf_counter() - start
-                results.add(ready, found)
+        ran = running.pass_through(reading)
+        for study, (ready, found) in zip(job.listing.studies, ran, strict=True):
+            known = ready if isinstance(ready, Finished) else ready.record
+            journal.left_out += known.left_out
+            results.add(ready, found)
             advance(len(study.paths))
         results.finish()
     finally:
+        running.close()
         reading.close()
         results.close()
         _record_passed_over(job.listing, journal)
-        seconds["read"] = reading.seconds
+        journal.seconds |= {"read": reading.seconds, "run": running.seconds}
     if results.counts:
         journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
-    seconds["total"] = time.perf_counter() - begun
+    journal.seconds["total"] = time.perf_counter() - begun
 
 
 def _record_passed_over(listing: Listing, journal: Journal) -> None:
@@ -76,12 +69,3 @@ def _record_passed_over(listing: Listing, journal: Journal) -> None:
             journal.inputs.append(InputRecord(name, SKIPPED_MASK))
     for path, reason in listing.unreadable.items():
         journal.inputs.append(InputRecord(without_uids(listing.relative(path)), FAILED, reason))
-
-
-def _run(volume: ReadyVolume, segmenter: Segmenter) -> Found:
-    if isinstance(volume.prepared, (InputError, ModelError)):
-        return volume.prepared
-    try:
-        return segmenter.run(volume.prepared)
-    except (InputError, ModelError) as error:
-        return error

@@ -20,9 +20,9 @@ from lgg_runtime.pending import PendingWrites
 from lgg_runtime.readers.study import LoadedVolume
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
 from lgg_runtime.request import NOT_SCORED
-from lgg_runtime.segmenter import Prepared, Segmenter
+from lgg_runtime.segmenter import Answer, Prepared, Segmenter
 from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
-from lgg_runtime.volume import FLAIR, Probability, Segmentation, Volume
+from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
 from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
@@ -30,7 +30,7 @@ from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, show_scan, st
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 STUDIES_PENDING = 2
-Found = Probability | InputError | ModelError
+Found = Answer | InputError | ModelError
 
 
 class Results:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.backends import Backend
-from lgg_runtime.backends.within_memory import WithinMemory
+from lgg_runtime.backends.within_memory import WithinMemory, is_memory_limited
 from lgg_runtime.batching import fill_boxes, run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
@@ -32,6 +32,8 @@ from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
 _BATCHES = {"cpu": 16, "openvino": 16}
 _BATCH = 8
+# Volumes at once: while one of them comes to its end, the next one takes the cores that it leaves.
+_AT_ONCE = {"cpu": 2, "openvino": 2}
 # Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
 # Loading is mostly compiling there, so a model and its first look are loaded side by side.
@@ -56,12 +58,23 @@ class Prepared:
     doubts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the networks say of a volume.
+
+    probability: (S', H', W') on the model's grid, 0 outside of the boxes and in slices that the
+    first look left out; left_out: how many these are.
+    """
+
+    probability: Probability
+    left_out: int = 0
+
+
 class Segmenter:
     """A loaded model. `segment` may be called any number of times.
 
     digest: SHA-256 of the model's file; why: the reason for the provider that it runs on;
-    first_look: the segmenter whose probabilities decide where this one runs, None for everywhere;
-    left_out: slices that it has left out so far.
+    first_look: the segmenter whose probabilities decide where this one runs, None for everywhere.
     """
 
     def __init__(
@@ -72,8 +85,6 @@ class Segmenter:
         self.digest = digest
         self.why = why
         self.first_look: Segmenter | None = None
-        self.left_out = 0
-        self._counting = Lock()
         self._process = os.getpid()
         outlive_fork(self)
         contract = backend.contract
@@ -149,6 +160,11 @@ class Segmenter:
         return self.settings.batch or _BATCHES.get(self.provider, _BATCH)
 
     @property
+    def volumes_at_once(self) -> int:
+        """Of how many volumes `run` should be called at once, so that no core is idle."""
+        return 1 if is_memory_limited() else _AT_ONCE.get(self.provider, 1)
+
+    @property
     def largest_batch(self) -> int | None:
         """Slices that the memory holds at once, None as long as every batch did fit."""
         backend = self._backend
@@ -190,27 +206,26 @@ class Segmenter:
         boxes = self._boxes(head)
         return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 
-    def run(self, prepared: Prepared) -> Probability:
-        """The second step: the networks alone. Probabilities (S', H', W'), 0 outside of the boxes
-        and in slices that the first look left out.
+    def run(self, prepared: Prepared, before_batch: Callable[[], object] | None = None) -> Answer:
+        """The second step: the networks alone. before_batch: called before each of their runs; what
+        it raises ends this one.
         """
         if self._process != os.getpid():  # no thread of an engine outlives a fork
             raise UsageError("the model was loaded in another process; load it in this one")
         slices, boxes = prepared.slices, prepared.boxes
         if self.first_look is None:
-            return run_boxes(self._backend, slices, boxes, self.batch)
-        look = run_boxes(self.first_look._backend, slices, boxes, self.batch)
+            return Answer(run_boxes(self._backend, slices, boxes, self.batch, before_batch))
+        quick = self.first_look._backend
+        look = run_boxes(quick, slices, boxes, self.batch, before_batch)
 
         def run(chosen: Boxes, found: Probability) -> None:
-            fill_boxes(self._backend, slices, chosen, self.batch, found)
+            fill_boxes(self._backend, slices, chosen, self.batch, found, before_batch)
 
-        found, left_out = run_from_signs(look, boxes, run, self.threshold)
-        with self._counting:
-            self.left_out += left_out
-        return found
+        return Answer(*run_from_signs(look, boxes, run, self.threshold))
 
-    def finish(self, prepared: Prepared, probability: Probability) -> Segmentation:
+    def finish(self, prepared: Prepared, answer: Answer) -> Segmentation:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""
+        probability = answer.probability
         mask = clean_up(probability >= self.threshold, self.contract.cleanup)
         mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
         spacing_mm = prepared.spacing_mm

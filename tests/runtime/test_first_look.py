@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -119,7 +116,7 @@ def test_the_model_finds_beside_a_sign_what_it_always_finds_and_nothing_elsewher
     assert found.mask[3].any()
     np.testing.assert_array_equal(found.probability[2:5], whole.probability[2:5])
     assert not found.probability[[0, 1, 5]].any() and whole.probability[[0, 1, 5]].all()
-    assert segmenter.left_out == 3
+    assert segmenter.run(segmenter.prepare(volume)).left_out == 3
     assert segmenter.name == f"tiny after tiny {digest[:8]}"
 
 
@@ -139,34 +136,7 @@ def test_slices_without_head_are_not_counted_as_left_out(
     slices[0][:] = 0
     settings = LoadSettings(threads=1, crop=True, first_look=artifact)
     segmenter = Segmenter.load(artifact, settings)
-    segmenter.segment(Volume(np.stack(slices)))
-    assert segmenter.left_out == 2
-
-
-def test_what_threads_leave_out_at_once_is_counted_whole(
-    artifact: Path, slices: list[np.ndarray]
-) -> None:
-    both = Barrier(2)
-
-    class Watched(Segmenter):
-        """Lets each of two threads look at the count before either adds to it, if they can."""
-
-        @property
-        def left_out(self) -> int:
-            seen = self.count
-            with contextlib.suppress(BrokenBarrierError):
-                both.wait(0.5)
-            return seen
-
-        @left_out.setter
-        def left_out(self, count: int) -> None:
-            self.count = count
-
-    segmenter = Watched.load(artifact, LoadSettings(threads=1, first_look=artifact))
-    prepared = segmenter.prepare(Volume(np.stack(slices)))
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(segmenter.run, [prepared] * 2))
-    assert segmenter.count == 6
+    assert segmenter.run(segmenter.prepare(Volume(np.stack(slices)))).left_out == 2
 
 
 def test_a_run_says_what_looked_first_and_is_not_gone_on_with_by_another(

@@ -22,8 +22,8 @@ from lgg_runtime.backends import BackendSettings
 from lgg_runtime.backends.onnx_session import (
     OnnxSession,
     import_onnxruntime,
-    is_memory_limited,
 )
+from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
 from lgg_runtime.volume import FLAIR

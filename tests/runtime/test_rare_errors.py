@@ -17,6 +17,7 @@ import pytest
 from lgg_runtime import backends
 from lgg_runtime.backends import BackendSettings, GpuSettings, load_backend, onnx_session
 from lgg_runtime.backends.cuda_driver import CudaDevice
+from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.errors import (
     InputError,
     ModelError,
@@ -124,7 +125,7 @@ def test_a_run_for_whose_threads_the_memory_does_not_suffice_says_so(
 
 def test_without_the_module_of_limits_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    assert not onnx_session.is_memory_limited()
+    assert not is_memory_limited()
 
 
 @pytest.mark.parametrize("step", ["convert", "compile_model"])

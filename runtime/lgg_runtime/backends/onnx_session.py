@@ -14,6 +14,7 @@ from lgg_runtime.backends.missing import NAMES, installed_packages
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, require_probability
+from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import (
     LggError,
@@ -135,15 +136,6 @@ def is_exhausted(error: Exception) -> bool:
     """Whether onnxruntime ran out of the host's memory; it has no exception of its own for it."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in _EXHAUSTED)
-
-
-def is_memory_limited() -> bool:
-    """Whether the process may not take all of the machine's address space (`ulimit -v`)."""
-    try:
-        import resource
-    except ImportError:  # not on this operating system
-        return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def make_options(runtime: Any, threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""A backend that goes on with smaller batches where the memory does not suffice."""
+"""Within the memory that there is: a backend that goes on with smaller batches."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from lgg_runtime.volume import Pixels, Probability
 
 if TYPE_CHECKING:
     from lgg_runtime.backends import Backend
+
+
+def is_memory_limited() -> bool:
+    """Whether the process may not take all of the machine's address space (`ulimit -v`)."""
+    try:
+        import resource
+    except ImportError:  # not on this operating system
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 class WithinMemory:

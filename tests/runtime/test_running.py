@@ -1,0 +1,171 @@
+"""Studies that run at once: in order, each as if alone, and ended when the run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Barrier, Event
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from lgg_runtime import running as running_module
+from lgg_runtime.crop import whole_frames
+from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.grid import ModelGrid
+from lgg_runtime.ledger_lines import Finished
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.pending import StudyRecord
+from lgg_runtime.readers.listing import Study
+from lgg_runtime.reading import ReadyStudy, ReadyVolume
+from lgg_runtime.running import Running
+from lgg_runtime.segmenter import Answer, Prepared, Segmenter
+from lgg_runtime.volume import Volume
+
+PIXELS = np.zeros((2, 16, 16, 3), np.uint8)
+VOLUME = Volume(PIXELS)
+PREPARED = Prepared(ModelGrid.of(VOLUME), PIXELS, whole_frames(2, 16, 16), None)
+ANSWER = Answer(np.zeros((2, 16, 16), np.float32), left_out=1)
+WAIT_S = 60
+
+
+def study(name: str, *prepared: Prepared | InputError | ModelError) -> ReadyStudy:
+    volumes = tuple(ReadyVolume(None, VOLUME, each) for each in prepared or (PREPARED,))
+    return ReadyStudy(Study(name, Path(), ()), StudyRecord(name, {}, True), volumes, ())
+
+
+def runs(run: Callable[..., Answer], at_once: int = 2) -> Running:
+    """What passes studies through a model that does this."""
+    model = SimpleNamespace(volumes_at_once=at_once, run=run)
+    return Running(cast(Segmenter, model))
+
+
+def names(passed: Any) -> list[str]:
+    return [ready.study.name for ready, _ in passed]
+
+
+def test_two_run_at_once_and_come_in_order() -> None:
+    both, left = Barrier(2), [Event(), Event()]
+
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        place = both.wait(WAIT_S)  # no study ends before the next one has begun
+        if place == 0:
+            assert left[1].wait(WAIT_S)  # whichever it is ends last
+        left[place].set()
+        return ANSWER
+
+    running = runs(run)
+    assert names(running.pass_through(iter([study("a"), study("b")]))) == ["a", "b"]
+    running.close()
+
+
+def test_one_at_a_time_where_the_model_takes_no_more() -> None:
+    inside: list[int] = []
+    most = []
+
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        inside.append(1)
+        most.append(len(inside))
+        inside.pop()
+        return ANSWER
+
+    running = runs(run, at_once=1)
+    assert names(running.pass_through(study(name) for name in "abcd")) == list("abcd")
+    assert most == [1] * 4
+    running.close()
+
+
+def test_what_cannot_run_is_told_in_its_place_and_what_is_left_out_is_counted() -> None:
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        if answers:
+            return answers.pop()
+        raise ModelError("no number")
+
+    answers = [ANSWER]
+    refused = InputError("no head")
+    mixed = study("mixed", PREPARED, refused, PREPARED)
+    done = Finished("done", {}, {}, (), ())
+    running = runs(run)
+    (first, found), (second, nothing) = running.pass_through(iter([mixed, done]))
+    assert first is mixed and second is done and nothing == []
+    assert found[:2] == [ANSWER, refused]
+    assert isinstance(found[2], ModelError)
+    assert mixed.record.left_out == 1
+    running.close()
+
+
+def test_any_other_failure_is_raised_where_its_study_would_come() -> None:
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        raise MemoryError
+
+    running = runs(run)
+    with pytest.raises(MemoryError):
+        list(running.pass_through(iter([study("a"), study("b")])))
+    running.close()
+
+
+def test_to_close_ends_a_run_before_its_next_batch() -> None:
+    begun, ended = Event(), Event()
+
+    def run(_prepared: Prepared, before_batch: Callable[[], object]) -> Answer:
+        try:
+            while True:
+                before_batch()
+                begun.set()
+        finally:
+            ended.set()
+
+    running = runs(run)
+
+    def studies() -> Any:
+        yield study("a")
+        assert begun.wait(WAIT_S)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(running.pass_through(studies()))
+    assert not ended.is_set()
+    running.close()
+    assert ended.is_set()
+
+
+def test_time_in_which_two_run_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [100.0, 107.0]
+    clock = SimpleNamespace(perf_counter=lambda: times.pop(0))
+    monkeypatch.setattr(running_module, "time", clock)
+    both = Barrier(2)
+
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        both.wait(WAIT_S)
+        return ANSWER
+
+    running = runs(run)
+    list(running.pass_through(iter([study("a"), study("b")])))
+    running.close()
+    assert running.seconds == 7
+
+
+def test_a_cpu_takes_two_volumes_at_once_but_not_within_a_limit_of_memory(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = Segmenter.load(artifact, LoadSettings(threads=1))
+    assert segmenter.volumes_at_once == 2
+    monkeypatch.setattr("lgg_runtime.segmenter.is_memory_limited", lambda: True)
+    assert segmenter.volumes_at_once == 1
+
+
+def test_a_gpu_takes_one() -> None:
+    backend = SimpleNamespace(provider="cuda", contract=SimpleNamespace(threshold=0.5))
+    assert Segmenter(cast(Any, backend), LoadSettings()).volumes_at_once == 1
+
+
+def test_an_answer_is_the_same_with_and_without_a_look_before_each_batch(artifact: Path) -> None:
+    segmenter = Segmenter.load(artifact, LoadSettings(threads=1, batch=2, first_look=artifact))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    prepared, looks = segmenter.prepare(Volume(pixels)), []
+    watched = segmenter.run(prepared, lambda: looks.append(1))
+    alone = segmenter.run(prepared)
+    np.testing.assert_array_equal(watched.probability, alone.probability)
+    assert len(looks) >= 6, "three batches of each network"
