@@ -60,7 +60,7 @@ class ThroughputSettings:
 
     providers: tuple[str, ...] = ("cpu",)
     threads: int = 2
-    rounds: int = 3
+    rounds: int = 5
     options: tuple[str, ...] = ()
     rivals: tuple[str, ...] = tuple(RIVALS)
     patients: int | None = None

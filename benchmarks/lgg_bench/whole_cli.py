@@ -29,7 +29,7 @@ _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
 _FIRST_LOOK = click.option("--first-look", type=PATH,
                            help="Each once more after one with that artifact.")  # fmt: skip
-_ROUNDS = click.option("--rounds", type=click.IntRange(1), default=3, help="Turns of each subject.")
+_ROUNDS = click.option("--rounds", type=click.IntRange(1), default=5, help="Turns of each subject.")
 _DEFAULTS = {"show_default": True}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -81,12 +80,12 @@ class Journal:
         write_atomically(folder / RUN_FILE, pieces)
 
     def _encode(self, state: str) -> Iterator[str]:
-        """`to_json` and its `inputs`, the last name, as text with an indent of 1."""
+        """`to_json` with an indent of 1, and its `inputs`, the last name, a line each."""
         yield json.dumps(self.to_json(state), indent=1).removesuffix("\n}")
         yield ',\n "inputs": ['
         for index, record in enumerate(sorted(self.inputs, key=lambda r: r.name)):
             yield ",\n" if index else "\n"
-            yield textwrap.indent(json.dumps(asdict(record), indent=1), "  ")
+            yield "  " + json.dumps(asdict(record))
         yield ("\n ]" if self.inputs else "]") + "\n}\n"
 
     def to_json(self, state: str) -> dict[str, Any]:
