@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from threading import Event, Lock
+from typing import Any
 
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.reading import ReadyStudy, ReadyVolume
 from lgg_runtime.results import Found
 from lgg_runtime.segmenter import Answer, Segmenter
-from lgg_runtime.workers import Workers
+from lgg_runtime.workers import CHECK_S, Workers
 
 
 class Running:
@@ -23,6 +24,7 @@ class Running:
     def __init__(self, segmenter: Segmenter):
         self._segmenter = segmenter
         self._pool = Workers(segmenter.volumes_at_once, "study")
+        self._taker = Workers(1, "take")
         self._closed = Event()
         self._clock = _Clock()
 
@@ -38,17 +40,33 @@ class Running:
         an earlier run finished, nothing.
         """
         begun: deque[tuple[ReadyStudy | Finished, Future[list[Found]]]] = deque()
-        for study in studies:
+        left = iter(studies)
+        while True:
+            coming = self._taker.submit(next, left, None)
+            # What is found is handed on at once, however long the next study takes to come.
+            while begun and self._is_first(begun[0][1], coming):
+                yield self._end(*begun.popleft())
+            if self._taker.has_failed(coming) or (study := coming.result()) is None:
+                break
             begun.append((study, self._pool.submit(self._run, study)))
             if len(begun) == self._segmenter.volumes_at_once:
                 yield self._end(*begun.popleft())
         while begun:
             yield self._end(*begun.popleft())
+        self._taker.wait_for(coming)  # raises why there is no further one
 
     def close(self) -> None:
         """End the threads after the batches at hand."""
         self._closed.set()
         self._pool.shutdown(cancel_futures=True)
+        self._taker.shutdown(cancel_futures=True)
+
+    def _is_first(self, running: Future[list[Found]], coming: Future[Any]) -> bool:
+        """Waits for either; whether the one that runs has ended, or cannot end any more."""
+        while not (done := wait((running, coming), CHECK_S, FIRST_COMPLETED).done):
+            if not (self._pool.lives and self._taker.lives):
+                return True
+        return running in done
 
     def _end(
         self, study: ReadyStudy | Finished, running: Future[list[Found]]

@@ -33,7 +33,7 @@ class Workers(ThreadPoolExecutor):
     def has_failed(self, future: Future[T]) -> bool:
         """Waits for a task; whether it was cancelled, failed, or lies with threads that died."""
         while not wait((future,), CHECK_S).done:
-            if not self._lives():
+            if not self.lives:
                 return True
         return future.cancelled() or future.exception() is not None
 
@@ -45,7 +45,7 @@ class Workers(ThreadPoolExecutor):
             except TimeoutError:
                 if future.done():
                     raise  # the task's own
-                if not self._lives():
+                if not self.lives:
                     raise ResourceError(_NO_THREAD) from None
 
     def wait_for_all(self, futures: Sequence[Future[T]]) -> None:
@@ -54,7 +54,9 @@ class Workers(ThreadPoolExecutor):
         if failed:
             self.wait_for(failed[0])
 
-    def _lives(self) -> bool:
+    @property
+    def lives(self) -> bool:
+        """Whether any of its threads is left."""
         return any(thread.is_alive() for thread in self._threads)
 
 

@@ -98,12 +98,12 @@ def _signal_in_mid_run(number: int) -> Make:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         scene.later.callback(signal.signal, signal.SIGINT, before)
 
-        def interrupt(segmenter: Segmenter, prepared: Any) -> Any:
+        def interrupt(segmenter: Segmenter, prepared: Any, *more: Any) -> Any:
             runs.append(prepared)
             if len(runs) == 2:
                 assert first.wait(WAIT_S)
                 signal.raise_signal(number)
-            return real(segmenter, prepared)
+            return real(segmenter, prepared, *more)
 
         runs: list[Any] = []
         scene.patch.setattr(Segmenter, "run", interrupt)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event
 from types import SimpleNamespace
@@ -119,16 +120,54 @@ def test_to_close_ends_a_run_before_its_next_batch() -> None:
 
     running = runs(run)
 
-    def studies() -> Any:
-        yield study("a")
-        assert begun.wait(WAIT_S)
-        raise KeyboardInterrupt
+    def interrupt() -> None:
+        with pytest.raises(CancelledError):
+            list(running.pass_through(iter([study("a")])))
 
-    with pytest.raises(KeyboardInterrupt):
-        list(running.pass_through(studies()))
-    assert not ended.is_set()
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(interrupt)
+        assert begun.wait(WAIT_S)
+        assert not ended.is_set()
+        running.close()
+        assert ended.is_set()
+        waiting.result(WAIT_S)
+
+
+def test_what_is_found_is_handed_on_while_the_next_study_is_still_to_come() -> None:
+    handed = Event()
+
+    def studies() -> Iterator[ReadyStudy]:
+        yield study("a")
+        assert handed.wait(WAIT_S)
+        raise MemoryError
+
+    running = runs(lambda *_: ANSWER)
+    passed = running.pass_through(studies())
+    assert next(passed)[0].study.name == "a"
+    handed.set()
+    with pytest.raises(MemoryError):
+        next(passed)
     running.close()
-    assert ended.is_set()
+
+
+def test_a_study_that_runs_is_handed_on_before_a_failure_to_get_the_next_one() -> None:
+    failed = Event()
+
+    def studies() -> Iterator[ReadyStudy]:
+        yield study("a")
+        failed.set()
+        raise MemoryError
+
+    def run(_prepared: Prepared, _before: object) -> Answer:
+        assert failed.wait(WAIT_S)
+        return ANSWER
+
+    running = runs(run)
+    passed = running.pass_through(studies())
+    assert next(passed)[0].study.name == "a"
+    with pytest.raises(MemoryError):
+        next(passed)
+    running.close()
 
 
 def test_time_in_which_two_run_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
