@@ -50,8 +50,8 @@ def run_job(
             advance(len(study.paths))
         results.finish()
     finally:
+        reading.close()  # what waits for its next study ends by it
         running.close()
-        reading.close()
         results.close()
         _record_passed_over(job.listing, journal)
         journal.seconds |= {"read": reading.seconds, "run": running.seconds}
