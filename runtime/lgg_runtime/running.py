@@ -19,7 +19,9 @@ from lgg_runtime.workers import CHECK_S, Workers
 
 
 class Running:
-    """Runs studies in threads of its own and gives them in order."""
+    """Runs studies and gives them in order: where the model takes several volumes at once, in
+    threads of its own, each of which takes memory.
+    """
 
     def __init__(self, segmenter: Segmenter):
         self._segmenter = segmenter
@@ -39,6 +41,9 @@ class Running:
         """Each study with what was found in each of its volumes, or why there is nothing; of what
         an earlier run finished, nothing.
         """
+        if self._segmenter.volumes_at_once == 1:
+            yield from ((study, self._run(study)) for study in studies)
+            return
         begun: deque[tuple[ReadyStudy | Finished, Future[list[Found]]]] = deque()
         left = iter(studies)
         while True:

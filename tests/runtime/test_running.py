@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError, Event
+from threading import Barrier, Event, current_thread
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -62,17 +62,21 @@ def test_two_run_at_once_and_come_in_order() -> None:
     running.close()
 
 
-def test_one_at_a_time_where_the_model_takes_no_more() -> None:
+def test_where_the_model_takes_one_at_a_time_no_thread_is_begun() -> None:
+    ran: list[str] = []
+
     def run(_prepared: Prepared, _before: object) -> Answer:
-        with pytest.raises(BrokenBarrierError):
-            both.wait(0.2)  # no other one comes
-        both.reset()
+        ran.append(current_thread().name)
         return ANSWER
 
-    both = Barrier(2)
+    def studies() -> Iterator[ReadyStudy]:
+        for number, name in enumerate("abc"):
+            assert len(ran) == number, "a study is fetched once the one before has run"
+            yield study(name)
 
     running = runs(run, at_once=1)
-    assert names(running.pass_through(study(name) for name in "abc")) == list("abc")
+    assert names(running.pass_through(studies())) == list("abc")
+    assert ran == [current_thread().name] * 3
     running.close()
 
 
