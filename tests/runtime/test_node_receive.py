@@ -21,10 +21,11 @@ from pydicom.uid import RLELossless
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.status import read_status
+from stand_ins.dcmtk import find_dcmtk
 from stand_ins.pacs import PATIENT, associate, draw_studies, send_study, store
 from stand_ins.reception import Reception
 
-STORESCU = shutil.which("storescu")
+STORESCU = find_dcmtk("storescu")
 needs_storescu = pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu")
 
 

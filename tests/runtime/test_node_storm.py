@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import queue
 import random
-import shutil
 import subprocess
 import threading
 import time
@@ -26,6 +25,7 @@ pytest.importorskip("dicomweb_client")
 
 from pydicom import dcmread
 
+from stand_ins.dcmtk import find_dcmtk
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
 from stand_ins.pacs import PATIENT, draw_studies, write_config
@@ -35,7 +35,7 @@ STUDIES = int(os.environ.get("LGG_PACS_STUDIES", "10"))
 KILLS = max(STUDIES // 20, 2)
 AWAY_SECONDS = 60.0 if STUDIES >= 200 else 2.0
 SENDERS = 4
-STORESCU = shutil.which("storescu")
+STORESCU = find_dcmtk("storescu")
 MOST_SECONDS = 1800.0 if STUDIES >= 200 else 180.0
 
 pytestmark = [
