@@ -43,7 +43,7 @@ def fake_time():
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data")
-    write_phantoms(root, PhantomSettings(patients=4, slices=SLICES, size=48, seed=2))
+    write_phantoms(root, PhantomSettings(patients=5, slices=SLICES, size=48, seed=2))
     return root
 
 

@@ -7,10 +7,12 @@ import pytest
 
 from lgg_bench.quality import QualitySettings, measure_quality, tabulate
 from lgg_bench.record import Record
+from lgg_export.artifact import ExportSettings, export_run
 from lgg_runtime.intensity import normalise
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_train.cases import find_cases, load_cases
+from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
 from lgg_train.run import load_model
 from lgg_train.splits import Split
@@ -51,6 +53,28 @@ def test_what_an_artifact_lost_is_how_much_lower_it_scores_than_the_network(run,
         "patient_dice": max(np.subtract(dice, own_dice)),
         "recall": network["recall"] - own["recall"],
     })  # fmt: skip
+
+
+def test_scores_are_the_median_and_mean_of_the_way_that_the_row_names(
+    make_run, data, tmp_path, monkeypatch
+):
+    """Of three patients, since of two the median is the mean."""
+    one, other, *tested = (patient_name(number) for number in range(5))
+    run = make_run("patient", train=(one,), validation=(other,), test=tuple(tested))
+    artifact = tmp_path / "three.onnx"
+    export_run(run, artifact, ExportSettings())
+    settings = QualitySettings("test", ("cpu",), None, None)
+    asked, load = [], Segmenter.load
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "load", lambda *given: asked.append(given) or load(*given))
+        record = measure_quality(run, [artifact], data, settings, progress=False)
+    assert asked == [(artifact, LoadSettings("cpu", crop=crop)) for crop in (False, True)]
+    cases = load_cases([file for file in find_cases(data) if file.patient in tested])
+    for row, given in zip(record.results["rows"][1:], asked, strict=True):
+        way = Segmenter.load(*given)
+        _, expected = score([(way.segment(case.volume).mask, case.masks) for case in cases])
+        assert expected["median_dice"] != pytest.approx(expected["mean_dice"], abs=1e-3)
+        assert {name: row[name] for name in SCORES} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("over", [None, "mean_dice", "patient_dice", "recall"])

@@ -8,9 +8,13 @@ import pytest
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers.dicom_choice import choose
+from lgg_runtime.readers.dicom_frames import Frame
+from lgg_runtime.readers.dicom_recognition import is_derived
 from lgg_runtime.readers.dicom_series import SeriesChoice, Stack, stack_frames
 
 pytest.importorskip("pydicom")
+
+import pydicom
 
 from stand_ins.dicom_frames import AXIAL, FLAIR, T1, frame_of
 
@@ -40,6 +44,33 @@ def test_localizers_and_derived_pictures_are_dropped() -> None:
     stacks, dropped = stack_frames([odd, scout, *series, adc])
     assert [(len(stack.frames), stack.role) for stack in stacks] == [(5, "flair")]
     assert dropped == 3
+
+
+@pytest.mark.parametrize("place", ["PerFrameFunctionalGroups", "SharedFunctionalGroups"])
+def test_of_an_enhanced_image_the_frame_s_own_type_says_that_it_is_derived(place: str) -> None:
+    """FrameType (PS3.3, C.8.13.5.1); the ImageType of the file is that of all its frames."""
+
+    def frame(kind: str) -> Frame:
+        group, macro = pydicom.Dataset(), pydicom.Dataset()
+        macro.FrameType = ["DERIVED", "PRIMARY", "DIFFUSION", kind]
+        group.MRImageFrameTypeSequence = [macro]
+        return frame_of(
+            0, AXIAL, ImageType=["ORIGINAL", "PRIMARY"], **{f"{place}Sequence": [group]}
+        )
+
+    assert [is_derived(frame(kind)) for kind in ("ADC", "NONE")] == [True, False]
+
+
+def test_of_two_alike_the_series_whose_frames_are_original_is_chosen() -> None:
+    def groups(kind: str) -> dict[str, Any]:
+        group, macro = pydicom.Dataset(), pydicom.Dataset()
+        macro.FrameType = [kind, "PRIMARY", "T2", "NONE"]
+        group.MRImageFrameTypeSequence = [macro]
+        return {"SharedFunctionalGroupsSequence": [group]}
+
+    for kinds, number in ((("DERIVED", "ORIGINAL"), "2"), (("ORIGINAL", "DERIVED"), "1")):
+        stacks = stacks_of(*({**FLAIR, **groups(kind)} for kind in kinds))
+        assert choose(stacks, SeriesChoice()).flair.number == number
 
 
 @pytest.mark.parametrize(

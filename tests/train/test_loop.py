@@ -161,6 +161,18 @@ def test_the_memory_of_the_average_is_bounded(tmp_path):
     assert_same_weights(held["averaged"], held["model"])
 
 
+def test_the_loss_that_is_told_is_a_moving_mean_which_takes_a_fiftieth_of_each_step(monkeypatch):
+    given = iter([1.0, 2.0, 4.0])
+    monkeypatch.setattr(
+        "lgg_train.state.segmentation_loss", lambda logits, _masks: 0 * logits.sum() + next(given)
+    )
+    state = TrainingState(SETTINGS, EACH_STEP, Origin())
+    for step, expected in enumerate([1.0, 1.02, 1.0796]):
+        state.take_step(make_slices().batch(step), 0.01)
+        state.read_losses()
+        assert state.mean_loss == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precisions_train_too(tmp_path, precision):
     settings = replace(SETTINGS, budget=Budget(epochs=2), precision=precision)

@@ -12,7 +12,7 @@ from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.loop import train
 from lgg_train.schedule import Budget
 from lgg_train.settings import Origin
-from lgg_train.state import DivergedError
+from lgg_train.state import DivergedError, TrainingState
 from lgg_train.unet import UNetSettings
 from stand_ins.tiny_training import (
     EACH_STEP,
@@ -79,6 +79,20 @@ def stop_at(batch, last):
         return batch(step)
 
     return make
+
+
+def test_a_resumed_run_goes_on_with_the_scale_that_an_overflow_left(tmp_path, monkeypatch):
+    settings = replace(SETTINGS, precision="fp16")
+    state, fresh = (TrainingState(settings, EACH_STEP, Origin()) for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr("lgg_train.state.segmentation_loss", lambda logits, _: 1e38 * logits.sum())
+        state.take_step(make_slices().batch(0), 0.01)
+    state.take_step(make_slices().batch(1), 0.01)
+    state.save(tmp_path / "last.pt", [])
+    resumed = TrainingState(settings, EACH_STEP, Origin())
+    resumed.load(tmp_path / "last.pt")
+    assert resumed.scaler.state_dict() == state.scaler.state_dict()
+    assert resumed.scaler.get_scale() == fresh.scaler.get_scale() / 2
 
 
 def test_resuming_a_finished_run_takes_no_step_and_gives_its_model(tmp_path):
