@@ -26,6 +26,7 @@ from lgg_runtime.crop import whole_frames
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
+from lgg_runtime.notice import LICENCE
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
@@ -37,7 +38,8 @@ class ExportSettings:
     """precision: fp32, fp16 or int8 arithmetic; weights: how they are stored; name: in the
     contract, None for that of the run's folder; data: the dataset for the gate and for int8's
     ranges, None for the one that the run was trained on; target: what an int8 artifact is for,
-    cpu or tensorrt; pixel_mm: side of a training slice's pixel, as which the contract has it.
+    cpu or tensorrt; pixel_mm and licence: of the training slices' pixels and of the weights, as
+    the contract has them.
     """
 
     precision: str = "fp32"
@@ -46,6 +48,7 @@ class ExportSettings:
     data: Path | None = None
     target: str = "cpu"
     pixel_mm: float = TRAINED_PIXEL_MM
+    licence: str = LICENCE
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS or self.weights not in ("fp32", "fp16"):
@@ -61,6 +64,8 @@ class ExportSettings:
         least, most = PIXEL_MM
         if not least <= self.pixel_mm <= most:
             raise UsageError(f"--pixel-mm {self.pixel_mm}: expected from {least} to {most}")
+        if not (self.licence.strip() and self.licence.isprintable()):
+            raise UsageError(f"--licence {self.licence!r}: expected a line of printable text")
 
     @property
     def described(self) -> str:
@@ -178,6 +183,7 @@ def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSetting
         tool_version=version("lgg-edge"),
         metrics=metrics,
         pixel_mm=settings.pixel_mm,
+        licence=settings.licence,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.notice import LICENCE
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
 
@@ -63,6 +64,7 @@ def command() -> None:
               "[default: the name of RUN's folder]")  # fmt: skip
 @click.option("--pixel-mm", type=float, default=0.9375,
               help="Side of a pixel that RUN was trained on; scans are brought to it.")  # fmt: skip
+@click.option("--licence", default=LICENCE, help="Terms of the weights, as the contract has them.")
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
               "[default: the run's own; phantoms where it is not there]")  # fmt: skip
 def run(run: Path, output: Path, **options: Any) -> None:
@@ -119,15 +121,17 @@ def sign(model: Path, key: Path) -> None:
 
 
 @command.command()
-@click.argument("file", type=_PATH)
+@click.argument("model", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-def inspect(file: Path, as_json: bool) -> None:
-    """Print an artifact's contract; of an engine, its key too."""
+def inspect(model: Path, as_json: bool) -> None:
+    """Print the contract of a file or of a shipped model's name; of an engine, its key too."""
     with needs_extra("export"):
         from lgg_export.artifact import read_contract
         from lgg_export.description import describe_contract, describe_engine
+    from lgg_runtime.loading import find_model
     from lgg_runtime.sidecar import read_engine
 
+    file = find_model(model)
     if file.suffix == ".engine":
         sidecar = read_engine(file)[1]
         show(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)

@@ -19,7 +19,7 @@ from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import ModelError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
-from lgg_runtime.notice import RESEARCH_ONLY
+from lgg_runtime.notice import LICENCE, RESEARCH_ONLY
 from lgg_runtime.plausibility import PlausibilitySettings
 from lgg_runtime.volume import CHANNELS
 
@@ -82,7 +82,7 @@ class Contract:
     tumour; crop, plausibility: the defaults where the artifact does not state them;
     how_decided: how threshold and clean-up were chosen; metrics: of the PyTorch model, by part of
     the split; parity: the report of the export's gate; pixel_mm: side of a pixel that the model
-    was trained on, to which slices of another scale are brought.
+    was trained on, to which slices of another scale are brought; licence: terms of the weights.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Contract:
     channels: tuple[str, ...] = CHANNELS
     size_multiple: int = 16
     pixel_mm: float = TRAINED_PIXEL_MM
-    licence: str = "MIT"
+    licence: str = LICENCE
     intended_use: str = INTENDED_USE
     schema: int = SCHEMA
 

@@ -9,7 +9,8 @@ import pytest
 from lgg_export.artifact import read_contract
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
-from lgg_runtime.contract import TRAINED_PIXEL_MM
+from lgg_runtime.contract import TRAINED_PIXEL_MM, Contract
+from lgg_runtime.loading import SHIPPED, find_model
 
 
 @pytest.mark.parametrize("words", [(), ("run",)])
@@ -42,6 +43,14 @@ def test_the_size_of_training_pixels_stands_in_the_contract(
     assert done.code == 0, done.err
     assert read_contract(path).pixel_mm == 0.5
     assert "pixels of 0.5 mm" in call_main("inspect", path).out
+
+
+def test_the_weights_licence_stands_in_the_contract(call_main, finished_run, tmp_path, ready_graph):
+    path = tmp_path / "model.onnx"
+    done = call_main(finished_run, "-o", path, "--licence", "CC BY-NC 4.0")
+    assert done.code == 0, done.err
+    assert read_contract(path).licence == "CC BY-NC 4.0"
+    assert "licence              CC BY-NC 4.0\n" in call_main("inspect", path).out
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,8 @@ def test_a_failed_gate_exits_9_and_leaves_the_older_artifact(
         (("--precision", "int4"), "--precision"),
         (("--target", "tensorrt"), "is for --precision int8"),
         (("--pixel-mm", "0.01"), "--pixel-mm 0.01: expected from 0.05 to 20"),
+        (("--licence", " "), "--licence ' ': expected a line of printable text"),
+        (("--licence", "one\ntwo"), r"--licence 'one\ntwo': expected"),
         (("--pixel-mm", "nan"), "--pixel-mm nan: expected from 0.05 to 20"),
     ],
 )
@@ -131,6 +142,13 @@ def test_inspecting_as_json_prints_the_contract_itself(call_main, exported):
     done = call_main("inspect", exported.path, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out) == json.loads(exported.contract.dumps())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_inspecting_a_shipped_model_s_name_prints_its_contract(call_main, name):
+    done = call_main("inspect", name, "--json")
+    assert done.code == 0, done.err
+    assert Contract.loads(done.out) == read_contract(find_model(name))
 
 
 def test_inspecting_what_is_no_artifact_exits_5(call_main, tmp_path):

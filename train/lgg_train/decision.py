@@ -92,11 +92,9 @@ def find(probability: Probability, truth: Mask, used: Sequence[int]) -> Findings
     return Findings(components, int(np.count_nonzero(theirs)), theirs.size)
 
 
-def choose_decision(
-    patients: Sequence[tuple[Probability, Mask, Sequence[int]]], who: str = "validation patients"
-) -> Decision:
-    """`choose` over patients, each as `find` takes it."""
-    return choose([find(*patient) for patient in patients], who)
+def choose_decision(patients: Sequence[tuple[Probability, Mask, Sequence[int]]]) -> Decision:
+    """`choose` over validation patients, each as `find` takes it."""
+    return choose([find(*patient) for patient in patients], "validation patients")
 
 
 def choose(findings: Sequence[Findings], who: str) -> Decision:
