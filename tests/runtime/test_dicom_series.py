@@ -36,6 +36,14 @@ def stacks_of(*series: dict[str, Any]) -> list[Stack]:
     return stack_frames(frames)[0]
 
 
+def group_of_type(*values: str) -> Any:
+    """A functional group that holds a FrameType."""
+    group, macro = pydicom.Dataset(), pydicom.Dataset()
+    macro.FrameType = list(values)
+    group.MRImageFrameTypeSequence = [macro]
+    return group
+
+
 def test_localizers_and_derived_pictures_are_dropped() -> None:
     odd = frame_of(0, SAGITTAL, SeriesInstanceUID="1.2.3.4.5.1", **FLAIR)
     scout = frame_of(0, AXIAL, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **T1)
@@ -51,26 +59,19 @@ def test_of_an_enhanced_image_the_frame_s_own_type_says_that_it_is_derived(place
     """FrameType (PS3.3, C.8.13.5.1); the ImageType of the file is that of all its frames."""
 
     def frame(kind: str) -> Frame:
-        group, macro = pydicom.Dataset(), pydicom.Dataset()
-        macro.FrameType = ["DERIVED", "PRIMARY", "DIFFUSION", kind]
-        group.MRImageFrameTypeSequence = [macro]
-        return frame_of(
-            0, AXIAL, ImageType=["ORIGINAL", "PRIMARY"], **{f"{place}Sequence": [group]}
-        )
+        groups = {f"{place}Sequence": [group_of_type("DERIVED", "PRIMARY", "DIFFUSION", kind)]}
+        return frame_of(0, AXIAL, ImageType=["ORIGINAL", "PRIMARY"], **groups)
 
     assert [is_derived(frame(kind)) for kind in ("ADC", "NONE")] == [True, False]
 
 
 def test_of_two_alike_the_series_whose_frames_are_original_is_chosen() -> None:
-    def groups(kind: str) -> dict[str, Any]:
-        group, macro = pydicom.Dataset(), pydicom.Dataset()
-        macro.FrameType = [kind, "PRIMARY", "T2", "NONE"]
-        group.MRImageFrameTypeSequence = [macro]
-        return {"SharedFunctionalGroupsSequence": [group]}
-
-    for kinds, number in ((("DERIVED", "ORIGINAL"), "2"), (("ORIGINAL", "DERIVED"), "1")):
-        stacks = stacks_of(*({**FLAIR, **groups(kind)} for kind in kinds))
-        assert choose(stacks, SeriesChoice()).flair.number == number
+    derived, original = (
+        FLAIR | {"SharedFunctionalGroupsSequence": [group_of_type(kind, "PRIMARY", "T2", "NONE")]}
+        for kind in ("DERIVED", "ORIGINAL")
+    )
+    assert choose(stacks_of(derived, original), SeriesChoice()).flair.number == "2"
+    assert choose(stacks_of(original, derived), SeriesChoice()).flair.number == "1"
 
 
 @pytest.mark.parametrize(
