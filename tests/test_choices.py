@@ -15,6 +15,7 @@ from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.engine import LIBRARIES
 from lgg_train.cli import command as train
+from lgg_train.dataset import DRAWS
 from lgg_train.device import AUTOCAST
 from lgg_train.phantom_scan import PLANES
 from lgg_train.splits import PARTS, SPLIT_BY
@@ -35,6 +36,7 @@ def choices_of(command: click.Command, path: str, option: str) -> set[str]:
         (train, "train", "--split-by", SPLIT_BY),
         (train, "train", "--precision", ("auto", *AUTOCAST)),
         (train, "cv", "--precision", ("auto", *AUTOCAST)),
+        (train, "train", "--draw", DRAWS),
         (train, "evaluate", "--split", PARTS),
         (train, "phantom", "--plane", PLANES),
         (export, "run", "--precision", PRECISIONS),

@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.volume import FLAIR, Volume
 from lgg_train.cases import Case
-from lgg_train.dataset import SampleSettings, TrainingSlices
+from lgg_train.dataset import DRAWS, SampleSettings, TrainingSlices
 
 SETTINGS = SampleSettings(batch=5, tumour=3, crop=16, seed=7)
 INTENSITY = IntensitySettings()
@@ -92,10 +93,36 @@ def test_the_asked_number_of_crops_is_of_tumour_slices(tumour):
         assert int(masks.flatten(1).any(dim=1).sum()) == tumour
 
 
-def test_slices_without_tumour_may_be_missing():
-    data = make_slices(used={"A": (1, 3), "B": (2,)})
+@pytest.mark.parametrize("draw", DRAWS)
+def test_slices_without_tumour_may_be_missing(draw):
+    data = make_slices(replace(SETTINGS, draw=draw), used={"A": (1, 3), "B": (2,)})
     masks = data.batch(0).masks
     assert masks.flatten(1).any(dim=1).all()
+
+
+@pytest.mark.parametrize(("draw", "share"), [("slice", 7 / 10), ("patient", 1 / 2)])
+@pytest.mark.parametrize("tumour", [0, 1], ids=["without tumour", "with tumour"])
+def test_the_larger_patient_s_slices_come_as_often_as_the_draw_says(
+    monkeypatch, draw, share, tumour
+):
+    for name in ("build_augmentation", "build_replacement"):
+        monkeypatch.setattr(f"lgg_train.dataset.{name}", lambda *_: Unchanged())
+    cases = [make_case("A", [0] * 7 + [1] * 7), make_case("B", [0] * 3 + [1] * 3, seed=1)]
+    settings = SampleSettings(batch=16, tumour=16 * tumour, crop=24, draw=draw)
+    used = {case.patient: range(len(case.masks)) for case in cases}
+    data = TrainingSlices(cases, used, INTENSITY, settings)
+    drawn = collections.Counter(
+        row.numpy().tobytes() for step in range(100) for row in data.batch(step).slices
+    )
+    of_a, of_b = (
+        [drawn[each.tobytes()] for each in normalise(case.volume.pixels, INTENSITY)[kept]]
+        for case, kept in zip(cases, (slice(7 * tumour, 7 + 7 * tumour),
+                                      slice(3 * tumour, 3 + 3 * tumour)), strict=True)
+    )  # fmt: skip
+    assert sum(of_a) + sum(of_b) == 1600
+    assert sum(of_a) == pytest.approx(1600 * share, abs=100)
+    for counts in (of_a, of_b):
+        assert counts == pytest.approx([sum(counts) / len(counts)] * len(counts), abs=70)
 
 
 def test_slices_without_any_tumour_are_refused():
@@ -161,6 +188,7 @@ def test_an_error_of_a_process_stays_what_it_is():
         ({"batch": 8, "tumour": -1}, "--tumour: -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
+        ({"draw": "centre"}, "draw 'centre': expected slice or patient"),
         ({"augmentation": "weak"}, "augmentation 'weak': expected mild, plain, flair, strong"),
     ],
 )

@@ -133,7 +133,8 @@ def test_resuming_with_other_settings_is_refused_by_their_names(tmp_path, change
 def test_a_checkpoint_that_does_not_tell_a_setting_had_its_default(tmp_path):
     whole = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
     held = load_checkpoint(tmp_path / "last.pt")
-    del held["settings"]["teachers"], held["settings"]["samples"]["augmentation"]
+    del held["settings"]["teachers"]
+    del held["settings"]["samples"]["augmentation"], held["settings"]["samples"]["draw"]
     save_checkpoint(tmp_path / "last.pt", held)
     again = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
     assert_same_weights(whole.state_dict(), again.state_dict())

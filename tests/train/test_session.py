@@ -50,7 +50,7 @@ def test_the_config_tells_data_settings_and_versions(finished_run, phantoms):
     settings = config["settings"]
     assert settings["unet"]["features"] == 4
     crops = {"batch": 4, "tumour": 3, "crop": 32}
-    assert settings["samples"] == crops | {"seed": 0, "augmentation": "plain"}
+    assert settings["samples"] == crops | {"seed": 0, "augmentation": "plain", "draw": "slice"}
     assert settings["budget"] == {"epochs": 4.0, "minutes": None}
     assert settings["peak_rate"] == 0.01
     assert config["versions"]["torch"] == torch.__version__

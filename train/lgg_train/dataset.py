@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,13 +29,17 @@ from lgg_train.prefetch import prefetch
 
 BATCHES_AHEAD = 4
 _SHARED = Path("/dev/shm")  # where processes leave batches for each other
+DRAWS = ("slice", "patient")
 _WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class SampleSettings:
     """batch: crops a step, of which `tumour` hold tumour before the crop; crop: pixels a side;
-    augmentation: a name of AUGMENTATIONS.
+    augmentation: a name of AUGMENTATIONS; draw: slice, where each slice comes equally often, or
+    patient, where each patient does and then each slice of theirs.
     """
 
     batch: int = 16
@@ -42,12 +47,15 @@ class SampleSettings:
     crop: int = 192
     seed: int = 0
     augmentation: str = "plain"
+    draw: str = "slice"
 
     def __post_init__(self) -> None:
         if self.augmentation not in AUGMENTATIONS:
             raise UsageError(
                 f"augmentation {self.augmentation!r}: expected {', '.join(AUGMENTATIONS)}"
             )
+        if self.draw not in DRAWS:
+            raise UsageError(f"draw {self.draw!r}: expected {' or '.join(DRAWS)}")
         for name in ("batch", "crop"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
@@ -85,14 +93,18 @@ class TrainingSlices:
         self._replace = build_replacement(chosen)
         self._slices: list[Pixels] = []
         self._masks: list[Mask] = []
+        owners: list[str] = []
         for case in cases:
             pixels = normalise(case.volume.pixels, intensity)
             for index in used[case.patient]:
                 self._slices.append(pixels[index])
                 self._masks.append(case.masks[index])
+                owners.append(case.patient if settings.draw == "patient" else "")
         holds = np.array([mask.any() for mask in self._masks])
-        self._with_tumour, self._without = np.flatnonzero(holds), np.flatnonzero(~holds)
-        if not len(self._with_tumour):
+        self._with_tumour, self._without = (
+            _part(np.flatnonzero(which), np.array(owners)) for which in (holds, ~holds)
+        )
+        if not self._with_tumour:
             raise InputError("the training slices hold no tumour")
 
     def __len__(self) -> int:
@@ -102,10 +114,8 @@ class TrainingSlices:
         """The crops of one step."""
         s = self._settings
         rng = np.random.default_rng((s.seed, step))
-        other = self._without if len(self._without) else self._with_tumour
-        chosen = np.concatenate(
-            (rng.choice(self._with_tumour, s.tumour), rng.choice(other, s.batch - s.tumour))
-        )
+        other = self._without or self._with_tumour
+        chosen = (*_draw(rng, self._with_tumour, s.tumour), *_draw(rng, other, s.batch - s.tumour))
         slices = np.empty((s.batch, s.crop, s.crop, 3), np.uint8)
         complete = np.empty_like(slices)
         masks = np.empty((s.batch, 1, s.crop, s.crop), np.float32)
@@ -164,6 +174,19 @@ class TrainingSlices:
                 "--workers: a process that augments was killed; the memory may not suffice for "
                 f"{workers}, give fewer"
             ) from error
+
+
+def _part(slices: Indices, owners: npt.NDArray[np.str_]) -> list[Indices]:
+    """The slices of each owner; owners: of every slice there is."""
+    theirs = owners[slices]
+    return [slices[theirs == owner] for owner in dict.fromkeys(theirs)]
+
+
+def _draw(rng: np.random.Generator, pools: Sequence[Indices], count: int) -> list[int]:
+    """Numbers of slices, each from a pool that is drawn first."""
+    if len(pools) == 1:
+        return list(rng.choice(pools[0], count))
+    return [rng.choice(pools[pool]) for pool in rng.choice(len(pools), count)]
 
 
 @contextlib.contextmanager

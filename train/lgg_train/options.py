@@ -59,6 +59,9 @@ _OPTIONS = (
                  default="plain", help="mild: flips, turns, small changes of size and intensity, "
                  "never FLAIR alone; flair: FLAIR stands for all sequences in 40 % of the crops, "
                  "not in 30; strong: that, and wider ranges of all else."),
+    click.option("--draw", type=click.Choice(("slice", "patient")), default="slice",
+                 help="What comes equally often: each slice, or each patient and then each slice "
+                 "of theirs."),
     click.option("--rate", type=float, default=2e-3, help="Peak learning rate."),
     click.option("--precision", type=click.Choice(("auto", "bf16", "fp16", "fp32")),
                  default="auto", help="Arithmetic of training; auto: bf16 where the device "

@@ -60,7 +60,7 @@ class TrainingRequest:
 
 
 _OF_NETWORK = ("features", "depth", "mirror", "stride")
-_OF_SAMPLES = ("batch", "tumour", "crop", "seed", "augmentation")
+_OF_SAMPLES = ("batch", "tumour", "crop", "seed", "augmentation", "draw")
 
 
 def read_request(options: dict[str, Any]) -> TrainingRequest:
