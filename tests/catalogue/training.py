@@ -110,7 +110,7 @@ DATA = (
                             holding("_2_mask.tif", lambda: np.zeros((32, 64), np.uint8))(scene)),
              f"{FIRST}: slices differ in size: [(32, 64, 3), (64, 64, 3)]"),
     bad_data("one patient", "One patient alone: nothing to validate or test on.", leave_one,
-             "1 patient leaves nothing for validation and test"),
+             "1 patient leaves nothing for validation and test; expected 6 or more"),
     Row("empty part", "A split file with an empty part.",
         data(write_split(train={FIRST: [0]}, validation={}, test={SECOND: [1]})), 3,
         "lgg-train: split.json: nothing in validation", UNTOUCHED,

@@ -202,9 +202,25 @@ def test_all_patients_train_where_the_split_is_by_all():
     assert [len(split.patients(part)) for part in PARTS] == [2, 0, 0]
 
 
-def test_one_patient_alone_leaves_named_parts_empty():
-    with pytest.raises(InputError, match="1 patient leaves nothing for validation and test"):
-        make_split(make_cases({"A": 1}), SplitSettings())
+@pytest.mark.parametrize(
+    ("patients", "settings", "reason"),
+    [
+        (1, SplitSettings(), "1 patient leaves nothing for validation and test; expected 6 or"),
+        (5, SplitSettings(), "5 patients leave nothing for validation; expected 6 or more"),
+        (7, SplitSettings(folds=9, fold=8), "7 patients leave nothing for test; expected 9 or"),
+        (1, SplitSettings("slice"), "5 slices leave nothing for validation and test; expected 6"),
+    ],
+)
+def test_parts_that_would_be_empty_are_named_with_what_it_takes(patients, settings, reason):
+    with pytest.raises(InputError, match=reason):
+        make_split(make_cases({"A": patients}, slices=5), settings)
+
+
+@pytest.mark.parametrize("by", ["patient", "slice"])
+def test_six_patients_or_slices_can_be_split(by):
+    cases = make_cases({"A": 6} if by == "patient" else {"A": 1}, slices=6)
+    split = make_split(cases, SplitSettings(by))
+    assert all(split.parts[part] for part in PARTS)
 
 
 @pytest.mark.parametrize(

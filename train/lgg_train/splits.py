@@ -22,6 +22,7 @@ VALIDATION_FRACTION = 0.10
 # 0.16 of the patients, or as the usual notebook has it, a tenth of the slices.
 TEST_FRACTIONS = {"patient": 0.16, "slice": 0.10, "all": 0.0}
 SPLIT_BY = tuple(TEST_FRACTIONS)
+_LEAST_DIVIDED = 6  # patients, or slices: a tenth of fewer rounds to none that validates
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,13 @@ def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
         parts = {p: {k: tuple(range(sizes[k])) for k in sorted(g)} for p, g in groups.items()}
     empty = [part for part in needed_parts(settings.by) if not parts[part]]
     if empty:
-        leave = "patient leaves" if len(sizes) == 1 else "patients leave"
-        raise InputError(f"{len(sizes)} {leave} nothing for {' and '.join(empty)}")
+        divided = sum(sizes.values()) if settings.by == "slice" else len(sizes)
+        noun = "slice" if settings.by == "slice" else "patient"
+        leave = f"{noun} leaves" if divided == 1 else f"{noun}s leave"
+        least = max(_LEAST_DIVIDED, settings.folds or 0)
+        raise InputError(
+            f"{divided} {leave} nothing for {' and '.join(empty)}; expected {least} or more"
+        )
     return Split(settings.by, settings.seed, parts)
 
 
