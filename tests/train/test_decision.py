@@ -53,6 +53,7 @@ def test_higher_recall_wins_over_slightly_better_dice():
     assert low < high < low + 0.005
     decision = choose_decision([(p, truth, used)])
     assert decision.threshold <= 0.30
+    assert "on 1 validation patient among" in decision.how
     assert "(1.0000)" in decision.how, "recall"
     assert f"({high:.4f})" in decision.how, "the best Dice"
     assert f"Dice is {low:.4f}" in decision.how, "the chosen one's"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lgg_runtime.cleanup import CleanupSettings, clean_up, label_components
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts
+from lgg_runtime.plural import count
 from lgg_runtime.volume import Mask, Probability
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(17))
@@ -94,11 +95,12 @@ def find(probability: Probability, truth: Mask, used: Sequence[int]) -> Findings
 
 def choose_decision(patients: Sequence[tuple[Probability, Mask, Sequence[int]]]) -> Decision:
     """`choose` over validation patients, each as `find` takes it."""
-    return choose([find(*patient) for patient in patients], "validation patients")
+    return choose([find(*p) for p in patients], count(len(patients), "validation patient"))
 
 
 def choose(findings: Sequence[Findings], who: str) -> Decision:
-    """Search thresholds and clean-ups over patients that did not train; `who` they are, in words.
+    """Search thresholds and clean-ups over patients that did not train; `who` and how many they
+    are, in words.
 
     Where one of them has no tumour, a least size of components is tried as well.
     Among all choices whose mean Dice by patient is within 0.005 of the best one's, the one with
@@ -123,7 +125,7 @@ def choose(findings: Sequence[Findings], who: str) -> Decision:
     recall, mean, threshold, cleanup = max(eligible, key=lambda entry: entry[:2])
     sizes = f", least voxels {list(LEAST_VOXELS)}" if has_empty else ""
     how = (
-        f"highest pooled recall ({recall:.4f}) on {len(findings)} {who} among all "
+        f"highest pooled recall ({recall:.4f}) on {who} among all "
         f"thresholds {THRESHOLDS[0]} to {THRESHOLDS[-1]} and smallest component fractions "
         f"{list(FRACTIONS)}{sizes} whose mean Dice by patient is within {TOLERANCE} of the best "
         f"({best:.4f}); this one's mean Dice is {mean:.4f}"

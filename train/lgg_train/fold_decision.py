@@ -56,7 +56,8 @@ def decide(folder: Path, data: Path, device: str) -> str:
         tests = [cases[name] for name in split.patients("test")]
         predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
         found += [find(p.probability, p.truth, p.used) for p in predicted]
-    decision = choose(found, f"patients of {folds} folds that did not train on them")
+    who = f"{len(found)} patients of {folds} folds that did not train on them"
+    decision = choose(found, who)
     write_json(folder / DECISION_FILE, decision.to_json() | {"models": digests})
     return f"{folder}: {decision.describe()}: {decision.how}\n{RESEARCH_ONLY_LINE}"
 
