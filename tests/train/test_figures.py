@@ -61,6 +61,13 @@ def test_every_number_of_the_history_changes_the_curves(tmp_path, name):
     assert (read_picture(tmp_path / "curves.png") != before).any()
 
 
+def test_nothing_covers_the_loss_where_it_ends(tmp_path):
+    draw_curves(HISTORY, tmp_path / "curves.png")
+    image = read_picture(tmp_path / "curves.png")
+    columns = [image[250:365, column, None] for column in range(600, 675)]
+    assert all(find_colour(column, 127, 127, 127) for column in columns)
+
+
 def test_curves_of_a_single_validation_are_drawn(tmp_path):
     draw_curves(HISTORY[:1], tmp_path / "curves.png")
     read_picture(tmp_path / "curves.png")

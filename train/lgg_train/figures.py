@@ -31,8 +31,8 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
         dice.plot(minutes, values, color=colour, marker="o", label=name)
     dice.set_ylim(0, 1)
     dice.set_ylabel("validation Dice by patient")
-    dice.legend(loc="lower right")
-    loss.legend(loc="upper right")
+    # Above the axes: a loss ends at the lower right and a Dice at the upper right.
+    figure.legend(loc="outside upper center", ncols=3)
     _save(figure, path)
 
 
