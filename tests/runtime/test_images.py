@@ -81,6 +81,7 @@ def test_probabilities_are_written_bit_for_bit(size: tuple[int, int]) -> None:
     data = encode_probability(slice_)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         assert file.pages[0].description == "research use only, not for diagnosis"
+        assert file.pages[0].tags["ImageDescription"].count == 37, "one NUL ends it"
         pixels = file.asarray()
     again = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(again, slice_.probability)

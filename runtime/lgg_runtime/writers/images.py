@@ -143,11 +143,11 @@ def _describe_tiff(data: bytes) -> bytes:
     (at,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, at)
     fields = [data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count)]
-    text = RESEARCH_ONLY.encode("ascii") + b"\0"
-    text += bytes(len(text) % 2)
+    text = RESEARCH_ONLY.encode("ascii") + b"\0"  # libtiff warns of a second NUL that is counted
     image_description, ascii_type = 270, 2
     fields.append(struct.pack(f"{order}HHII", image_description, ascii_type, len(text), len(data)))
     fields.sort(key=lambda field: struct.unpack_from(f"{order}H", field))
+    text += bytes(len(text) % 2)
     directory = struct.pack(f"{order}H", len(fields)) + b"".join(fields) + bytes(4)
     header = data[:4] + struct.pack(f"{order}I", len(data) + len(text))
     return header + data[8:] + text + directory
