@@ -177,9 +177,10 @@ def test_a_seed_that_no_generator_takes_is_a_usage_error(call_main, tmp_path, op
     assert f"{option}" in done.err and f"{value} is not in the range" in done.err
 
 
+@pytest.mark.parametrize("form", ["nifti", "tiff"])
 @pytest.mark.parametrize("option", ["--gap", "--reversed"])
-def test_dicom_s_options_of_a_phantom_are_refused_for_nifti(call_main, tmp_path, option):
-    done = call_main("phantom", "-o", str(tmp_path / "p"), "--format", "nifti", option)
+def test_dicom_s_options_of_a_phantom_are_refused_for_others(call_main, tmp_path, option, form):
+    done = call_main("phantom", "-o", str(tmp_path / "p"), "--format", form, option)
     assert done.code == 2
     assert "--gap and --reversed: for --format dicom" in done.err
     assert not (tmp_path / "p").exists()

@@ -114,12 +114,12 @@ def phantom(out: Path, form: str, **options: Any) -> None:
     drawn = ("patients", "slices", "size", "seed")
     settings = PhantomSettings(**{name: options.pop(name) for name in drawn})
     patients, slices = settings.patients, settings.slices
+    if form != "dicom" and (options["gap"] or options["reversed"]):
+        raise click.UsageError("--gap and --reversed: for --format dicom")
     if form != "tiff":
         from lgg_train.phantom_files import write_scans
         from lgg_train.phantom_scan import ScanSettings
 
-        if form != "dicom" and (options["gap"] or options["reversed"]):
-            raise click.UsageError("--gap and --reversed: for --format dicom")
         if options["gap"] and slices < 4:
             raise click.UsageError("--gap: expected at least 4 slices, of which an inner one goes")
         write_scans(out, form, settings, ScanSettings(**options))
