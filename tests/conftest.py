@@ -173,13 +173,14 @@ def make_caller(
 
     def make(name: str, main: Callable[[], object]) -> Callable[..., SimpleNamespace]:
         def call(*args: object) -> SimpleNamespace:
-            before = signal.getsignal(signal.SIGTERM)
+            before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
             monkeypatch.setattr("sys.argv", [name, *map(str, args)])
             try:
                 with pytest.raises(SystemExit) as ended:
                     main()
             finally:
-                signal.signal(signal.SIGTERM, before)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
             return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
 
         return call

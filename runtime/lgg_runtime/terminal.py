@@ -26,8 +26,14 @@ class Terminated(BaseException):
 
 
 def run_command(command: click.Command) -> NoReturn:
-    """Run a click command and exit with its code: 2 for usage, an LggError's own, 130 and 143."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run a click command and exit with its code: 2 for usage, an LggError's own, 130 and 143.
+
+    The first signal counts: `timeout` sends two, and the second one would end the recording of what
+    was done.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have it ignored
+        signal.signal(signal.SIGINT, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     try:
@@ -118,5 +124,14 @@ def _drop_broken_streams() -> None:
             os.close(nowhere)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(each) is _stop:
+            signal.signal(each, _pass_over)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise Terminated
+
+
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    """Not SIG_IGN: of a signal that has just come, Python would print that it is ignored."""

@@ -31,14 +31,15 @@ def broken_pipe() -> Iterator[int]:
 
 @pytest.fixture
 def broken_streams(broken_pipe: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Standard output and error of this process are such pipes; SIGTERM's handler is put back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Standard output and error are such pipes; the handlers of signals are put back."""
+    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr("sys.argv", ["tool"])
     with os.fdopen(os.dup(broken_pipe), "w") as out, os.fdopen(os.dup(broken_pipe), "w") as err:
         monkeypatch.setattr("sys.stdout", out)
         monkeypatch.setattr("sys.stderr", err)
         yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from lgg_runtime.terminal import Terminated, run_command
 
 @pytest.fixture(autouse=True)
 def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
+    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("sys.argv", ["tool"])
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def command_that(action: Callable[[], object]) -> click.Command:
@@ -100,6 +102,42 @@ def test_sigterm_ends_the_command_through_its_cleaning_up(
         run_command(command_that(work))
     assert (ended.value.code, done) == (143, ["cleaned up"])
     assert capsys.readouterr().err == "tool: terminated\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "line"),
+    [(signal.SIGTERM, 143, "tool: terminated\n"), (signal.SIGINT, 130, "tool: interrupted\n")],
+)
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_end_the_cleaning_up(
+    capsys: pytest.CaptureFixture[str], first: int, second: int, code: int, line: str
+) -> None:
+    done = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(second)
+            done.append("cleaned up")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(work))
+    assert (ended.value.code, done) == (code, ["cleaned up"])
+    assert capsys.readouterr().err.lstrip("\n") == line  # click ends the line that ^C is in
+
+
+def test_ctrl_c_stays_ignored_where_the_shell_has_it_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = []
+
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("went on")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(work))
+    assert (ended.value.code, done) == (0, ["went on"])
 
 
 def test_a_name_that_is_no_text_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
