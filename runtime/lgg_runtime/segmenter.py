@@ -17,6 +17,7 @@ from lgg_runtime.backends.within_memory import WithinMemory, is_memory_limited
 from lgg_runtime.batching import fill_boxes, run_boxes
 from lgg_runtime.cleanup import clean_up
 from lgg_runtime.contract import Contract
+from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, Boxes, CropSettings, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.first_look import require_same_slices, run_from_signs
@@ -161,8 +162,12 @@ class Segmenter:
 
     @property
     def volumes_at_once(self) -> int:
-        """Of how many volumes `run` should be called at once, so that no core is idle."""
-        return 1 if is_memory_limited() else _AT_ONCE.get(self.provider, 1)
+        """Of how many volumes `run` should be called at once, so that no core is idle: two would
+        take two threads where one is asked for.
+        """
+        if is_memory_limited() or (self.settings.threads or available_cores()) == 1:
+            return 1
+        return _AT_ONCE.get(self.provider, 1)
 
     @property
     def largest_batch(self) -> int | None:

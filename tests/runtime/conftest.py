@@ -34,7 +34,7 @@ def infer(call_infer: Infer, tmp_path: Path, artifact: Path) -> Infer:
     """Calls lgg-infer with the tiny artifact and the folder `out`."""
 
     def call(source: Path, *more: str | Path) -> SimpleNamespace:
-        return call_infer(source, "-o", tmp_path / "out", "-m", artifact, "--threads", "1", *more)
+        return call_infer(source, "-o", tmp_path / "out", "-m", artifact, "--threads", "2", *more)
 
     return call
 

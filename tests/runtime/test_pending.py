@@ -73,7 +73,7 @@ def test_no_more_studies_than_the_bound_wait_to_be_finished(
     tmp_path: Path, source: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(list_studies(source), tmp_path / "out")
-    results = Results(job, Segmenter.load(artifact, LoadSettings(threads=1)), Journal({}))
+    results = Results(job, Segmenter.load(artifact, LoadSettings(threads=2)), Journal({}))
     results.close()
     pool = Waiting()
     monkeypatch.setattr(results, "_finisher", pool)

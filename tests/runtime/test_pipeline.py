@@ -28,7 +28,7 @@ from stand_ins.runs import LESION, Draw, Write, files
 
 @pytest.fixture(scope="module")
 def segmenter(artifact: Path) -> Segmenter:
-    return Segmenter.load(artifact, LoadSettings(threads=1))
+    return Segmenter.load(artifact, LoadSettings(threads=2))
 
 
 def run(

@@ -36,7 +36,7 @@ def infer(call_infer: Infer, source: Path, artifact: Path) -> Infer:
     """Calls lgg-infer on the source with the tiny artifact: output folder, more options."""
 
     def call(output: Path, *more: str | Path) -> SimpleNamespace:
-        return call_infer(source, "-o", output, "-m", artifact, "--threads", "1", *more)
+        return call_infer(source, "-o", output, "-m", artifact, "--threads", "2", *more)
 
     return call
 

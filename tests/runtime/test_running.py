@@ -191,10 +191,28 @@ def test_time_in_which_two_run_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_cpu_takes_two_volumes_at_once_but_not_within_a_limit_of_memory(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segmenter = Segmenter.load(artifact, LoadSettings(threads=1))
+    segmenter = Segmenter.load(artifact, LoadSettings(threads=2))
     assert segmenter.volumes_at_once == 2
     monkeypatch.setattr("lgg_runtime.segmenter.is_memory_limited", lambda: True)
     assert segmenter.volumes_at_once == 1
+
+
+@pytest.mark.parametrize("settings", [LoadSettings(threads=1), LoadSettings()])
+def test_where_one_thread_is_asked_for_no_second_one_computes(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, settings: LoadSettings
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    segmenter = Segmenter.load(artifact, settings)
+    computing: set[str] = set()
+
+    def run(prepared: Prepared, before: Callable[[], object]) -> Answer:
+        computing.add(current_thread().name)
+        return segmenter.run(prepared, before)
+
+    running = runs(run, segmenter.volumes_at_once)
+    assert names(running.pass_through(map(study, "abcdef"))) == list("abcdef")
+    running.close()
+    assert computing == {current_thread().name}
 
 
 def test_a_gpu_takes_one() -> None:

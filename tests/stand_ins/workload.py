@@ -34,6 +34,6 @@ class Workload:
 
     def call(self, out: Path, *more: str, **plan: Any) -> Call:
         """lgg-infer into the folder; plan: what the call suffers."""
-        fixed = ("-m", str(self.artifact), "--threads", "1", "-p", "--no-progress")
+        fixed = ("-m", str(self.artifact), "--threads", "2", "-p", "--no-progress")
         arguments = (str(self.source), "-o", str(out), *fixed, *more)
         return Call("lgg_runtime.cli:main", arguments, self.folder / "log", out, **plan)
