@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -193,6 +195,25 @@ def test_slices_side_by_side_share_the_threads_and_one_alone_has_all(
     session.run(np.zeros((1, 16, 16, 3), np.uint8))
     opened = {share, threads}
     assert runtime.opened == [("CPUExecutionProvider", each, "0") for each in sorted(opened)]
+
+
+def test_threads_that_need_a_session_at_once_open_one(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = OnnxSession(artifact, BackendSettings("cpu", 2))
+    real, both, opened = session._open, threading.Barrier(2), []
+
+    def open_together(threads: int) -> Any:
+        opened.append(threads)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # for another one, which must not come
+        return real(threads)
+
+    monkeypatch.setattr(session, "_open", open_together)
+    alone = np.zeros((1, 16, 16, 3), np.uint8)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(session.run, [alone, alone]))
+    assert opened == [2]
 
 
 def test_under_a_limit_of_memory_slices_run_one_after_another(

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class OnnxSession:
         self._threads, self._share = settings.threads, -(-settings.threads // streams)
         self._pool = Workers(streams, "run")
         self._sessions: dict[int, Any] = {}  # by the number of their threads
+        self._opening = Lock()  # two volumes that run at once would open a session each
         self.contract = read_contract(self._session(self._share), path)
         self.versions = {"onnxruntime": str(runtime.__version__)}
 
@@ -83,9 +85,10 @@ class OnnxSession:
         return probability
 
     def _session(self, threads: int) -> Any:
-        if threads not in self._sessions:
-            self._sessions[threads] = self._open(threads)
-        return self._sessions[threads]
+        with self._opening:
+            session = self._sessions.get(threads) or self._open(threads)
+            self._sessions[threads] = session
+            return session
 
 
 def _open_for(runtime: Any, path: Path, data: bytes, threads: int) -> Any:
