@@ -229,13 +229,14 @@ def test_under_a_limit_of_memory_slices_run_one_after_another(
     assert [opened[1] for opened in runtime.opened] == [4]
 
 
-def test_a_limit_of_the_address_space_is_noticed() -> None:
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 46, before[1]))  # more than any test needs
+@pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA], ids=["AS", "DATA"])
+def test_a_limit_of_memory_is_noticed(kind: int) -> None:
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (1 << 46, before[1]))  # more than any test needs
     try:
         assert is_memory_limited()
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
+        resource.setrlimit(kind, before)
 
 
 def test_slices_side_by_side_give_what_each_gives_alone(artifact: Path) -> None:

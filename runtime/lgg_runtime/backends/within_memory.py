@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def is_memory_limited() -> bool:
-    """Whether the process may not take all of the machine's address space (`ulimit -v`)."""
+    """Whether the process may not take all of the machine's memory (`ulimit -v` or `-d`)."""
     try:
         import resource
     except ImportError:  # not on this operating system
         return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(each)[0] != resource.RLIM_INFINITY for each in limits)
 
 
 class WithinMemory:
