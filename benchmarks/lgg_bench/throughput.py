@@ -40,6 +40,11 @@ from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import RASTER
 
 NOTEBOOK = "PyTorch eager, as a notebook"
+_OF_NOTEBOOK = (
+    "Notebook: OpenCV reads, PyTorch runs eager float32 in batches of 8, OpenCV writes PNG. "
+    "PyTorch compiled, where it takes part: after its first compilation, which PyTorch keeps on "
+    "the disk. What is no artifact runs the network of the first one that was named."
+)
 RIVALS = {
     NOTEBOOK: "eager",
     "PyTorch compiled": "compiled",
@@ -197,13 +202,15 @@ def _row(
 def tabulate(record: Record) -> list[Table]:
     """One row for each subject, the fastest last."""
     results, settings = record.results, record.settings
-    header = ["", "seconds", "slices/s", "x notebook", "engine busy", "of process", "peak MiB"]
+    has_notebook = any(row["times_notebook"] is not None for row in results["rows"])
+    compared = ["x notebook"] if has_notebook else []
+    header = ["", "seconds", "slices/s", *compared, "engine busy", "of process", "peak MiB"]
     rows = [
         [
             label_subject(row["subject"], results),
             describe_spread(row["seconds"], ".2f"),
             f"{row['slices_per_second']['median']:.1f}",
-            describe_spread(row["times_notebook"], ".1f"),
+            *([describe_spread(row["times_notebook"], ".1f")] if has_notebook else []),
             _percent(row["engine_busy"]),
             _percent(row["engine_share_of_process"]),
             f"{row['peak_mib']:.0f}",
@@ -218,9 +225,7 @@ def tabulate(record: Record) -> list[Table]:
         f"Seconds from the start of the process to the last file on disk, median (quartiles) of "
         f"{count(settings['rounds'], 'round')} in which all subjects take turns; the files had "
         "been read before.",
-        "Notebook: OpenCV reads, PyTorch runs eager float32 in batches of 8, OpenCV writes PNG. "
-        "PyTorch compiled, where it takes part: after its first compilation, which PyTorch keeps "
-        "on the disk. What is no artifact runs the network of the first one that was named.",
+        *([_OF_NOTEBOOK] if has_notebook else []),
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
         *note_shared_cores(settings["threads"], record.machine),

@@ -40,7 +40,9 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
                 f"{folder}: cannot be locked: {error.strerror}; choose a folder on another disk"
             ) from error
         if not is_ours:
-            raise OutputConflictError(f"{folder}: another run is writing there; wait for its end")
+            raise OutputConflictError(
+                f"{folder}: another run is writing there; wait for its end or take another folder"
+            )
         died = os.fstat(handle).st_size > 0
         try:
             os.write(handle, _MARK)

@@ -22,6 +22,18 @@ def test_threads_beyond_the_cores_are_told(cores, told):
     assert ("Only 1 core for this process: more threads share" in table.as_text()) is told
 
 
+def test_a_notebook_that_took_no_part_has_neither_column_nor_note():
+    record = Record.read(SHIPPED)
+    (whole,) = tabulate(record)
+    rows = [row | {"times_notebook": None} for row in record.results["rows"]]
+    (table,) = tabulate(replace(record, results=record.results | {"rows": rows}))
+    assert "x notebook" in whole.header and "Notebook:" in whole.as_text()
+    kept = [index for index, name in enumerate(whole.header) if name != "x notebook"]
+    assert table.header == [whole.header[index] for index in kept]
+    assert table.rows == [[row[index] for index in kept] for row in whole.rows]
+    assert "otebook:" not in table.as_text()
+
+
 @pytest.mark.parametrize(
     ("patients", "taken"),
     [(1, "A"), (2, "AD"), (3, "ACE"), (7, "ABCDEFG"), (9, "ABCDEFG"), (None, "ABCDEFG")],

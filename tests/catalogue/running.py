@@ -256,7 +256,7 @@ MEMORY_AND_SIGNALS = (
     Row("Ctrl-C", "Ctrl-C in mid-run.", _signal_in_mid_run(signal.SIGINT), 130,
         "\nlgg-infer: interrupted", INTERRUPTED),
     Row("two runs", "A second run into one folder.", _hold, 8,
-        "lgg-infer: out: another run is writing there; wait for its end",
+        "lgg-infer: out: another run is writing there; wait for its end or take another folder",
         Keeping("The first run's files are left alone.", _held)),
     Row("no locks", "An output on a disk without locks.", _no_locks, 7,
         "lgg-infer: out: cannot be locked: No locks available; choose a folder on another disk",

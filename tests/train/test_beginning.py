@@ -140,7 +140,7 @@ def break_off(_predictions):
 @pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])
 def test_resuming_with_another_budget_is_refused_and_changes_nothing(run_copy, train_tiny, budget):
     before = contents(run_copy)
-    with pytest.raises(InputError, match="made with other settings: budget"):
+    with pytest.raises(InputError, match="made with other settings: epochs"):
         train_tiny(run_copy, *budget, "--resume")
     assert contents(run_copy) == before
 

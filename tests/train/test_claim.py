@@ -9,7 +9,7 @@ from lgg_train.claim import check_unclaimed, claim
 from stand_ins.run_folder import contents
 
 BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
-WAIT = "another run is writing there; wait for its end"
+WAIT = "another run is writing there; wait for its end or take another folder"
 FOLDS = ("--folds", "2", "--epochs", "0.3", "--validations", "1", "--features", "4", "--depth", "1",
          "--crop", "16", "--batch", "4", "--tumour", "3", "--device", "cpu")  # fmt: skip
 

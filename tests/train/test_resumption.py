@@ -112,9 +112,9 @@ def test_resuming_a_finished_run_takes_no_step_and_gives_its_model(tmp_path):
     ("change", "named"),
     [
         ({"peak_rate": 0.02}, "peak_rate"),
-        ({"unet": UNetSettings(2, 2)}, "unet"),
+        ({"unet": UNetSettings(2, 2)}, "features"),
         ({"teachers": ("a" * 64,)}, "teachers"),
-        ({"budget": Budget(epochs=7), "seed": 3}, "budget, seed"),
+        ({"budget": Budget(epochs=7), "seed": 3}, "epochs, seed"),
     ],
 )
 def test_resuming_with_other_settings_is_refused_by_their_names(tmp_path, change, named):

@@ -41,9 +41,21 @@ def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     theirs = default | held["settings"]
     theirs["samples"] = default["samples"] | theirs["samples"]
     if theirs != ours:
-        other = [key for key in theirs if key not in ours or theirs[key] != ours[key]]
+        other = dict.fromkeys(_differing(theirs, ours))
         raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
     return held
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Names of their settings that are not ours, of a group's settings each its own."""
+    names: list[str] = []
+    for name, value in theirs.items():
+        mine = ours.get(name)
+        if isinstance(value, dict) and isinstance(mine, dict):
+            names += _differing(value, mine)
+        elif name not in ours or value != mine:
+            names.append(name)
+    return names
 
 
 class TrainingState:
