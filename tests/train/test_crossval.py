@@ -234,8 +234,8 @@ def test_a_patient_whom_two_folds_tested_is_refused():
     [
         (["--folds", "3"], "fold_0: a run with another split"),
         (["--split-seed", "4"], "fold_0: a run with another split"),
-        (["--folds", "2", "--features", "2"], r"fold_0: a run with other settings \(unet\)"),
-        (["--folds", "2", "--seed", "9"], r"fold_0: a run with other settings \(samples, seed\)"),
+        (["--folds", "2", "--features", "2"], r"fold_0: a run with other settings \(features\)"),
+        (["--folds", "2", "--seed", "9"], r"fold_0: a run with other settings \(seed\)"),
     ],
 )
 def test_folds_of_another_cross_validation_are_not_taken(
@@ -246,6 +246,34 @@ def test_folds_of_another_cross_validation_are_not_taken(
     assert done.code == 3
     assert re.search(reason, done.err)
     assert [path.name for path in folder.iterdir()] == ["fold_0"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "change"),
+    [
+        ("samples draw", []),
+        ("unet stride", []),
+        ("teachers", []),
+        ("samples draw", ["--draw", "patient"]),
+        ("unet mirror", ["--mirror"]),
+        ("peak_rate", []),
+    ],
+)
+def test_a_fold_that_does_not_tell_a_setting_had_its_default(
+    one_fold, tmp_path, phantoms, call_main, missing, change
+):
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    config = json.loads((folder / "fold_0" / "config.json").read_text())
+    *groups, name = missing.split()
+    held = config["settings"]
+    for group in groups:
+        held = held[group]
+    del held[name]
+    (folder / "fold_0" / "config.json").write_text(json.dumps(config))
+    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS, *change)
+    is_other = bool(change) or name == "peak_rate"  # of which the call has not the default
+    assert done.code == (3 if is_other else 0), done.err
+    assert not is_other or f"fold_0: a run with other settings ({name})" in done.err
 
 
 def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, call_main):

@@ -146,9 +146,7 @@ def check_same_run(
         raise InputError(f"{out}: a run on other data; choose another folder")
     if Split.read(out / SPLIT_FILE) != _divide(files, request):
         raise InputError(f"{out}: a run with another split; choose another folder")
-    theirs = config["settings"]
-    ours = _identify(request).to_json()
-    if other := [key for key in ours if theirs.get(key, ours[key]) != ours[key]]:
+    if other := _identify(request).differing(config["settings"]):
         raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
 
 

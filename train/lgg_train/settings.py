@@ -58,6 +58,37 @@ class TrainSettings:
         """Values as JSON gives them back: the teachers are a list."""
         return asdict(self) | {"teachers": list(self.teachers)}
 
+    def differing(self, recorded: dict[str, Any]) -> list[str]:
+        """Names of an earlier run's settings, as `to_json` gave them, that are not these; of a
+        group's settings each its own.
+
+        A setting that it did not record, made before there was one, counts as its default.
+        """
+        default = TrainSettings(self.budget).to_json()
+        return list(dict.fromkeys(_differing(_complete(recorded, default), self.to_json())))
+
+
+def _complete(recorded: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """What was recorded, with the default of what was not."""
+    whole = default | recorded
+    groups = {
+        name: value | whole[name]
+        for name, value in default.items()
+        if isinstance(value, dict) and isinstance(whole[name], dict)
+    }
+    return whole | groups
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    names: list[str] = []
+    for name, value in theirs.items():
+        mine = ours.get(name)
+        if isinstance(value, dict) and isinstance(mine, dict):
+            names += _differing(value, mine)
+        elif name not in ours or value != mine:
+            names.append(name)
+    return names
+
 
 @dataclass(frozen=True)
 class Machinery:

@@ -34,28 +34,11 @@ def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     A setting that the checkpoint does not hold, made before there was one, counts as its default.
     """
     held = load_checkpoint(path)
-    ours = settings.to_json()
-    default = TrainSettings(settings.budget).to_json()
     if not (isinstance(held.get("settings"), dict) and held.keys() >= _HELD):
         raise InputError(f"{path.name}: not a checkpoint of this version")
-    theirs = default | held["settings"]
-    theirs["samples"] = default["samples"] | theirs["samples"]
-    if theirs != ours:
-        other = dict.fromkeys(_differing(theirs, ours))
+    if other := settings.differing(held["settings"]):
         raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
     return held
-
-
-def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """Names of their settings that are not ours, of a group's settings each its own."""
-    names: list[str] = []
-    for name, value in theirs.items():
-        mine = ours.get(name)
-        if isinstance(value, dict) and isinstance(mine, dict):
-            names += _differing(value, mine)
-        elif name not in ours or value != mine:
-            names.append(name)
-    return names
 
 
 class TrainingState:
