@@ -95,6 +95,32 @@ def test_a_folder_without_decision_is_a_run(finished_run):
     assert load_decided(finished_run).decision == load_model(finished_run).decision
 
 
+def test_a_cross_validation_without_decision_is_told_from_a_run(folds, phantoms, call_main):
+    (folds / "decision.json").unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"no decision\.json in it; `lgg-train decide`"):
+        load_decided(folds)
+    done = call_main("evaluate", str(folds), "--data", str(phantoms))
+    assert done.code == 3
+    assert f"{folds}: a cross-validation; name the run of a fold, fold_<n> in it" in done.err
+
+
+def test_slices_of_patients_who_trained_decide_nothing(phantoms, train_tiny, call_main, tmp_path):
+    """A file by slice may test each patient once, on slices beside those that trained."""
+    last = {case.patient: len(case.slices) - 1 for case in find_cases(phantoms)}
+    parts = {
+        "train": {name: tuple(range(end - 1)) for name, end in last.items()},
+        "validation": {name: (end - 1,) for name, end in last.items()},
+        "test": {name: (end,) for name, end in last.items()},
+    }
+    Split("slice", 0, parts).write(tmp_path / "split.json")
+    folder = tmp_path / "cv"
+    train_tiny(folder / "fold_0", "--split", str(tmp_path / "split.json"), "--epochs", "0.2")
+    done = call_main("decide", str(folder), "--data", str(phantoms), "--device", "cpu")
+    assert done.code == 3
+    assert "fold_0: split by slice; only one by patient tests patients" in done.err
+    assert not (folder / "decision.json").exists()
+
+
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [

@@ -18,6 +18,7 @@ from lgg_train.run import (
     check_finished,
     digest_model,
     fold_of,
+    is_cross_validation,
     load_model,
     read_json,
     read_split,
@@ -28,9 +29,9 @@ from lgg_train.run import (
 def decide(folder: Path, data: Path, device: str) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
-    Raises InputError where a fold has no model, where it was trained on other data, and where the
-    folds do not test every patient of the data once; ResourceError, before anything is predicted,
-    where the file cannot be written.
+    Raises InputError where a fold has no model, where it is not split by patient or was trained on
+    other data, and where the folds do not test every patient of the data once; ResourceError,
+    before anything is predicted, where the file cannot be written.
     """
     folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
     if not folds:
@@ -41,6 +42,12 @@ def decide(folder: Path, data: Path, device: str) -> str:
     digests = _digest_folds(folder, folds)  # before: of what predicts
     models = [load_model(fold_of(folder, fold), choose_device(device)) for fold in range(folds)]
     splits = [read_split(fold_of(folder, fold), model) for fold, model in enumerate(models)]
+    for fold, split in enumerate(splits):
+        if split.by != "patient":
+            raise InputError(
+                f"{fold_of(folder, fold)}: split by {split.by}; only one by patient tests patients "
+                "that it did not train on"
+            )
     tested = [name for split in splits for name in split.patients("test")]
     if sorted(tested) != sorted(files):
         raise InputError(
@@ -68,6 +75,8 @@ def load_decided(folder: Path) -> TrainedModel:
     Raises InputError as `load_model` does.
     """
     if not (folder / DECISION_FILE).is_file():
+        if is_cross_validation(folder):
+            raise InputError(f"{folder}: no {DECISION_FILE} in it; `lgg-train decide` chooses one")
         return load_model(folder)
     path = folder / DECISION_FILE
     try:

@@ -86,6 +86,11 @@ def fold_of(folder: Path, fold: int) -> Path:
     return folder / f"fold_{fold}"
 
 
+def is_cross_validation(folder: Path) -> bool:
+    """Whether the folder holds runs of folds, and is no run itself."""
+    return is_begun(fold_of(folder, 0)) and not is_begun(folder)
+
+
 def check_finished(option: str, folder: Path, folds: int) -> None:
     """Raises InputError, which names the option, for a cross-validation that lacks a fold's model.
 
@@ -200,6 +205,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
+    if is_cross_validation(folder):
+        raise InputError(f"{folder}: a cross-validation; name the run of a fold, fold_<n> in it")
     if not is_finished(folder):
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
