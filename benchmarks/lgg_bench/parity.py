@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lgg_train.run import TrainedModel
 
 PYTORCH = "PyTorch"
-_PART = "test"
+_PART, _TRAINED = "test", "train"
 _POOLED = ("iou", "recall", "precision", "f1")
 _KEPT = (
     "largest_probability_difference",
@@ -58,10 +58,10 @@ _COMPARED = (
 
 @dataclass(frozen=True)
 class ParitySettings:
-    """part: of the run's split, None for test; data: None for the dataset that the run was trained
-    on, or for phantoms, which no part is of, where that is gone; limit: the first patients only;
-    provider: where the artifacts run; batch: slices of a call;
-    cpu_precision: as for BackendSettings.
+    """part: of the run's split, None for test, or for some of those who trained where all did;
+    data: None for the dataset that the run was trained on, or for phantoms, which no part is of,
+    where that is gone; limit: the first patients only; provider: where the artifacts run; batch:
+    slices of a call; cpu_precision: as for BackendSettings.
     """
 
     part: str | None = None
@@ -106,8 +106,8 @@ def measure_parity(
     )
     backends = {label: load_backend(path, chosen) for label, path in files.items()}
     model = load_model(run)
-    part = _choose_part(run, settings)
-    subject, stream = open_references(run, model, settings.data, part or _PART)
+    part = _choose_part(run, model, settings)
+    subject, stream = open_references(run, model, settings.data, settings.part or _PART)
     hidden = None if progress else True  # None: hidden where standard error is no terminal
     bar = tqdm(islice(stream, settings.limit), PYTORCH, unit="patient", disable=hidden, leave=False)
     references = list(bar)
@@ -130,12 +130,24 @@ def measure_parity(
     return Record("parity", {"split": part, **settings.to_json()}, machine, results)
 
 
-def _choose_part(run: Path, settings: ParitySettings) -> str | None:
-    """Of the split, None for phantoms. Raises UsageError where one is asked for without data."""
+def _choose_part(run: Path, model: TrainedModel, settings: ParitySettings) -> str | None:
+    """Of the split, None for phantoms; where none is asked for and all patients trained, train.
+
+    Raises UsageError where one is asked for without data, or that the split leaves empty.
+    """
     from lgg_export.references import find_dataset
+    from lgg_train.run import read_split
 
     if find_dataset(run, settings.data) is not None:
-        return settings.part or _PART
+        split = read_split(run, model)
+        if split.patients(settings.part or _PART):
+            return settings.part or _PART
+        if settings.part is None:
+            return _TRAINED
+        raise UsageError(
+            f"--split {settings.part}: all patients of {run} trained; leave --split out to compare "
+            "on some of them"
+        )
     if settings.part is None:
         return None
     raise UsageError(

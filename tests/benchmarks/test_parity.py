@@ -15,6 +15,7 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_train.cases import find_cases, load_cases
+from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
 from lgg_train.prediction import Prediction
 from lgg_train.run import load_model
@@ -125,6 +126,14 @@ def test_the_limit_takes_the_first_patients(run, artifact):
 def test_another_part_of_the_split_can_be_measured(run, artifact):
     record = measure_parity(run, [artifact], replace(SETTINGS, part="validation"))
     assert record.results["subject"] == "1 validation patient"
+
+
+def test_patients_who_trained_are_recorded_as_such(make_run, artifact):
+    everyone = make_run("all", train=[patient_name(index) for index in range(5)])
+    record = measure_parity(everyone, [artifact], SETTINGS)
+    assert (record.settings["split"], record.results["subject"]) == ("train", "5 train patients")
+    with pytest.raises(UsageError, match=r"--split test: all patients of .* trained; leave"):
+        measure_parity(everyone, [artifact], replace(SETTINGS, part="test"))
 
 
 @pytest.fixture
