@@ -188,6 +188,7 @@ def test_an_error_of_a_process_stays_what_it_is():
         ({"batch": 8, "tumour": -1}, "--tumour: -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
+        ({"crop": 2**30}, "batch 16, crop 1073741824: no memory holds so many pixels"),
         ({"draw": "centre"}, "draw 'centre': expected slice or patient"),
         ({"augmentation": "weak"}, "augmentation 'weak': expected mild, plain, flair, strong"),
     ],

@@ -52,6 +52,12 @@ def test_a_budget_in_minutes_counts_seconds_alone():
     assert budget.progress(0, 5, 120.0) == 1
 
 
+@pytest.mark.parametrize("budget", [Budget(epochs=1e-310), Budget(minutes=1e-310)])
+def test_a_budget_of_less_than_a_step_is_spent_after_it(budget):
+    assert budget.progress(0, 5, 0.0) == 0
+    assert budget.progress(1, 5, 0.1) == 1
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"epochs": 3, "minutes": 3}, {"epochs": 0}, {"epochs": -1}, {"minutes": 0}],

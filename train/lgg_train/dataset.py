@@ -28,6 +28,8 @@ from lgg_train.cases import Case
 from lgg_train.prefetch import prefetch
 
 BATCHES_AHEAD = 4
+# Of a batch: the slice twice, its mask.
+_PIXEL_BYTES = 2 * len(CHANNELS) + np.dtype(np.float32).itemsize
 _SHARED = Path("/dev/shm")  # where processes leave batches for each other
 DRAWS = ("slice", "patient")
 _WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed
@@ -59,6 +61,11 @@ class SampleSettings:
         for name in ("batch", "crop"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
+        if self.batch * self.crop**2 * _PIXEL_BYTES > sys.maxsize:
+            raise UsageError(
+                f"batch {self.batch}, crop {self.crop}: no memory holds so many pixels; give a "
+                "smaller --batch or --crop"
+            )
         if not 0 <= self.tumour <= self.batch:
             raise UsageError(
                 f"--tumour: {self.tumour} of a batch of {self.batch}: expected 0 to {self.batch}"
@@ -145,7 +152,7 @@ class TrainingSlices:
         if not _SHARED.is_dir():
             return
         s = self._settings
-        a_batch = s.batch * s.crop**2 * (2 * len(CHANNELS) + np.dtype(np.float32).itemsize)
+        a_batch = s.batch * s.crop**2 * _PIXEL_BYTES
         needed, free = (workers * BATCHES_AHEAD + 2) * a_batch, shutil.disk_usage(_SHARED).free
         if needed > free:
             raise ResourceError(

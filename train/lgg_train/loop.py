@@ -69,7 +69,7 @@ def train(
                 state.read_losses()
             state.seconds += time.monotonic() - begun
             done = budget.progress(state.step, steps_per_epoch, state.seconds)
-            bar.n = round(100 * min(done, 1.0), 1)
+            bar.n = round(100 * done, 1)
             bar.set_postfix_str(f"step {state.step}, loss {state.mean_loss:.4f}")
             validates = int(done * settings.validations) > state.validated or done >= 1.0
             saves = time.monotonic() - saved > 60 * machinery.checkpoint_minutes or done >= 1.0

@@ -25,11 +25,11 @@ class Budget:
             raise UsageError("expected one budget above zero: either epochs or minutes")
 
     def progress(self, step: int, steps_per_epoch: int, seconds: float) -> float:
-        """Fraction of the budget that is spent, 1.0 at its end."""
+        """Fraction of the budget that is spent, 1.0 from its end on."""
         if self.epochs is not None:
-            return step / (self.epochs * steps_per_epoch)
+            return min(step / (self.epochs * steps_per_epoch), 1.0)
         assert self.minutes is not None
-        return seconds / (self.minutes * 60)
+        return min(seconds / (self.minutes * 60), 1.0)
 
 
 def learning_rate(peak: float, progress: float, warm_up: float) -> float:
