@@ -89,6 +89,28 @@ def test_four_planes_turned_by_more_than_a_hundredth_are_a_stack_of_their_own(
     assert dropped == len(frames) - sum(sizes)
 
 
+def test_a_larger_part_of_a_series_in_another_frame_of_reference_is_missed() -> None:
+    """Of two halves the original one was taken, and the head was half."""
+    halves = (("1.2.3.4.8", {}), ("1.2.3.4.9", MPR))
+    frames = [
+        frame_of(5.0 * (5 * half + k), AXIAL, SeriesNumber=1, SeriesInstanceUID="1.2.3.4.5.1",
+                 FrameOfReferenceUID=uid, **FLAIR, **kind)
+        for half, (uid, kind) in enumerate(halves) for k in range(5)
+    ]  # fmt: skip
+    chosen = choose(stack_frames(frames)[0], SeriesChoice())
+    assert (len(chosen.flair.frames), chosen.flair.torn) == (5, 5)
+    with pytest.raises(InputError, match=r"^series 1: 5 slices continue it in another orientation"):
+        chosen.flair.grid()
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_derived_picture_in_a_series_is_dropped_wherever_its_file_is(first: bool) -> None:
+    series = [frame_of(k * 5.0, AXIAL, **FLAIR) for k in range(5)]
+    projection = frame_of(10.0, AXIAL, ImageType=["DERIVED", "PRIMARY", "MIP"], **FLAIR)
+    stacks, dropped = stack_frames([projection, *series] if first else [*series, projection])
+    assert ([len(stack.frames) for stack in stacks], dropped) == ([5], 1)
+
+
 def test_the_three_sequences_are_chosen() -> None:
     chosen = choose(stacks_of(T1, FLAIR, {**T1, "ContrastBolusAgent": "x"}), SeriesChoice())
     assert chosen.flair.number == "2"
@@ -166,6 +188,9 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
         (({**FLAIR, "SeriesNumber": None}, FLAIR), {}, "2 series may be FLAIR: series ? (FLAIR, "
          "axial, 5 x 8 x 8), series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair and its "
          "SeriesInstanceUID"),
+        ((FLAIR, {**FLAIR, "SeriesInstanceUID": "1.2.3.4.5.1", "FrameOfReferenceUID": "1.2.3.4.8"}),
+         {}, "2 series may be FLAIR: series 2 (FLAIR, axial, 5 x 8 x 8), series 1 (FLAIR, axial, "
+         "5 x 8 x 8); export each stack as a series of its own"),
         ((FLAIR,), {"flair": "7"}, "--flair: no such series; there are series 1 (FLAIR, axial, "
          "5 x 8 x 8)"),
         ((FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"}), {"t1": "2"}, "--t1: series 2 "

@@ -105,13 +105,20 @@ def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) 
     ranked = sorted(candidates, key=rank)
     equals = [stack for stack in ranked if rank(stack) == rank(ranked[0])]
     if len(equals) > 1:
-        numbers = {stack.number for stack in equals} - {UNNUMBERED}
-        how = "NUMBER" if len(numbers) == len(equals) else "and its SeriesInstanceUID"
         raise InputError(
             f"{len(equals)} series may be {ROLE_NAMES[role]}: {_listed(equals)}; "
-            f"choose one with --{role} {how}"
+            f"{_tell_apart(equals, role)}"
         )
     return ranked[0]
+
+
+def _tell_apart(stacks: Sequence[Stack], role: str) -> str:
+    """How to choose one of them by hand: what has the same SeriesInstanceUID cannot be chosen."""
+    if len({stack.uid for stack in stacks}) < len(stacks):
+        return "export each stack as a series of its own"
+    numbers = {stack.number for stack in stacks} - {UNNUMBERED}
+    how = "NUMBER" if len(numbers) == len(stacks) else "and its SeriesInstanceUID"
+    return f"choose one with --{role} {how}"
 
 
 def _find(stacks: Sequence[Stack], wanted: str, role: str) -> Stack:

@@ -100,7 +100,7 @@ class Stack:
 
 
 def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
-    """Group frames by series, frame of reference, size and orientation.
+    """Group frames by series, frame of reference, size, orientation and whether they are derived.
 
     Also returns the number of frames dropped as localizers and derived pictures.
     """
@@ -111,6 +111,7 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
             str(header.get("SeriesInstanceUID", "")),
             str(header.get("FrameOfReferenceUID", "")),
             frame.size,
+            is_derived(frame),
         )
         for group in groups[key]:
             if _are_parallel(frame, group[0]):
@@ -129,12 +130,11 @@ def _stack_parts(parts: Sequence[Sequence[Frame]]) -> list[Stack]:
     """The stacks among the parallel frames of one series; small parts beside a larger are none."""
     least = min(SMALLEST_STACK, max(map(len, parts)))
     images = [sort_frames(part) for part in parts if not is_derived(part[0])]
-    small = [part for part in images if len(part) < least]
     return [
         Stack(
             tuple(part),
             recognise(part[0]),
-            sum(len(other) for other in small if continues(other, part)),
+            sum(len(other) for other in images if other is not part and continues(other, part)),
         )
         for part in images
         if len(part) >= least
