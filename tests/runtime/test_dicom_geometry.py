@@ -121,6 +121,22 @@ def test_steps_may_differ_by_a_fiftieth_and_positions_be_shared_within_a_hundred
         span_grid(along_z(0, 5, 5.05, 10))
 
 
+@pytest.mark.parametrize(("more", "is_taken"), [(0.08, True), (0.09, False)])
+def test_small_differences_of_steps_add_up_to_a_quarter_of_one(more: float, is_taken: bool) -> None:
+    """15 steps are longer than 5 mm and 15 shorter, so that the middle lies aside by 15 of them."""
+    steps = [5 + more] * 15 + [5.0] + [5 - more] * 15
+    frames = along_z(*np.cumsum([0.0, *steps]).tolist())
+    if is_taken:
+        assert span_grid(frames).spacing_mm[0] == pytest.approx(5)
+        return
+    with pytest.raises(InputError) as refused:
+        span_grid(frames)
+    assert str(refused.value) == (
+        "irregular spacing: slice 16 of 32 lies 1.35 mm from its place among equal steps of about "
+        "5.00 mm"
+    )
+
+
 @pytest.mark.parametrize(("aside", "is_taken"), [(0.19, True), (0.21, False)])
 def test_a_slice_may_lie_a_quarter_of_a_pixel_beside_the_line(aside: float, is_taken: bool) -> None:
     frames = frames_at([(0.0, 0.0, 0.0), (aside, 0.0, 5.0), (0.0, 0.0, 10.0)])

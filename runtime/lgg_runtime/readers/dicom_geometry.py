@@ -14,7 +14,8 @@ from lgg_runtime.readers.resample import Lattice
 
 # Positions are decimal strings, often of a micrometre or a tenth of a percent of a step.
 STEP_TOLERANCE = 0.02
-# Fraction of a pixel by which slices may lie beside the line that the first and the last span.
+# Fraction of a pixel by which slices may lie beside the line that the first and the last span, and
+# of a step by which they may lie before or behind their places on it: small differences add up.
 SHIFT_TOLERANCE = 0.25
 DUPLICATE_MM = 0.01
 # Fraction by which the PixelSpacing of slices may differ: half a pixel over 512 of them.
@@ -59,6 +60,7 @@ def span_grid(frames: Sequence[Frame]) -> Grid:
     _check_steps(frames, steps, step)
     direction = (positions[-1] - positions[0]) / (len(frames) - 1)
     expected = positions[0] + np.arange(len(frames))[:, None] * direction
+    _check_places((positions - expected) @ first.normal, step)
     aside = np.linalg.norm(positions - expected - _along(positions - expected, first), axis=1)
     tilt = np.linalg.norm(np.cross(direction, first.normal))
     if max(aside.max(), tilt * (len(frames) - 1)) > SHIFT_TOLERANCE * max(first.spacing) + 0.01:
@@ -117,3 +119,13 @@ def _check_steps(frames: Sequence[Frame], steps: npt.NDArray[np.float64], step: 
             missing = round(times) - 1
             raise InputError(f"a gap: {where}, elsewhere {step:.2f} mm; {missing} missing")
         raise InputError(f"irregular spacing: {where}, elsewhere {step:.2f} mm")
+
+
+def _check_places(off: npt.NDArray[np.float64], step: float) -> None:
+    """off: how far each slice lies from its place among equal steps, along the normal."""
+    index = int(np.abs(off).argmax())
+    if (far := abs(float(off[index]))) > SHIFT_TOLERANCE * step:
+        raise InputError(
+            f"irregular spacing: slice {index + 1} of {len(off)} lies {far:.2f} mm from its place "
+            f"among equal steps of about {step:.2f} mm"
+        )
