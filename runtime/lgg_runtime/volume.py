@@ -20,6 +20,8 @@ MAX_SIDE = 4096
 MAX_VOXELS = 1 << 27
 # By how much of itself a spacing may differ from what the affine says: both come rounded.
 _SAME_LENGTH = 0.01
+# Of the directions of the axes: 1 where they are perpendicular, 0 where they lie in one plane.
+_LEAST_DETERMINANT = 1e-3
 _REAL = (int, float, np.integer, np.floating)
 
 Pixels = npt.NDArray[np.uint8]
@@ -40,9 +42,9 @@ class Volume:
         patient (LPS, as DICOM has it), or None where it is unknown.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
-    Raises InputError when the shape is not that of a volume, a value is no finite number,
-    spacing_mm or affine is invalid or they contradict each other, or of floats that are not all
-    0, the largest absolute value is below 1e-30 or above 1e30.
+    Raises InputError when the shape is not that of a volume, an array is masked, a value is no
+    finite number, spacing_mm or affine is invalid or they contradict each other, or of a channel
+    of floats that are not all 0, the largest absolute value is below 1e-30 or above 1e30.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -58,10 +60,7 @@ class Volume:
         shape = self.pixels.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS) or 0 in shape:
             raise InputError(f"volume: expected (slices, rows, columns, 3), found {shape}")
-        if self.pixels.dtype.kind not in "uif":
-            raise InputError(f"volume: expected real numbers, found {self.pixels.dtype}")
-        if self.pixels.dtype.kind == "f":
-            _require_magnitude(float(max(self.pixels.max(), -self.pixels.min())))
+        _require_numbers(self.pixels)
         if not isinstance(self.names, (tuple, list)):
             raise InputError(f"volume: expected a tuple of names, found {self.names!r}")
         if self.names and len(self.names) != shape[0]:
@@ -70,7 +69,10 @@ class Volume:
         if spacing is not None and not _are_lengths(spacing):
             raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
         if self.affine is not None and not _is_placement(self.affine):
-            raise InputError("volume: expected a (4, 4) affine whose axes have a length")
+            raise InputError(
+                "volume: expected a (4, 4) affine whose axes have a length and span a volume, and "
+                "whose last row is 0, 0, 0, 1"
+            )
         if self.affine is not None:
             lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
             if spacing is None:
@@ -84,6 +86,16 @@ class Volume:
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+
+def _require_numbers(pixels: npt.NDArray[Any]) -> None:
+    if isinstance(pixels, np.ma.MaskedArray):  # what the mask hides would be computed with
+        raise InputError("volume: expected an array without a mask; fill it")
+    if pixels.dtype.kind not in "uif":
+        raise InputError(f"volume: expected real numbers, found {pixels.dtype}")
+    if pixels.dtype.kind == "f":
+        for channel in np.moveaxis(pixels, -1, 0):
+            _require_magnitude(float(max(channel.max(), -channel.min())))
 
 
 def _require_magnitude(largest: float) -> None:
@@ -108,7 +120,10 @@ def _is_placement(affine: object) -> bool:
         return False
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
-    return bool(np.linalg.norm(affine[:3, :3], axis=0).min() > 0)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() <= 0 or affine[3].tolist() != [0, 0, 0, 1]:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _LEAST_DETERMINANT)
 
 
 def repeat_flair(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

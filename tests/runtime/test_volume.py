@@ -37,6 +37,22 @@ def test_values_that_float32_cannot_hold_are_refused(scale: float) -> None:
     assert len(Volume(np.full((1, 2, 2, 3), scale / scale * 1e-20))) == 1
 
 
+@pytest.mark.parametrize("channel", range(3))
+def test_a_channel_that_float32_cannot_hold_is_refused_beside_others(channel: int) -> None:
+    pixels = np.ones((1, 2, 2, 3))
+    pixels[..., channel] = 1e-40
+    with pytest.raises(InputError, match="whose largest is from 1e-30 to 1e\\+30, found 1e-40"):
+        Volume(pixels)
+    pixels[..., channel] = 0
+    assert len(Volume(pixels)) == 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_what_a_mask_hides_is_not_computed_with(kind: type) -> None:
+    with pytest.raises(InputError, match="expected an array without a mask; fill it"):
+        Volume(np.ma.masked_array(np.ones((1, 2, 2, 3), kind), mask=False))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
     pixels = np.zeros((1, 2, 2, 3), np.float32)
@@ -72,6 +88,10 @@ def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
         np.full((4, 4), np.nan),
         np.diag([5, 0, 1, 1.0]),
         np.diag([5, np.inf, 1, 1.0]),
+        np.array([[0, 0, 1, 0], [0, 1, 0, 0], [5, 0, 0, 0], [-9, -8, -7, 1.0]]),  # transposed
+        np.diag([5, 1, 1, 0.0]),
+        np.diag([5, 1, 1, 2.0]),
+        np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1.0]]),  # in one plane
         np.eye(3),
         np.eye(4, dtype=object),
         np.eye(4).tolist(),
@@ -119,7 +139,7 @@ def test_a_spacing_that_contradicts_the_affine_is_refused() -> None:
 
 
 def test_an_affine_alone_tells_the_spacing() -> None:
-    affine = np.array([[0, 0.6, 0, 7], [0, 0.8, 0, 8], [3, 0, 0.5, 9], [0, 0, 0, 1.0]])
+    affine = np.array([[0, 0.6, -0.4, 7], [0, 0.8, 0.3, 8], [3, 0, 0, 9], [0, 0, 0, 1.0]])
     volume = Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)
     assert volume.spacing_mm == pytest.approx((3, 1, 0.5))
 
