@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lgg_runtime.errors import UsageError
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_train.phantom_scan import ScanSettings, make_scan
 
@@ -28,6 +29,20 @@ def test_a_whole_study_says_what_was_used(study: Study) -> None:
         "pre-contrast T1 is series 2 (pre-contrast T1, axial, 6 x 32 x 32)",
         "post-contrast T1 is series 4 (post-contrast T1, axial, 6 x 32 x 32)",
     )
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_an_image_without_an_identifier_is_refused(study: Study, keyword: str) -> None:
+    """Objects would refer to it by an empty UID, which no rule of DICOM allows."""
+    study.change(study.flair[2], **{keyword: ""})
+    assert reason(study) == (f"{study.flair[2].name}: {keyword} is empty; export the study again")
+
+
+def test_paths_may_be_text_and_one_path_is_no_list(study: Study) -> None:
+    assert len(read_dicom(str(path) for path in study.files)) == 6
+    for one in (study.folder, str(study.folder)):
+        with pytest.raises(UsageError, match="files: expected a list of paths, found one "):
+            read_dicom(one)  # type: ignore[arg-type]
 
 
 def test_flair_stands_in_for_sequences_that_are_not_there(study: Study) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_choice import Chosen, choose
 from lgg_runtime.readers.dicom_files import CUT_HEADER, damage, read_header, refusing_headers
@@ -36,17 +36,20 @@ class DicomSource:
         return list({frame.path: frame.header for frame in self.frames}.values())
 
 
-def read_dicom(files: Sequence[Path], choice: SeriesChoice | None = None) -> Volume:
+def read_dicom(files: Iterable[Path | str], choice: SeriesChoice | None = None) -> Volume:
     """Read the files of one study: FLAIR on its own grid, T1 before and after contrast on it.
 
     Objects that are no MR images are passed over. Values are those of the scanner after
     RescaleSlope: int16, uint16 or float32. Notes say what was used, replaced and dropped.
     Raises InputError for a damaged file, or a study with no usable FLAIR, MemoryError where the
-    memory does not suffice for the volume.
+    memory does not suffice for the volume, UsageError for one path, such as a folder's.
     """
+    if isinstance(files, (str, Path)):
+        raise UsageError(f"files: expected a list of paths, found one {type(files).__name__}")
+    paths = [Path(path) for path in files]
     # pydicom converts a value, and fails in its own ways, where it is first asked for.
     with refusing_headers("a DICOM header of it is damaged"):
-        return _read_study(files, choice or SeriesChoice())
+        return _read_study(paths, choice or SeriesChoice())
 
 
 def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
@@ -165,13 +168,17 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
 
 
 def _refuse_cut(path: Path, header: Any) -> None:
-    """Raises InputError for a file that ends between two attributes, which a parser accepts."""
+    """Raises InputError for a file that ends between two attributes, which a parser accepts, and
+    for one without an identifier: no object could refer to it.
+    """
     claimed = header.file_meta.get("MediaStorageSOPClassUID")
     needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
-    if claimed is None or (
-        claimed in SOP_CLASSES and any(header.get(keyword) is None for keyword in needed)
-    ):
-        raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}")
+    values = {keyword: header.get(keyword) for keyword in needed if claimed in SOP_CLASSES}
+    name = without_uids(path.name)
+    if claimed is None or None in values.values():
+        raise InputError(f"{name}: {CUT_HEADER}")
+    if empty := [keyword for keyword, value in values.items() if value == ""]:
+        raise InputError(f"{name}: {empty[0]} is empty; export the study again")
 
 
 def _digest(path: Path) -> str:
