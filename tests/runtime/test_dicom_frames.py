@@ -128,6 +128,22 @@ def test_padding_is_0_or_as_dark_as_the_darkest_of_the_picture(
     np.testing.assert_array_equal(draw(stored), expected)
 
 
+@pytest.mark.parametrize("value", [-2048, 2048])
+@pytest.mark.parametrize("word", [0x0800, 0xF800])
+def test_padding_of_12_bits_is_found_with_and_without_its_sign(
+    study: Study, value: int, word: int
+) -> None:
+    """In the header and in the pixels, whose bits above BitsStored say nothing."""
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        rows = data.pixel_array.astype("<u2")
+        rows[0] = word
+        data.PixelRepresentation, data.PixelData = 1, rows.tobytes()
+        data.add_new("PixelPaddingValue", "SS" if value < 0 else "US", value)
+        data.save_as(path)
+    assert not read_dicom(study.files).pixels[:, 0, :, 1].any()
+
+
 @pytest.mark.parametrize(("least", "expected"), [(-7, -7 / 8), (50, 0)])
 def test_a_slice_of_padding_alone_is_as_dark_as_padding_in_others(
     study: Study, least: int, expected: float

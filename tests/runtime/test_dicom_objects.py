@@ -40,6 +40,10 @@ from stand_ins.dicom_study import Study, reason, write_dicomdir
         ({"Columns": None}, "no usable Columns"),
         ({"SamplesPerPixel": 3}, "expected grey pixels, found 3 samples of another kind"),
         ({"RescaleSlope": 0}, "RescaleSlope 0 makes all values equal"),
+        ({"RescaleSlope": 1e38}, "RescaleSlope 1e+38 and RescaleIntercept 0 give values that are "
+         "no finite numbers in float32; export the study again"),
+        ({"RescaleSlope": 1, "RescaleIntercept": -1e39}, "RescaleSlope 1 and RescaleIntercept "
+         "-1e+39 give values that are no finite numbers in float32; export the study again"),
         ({"PixelData": None}, "has no pixels"),
         ({"PixelData": b"\0" * 64}, "its pixels are cut short, damaged or changed"),
     ],

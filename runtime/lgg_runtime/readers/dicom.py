@@ -40,7 +40,8 @@ def read_dicom(files: Iterable[Path | str], choice: SeriesChoice | None = None) 
     """Read the files of one study: FLAIR on its own grid, T1 before and after contrast on it.
 
     Objects that are no MR images are passed over. Values are those of the scanner after
-    RescaleSlope: int16, uint16 or float32. Notes say what was used, replaced and dropped.
+    RescaleSlope: whole numbers where no image has one and none is resampled, else floats. Notes
+    say what was used, replaced and dropped.
     Raises InputError for a damaged file, or a study with no usable FLAIR, MemoryError where the
     memory does not suffice for the volume, UsageError for one path, such as a folder's.
     """

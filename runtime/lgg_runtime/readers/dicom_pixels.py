@@ -19,9 +19,9 @@ from lgg_runtime.volume import MAX_VOXELS, Mask
 
 
 def read_pixels(frames: Sequence[Frame]) -> npt.NDArray[Any]:
-    """(S, H, W) of sorted frames: uint16 or int16 where the stored values need no rescaling.
+    """(S, H, W) of sorted frames: whole numbers where the stored values need no rescaling.
 
-    Else float32 after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted, padding is 0, or
+    Else floats after RescaleSlope and RescaleIntercept; MONOCHROME1 is inverted, padding is 0, or
     the least of the other values where that is below. Raises InputError, `NAME: reason`, for pixels
     that are missing, damaged, too many, more than the memory holds, or in a transfer syntax whose
     codec is not installed.
@@ -153,10 +153,22 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
     )
     if slope == 0 or not np.isfinite((slope, intercept)).all():
         raise InputError(f"{frame.name}: RescaleSlope {slope:g} makes all values equal")
-    inverted = frame.header.PhotometricInterpretation == "MONOCHROME1"
+    with np.errstate(over="ignore", invalid="ignore"):  # to infinity, which is refused
+        plane = _rescaled(plane, frame, slope, intercept)
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        raise InputError(
+            f"{frame.name}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} give values "
+            "that are no finite numbers in float32; export the study again"
+        )
+    return plane
+
+
+def _rescaled(
+    plane: npt.NDArray[Any], frame: Frame, slope: float, intercept: float
+) -> npt.NDArray[Any]:
     if plane.dtype.itemsize > 2 or (slope, intercept) != (1.0, 0.0):
         plane = plane.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    if inverted:
+    if frame.header.PhotometricInterpretation == "MONOCHROME1":
         stored = int(frame.header.BitsStored)
         signed = int(frame.header.get("PixelRepresentation", 0)) == 1
         low, high = (
@@ -174,10 +186,16 @@ def _find_padding(stored: npt.NDArray[Any], frame: Frame) -> Mask:
         return np.zeros(stored.shape, bool)
     limit = frame.get("PixelPaddingRangeLimit")
     try:
-        # As the pixels are stored: some writers give the value of signed ones without its sign.
-        ends = np.array([value, value if limit is None else limit], np.int64).astype(stored.dtype)
+        ends = np.array([value, value if limit is None else limit], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{frame.name}: PixelPaddingValue is no whole number") from error
+    # As the pixels are stored: some writers give the value of signed ones without its sign, which
+    # is the highest of BitsStored bits.
+    bits = int(frame.header.BitsStored)
+    is_stored = -(1 << bits - 1) <= ends.min() and ends.max() < 1 << bits
+    ends = ends.astype(stored.dtype)
+    if is_stored:
+        ends = without_unused_bits(ends, frame.header)
     return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
 
 
