@@ -79,8 +79,8 @@ def _cut(name: str) -> Make:
     return make
 
 
-def _plain_named_gz(scene: Scene) -> None:
-    save(scene.source / "x.nii", values()).rename(scene.source / "a.nii.gz")
+def _misnamed(scene: Scene, saved: str, name: str) -> None:
+    save(scene.source / saved, values()).rename(scene.source / name)
 
 
 def _flipped(scene: Scene) -> None:
@@ -151,8 +151,12 @@ ROWS = (
     refused("cut", "A truncated .nii.", _cut("a.nii"), "cut short or damaged; copy the file again"),
     refused("empty", "An empty file.", lambda scene: scene.put("a.nii", b""), DAMAGED),
     refused("text", "A text named .nii.", lambda scene: scene.put("a.nii", b"text " * 80), DAMAGED),
-    refused("plain gz", "A plain file named .gz.", _plain_named_gz,
+    refused("plain gz", "A plain file named .gz.",
+            lambda scene: _misnamed(scene, "x.nii", "a.nii.gz"),
             "named .gz but not compressed; rename it to .nii", "a.nii.gz"),
+    refused("packed nii", "A compressed file named .nii.",
+            lambda scene: _misnamed(scene, "x.nii.gz", "a.nii"),
+            "compressed but not named .gz; rename it to .nii.gz"),
     refused("pipe", "A pipe named .nii: never waited for.",
             lambda scene: os.mkfifo(scene.source / "a.nii"),
             "expected a regular file, found a folder, pipe, socket or device"),

@@ -92,6 +92,18 @@ def test_a_transfer_syntax_is_named_by_its_own_name_alone(study: Study) -> None:
     assert refusal(study) == "its transfer syntax cannot be decoded"
 
 
+def test_a_syntax_whose_codec_takes_8_bits_alone_is_not_called_damaged(study: Study) -> None:
+    pack(study.flair[0], "JPEGExtended12Bit", jpeg(32))
+    assert refusal(study) == (
+        "JPEG Extended of 12 bits is not read; convert it, e.g. with dcmdjpeg, or pip install "
+        "pylibjpeg-libjpeg"
+    )
+    for path in study.flair:
+        pack(path, "JPEGExtended12Bit", jpeg(32))
+        study.change(path, BitsAllocated=8, BitsStored=8, HighBit=7)
+    assert not read_dicom(study.files).pixels[..., 1].any()
+
+
 @pytest.mark.parametrize("excess", [2, PLANE])
 def test_more_plain_pixels_than_the_header_says_are_refused(study: Study, excess: int) -> None:
     pixels = bytes(excess) + pydicom.dcmread(study.flair[0]).PixelData

@@ -265,6 +265,11 @@ def plain_named_gz(path: Path) -> Path:
     return path
 
 
+def packed_named_plain(path: Path) -> Path:
+    path.write_bytes(write(path.with_name("x.nii.gz"), ramp()).read_bytes())
+    return path
+
+
 def raw(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -276,6 +281,7 @@ def raw(path: Path, data: bytes) -> Path:
         ("a.nii.gz", cut, "cut short or damaged; copy the file again"),
         ("a.nii", cut, "cut short or damaged; copy the file again"),
         ("a.nii.gz", plain_named_gz, "named .gz but not compressed; rename it to .nii"),
+        ("a.nii", packed_named_plain, "compressed but not named .gz; rename it to .nii.gz"),
         ("a.nii", lambda p: raw(p, b""), "no NIfTI file, or its header is damaged"),
         ("a.nii", lambda p: raw(p, b"x" * 400), "no NIfTI file, or its header is damaged"),
         ("a.nii.gz", lambda p: raw(p, gzip.compress(b"x" * 400)), "no NIfTI file, or its header "

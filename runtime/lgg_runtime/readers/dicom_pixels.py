@@ -13,7 +13,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
 from lgg_runtime.readers.dicom_frames import Frame
-from lgg_runtime.readers.dicom_streams import RLE, join_fragments
+from lgg_runtime.readers.dicom_streams import JPEG_EXTENDED, RLE, join_fragments
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import MAX_VOXELS, Mask
 
@@ -56,7 +56,7 @@ def _decode(path: Path, frame: Frame, wanted: Set[int]) -> Iterator[tuple[int, n
         data = pydicom.dcmread(path)
         if "PixelData" not in data:
             raise InputError("has no pixels")
-        _require_codec(data.file_meta.TransferSyntaxUID)
+        _require_codec(data)
         is_packed = data.file_meta.TransferSyntaxUID.is_encapsulated
         planes = _decode_packed(data, wanted) if is_packed else _decode_plain(data, wanted)
         for index, plane in planes:
@@ -121,8 +121,9 @@ def _count_frames(data: Any) -> int:
     return int(data.get("NumberOfFrames") or 1)
 
 
-def _require_codec(syntax: Any) -> None:
-    """Raises InputError, the reason alone, where nothing known or installed decodes the syntax."""
+def _require_codec(data: Any) -> None:
+    """Raises InputError, the reason alone, where nothing known or installed decodes the pixels."""
+    syntax = data.file_meta.TransferSyntaxUID
     try:
         decoder = import_extra("pydicom.pixels", "dicom").get_decoder(syntax)
     except NotImplementedError as error:
@@ -134,6 +135,13 @@ def _require_codec(syntax: Any) -> None:
         raise InputError(
             f"{syntax.name} needs a codec; pip install 'lgg-edge[dicom]' "
             "(pylibjpeg, pyjpegls, python-gdcm)"
+        )
+    bits, plugins = int(data.BitsStored), decoder.available_plugins
+    # The others take its 8 bits alone, and say so only once they are handed a picture.
+    if syntax == JPEG_EXTENDED and bits != 8 and "pylibjpeg" not in plugins:
+        raise InputError(
+            f"JPEG Extended of {bits} bits is not read; convert it, e.g. with dcmdjpeg, or "
+            "pip install pylibjpeg-libjpeg"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lgg_runtime.errors import InputError
 
-RLE = "1.2.840.10008.1.2.5"
+RLE, JPEG_EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 _RLE_HEADER_BYTES = 64
 _MARKER = re.compile(rb"\xff++([\x01-\xfe])")
 # Start of frame (of JPEG-LS the last but one), and a hierarchy of frames, which is like one.

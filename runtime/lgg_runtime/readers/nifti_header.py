@@ -35,6 +35,8 @@ def open_nifti(path: Path) -> Any:
     is_packed = is_gzip(path, name)
     if not is_packed and path.name.lower().endswith(".gz"):
         raise InputError(f"{name}: named .gz but not compressed; rename it to .nii")
+    if is_packed and not path.name.lower().endswith(".gz"):
+        raise InputError(f"{name}: compressed but not named .gz; rename it to .nii.gz")
     failures = (
         *DAMAGE,
         nibabel.filebasedimages.ImageFileError,
