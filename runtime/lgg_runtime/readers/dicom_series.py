@@ -105,7 +105,8 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
     Also returns the number of frames dropped as localizers and derived pictures.
     """
     groups: dict[tuple[Any, ...], list[list[Frame]]] = defaultdict(list)
-    for frame in frames:
+    # In an order of their own: the first one of a group decides which others are parallel to it.
+    for frame in sorted(frames, key=lambda frame: frame.orientation):
         header = frame.header
         key = (
             str(header.get("SeriesInstanceUID", "")),
