@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, 
 from lgg_runtime.golden import STEP, golden_input
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import FLAIR
+from stand_ins.signals import keeping_handlers
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test loads onnxruntime
 
@@ -173,14 +173,9 @@ def make_caller(
 
     def make(name: str, main: Callable[[], object]) -> Callable[..., SimpleNamespace]:
         def call(*args: object) -> SimpleNamespace:
-            before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
             monkeypatch.setattr("sys.argv", [name, *map(str, args)])
-            try:
-                with pytest.raises(SystemExit) as ended:
-                    main()
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            with keeping_handlers(), pytest.raises(SystemExit) as ended:
+                main()
             return SimpleNamespace(code=ended.value.code, **capsys.readouterr()._asdict())
 
         return call

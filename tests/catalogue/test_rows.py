@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from catalogue import SECTIONS
 from catalogue.row import Outcome, Row, Scene, digests
+from stand_ins.signals import keeping_handlers
 
 ROWS = [(section.title, row) for section in SECTIONS for row in section.rows]
 MAINS = {
@@ -47,15 +47,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
     def call(command: tuple[str, ...]) -> tuple[int, str, str]:
         main = importlib.import_module(MAINS[command[0]]).main
-        before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
         monkeypatch.setattr("sys.argv", [*command, *_for_tests(command)])
         capfd.readouterr()
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with keeping_handlers(), pytest.raises(SystemExit) as ended:
+            main()
         return int(str(ended.value.code)), *capfd.readouterr()
 
     return call

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from lgg_runtime import errors
 from lgg_runtime.terminal import Terminated, run_command, show, tell
+from stand_ins.signals import keeping_handlers
 
 INFER = [sys.executable, "-m", "lgg_runtime.cli"]
 
@@ -32,14 +32,15 @@ def broken_pipe() -> Iterator[int]:
 @pytest.fixture
 def broken_streams(broken_pipe: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Standard output and error are such pipes; the handlers of signals are put back."""
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr("sys.argv", ["tool"])
-    with os.fdopen(os.dup(broken_pipe), "w") as out, os.fdopen(os.dup(broken_pipe), "w") as err:
+    with (
+        keeping_handlers(),
+        os.fdopen(os.dup(broken_pipe), "w") as out,
+        os.fdopen(os.dup(broken_pipe), "w") as err,
+    ):
         monkeypatch.setattr("sys.stdout", out)
         monkeypatch.setattr("sys.stderr", err)
         yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,15 @@ import pytest
 
 from lgg_runtime import errors
 from lgg_runtime.terminal import Terminated, run_command
+from stand_ins.signals import keeping_handlers
 
 
 @pytest.fixture(autouse=True)
 def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr("sys.argv", ["tool"])
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with keeping_handlers():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
 
 
 def command_that(action: Callable[[], object]) -> click.Command:
