@@ -150,6 +150,18 @@ def _require_same(held: dict[str, Any], header: dict[str, Any]) -> None:
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):
             raise OutputConflictError(
-                f"--resume: {JOURNAL_FILE}: {name} was {then.get(name)}, now it is "
-                f"{now.get(name)}; repeat that run's options or choose another output folder"
+                f"--resume: {JOURNAL_FILE}: {name} was {_in_words(then.get(name))}, now it is "
+                f"{_in_words(now.get(name))}; repeat that run's options or choose another output "
+                "folder"
             )
+
+
+def _in_words(value: Any) -> str:
+    """A JSON value for a person."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+    return ", ".join(map(_in_words, value)) if isinstance(value, list) else str(value)

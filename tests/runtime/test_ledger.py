@@ -101,7 +101,11 @@ def test_other_inputs_are_not_those_of_the_journal(out: Path, inputs: dict[str, 
     [
         ({"model": "b" * 64}, f"model was {'a' * 64}, now it is {'b' * 64}"),
         ({"threshold": 0.25}, "threshold was 0.5, now it is 0.25"),
-        ({"batch": 4}, "batch was None, now it is 4"),
+        ({"batch": 4}, "batch was none, now it is 4"),
+        (
+            {"first_look": {"name": "tiny", "least_sign": 0.02}},
+            "first_look was none, now it is name tiny least_sign 0.02;",
+        ),
     ],
 )
 def test_another_run_is_refused_and_its_journal_kept(

@@ -205,8 +205,8 @@ def test_pictures_of_an_earlier_run_with_other_options_are_told(
     ("more", "named"),
     [
         (("--threshold", "0.25"), "threshold was 0.5, now it is 0.25"),
-        (("--flair-only",), "flair_only was False, now it is True"),
-        (("-p",), "outputs was ['mask'], now it is ['mask', 'overlay']"),
+        (("--flair-only",), "flair_only was off, now it is on"),
+        (("-p",), "outputs was mask, now it is mask, overlay"),
     ],
 )
 def test_other_options_are_refused_and_nothing_is_touched(
