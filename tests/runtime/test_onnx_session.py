@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,9 +27,9 @@ from lgg_runtime.backends.onnx_session import (
     import_onnxruntime,
 )
 from lgg_runtime.backends.within_memory import is_memory_limited
-from lgg_runtime.contract import Contract
+from lgg_runtime.contract import INPUT, Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
-from lgg_runtime.volume import FLAIR
+from lgg_runtime.volume import FLAIR, Pixels, Probability
 from stand_ins.runs import Saved
 from stand_ins.threads import require_own_answers
 
@@ -47,6 +48,53 @@ def test_probabilities_are_those_of_the_graph(artifact: Path) -> None:
 def test_threads_get_each_their_own_answers(artifact: Path) -> None:
     inputs = [np.full((3, 16, 32, 3), 100 + 10 * n, np.uint8) for n in range(4)]
     require_own_answers(OnnxSession(artifact, BackendSettings("cpu", 2)).run, inputs)
+
+
+class Counted:
+    """A session that notes how many threads compute at once, its own and others'."""
+
+    def __init__(self, threads: int, busy: list[int], at_once: list[int]):
+        self._threads, self._busy, self._at_once = threads, busy, at_once
+
+    def run(self, _: object, feeds: dict[str, Pixels]) -> list[Probability]:
+        self._busy.append(self._threads)
+        self._at_once.append(sum(self._busy))
+        time.sleep(0.002)
+        self._busy.remove(self._threads)
+        return [np.zeros(feeds[INPUT].shape[:3], np.float32)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("counts", [(1, 1), (1, 3), (3, 3)])
+def test_no_more_threads_compute_than_were_asked_for(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, threads: int, counts: tuple[int, int]
+) -> None:
+    session = OnnxSession(artifact, BackendSettings("cpu", threads))
+    busy: list[int] = []
+    at_once: list[int] = []
+    monkeypatch.setattr(session, "_session", lambda share: Counted(share, busy, at_once))
+
+    def call(count: int) -> None:
+        for _ in range(10):
+            session.run(np.zeros((count, 16, 16, 3), np.uint8))
+
+    with ThreadPoolExecutor(2) as callers:
+        for ended in [callers.submit(call, count) for count in counts]:
+            ended.result()
+    assert len(at_once) == 10 * sum(counts)
+    assert max(at_once) <= threads
+
+
+def test_a_slice_for_itself_runs_on_all_threads(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = OnnxSession(artifact, BackendSettings("cpu", 6))
+    asked: list[int] = []
+    whole = session._session
+    monkeypatch.setattr(session, "_session", lambda share: asked.append(share) or whole(1))
+    session.run(np.zeros((1, 16, 16, 3), np.uint8))
+    session.run(np.zeros((2, 16, 16, 3), np.uint8))
+    assert asked == [6, 2, 2]
 
 
 def test_the_session_tells_what_runs(

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,9 @@ _TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
 class OnnxSession:
     """A Backend over onnxruntime's sessions on the CPU.
 
-    Slices run one at a time, on all threads; several of them side by side, each on its share of
-    the threads, which takes up to a sixth less time: no layer waits for the slowest thread.
+    A slice for itself runs on all threads; several of them side by side, each on its share of the
+    threads, which takes up to a sixth less time: no layer waits for the slowest thread. Whoever
+    calls, no more threads compute than were asked for.
 
     Raises ModelError for a file that is no valid artifact.
     """
@@ -51,9 +52,11 @@ class OnnxSession:
         runtime = import_onnxruntime()
         self._open = partial(_open_for, runtime, path, read_model(path, settings.sha256))
         # Each stream takes memory of its own.
-        streams = 1 if is_memory_limited() else min(settings.threads, MOST_STREAMS)
-        self._threads, self._share = settings.threads, -(-settings.threads // streams)
-        self._pool = Workers(streams, "run")
+        most = 1 if is_memory_limited() else MOST_STREAMS
+        self._threads, self._share = settings.threads, -(-settings.threads // most)
+        self._streams = self._threads // self._share
+        self._free = BoundedSemaphore(self._streams)
+        self._pool = Workers(self._streams, "run")
         self._sessions: dict[int, Any] = {}  # by the number of their threads
         self._opening = Lock()  # two volumes that run at once would open a session each
         self.contract = read_contract(self._session(self._share), path)
@@ -64,14 +67,12 @@ class OnnxSession:
         sessions held is freed then, so that fewer slices may fit.
         """
         probability: Probability = np.empty(slices.shape[:3], np.float32)
-        is_alone = len(slices) == 1 or self._share == self._threads
+        run = partial(self._run_slice, slices, probability)
         try:
-            session = self._session(self._threads if is_alone else self._share)
-            run = partial(_run_slice, session, slices, probability)
-            if is_alone:
+            if self._streams == 1:
                 for index in range(len(slices)):
                     run(index)
-            else:
+            elif len(slices) > 1 or not self._run_on_all(slices, probability):
                 self._pool.wait_for_all([self._pool.submit(run, i) for i in range(len(slices))])
         except LggError:
             raise
@@ -84,6 +85,25 @@ class OnnxSession:
             raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         return probability
 
+    def _run_on_all(self, slices: Pixels, into: Probability) -> bool:
+        """One slice on all threads, unless a stream of them is taken."""
+        free = 0
+        while free < self._streams and self._free.acquire(blocking=False):
+            free += 1
+        try:
+            if free == self._streams:
+                _run_session(self._session(self._threads), slices, into)
+            return free == self._streams
+        finally:
+            for _ in range(free):
+                self._free.release()
+
+    def _run_slice(self, slices: Pixels, into: Probability, index: int) -> None:
+        """One of several slices, on a stream's share of the threads."""
+        with self._free:
+            one = slice(index, index + 1)
+            _run_session(self._session(self._share), slices[one], into[one])
+
     def _session(self, threads: int) -> Any:
         with self._opening:
             session = self._sessions.get(threads) or self._open(threads)
@@ -95,12 +115,11 @@ def _open_for(runtime: Any, path: Path, data: bytes, threads: int) -> Any:
     return open_session(runtime, path, data, make_options(runtime, threads))
 
 
-def _run_slice(session: Any, slices: Pixels, into: Probability, index: int) -> None:
-    """Writes what is found in one slice; raises ModelError for what is no probability."""
-    one = slices[index : index + 1]
-    found = session.run([OUTPUT], {INPUT: one})[0]
-    require_probability(found, one)
-    into[index] = found[0]
+def _run_session(session: Any, slices: Pixels, into: Probability) -> None:
+    """Writes what is found in the slices; raises ModelError for what is no probability."""
+    found = session.run([OUTPUT], {INPUT: slices})[0]
+    require_probability(found, slices)
+    into[:] = found
 
 
 def import_onnxruntime(extras: str = "") -> Any:
