@@ -138,7 +138,7 @@ def _begin_run(scene: Scene) -> None:
     from lgg_runtime.cli import command
 
     scene.put_good(SECOND)
-    words = [*INFER[1:], "-m", "model.onnx", "--threads", "1", "--quiet"]
+    words = [*INFER[1:], "-m", "model.onnx", "--threads", "2", "--quiet"]
     command.main(words, standalone_mode=False)
     for mask in (MASK, SECOND_MASK):
         os.link(scene.out / mask, scene.root / Path(mask).name)

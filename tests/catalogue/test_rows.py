@@ -57,12 +57,12 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def _for_tests(command: tuple[str, ...]) -> list[str]:
-    """Options that no row is about: the tiny artifact, one thread, errors alone."""
+    """Options that no row is about: the tiny artifact, two threads, errors alone."""
     if command[0] != "lgg-infer":
         return []
     model = [] if "-m" in command else ["-m", "model.onnx"]
     quiet = [] if "--no-progress" in command else ["--quiet"]
-    return [*model, "--threads", "1", *quiet]
+    return [*model, "--threads", "2", *quiet]
 
 
 def _pattern(says: str) -> str:
