@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, UsageError
@@ -30,7 +30,7 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
     """Raises UsageError where a study's results would lie inside the input, OutputConflictError
     where the folder for them has the name of a file that every run writes.
     """
-    is_inside = _among_inputs(source)
+    is_inside = _among_inputs(source, _folders_of(listing))
     for folder in sorted({study.folder for study in listing.studies}):
         name = without_uids(folder.as_posix())
         if _OWN_FILES.intersection(folder.parts[:1]):
@@ -45,17 +45,41 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
             )
 
 
-def _among_inputs(source: Path) -> Callable[[Path], bool]:
+def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path], bool]:
     """Whether results in a folder would lie below the input, or beside it if it is one file. Images
     that a DICOMDIR lists lie below its folder.
+
+    Folders are the same by what the disk says of them: one that is mounted twice, or on a disk that
+    takes A for a, has several names. folders: of the input, one of which may be mounted by itself.
     """
     if is_dicomdir_name(source) and not is_folder(source):
         source = source.parent
     if is_folder(source):
-        root = _follow(source)
-        return lambda results: _follow(results).is_relative_to(root)
-    beside = (_follow(source.parent), _follow(source).parent)
-    return lambda results: _follow(results) in beside
+        inputs = {_identify(folder) for folder in (_follow(source), *folders)} - {None}
+        return lambda results: any(_identify(place) in inputs for place in _with_parents(results))
+    beside = {_identify(source.parent), _identify(_follow(source).parent)} - {None}
+    return lambda results: _identify(_follow(results)) in beside
+
+
+def _folders_of(listing: Listing) -> set[Path]:
+    """Those that hold its files, and those between them and its root."""
+    holding = {Path(path).parent for study in listing.studies for path in study.paths}
+    below = {folder for held in holding for folder in (held, *held.parents)}
+    return {folder for folder in below if folder.is_relative_to(listing.root)}
+
+
+def _with_parents(path: Path) -> tuple[Path, ...]:
+    followed = _follow(path)
+    return (followed, *followed.parents)
+
+
+def _identify(folder: Path) -> tuple[int, int] | None:
+    """None for what is not there, or may not be looked at."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _follow(path: Path) -> Path:
