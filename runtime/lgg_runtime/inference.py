@@ -11,7 +11,7 @@ from lgg_runtime.destination import check_output, check_places
 from lgg_runtime.errors import LggError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
-from lgg_runtime.ledger import open_ledger
+from lgg_runtime.ledger import Ledger, open_ledger
 from lgg_runtime.lock import lock_output
 from lgg_runtime.pipeline import run_job
 from lgg_runtime.processor import multiplies_int8
@@ -53,11 +53,9 @@ def infer(
         ):
             if died:
                 tell("the lock of a run that died is taken over")
-            with _recorded(journal, segmenter, job.output):
+            with _recorded(journal, segmenter, job.output, ledger):
                 with progress(sum(len(study.paths) for study in job.listing.studies)) as advance:
                     run_job(replace(job, ledger=ledger), segmenter, journal, advance, reading)
-                written = (name for record in journal.inputs for name in record.outputs)
-                journal.stale = ledger.find_stale(written)
                 deliver(journal)
     return journal
 
@@ -85,7 +83,9 @@ def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], 
 
 
 @contextmanager
-def _recorded(journal: Journal, segmenter: Segmenter, output: Path) -> Iterator[None]:
+def _recorded(
+    journal: Journal, segmenter: Segmenter, output: Path, ledger: Ledger
+) -> Iterator[None]:
     """The journal on disk from the beginning of a run to its end, whatever that is."""
     journal.write(output, "running")  # a run that is killed leaves no older one's success
     state = "interrupted"
@@ -100,4 +100,6 @@ def _recorded(journal: Journal, segmenter: Segmenter, output: Path) -> Iterator[
             journal.provider["largest_batch"] = segmenter.largest_batch
         if segmenter.first_look is not None:
             journal.model["first_look"] |= {"left_out": journal.left_out}
+        written = (name for record in journal.inputs for name in record.outputs)
+        journal.stale = ledger.find_stale(written)  # most of all where the run was cut off
         journal.write(output, state)

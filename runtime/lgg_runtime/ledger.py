@@ -56,7 +56,7 @@ class Ledger:
     def find_stale(self, written: Iterable[str]) -> tuple[str, ...]:
         """Outputs of earlier runs that are still there and that this run has not written."""
         left = self._earlier.difference(written)
-        return tuple(sorted(name for name in left if (self._folder / name).is_file()))
+        return tuple(sorted(name for name in left if _is_file(self._folder / name)))
 
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
@@ -109,6 +109,14 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
         yield ledger
     finally:
         ledger.close()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is known to be one: a disk that fails is told of where it is written to."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def find_digest(path: Path) -> str | None:

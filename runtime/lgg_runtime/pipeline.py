@@ -54,10 +54,10 @@ def run_job(
         running.close()
         results.close()
         _record_passed_over(job.listing, journal)
-        journal.seconds |= {"read": reading.seconds, "run": running.seconds}
+        total = time.perf_counter() - begun
+        journal.seconds |= {"read": reading.seconds, "run": running.seconds, "total": total}
     if results.counts:
         journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
-    journal.seconds["total"] = time.perf_counter() - begun
 
 
 def _record_passed_over(listing: Listing, journal: Journal) -> None:

@@ -201,6 +201,24 @@ def test_pictures_of_an_earlier_run_with_other_options_are_told(
     assert results(tmp_path / "out")["run.json"]["stale"] == stale
 
 
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_what_an_earlier_run_left_is_told_by_a_run_that_is_cut_off_too(
+    tmp_path: Path, source: Path, infer: Infer, stop_at: Callable[..., list[str]],
+    more: tuple[str, ...],
+) -> None:  # fmt: skip
+    infer(tmp_path / "out", "-p")
+    for name in "bcd":
+        shutil.copy(source / name / f"{name}_1.png", source / name / f"{name}_2.png")
+    stop_at("b_1_mask.png")
+    assert infer(tmp_path / "out", "-p", *more).code == 130
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    done = {name for entry in run["inputs"] for name in entry["outputs"]}
+    left = {name for name in results(tmp_path / "out") if name.endswith(".png")} - done
+    assert (run["state"], set(run["stale"])) == ("interrupted", left)
+    assert {"b/b_1_mask.png", "d/d_2_overlay.png"} <= left
+    assert run["seconds"].keys() == {"total", "run", "read", "finish"}
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
