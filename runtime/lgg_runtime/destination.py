@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_files import is_dicomdir_name
-from lgg_runtime.readers.listing import Listing
+from lgg_runtime.readers.listing import RASTER, Listing
 from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
+from lgg_runtime.writers.atomic import find_nearest, refused
 
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}
 
@@ -43,6 +46,36 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
                 f"results of {name} would lie inside the input, in {output / name}; "
                 "choose another output folder"
             )
+
+
+def check_names(output: Path, listing: Listing) -> None:
+    """Raises OutputConflictError where results would have names that differ in the case of letters
+    or the form of accents alone, and the output's disk takes these for one.
+    """
+    taken: dict[str, str] = {}
+    for study in listing.studies:
+        stems = [path.rpartition(".")[0] for path in study.paths] if study.kind == RASTER else []
+        for name in (str(listing.root / study.base), *stems):
+            other = taken.setdefault(unicodedata.normalize("NFC", name).lower(), name)
+            if other != name and _takes_one_case(output):
+                a, b = (without_uids(listing.relative(Path(one))) for one in (other, name))
+                raise OutputConflictError(
+                    f"{a} and {b} would have one name in the results: the disk of {output} takes A "
+                    "for a; rename one or choose another disk"
+                )
+
+
+def _takes_one_case(output: Path) -> bool:
+    """Whether a file of this folder, which need not be there yet, is found by its name in the
+    other case. Raises ResourceError where none can be made.
+    """
+    nearest = find_nearest(output)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="lgg-case-", dir=nearest) as made:
+            path = Path(made.name)
+            return path.with_name(path.name.swapcase()).exists()
+    except OSError as error:
+        raise refused(output, error) from error
 
 
 def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path], bool]:

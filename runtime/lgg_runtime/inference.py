@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lgg_runtime.destination import check_output, check_places
+from lgg_runtime.destination import check_names, check_output, check_places
 from lgg_runtime.errors import LggError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
@@ -67,6 +67,7 @@ def _plan(request: Request) -> Job:
     check_places(request.output, request.given, listing)
     request.require_fit(listing)
     require_folder(request.output)
+    check_names(request.output, listing)
     return Job(listing, request.output, request.outputs, request.evaluate, choice)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stand_ins.runs import Infer, files
+from lgg_runtime import destination
+from stand_ins.runs import Draw, Infer, Write, files
 
 
 @pytest.fixture
@@ -51,3 +52,55 @@ def test_nor_does_the_folder_of_a_single_slice(
     before = files(source)
     result = call_infer(source / "a" / "a_2.png", "-o", second_name(source / "a"), "-m", artifact)
     assert (result.code, files(source)) == (2, before)
+
+
+@pytest.fixture
+def takes_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of the output takes A for a, as those of Windows, macOS and USB sticks do."""
+    monkeypatch.setattr("lgg_runtime.destination._takes_one_case", lambda _output: True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Q_1", "q_1"), ("a/q_1", "A/q_1"), ("\u00e9_1", "e\u0301_1"), ("\u00c4/q_1", "a\u0308/Q_1")],
+)
+@pytest.mark.usefixtures("takes_one_case")
+def test_results_that_a_disk_takes_for_one_are_refused(
+    tmp_path: Path, draw_slice: Draw, write_picture: Write, infer: Infer, one: str, other: str
+) -> None:
+    given = tmp_path / "both"
+    for name in (one, other):
+        write_picture(given / f"{name}.png", draw_slice())
+    if len(files(given)) == 1:
+        pytest.skip("the disk of this machine takes them for one")
+    result = infer(given)
+    assert (result.code, files(tmp_path / "out")) == (8, [])
+    assert "would have one name in the results" in result.err
+
+
+@pytest.mark.usefixtures("takes_one_case")
+def test_a_scan_and_a_slice_whose_pictures_a_disk_takes_for_one_are_refused(
+    tmp_path: Path, draw_slice: Draw, write_picture: Write, infer: Infer
+) -> None:
+    write_picture(tmp_path / "both" / "p_001.png", draw_slice())
+    (tmp_path / "both" / "P.nii").write_bytes(b"")
+    assert infer(tmp_path / "both").code == 8
+
+
+def test_a_disk_that_keeps_cases_apart_holds_both(
+    tmp_path: Path, draw_slice: Draw, write_picture: Write, infer: Infer
+) -> None:
+    """The oracle is the disk itself, of this machine."""
+    given = tmp_path / "both"
+    for name in ("Q_1", "q_1"):
+        write_picture(given / f"{name}.png", draw_slice())
+    inputs = files(given)
+    assert infer(given).code == 0
+    masks = [name for name in files(tmp_path / "out") if name.endswith("_mask.png")]
+    assert len(masks) == len(inputs)
+
+
+def test_whether_a_disk_takes_one_case_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    expected = tmp_path.with_name(tmp_path.name.swapcase()).exists()
+    assert destination._takes_one_case(tmp_path / "new" / "deep") is expected
+    assert files(tmp_path) == []

@@ -63,12 +63,19 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
         raise refused(path, error) from error
 
 
-def require_folder(path: Path) -> None:
-    """Raises ResourceError where make_folder could not make the folder; nothing is made yet."""
+def find_nearest(path: Path) -> Path:
+    """It, or the nearest of its parents that is there. Raises ResourceError where it has no such
+    name.
+    """
     try:
-        nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     except OSError as error:
         raise refused(path, error) from error
+
+
+def require_folder(path: Path) -> None:
+    """Raises ResourceError where make_folder could not make the folder; nothing is made yet."""
+    nearest = find_nearest(path)
     if not nearest.is_dir():
         raise refused(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(nearest, os.W_OK | os.X_OK):
