@@ -10,6 +10,7 @@ import pytest
 from lgg_runtime.errors import InputError, NoInputError, OutputConflictError
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
+from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.redact import without_uids
 
 
@@ -134,6 +135,18 @@ def test_nifti_files_are_studies_of_their_own(tmp_path: Path) -> None:
         ("x/q", Path("x")),
     ]
     assert [path.name for path in scans[1].files] == ["q_flair.nii", "q_t1.nii"]
+
+
+@pytest.mark.parametrize("name", [".nii", "..nii", "...nii.gz", "_flair.nii", "flair.nii.gz"])
+def test_nifti_files_of_no_name_are_called_by_their_folder(tmp_path: Path, name: str) -> None:
+    root = tree(tmp_path / "scan", name, f"p/{name}")
+    found = {study.name: study.base for study in list_studies(root).studies}
+    assert found == {"scan": Path("scan"), "p": Path("p/p")}
+
+
+def test_nor_need_their_folder_have_one() -> None:
+    found = find_scans([Path("/flair.nii")], Path("/"))
+    assert [(study.name, study.base) for study in found.studies] == [("study", Path("study"))]
 
 
 def test_t2_and_labels_beside_a_scan_are_left_out_and_counted(tmp_path: Path) -> None:

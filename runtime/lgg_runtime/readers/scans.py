@@ -136,9 +136,9 @@ def _name_study(files: Sequence[Path], root: Path) -> str:
 def _group_nifti(paths: Sequence[Path], root: Path) -> list[Study]:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in paths:
-        stem, role = split_name(path)
-        if role and not stem:
-            stem = path.parent.resolve().name
+        stem = split_name(path)[0]
+        if not stem.strip("."):  # _flair.nii and .nii: no more than a suffix
+            stem = path.parent.resolve().name or "study"
         groups[path.parent, stem].append(path)
     studies = []
     for (parent, stem), found in sorted(groups.items()):
