@@ -173,6 +173,13 @@ def test_nifti_files_that_would_share_an_output_are_refused(tmp_path: Path) -> N
         list_studies(tree(tmp_path, "a.nii", "a.nii.gz"))
 
 
+def test_nor_is_a_uid_or_a_broken_line_told_of_them(tmp_path: Path) -> None:
+    with pytest.raises(OutputConflictError) as error:
+        list_studies(tree(tmp_path, "1.2.840.99.7\n.nii", "1.2.840.99.7\n.nii.gz"))
+    assert "1.2.840" not in str(error.value)
+    assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize("names", [["a.tif", "a.png"], ["x/a_1.JPG", "x/a_1.jpg"]])
 def test_two_slices_that_would_share_an_output_are_refused(
     tmp_path: Path, names: list[str]

@@ -146,7 +146,8 @@ def _group_nifti(paths: Sequence[Path], root: Path) -> list[Study]:
         files = [path for path in found if split_name(path)[1] != UNUSED] or found
         whole = [path for path in files if not split_name(path)[1]]
         if whole and len(files) > 1:
-            a, b = sorted(path.name for path in (whole[0], next(f for f in files if f != whole[0])))
+            both = (whole[0], next(path for path in files if path != whole[0]))
+            a, b = sorted(without_uids(path.name) for path in both)
             raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
         folder = parent.relative_to(root)
         name = without_uids((folder if folder.name == stem else folder / stem).as_posix())
