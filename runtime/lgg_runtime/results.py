@@ -147,7 +147,7 @@ class Results:
         base = self._job.output / study.base
         encoded = _encode_scan(scan, result, self._job.outputs, self._segmenter)
         files = {base.with_name(f"{base.name}_{end}"): data for end, data in encoded.items()}
-        require_names(target.name for target in files)
+        require_names((target.name for target in files), study.folder.parts)
         written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
         unscored = (f"not scored: {NOT_SCORED}",) if self._job.evaluate else ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +147,23 @@ def test_a_bad_study_is_reported_and_the_others_go_on(
     )
     folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
     assert folders == {"study_0001", "study_0003"}
+
+
+def test_a_study_below_a_folder_whose_name_grows_too_long_is_reported_and_the_others_go_on(
+    tmp_path: Path, model: Path, call_infer: Call
+) -> None:
+    """Each byte that is no text becomes six characters of the results' folder."""
+    drawn = draw(tmp_path, "dicom", patients=2)
+    foreign = tmp_path / "in" / os.fsdecode(b"\xc8" * 43)
+    try:
+        shutil.copytree(drawn / "study_0001", foreign / "study")
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    shutil.copytree(drawn / "study_0002", tmp_path / "in" / "whole")
+    result = call_infer(tmp_path / "in", "-o", tmp_path / "out", "-m", model)
+    assert result.code == 3
+    assert "would have a name of 258 bytes" in result.err
+    assert [r["fate"] for r in run_of(tmp_path / "out")["inputs"]] == ["failed", "done"]
 
 
 def test_a_damaged_file_refuses_its_study(tmp_path: Path, model: Path, call_infer: Call) -> None:

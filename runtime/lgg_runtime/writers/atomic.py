@@ -97,9 +97,12 @@ def require_writable(path: Path) -> None:
         raise refused(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
 
 
-def require_names(names: Iterable[str]) -> None:
-    """Raises InputError, the reason alone, for a file name that no file system takes."""
-    longest = max((len(os.fsencode(name + PART_SUFFIX)) for name in names), default=0)
+def require_names(names: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Raises InputError, the reason alone, for a name of a file or folder that no file system
+    takes.
+    """
+    taken = (*(name + PART_SUFFIX for name in names), *folders)
+    longest = max((len(os.fsencode(name)) for name in taken), default=0)
     if longest > LONGEST_NAME_BYTES:
         raise InputError(
             f"its result would have a name of {longest} bytes, at most {LONGEST_NAME_BYTES} are "
