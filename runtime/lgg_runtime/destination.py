@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -69,6 +68,8 @@ def _takes_one_case(output: Path) -> bool:
     """Whether a file of this folder, which need not be there yet, is found by its name in the
     other case. Raises ResourceError where none can be made.
     """
+    import tempfile  # a tenth of Python's own start, and seldom needed
+
     nearest = find_nearest(output)
     try:
         with tempfile.NamedTemporaryFile(prefix="lgg-case-", dir=nearest) as made:
