@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgg_runtime.destination import check_names, check_output, check_places
-from lgg_runtime.errors import LggError
+from lgg_runtime.errors import LggError, ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
 from lgg_runtime.ledger import Ledger, open_ledger
@@ -103,4 +103,8 @@ def _recorded(
             journal.model["first_look"] |= {"left_out": journal.left_out}
         written = (name for record in journal.inputs for name in record.outputs)
         journal.stale = ledger.find_stale(written)  # most of all where the run was cut off
-        journal.write(output, state)
+        try:
+            journal.write(output, state)
+        except ResourceError:
+            if state == "complete":  # else what ended the run is told
+                raise

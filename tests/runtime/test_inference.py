@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.errors import LggError, ModelError, StoreError, UsageError
+from lgg_runtime.errors import LggError, ModelError, ResourceError, StoreError, UsageError
 from lgg_runtime.inference import infer
 from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
@@ -73,6 +73,31 @@ def test_results_that_nobody_takes_stop_the_run(request_: Request, out: Path) ->
     with pytest.raises(StoreError):
         Caller(refuse).infer(request_)
     assert read_run(out)["state"] == "stopped: the server is full"
+
+
+def test_a_record_that_does_not_fit_hides_nothing_of_what_ended_the_run(
+    request_: Request, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_journal: Journal) -> None:
+        monkeypatch.setattr(Journal, "write", refuse)
+        raise StoreError("the server is full")
+
+    def refuse(*_: object) -> None:
+        raise ResourceError("summary.csv: the disk is full")
+
+    with pytest.raises(StoreError, match="the server is full"):
+        Caller(fill).infer(request_)
+    assert read_run(out)["state"] == "running"
+
+
+def test_a_record_that_does_not_fit_ends_a_run_that_nothing_else_ended(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ResourceError("summary.csv: the disk is full")
+
+    with pytest.raises(ResourceError, match=r"summary\.csv"):
+        Caller(lambda _: monkeypatch.setattr(Journal, "write", refuse)).infer(request_)
 
 
 @pytest.mark.parametrize(
