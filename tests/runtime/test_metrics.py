@@ -113,3 +113,8 @@ def test_the_worst_tenth_is_at_least_one_patient(patients: int, worst: float) ->
     scores = join_scores(Counts(), dice)["per_patient_dice"]
     assert scores["worst_tenth"] == worst
     assert scores["median"] == (patients - 1) / 2
+
+
+def test_the_median_is_of_the_patient_in_the_middle() -> None:
+    scores = join_scores(Counts(), {"a": 0.9, "b": 0.1, "c": 0.8})["per_patient_dice"]
+    assert (scores["median"], scores["mean"]) == (0.8, pytest.approx(0.6))
