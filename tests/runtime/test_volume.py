@@ -102,6 +102,18 @@ def test_an_affine_that_places_nothing_is_refused(affine: Any) -> None:
         Volume(np.zeros((1, 2, 2, 3), np.uint8), affine=affine)
 
 
+@pytest.mark.parametrize(("degrees", "spans"), [(0.04, False), (0.1, True), (45, True)])
+def test_axes_may_lean_but_not_into_one_plane(degrees: float, spans: bool) -> None:
+    affine, lean = np.eye(4), np.radians(degrees)
+    affine[:3, 0] = 0, np.cos(lean), np.sin(lean)
+    affine[:3, 2] = 1, 0, 0
+    if spans:
+        assert len(Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)) == 2
+        return
+    with pytest.raises(InputError, match="span a volume"):
+        Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)
+
+
 @pytest.mark.parametrize("pixels", [None, "volume.nii", [[[[0, 0, 0]]]]])
 def test_what_is_no_array_is_refused(pixels: Any) -> None:
     with pytest.raises(InputError, match="expected an array, found"):
