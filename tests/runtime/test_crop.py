@@ -69,6 +69,13 @@ def test_a_slice_of_noise_is_not_run() -> None:
     assert find_boxes(noise, CropSettings()) == (None,)
 
 
+def test_a_slice_that_is_not_run_does_not_widen_the_box_of_others() -> None:
+    head = np.zeros((3, 9, 8), bool)
+    head[0, 2:5, 3:7] = head[1, 8] = head[2, :, 0] = True  # a bright row, and a bright column
+    half = CropSettings(line_fraction=0.3, margin=0, step=1)
+    assert find_boxes(head, half) == (Box(2, 3, 3, 4), None, None)
+
+
 @settings(max_examples=60, deadline=None)
 @given(SHAPES.flatmap(lambda shape: arrays.arrays(bool, shape)), SETTINGS)
 def test_the_box_holds_every_head_within_the_frame(head: np.ndarray, chosen: CropSettings) -> None:
