@@ -153,8 +153,9 @@ def test_a_channel_that_is_black_but_for_a_spot_is_scaled_by_the_spot() -> None:
     assert result.sum() == 240
 
 
-def test_the_head_is_where_any_channel_is_bright_enough() -> None:
-    pixels = np.zeros((1, 1, 6, 3), np.uint8)
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_the_head_is_where_any_channel_is_bright_enough(kind: type) -> None:
+    pixels = np.zeros((1, 1, 6, 3), kind)
     pixels[0, 0, :, 0] = (12, 13, 0, 0, 100, 100)  # 12 is not above 0.12 * 100
     pixels[0, 0, :, FLAIR] = (0, 0, 13, 12, 100, 100)
     limits = IntensitySettings(bright_percentile=100.0)
