@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgg_runtime.golden import golden_input
-from lgg_runtime.intensity import IntensitySettings, head_mask, is_air_below_0, normalise
+from lgg_runtime.intensity import (
+    IntensitySettings,
+    head_mask,
+    is_air_below_0,
+    level_percentile,
+    normalise,
+)
 from lgg_runtime.volume import FLAIR
 
 DEFAULT = IntensitySettings()
@@ -162,6 +168,19 @@ def test_the_head_is_where_any_channel_is_bright_enough(kind: type) -> None:
     np.testing.assert_array_equal(
         head_mask(pixels, limits), [[[False, True, True, False, True, True]]]
     )
+
+
+def test_levels_that_are_counted_have_the_percentiles_of_numpy_to_the_last_bit() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        levels, percent = random.integers(0, 256, (1, 2, 3), np.uint8), random.uniform(0, 100)
+        assert level_percentile(levels, percent) == np.percentile(levels, percent)
+
+
+def test_more_pixels_of_a_level_are_counted_than_float32_counts() -> None:
+    levels = np.zeros(2**25 + 1, np.uint8)
+    levels[2**24 + 1 :] = 1
+    assert level_percentile(levels.reshape(1, -1, 3), 50) == 0
 
 
 def test_the_input_is_not_changed() -> None:
