@@ -103,6 +103,13 @@ def test_nothing_continues_slices_at_one_position() -> None:
     assert not continues(along_z(5), along_z(0, 0, 0))
 
 
+def test_slices_of_another_size_continue_nothing() -> None:
+    (plane,) = along_z(15)
+    plane.header.Rows = 5
+    assert continues(along_z(15), along_z(0, 5, 10))
+    assert not continues([plane], along_z(0, 5, 10))
+
+
 def test_slices_beside_their_line_are_refused() -> None:
     shifted = frames_at([(0.0, 0.0, 0.0), (1.0, 0.0, 5.0), (0.0, 0.0, 10.0)])
     sheared = frames_at([(float(k), 0.0, 5.0 * k) for k in range(3)])
