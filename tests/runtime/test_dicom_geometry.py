@@ -118,6 +118,16 @@ def test_slices_beside_their_line_are_refused() -> None:
             span_grid(frames)
 
 
+@pytest.mark.parametrize(("lean", "is_taken"), [(0.0095, True), (0.0115, False)])
+def test_a_lean_of_the_stack_adds_up_to_a_quarter_of_a_pixel(lean: float, is_taken: bool) -> None:
+    frames = frames_at([(lean * k, 0.0, 5.0 * k) for k in range(20)])
+    if is_taken:
+        assert span_grid(frames).lattice.affine[0, 0] == pytest.approx(lean)
+        return
+    with pytest.raises(InputError, match="shifted against one another"):
+        span_grid(frames)
+
+
 def test_steps_may_differ_by_a_fiftieth_and_positions_be_shared_within_a_hundredth() -> None:
     assert span_grid(along_z(0, 5, 10.1, 15)).spacing_mm[0] == pytest.approx(5)
     with pytest.raises(InputError, match="irregular spacing"):
