@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError, UsageError
@@ -162,6 +164,27 @@ def test_an_original_t1_then_flairs_plane_then_the_finer_one_is_taken(
     assert choose(stacks_of(FLAIR, *series), SeriesChoice()).others["t1"].number == "3"
 
 
+@pytest.mark.parametrize(
+    ("orientation", "corner", "step"),
+    [
+        ((-1.0, 0, 0, 0, 1.0, 0), (7.0, 0, 20), 5.0),  # its normal points downwards
+        ((1.0, 0, 0, 0, 0.9986, 0.0523), (0, 0.5, 0), 1.0),  # it leans by 3 degrees, and is finer
+    ],
+)
+def test_a_t1_that_faces_the_other_way_or_hardly_leans_is_in_flairs_plane(
+    orientation: tuple[float, ...], corner: tuple[float, float, float], step: float
+) -> None:
+    ours = {"SeriesNumber": 7, "SeriesInstanceUID": "7", "FrameOfReferenceUID": "1.2.3.4.9", **T1}
+    normal = np.cross(orientation[:3], orientation[3:])
+    frames = [
+        replace(frame_of(**ours), orientation=orientation, position=tuple(corner + height * normal))
+        for height in np.arange(0, 20 + step, step)
+    ]
+    plane = AXIAL if step < 5 else SAGITTAL
+    stacks = [*stacks_of(FLAIR, {**T1, "orientation": plane}), *stack_frames(frames)[0]]
+    assert choose(stacks, SeriesChoice()).others["t1"].number == "7"
+
+
 @pytest.mark.parametrize("heights", [[9.0], [9.0] * 5, [2.0, 4, 6, 8, 10], [0.0, 1, 2, 18, 20]])
 def test_a_t1_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
     heights: list[float],
@@ -194,6 +217,9 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
          "series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair NUMBER"),
         ((FLAIR, T1, T1), {}, "2 series may be pre-contrast T1: series 2 (pre-contrast T1, axial, "
          "5 x 8 x 8), series 3 (pre-contrast T1, axial, 5 x 8 x 8); choose one with --t1 NUMBER"),
+        ((FLAIR, {**T1, "step": 5.02}, T1), {}, "2 series may be pre-contrast T1: series 2 "
+         "(pre-contrast T1, axial, 5 x 8 x 8), series 3 (pre-contrast T1, axial, 5 x 8 x 8); "
+         "choose one with --t1 NUMBER"),
         ((FLAIR, {**FLAIR, "SeriesNumber": 1}), {}, "2 series may be FLAIR: series 1 (FLAIR, "
          "axial, 5 x 8 x 8), series 1 (FLAIR, axial, 5 x 8 x 8); choose one with --flair and its "
          "SeriesInstanceUID"),
