@@ -43,6 +43,15 @@ def test_a_sequence_that_covers_too_little_is_not_read() -> None:
         fit(read, "T1", Lattice(AXIAL, (179, 5, 6)), Lattice(AXIAL, (200, 5, 6)), "dicom")
 
 
+def test_nine_tenths_of_flair_are_enough() -> None:
+    pytest.importorskip("SimpleITK")
+    grid = Lattice(AXIAL, (9, 5, 6))
+    _, is_resampled = fit(
+        lambda: np.ones(grid.shape), "T1", grid, Lattice(AXIAL, (10, 5, 6)), "dicom"
+    )
+    assert is_resampled
+
+
 def test_only_slices_that_are_not_axial_are_noted() -> None:
     assert note_plane("FLAIR is", AXIAL) == []
     sagittal = AXIAL[:, [2, 0, 1, 3]]
