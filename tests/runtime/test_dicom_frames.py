@@ -144,6 +144,29 @@ def test_padding_of_12_bits_is_found_with_and_without_its_sign(
     assert not read_dicom(study.files).pixels[:, 0, :, 1].any()
 
 
+def test_padding_that_12_bits_do_not_hold_pads_nothing(study: Study) -> None:
+    """Its lowest 12 bits are those of the brightest pixels."""
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        rows = data.pixel_array.astype("<u2")
+        rows[0] = 0x0FFF
+        data.PixelData = rows.tobytes()
+        data.add_new("PixelPaddingValue", "US", 0xFFFF)
+        data.save_as(path)
+    assert read_dicom(study.files).pixels[:, 0, :, 1].all()
+
+
+def test_signed_pixels_are_inverted_over_what_they_can_be(study: Study) -> None:
+    """An intercept lifts them to what the unsigned ones are."""
+    study.change_flair(BitsStored=16, HighBit=15, PhotometricInterpretation="MONOCHROME1")
+    expected = read_dicom(study.files).pixels
+    for path in study.flair:
+        signed = pydicom.dcmread(path).pixel_array.astype(np.int64) - 2**15
+        study.change(path, PixelRepresentation=1, PixelData=signed.astype("<i2").tobytes(),
+                     RescaleSlope=0.125, RescaleIntercept=2**12)  # fmt: skip
+    np.testing.assert_array_equal(read_dicom(study.files).pixels, expected)
+
+
 @pytest.mark.parametrize(("least", "expected"), [(-7, -7 / 8), (50, 0)])
 def test_a_slice_of_padding_alone_is_as_dark_as_padding_in_others(
     study: Study, least: int, expected: float
