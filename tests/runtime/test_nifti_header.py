@@ -97,3 +97,28 @@ def test_what_means_nothing_else_is_read(tmp_path: Path, changes: dict[str, Any]
     found = read_nifti([path])
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     np.testing.assert_array_equal(np.abs(found.affine), np.abs(expected.affine))
+
+
+def test_channels_as_the_components_of_vectors_are_the_three_sequences(tmp_path: Path) -> None:
+    """NIfTI has a vector's components on the fifth axis."""
+    values = np.arange(360, dtype=np.int16).reshape(6, 5, 4, 1, 3)
+    nibabel.save(nibabel.Nifti1Image(values, AFFINE), tmp_path / "a.nii")
+    found = read_nifti([tmp_path / "a.nii"]).pixels
+    np.testing.assert_array_equal(found, values[:, :, :, 0].transpose(2, 1, 0, 3))
+
+
+@pytest.mark.parametrize(("columns", "is_taken"), [(50, True), (200, False)])
+def test_qform_and_sform_may_part_by_half_a_voxel_at_the_far_end_too(
+    tmp_path: Path, columns: int, is_taken: bool
+) -> None:
+    """The third of a degree that the qform is turned is half a pixel at the 86th column."""
+    c, s = np.cos(np.radians(1 / 3)), np.sin(np.radians(1 / 3))
+    turn = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(np.zeros((columns, 5, 4), np.int16), AFFINE)
+    image.set_qform(turn @ AFFINE, 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    if is_taken:
+        assert read_nifti([tmp_path / "a.nii"]).pixels.shape == (4, 5, columns, 3)
+        return
+    with pytest.raises(InputError, match="qform and sform disagree"):
+        read_nifti([tmp_path / "a.nii"])
