@@ -91,6 +91,8 @@ def test_a_grid_is_the_same_within_a_twentieth_of_a_voxel() -> None:
     assert is_same(one, Lattice(near, (2, 3, 4)))
     assert not is_same(one, Lattice(away, (2, 3, 4)))
     assert not is_same(one, Lattice(COARSE, (2, 3, 5)))
+    finer = COARSE @ np.diag([1 / 2, 1 / 2, 1 / 3, 1])
+    assert not is_same(one, Lattice(finer, (3, 5, 10))), "its corners are the same"
 
 
 @pytest.mark.parametrize(
