@@ -167,6 +167,7 @@ def test_a_sidecar_that_is_no_small_file_is_neither_waited_for_nor_read(
 def test_an_engine_is_signed_by_its_sidecar() -> None:
     assert signed_file(Path("m.engine")) == Path("m.engine.json")
     assert signature_path(Path("m.engine")) == Path("m.engine.json.sig")
+    assert signed_file(Path("M.ENGINE")) == Path("M.ENGINE.json")
 
 
 def test_an_engine_is_known_by_its_digest_and_by_what_was_signed_of_its_sidecar(
