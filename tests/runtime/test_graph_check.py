@@ -94,6 +94,16 @@ def test_a_field_hidden_behind_a_tag_of_more_than_32_bits_is_refused(
         check_graph(hidden(long))
 
 
+@pytest.mark.parametrize(("values", "is_taken"), [(8, True), (9, False)])
+def test_a_tensor_claims_two_values_a_byte_at_most(values: int, is_taken: bool) -> None:
+    data = field(7, NODE + field(5, b"\x08" + varint(values) + b"\x10\x16"))  # of four bytes
+    if is_taken:
+        check_graph(data)
+        return
+    with pytest.raises(ModelError, match="claims 9 values in 4 bytes"):
+        check_graph(data)
+
+
 @pytest.mark.parametrize("place", [5, 6, 10, 11, 22, 23])
 def test_attributes_are_looked_into(place: int) -> None:
     attribute = field(place, b"\x08" + varint(99))
