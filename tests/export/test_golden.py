@@ -63,6 +63,16 @@ def test_samples_of_another_input_are_refused():
         check_golden(run_formula, golden)
 
 
+@pytest.mark.parametrize(
+    ("shape", "samples"),
+    [((1, 528, 16, 3), 33), ((1, 24, 32, 3), 3), ((1, 16, 16, 10**9), 1), ((9, 16, 16, 3), 1)],
+)
+def test_an_input_that_no_export_makes_is_refused_before_it_is_made(shape, samples):
+    golden = replace(make_golden(run_formula, 0.01), shape=shape, samples=(0.5,) * samples)
+    with pytest.raises(ModelError, match="golden pair is damaged"):
+        check_golden(run_formula, golden)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("answer", [0.0, 0.5, 1.0, np.nan])
 def test_one_answer_for_all_is_none_of_a_shipped_models(name, answer):
