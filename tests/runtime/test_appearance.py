@@ -23,6 +23,15 @@ def test_a_mirrored_head_has_the_same_statistics(head: np.ndarray) -> None:
     assert mirrored == pytest.approx(ours, abs=0.02)
 
 
+@pytest.mark.parametrize("channel", [0, FLAIR])
+def test_a_head_in_which_a_channel_is_dim_has_the_same_statistics(
+    head: np.ndarray, channel: int
+) -> None:
+    dim = head[2].astype(np.float32)
+    dim[..., channel] /= 20
+    assert _measure(dim) == pytest.approx(_measure(head[2]), abs=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (2, 2, 3), (300, 1, 3)])
 def test_any_shape_is_measured(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
