@@ -11,9 +11,9 @@ from onnx import TensorProto, numpy_helper
 
 from lgg_bench.slices import phantom_slices
 from lgg_export.graph import build_graph
-from lgg_export.quantise import TARGETS, Quantiser, float_layers
+from lgg_export.quantise import TARGETS, Quantiser, _Reader, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
-from lgg_runtime.contract import METADATA_KEY
+from lgg_runtime.contract import INPUT, METADATA_KEY
 from stand_ins.artifacts import run_onnx, write_artifact
 
 
@@ -110,6 +110,16 @@ def test_slices_of_any_size_give_the_ranges_of_their_padded_ones(
     padded = np.pad(odd, ((0, 0), (0, 14), (0, 7), (0, 0)))
     made = [Quantiser(float_graph, [given], target, tmp_path).build() for given in (odd, padded)]
     assert made[0] == made[1]
+
+
+def test_the_library_is_given_the_slices_that_it_asks_for(slices):
+    """All that follow would weigh as often as there are slices before them."""
+    reader = _Reader([slices[:3], slices[3:]])
+    reader.set_range(2, 4)
+    given = list(iter(reader.get_next, None))
+    np.testing.assert_array_equal(np.concatenate([part[INPUT] for part in given]), slices[2:4])
+    reader.set_range(1, 2)
+    assert reader.get_next() is not None and reader.get_next() is None
 
 
 def test_one_value_of_100_000_takes_no_steps_from_the_others(tmp_path, capsys):
