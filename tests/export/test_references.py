@@ -100,6 +100,17 @@ def test_slices_of_another_part_do_not_count(finished_run, phantoms, tmp_path):
         assert len(chosen.slices) == len(split.parts["train"][reference.patient])
 
 
+def test_a_chosen_slice_comes_with_its_own_probability_and_head():
+    number = np.arange(5)[:, None, None] * np.ones((5, 4, 16), np.float32)
+    slices = np.repeat(number[..., None], 3, axis=-1).astype(np.uint8)
+    truth = number == 2
+    patient = Prediction("A", slices, number, truth, (1, 2, 4), number > 2)
+    chosen = choose_slices(patient, 2)
+    assert chosen.slices[:, 0, 0, 0].tolist() == chosen.probability[:, 0, 0].tolist() == [2, 4]
+    assert chosen.head[:, 0, 0].tolist() == [False, True]
+    assert (chosen.truth[:, 0, 0].tolist(), chosen.used) == ([True, False], (0, 1))
+
+
 @pytest.mark.parametrize("slices", [16, 17, 24, 31, 47, 60])
 def test_the_chosen_slices_go_from_the_largest_tumour_to_none(slices):
     truth = np.zeros((slices, 4, 16), bool)
