@@ -9,9 +9,10 @@ from lgg_runtime.redact import short_digest, without_uids
 LONG = "1.2.826.0.1.3680043.8.498.12345678901234567890"
 SHORT = "1.2.840.99999.1"
 UUID = "2.25.329800735698586629295641978511506172918"
+SMALL_UUID = "2.25.329800735"
 
 
-@pytest.mark.parametrize("uid", [LONG, SHORT, UUID])
+@pytest.mark.parametrize("uid", [LONG, SHORT, UUID, SMALL_UUID])
 @pytest.mark.parametrize("around", ["{}", "{}.dcm", "IM_{}_seg.dcm", "a/{}/b", "('{}',)"])
 def test_a_uid_gives_way_to_its_digest(uid: str, around: str) -> None:
     shown = without_uids(around.format(uid))
