@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Retention
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
@@ -53,6 +56,36 @@ def test_a_study_that_a_person_may_try_again_keeps_its_images(
     age(records, 60 * DAY)
     sweep(records)
     assert len(files(records, "images")) == kept
+
+
+def test_a_study_whose_images_went_is_not_tried_again_without_them(records: Records) -> None:
+    records.finish(1, 2)
+    records.state.rows("UPDATE study SET state = 'refused'")
+    age(records, 49 * HOUR)
+    sweep(records)
+    (study,) = records.state.rows("SELECT id FROM study")
+    with pytest.raises(UsageError, match="2 of its images were removed; send it again"):
+        queue_again(records.state, [study["id"]], everything=False, destinations=[])
+
+
+@pytest.mark.parametrize("days", [60, 400])
+def test_a_study_that_grows_while_it_is_removed_keeps_all(
+    records: Records, monkeypatch: pytest.MonkeyPatch, days: float
+) -> None:
+    records.finish(1, 2)
+    age(records, days * DAY)
+    rows = records.state.rows
+
+    def look(query: str, values: Sequence[Any] = ()) -> list[Any]:
+        found = rows(query, values)
+        if found and "FROM study" in query:
+            rows("UPDATE study SET state = 'receiving', last_at = strftime('%s')")
+        return found
+
+    monkeypatch.setattr(records.state, "rows", look)
+    sweep(records)
+    assert records.states() == ["receiving"]
+    assert len(files(records, "images")) == 2
 
 
 @pytest.mark.parametrize("state", ["waiting", "sending", "given up"])
