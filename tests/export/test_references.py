@@ -9,6 +9,7 @@ from lgg_export import references
 from lgg_export.references import choose_slices, open_calibration, open_references
 from lgg_runtime.errors import InputError
 from lgg_train.cases import find_cases, load_cases
+from lgg_train.phantom import PhantomSettings
 from lgg_train.prediction import Prediction
 from lgg_train.run import (
     CONFIG_FILE,
@@ -46,6 +47,28 @@ def test_where_all_patients_trained_int8_is_judged_on_others_than_those_of_its_r
     assert (said, asked) == ("4 train patients", "5 train patients")
     assert not set(judged) & set(ranged)
     assert len(set(judged)) == 4 and len(set(ranged)) == 5
+
+
+def test_the_patients_of_the_ranges_are_spread_over_all_that_trained(
+    run_on_all, phantoms, monkeypatch
+):
+    names = sorted(case.patient for case in find_cases(phantoms))
+    monkeypatch.setattr(references, "CALIBRATED_ON", 3)
+    _, ranged = patients_of(open_calibration(*run_on_all, None))
+    assert ranged == [names[0], names[len(names) // 3], names[2 * len(names) // 3]]
+
+
+def test_without_data_int8_is_judged_on_other_phantoms_than_those_of_its_ranges(
+    run_on_all, monkeypatch
+):
+    run, model = run_on_all
+    write_json(run / CONFIG_FILE, read_json(run / CONFIG_FILE) | {"data": str(run / "gone")})
+    monkeypatch.setattr(references, "PHANTOMS", PhantomSettings(patients=1, slices=3, size=64))
+    (said, judged), (asked, ranged) = (
+        open_it(run, model, None) for open_it in (open_references, open_calibration)
+    )
+    assert said == asked == "1 phantom patients, the dataset is not there"
+    assert not np.array_equal(next(judged).slices, next(ranged).slices)
 
 
 def test_too_few_patients_to_tell_both_apart_are_told(run_on_all, phantoms):
