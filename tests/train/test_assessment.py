@@ -140,6 +140,19 @@ def test_single_slices_have_no_lesions_and_no_surfaces():
     assert record["empty_slices"]["slices"] == 1
 
 
+def test_empty_slices_are_found_among_those_that_count():
+    truth, probability = box(0, 2, 2, size=2), np.zeros((8, 24, 24))
+    probability[[0, 7]] = 1
+    record = assess([make_prediction("A", probability, truth, used=(1, 5, 7))], PLAIN)
+    assert (record["empty_slices"]["slices"], record["empty_slices"]["with_false_tumour"]) == (2, 1)
+
+
+def test_one_patient_of_single_slices_leaves_the_lesions_of_all_out():
+    truth = box(2, 2, 2)
+    some = make_prediction("A", truth, truth, used=(0, 3))
+    assert "lesions" not in assess([make_prediction("B", truth, truth), some], PLAIN)
+
+
 def test_each_volume_is_cleaned_up_once(monkeypatch):
     real, applied = Decision.apply, []
 
