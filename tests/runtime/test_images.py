@@ -172,11 +172,11 @@ def test_flair_is_stretched_to_its_highest_two_hundredth() -> None:
         assert (shown[0, 9, 9], shown[0, 0, 0], shown[0, 1, 0]) == (102, 255, 255)
 
 
-def test_flair_without_signal_is_black_and_a_lone_bright_pixel_is_white() -> None:
+def test_flair_without_signal_is_black_and_the_brighter_of_two_pixels_is_white() -> None:
     flair = np.zeros((1, 100, 100), np.uint8)
     assert not stretch_flair(flair).any()
-    flair[0, 3, 4] = 9
-    assert stretch_flair(flair)[0, 3, 4] == 255
+    flair[0, 3, 4:6] = 18, 9
+    assert stretch_flair(flair)[0, 3, 4:6].tolist() == [255, 128]
 
 
 @pytest.mark.parametrize("size", SIZES)
