@@ -217,3 +217,11 @@ def test_the_device_is_chosen_by_what_is_there(monkeypatch):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(3, 3), (20, 1)])
+def test_an_epoch_has_a_step_for_the_slices_that_fill_no_batch_too(tmp_path, batch, steps):
+    samples = replace(SETTINGS.samples, batch=batch)
+    settings = replace(SETTINGS, budget=Budget(epochs=1), samples=samples, validations=1)
+    train(make_slices(), settings, EACH_STEP, tmp_path, no_scores)
+    assert read_rows(tmp_path)[-1]["step"] == steps
