@@ -18,6 +18,7 @@ pytest.importorskip("highdicom")
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.status import read_status
@@ -275,6 +276,26 @@ def test_a_study_whose_images_were_removed_comes_again_in_another_transfer_synta
     assert send_in("-xi", node.port, files) == 0
     assert node.settle() == ["queued"]
     assert node.count("present") == len(list((node.spool.root / "images").rglob("*.dcm")))
+
+
+@needs_storescu
+@pytest.mark.parametrize("place", [-300, 0], ids=["pixels", "preamble"])
+def test_an_image_that_was_damaged_in_the_spool_is_whole_once_it_comes_in_another_syntax(
+    receive: Callable[..., Reception], study: Path, place: int
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    send_study(node.port, study)
+    assert node.settle() == ["queued"]
+    damaged = min((node.spool.root / "images").rglob("*.dcm"))
+    data = bytearray(damaged.read_bytes())
+    data[place] ^= 1
+    damaged.write_bytes(data)
+    node.state.rows("UPDATE study SET state = 'refused', reason = 'damaged'")
+    assert send_in("-xi", node.port, files) == 0
+    assert node.settle() == ["queued"]
+    (row,) = node.state.rows("SELECT file FROM instance WHERE id = ?", (damaged.stem,))
+    assert digest_file(damaged) == row["file"]
+    assert [row["conflicts"] for row in node.state.rows("SELECT conflicts FROM study")] == [0]
 
 
 def test_a_held_study_says_what_sending_again_does_not_help(

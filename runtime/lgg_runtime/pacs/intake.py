@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.content import is_same_image
 from lgg_runtime.pacs.instances import record, record_anew, renew
@@ -82,7 +83,7 @@ class Intake:
         study = self._spool.name_of(arrival.study_uid)
         digest = hashlib.sha256(arrival.body).hexdigest()
         with self._alone(instance):
-            query = "SELECT id, study, digest, bytes, present FROM instance WHERE id = ?"
+            query = "SELECT id, study, digest, file, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
             if outcome == DUPLICATE and not renew(self._state, study):
@@ -97,7 +98,7 @@ class Intake:
             if outcome == STORED:
                 self._spool.keep_image(study, instance, arrival.file)
                 record(self._state, study, instance, digest, arrival.file)
-            elif known[0]["digest"] == digest and not self._is_whole(known[0], arrival.file):
+            elif known[0]["digest"] == digest and not self._is_whole(known[0]):
                 self._spool.keep_image(study, instance, arrival.file)
                 record_anew(self._state, study, instance, arrival.file)
         with self._lock:
@@ -187,21 +188,21 @@ class Intake:
             return ELSEWHERE
         if known["digest"] == digest:
             return DUPLICATE
-        if not self._is_there(known):
-            return STORED  # as if new: the first file is gone, so there is nothing to compare with
+        if not self._is_whole(known):
+            return STORED  # as if new: what came first is gone, so there is nothing to compare with
         with self._comparing:
             is_same = is_same_image(self._spool.image(study, known["id"]), file)
         return DUPLICATE if is_same else CONFLICT
 
-    def _is_there(self, known: sqlite3.Row) -> bool:
-        """Whether the file of a known image is on the disk, where others may remove or cut it."""
-        path = self._spool.image(known["study"], known["id"])
-        return bool(known["present"]) and path.is_file() and path.stat().st_size == known["bytes"]
-
-    def _is_whole(self, known: sqlite3.Row, file: bytes) -> bool:
-        """Whether the disk holds these bytes of a known image."""
-        path = self._spool.image(known["study"], known["id"])
-        return self._is_there(known) and path.read_bytes() == file
+    def _is_whole(self, known: sqlite3.Row) -> bool:
+        """Whether the disk holds a known image as it was written: it may be lost, cut or damaged
+        there.
+        """
+        try:
+            found = digest_file(self._spool.image(known["study"], known["id"]))
+        except OSError:
+            return False
+        return bool(known["present"]) and found == known["file"]
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:
