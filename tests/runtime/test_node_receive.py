@@ -190,6 +190,10 @@ def test_a_study_of_which_another_study_has_an_image_is_held(
         association.release()
     assert sorted(node.settle()) == ["held", "queued"]
     assert node.count("confirmed") == 2
+    (trouble,) = read_status(node.state, load_config(tmp_path / "node.toml"))["troubles"]
+    assert trouble["reason"].endswith(
+        "; of what came, another study holds a part, and sending that again does not help"
+    )
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])

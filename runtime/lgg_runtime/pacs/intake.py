@@ -28,6 +28,7 @@ REFUSED_OBJECT = (
     "an object that came with its images was refused, and may be one of them; see to what the log "
     "says of it and send the study again, or take it as it is with retry"
 )
+KNOWN_ELSEWHERE = "; of what came, another study holds a part, and sending that again does not help"
 PURGED = "images came after the others had been removed; send the whole study again"
 
 
@@ -36,12 +37,14 @@ class Session:
     """What came over one association.
 
     is_open: whether it still runs; instances: the study of each image that came; has_refusals:
-    whether an object was not taken, which may have been an image of any of these studies.
+    whether an object was not taken, which may have been an image of any of these studies;
+    has_strangers: whether one was not taken because another study holds it.
     """
 
     is_open: Callable[[], bool]
     instances: dict[str, str] = field(default_factory=dict)
     has_refusals: bool = False
+    has_strangers: bool = False
 
 
 class Intake:
@@ -88,6 +91,7 @@ class Intake:
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
             if outcome == DUPLICATE and not renew(self._state, study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
+            session.has_strangers |= outcome == ELSEWHERE
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(
@@ -112,6 +116,7 @@ class Intake:
         Where an object was refused, its studies are held instead. Raises ResourceError where the
         database refuses; nothing is changed then.
         """
+        why_held = REFUSED_OBJECT + (KNOWN_ELSEWHERE if session.has_strangers else "")
         with self._state.change() as run:
             for study in set(session.instances.values()):
                 if session.has_refusals:
@@ -119,7 +124,7 @@ class Intake:
                         "UPDATE study SET state = ?, reason = ? WHERE id = ? AND state IN (?, ?) "
                         "AND EXISTS "
                         "(SELECT 1 FROM instance WHERE study = study.id AND NOT confirmed)",
-                        (HELD, REFUSED_OBJECT, study, HELD, RECEIVING),
+                        (HELD, why_held, study, HELD, RECEIVING),
                     )
                 else:
                     run(
