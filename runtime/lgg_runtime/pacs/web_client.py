@@ -26,6 +26,9 @@ _STORED_AS = frozenset(
 )
 # Of an answer's end, where its last delimiter is looked for: after it, little may come.
 _TAIL_BYTES = 4096
+# How a file says that its data set is deflated: TransferSyntaxUID with VR and length, or as one of
+# implicit or of unknown VR. dicomweb_client would inflate it whole, to a size that nobody knows.
+_DEFLATED = re.compile(rb"\x02\0\x10\0.{4,8}1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
 # What is raised where a server cannot be asked, or does not take what it is given.
 Failure = type[FetchError] | type[StoreError]
 
@@ -92,8 +95,9 @@ def _bear(token: str, request: Any) -> Any:
 class _Budget:
     """Counts the decoded bytes of answers as they are read, and closes what was not read.
 
-    Refuses one of several parts that ends without its last delimiter (RFC 2046, 5.1.1): a server
-    that breaks off where no length was told looks like one that is done.
+    Refuses deflated images, and an answer of several parts that ends without its last delimiter
+    (RFC 2046, 5.1.1): a server that breaks off where no length was told looks like one that is
+    done.
     """
 
     def __init__(self, server: WebServer, most_bytes: int, failure: Failure):
@@ -111,6 +115,10 @@ class _Budget:
                 if self._left < 0:
                     most = f"{self._most / 2**20:.3g} MiB"
                     raise self._failure(f"{self._server.name}: sends more than the {most} allowed")
+                if _DEFLATED.search(tail + chunk):
+                    raise self._failure(
+                        f"{self._server.name}: sends a deflated data set; have it converted there"
+                    )
                 tail = (tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
                 yield chunk
             if last not in tail:

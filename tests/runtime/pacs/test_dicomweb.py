@@ -182,6 +182,22 @@ def test_images_that_are_none_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_deflated_image_is_refused_before_it_is_inflated(
+    tmp_path: Path, answering: Answer, images: dict[str, Path], is_split: bool
+) -> None:
+    """is_split: what tells of it lies across two of the pieces in which an answer is read."""
+    image = pydicom.dcmread(next(iter(images.values())))
+    image.file_meta.TransferSyntaxUID = syntax = pydicom.uid.DeflatedExplicitVRLittleEndian
+    image.save_as(tmp_path / "deflated.dcm")
+    file = (tmp_path / "deflated.dcm").read_bytes()
+    whole = part(file[:-9])  # it cannot be inflated
+    ahead = bytes(10**6 - whole.index(syntax.encode()) - 9) if is_split else b""
+    server = answering(200, MULTIPART, ahead + whole)
+    with pytest.raises(FetchError, match="sends a deflated data set; have it converted"):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 1), tmp_path, MANY)
+
+
 @pytest.mark.parametrize("end", [b"", b"\r\n--x", b"\r\n--x-", b"\r\n--x\r\n"])
 def test_an_answer_that_ends_before_its_last_delimiter_is_refused(
     tmp_path: Path, answering: Answer, images: dict[str, Path], end: bytes
