@@ -18,11 +18,15 @@ import click
 from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
+# Each but SIGTERM may have been ignored by who started the command: a shell, nohup.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; the work at hand is dropped and what was done is recorded."""
+    """SIGTERM arrived, or SIGHUP of a terminal that was closed; the work at hand is dropped and
+    what was done is recorded.
+    """
 
 
 def run_command(command: click.Command) -> NoReturn:
@@ -32,8 +36,10 @@ def run_command(command: click.Command) -> NoReturn:
     was done.
     """
     signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     try:
@@ -125,7 +131,7 @@ def _drop_broken_streams() -> None:
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in ENDING:
         if signal.getsignal(each) is _stop:
             signal.signal(each, _pass_over)
     if number == signal.SIGINT:

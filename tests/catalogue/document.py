@@ -45,7 +45,7 @@ that are listed as done are on the disk.
 | 7 | disk or memory is exhausted, or the output cannot be written |
 | 8 | the output is in use or of another run, or two inputs would share one |
 | 9 | an artifact differs from its PyTorch model and is not written |
-| 130, 143 | ended by Ctrl-C, by SIGTERM; a second one does not cut off what is recorded |
+| 130, 143 | ended by Ctrl-C, by SIGTERM or SIGHUP; a second one does not cut off what is recorded |
 | 1 | anything else: a loss that is no number any more |
 
 In the tables, `in` is the input and `out` the output of `lgg-infer in -o out`; where another

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -211,6 +212,17 @@ def test_the_command_receives_answers_and_ends_cleanly(tmp_path: Path, artifact:
     # Without the process, the database still tells.
     assert json.loads(node.call("status", "--json").stdout)["studies"]["done"] == 1
     assert node.call("retry", "--all").stdout == "0 queued again\n"
+
+
+def test_a_node_whose_terminal_is_closed_ends_cleanly(tmp_path: Path, artifact: Path) -> None:
+    config = write_config(tmp_path, model={"name": str(artifact)})
+    node = NodeProcess(config, tmp_path / "node.log")
+    node.start()
+    try:
+        assert node.stop(signal.SIGHUP) == 0
+    finally:
+        node.end()
+    assert "stopping" in node.log.read_text()
 
 
 def test_a_destination_that_does_not_answer_keeps_no_node_that_was_told_to_end(

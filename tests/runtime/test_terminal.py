@@ -86,14 +86,15 @@ def test_a_defect_is_not_hidden() -> None:
         run_command(command_that(failing(ZeroDivisionError())))
 
 
-def test_sigterm_ends_the_command_through_its_cleaning_up(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_through_its_cleaning_up(
+    capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
     done = []
 
     def work() -> None:
         try:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         finally:
             done.append("cleaned up")
 
@@ -107,7 +108,7 @@ def test_sigterm_ends_the_command_through_its_cleaning_up(
     ("first", "code", "line"),
     [(signal.SIGTERM, 143, "tool: terminated\n"), (signal.SIGINT, 130, "tool: interrupted\n")],
 )
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_second_signal_does_not_end_the_cleaning_up(
     capsys: pytest.CaptureFixture[str], first: int, second: int, code: int, line: str
 ) -> None:
@@ -126,12 +127,13 @@ def test_a_second_signal_does_not_end_the_cleaning_up(
     assert capsys.readouterr().err.lstrip("\n") == line  # click ends the line that ^C is in
 
 
-def test_ctrl_c_stays_ignored_where_the_shell_has_it_ignored() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stays_ignored_where_the_shell_has_it_ignored(number: int) -> None:
+    signal.signal(number, signal.SIG_IGN)
     done = []
 
     def work() -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         done.append("went on")
 
     with pytest.raises(SystemExit) as ended:

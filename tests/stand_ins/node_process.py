@@ -51,10 +51,10 @@ class NodeProcess:
         self._process.kill()
         self._process.wait(60)
 
-    def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """By a signal; returns the exit code."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
         return self._process.wait(60)
 
     def end(self) -> None:

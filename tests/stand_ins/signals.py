@@ -6,10 +6,12 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+from lgg_runtime.terminal import ENDING
+
 
 @contextlib.contextmanager
 def keeping_handlers() -> Iterator[None]:
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    before = {each: signal.getsignal(each) for each in ENDING}
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lgg_runtime.terminal import run_command, show
+from lgg_runtime.terminal import ENDING, run_command, show
 
 if TYPE_CHECKING:
     from lgg_runtime.pacs.config import NodeConfig
@@ -34,7 +34,7 @@ def command() -> None:
 @command.command()
 @_CONFIG
 def run(path: Path) -> None:
-    """Receive, segment and send until SIGTERM or Ctrl-C, which is a clean end."""
+    """Receive, segment and send until SIGTERM, Ctrl-C or the terminal's end: a clean end each."""
     from lgg_runtime.pacs.config import load_config
     from lgg_runtime.pacs.log import set_up_log
     from lgg_runtime.pacs.node import run_node
@@ -42,8 +42,9 @@ def run(path: Path) -> None:
     config = load_config(path)
     set_up_log(config.node.log_level)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     with run_node(config):
         stop.wait()
     _end_at_once()
