@@ -50,6 +50,19 @@ def find_series(server: WebServer, study: str) -> list[RemoteSeries]:
         ]
 
 
+def count_series(server: WebServer, study: str) -> int | None:
+    """How many series the server says that a study has, None where it does not say: a server may
+    list a part of them. Raises as `find_series`.
+    """
+    _require_uids(study)
+    wanted, fields = {"StudyInstanceUID": study}, ["NumberOfStudyRelatedSeries"]
+    with connect(server, _FIND_BYTES, FetchError) as client:
+        listed = client.search_for_studies(search_filters=wanted, fields=fields)
+        studies = [load_pydicom().Dataset.from_json(item) for item in listed]
+        told = [one.get(fields[0]) for one in studies if one.get("StudyInstanceUID") == study]
+        return max((int(count) for count in told if count), default=None)
+
+
 def fetch_series(
     server: WebServer, study: str, series: RemoteSeries, folder: Path, most_bytes: int
 ) -> int:

@@ -12,7 +12,13 @@ from typing import Any
 
 from lgg_runtime.errors import FetchError, UsageError
 from lgg_runtime.journal import DONE, Journal
-from lgg_runtime.pacs.dicomweb import RemoteSeries, fetch_series, find_series, store_result
+from lgg_runtime.pacs.dicomweb import (
+    RemoteSeries,
+    count_series,
+    fetch_series,
+    find_series,
+    store_result,
+)
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.writers.atomic import refused
@@ -115,6 +121,12 @@ def _choose(pull: Pull) -> list[RemoteSeries]:
         if len(wanted) < len(set(pull.series_uids)):
             raise FetchError(f"{where}: --series-uid: the study has no such series")
         return wanted
+    there = count_series(pull.server, pull.study)
+    if there is not None and len(listed) < there:
+        raise FetchError(
+            f"{where}: lists {len(listed)} series of {there}; raise its limit of answers, or "
+            "choose with --series-uid"
+        )
     wanted = [series for series in listed if series.modality == "MR"]
     if not wanted:
         raise FetchError(f"{where}: the study has no MR series")

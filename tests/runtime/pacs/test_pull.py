@@ -152,6 +152,22 @@ def test_a_study_without_a_usable_series_is_told(stored: Stored, orthanc: Orthan
             pass
 
 
+def test_a_study_of_which_the_server_lists_a_part_is_refused_unless_series_are_chosen(
+    tmp_path: Path, stored: Stored
+) -> None:
+    limited = Orthanc(tmp_path, more={"LimitFindResults": 1})
+    limited.start()
+    try:
+        limited.upload(stored.folder)
+        server = WebServer(limited.dicomweb)
+        with pytest.raises(FetchError, match=r"lists \d series of 4; raise its limit of answers"):
+            fetched(Pull(server, stored.uid)).__enter__()
+        with fetched(Pull(server, stored.uid, (find_series(server, stored.uid)[0].uid,))) as folder:
+            assert len(list(folder.iterdir())) == 6
+    finally:
+        limited.stop()
+
+
 def test_a_server_that_gives_no_study_ends_with_4_and_one_line(
     tmp_path: Path, stored: Stored, artifact: Path, call_infer: Call
 ) -> None:
