@@ -64,8 +64,8 @@ def _names(state: State, config: NodeConfig) -> list[str]:
 def _troubles(state: State) -> list[dict[str, Any]]:
     rows = state.rows(
         "SELECT id, state, reason, conflicts FROM study WHERE state IN (?, ?, ?) "
-        "ORDER BY last_at DESC LIMIT ?",
-        (*TROUBLES, _RECENT),
+        "ORDER BY last_at DESC",
+        TROUBLES,
     )
     return [
         {"study": row["id"][:NAME_DIGITS], "state": row["state"], "reason": _reason(row)}

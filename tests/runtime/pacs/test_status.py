@@ -123,3 +123,15 @@ def test_studies_in_trouble_are_listed_with_what_can_be_done(
     name = records.spool.name_of("1.2.1")[:12]
     assert f"refused     {name}  why refused" in describe_status(status)
     assert records.spool.name_of("1.2.1") not in describe_status(status)
+
+
+def test_every_study_in_trouble_is_listed(records: Records, config: NodeConfig) -> None:
+    """Each by the name that `retry` takes, which stands nowhere else."""
+    with records.state.change() as run:
+        for number in range(300):
+            run(
+                "INSERT INTO study (id, state, last_at) VALUES (?, 'held', 0)",
+                (records.spool.name_of(f"1.2.{number}"),),
+            )
+    listed = {one["study"] for one in read_status(records.state, config)["troubles"]}
+    assert len(listed) == 300
