@@ -59,6 +59,12 @@ def label_precision(subject: str, results: dict[str, Any]) -> str:
     return f"{subject} ({known['precision']})" if known else subject
 
 
+def describe_provider(settings: dict[str, Any]) -> str:
+    """Where a record's artifacts ran, and in what where --cpu-precision rounds them."""
+    provider, precision = settings["provider"], settings["cpu_precision"]
+    return f"{provider}" if precision == "fp32" else f"{provider} in {precision}"
+
+
 def digest_run(run: Path | None) -> str | None:
     """SHA-256 of a run's weights, None without a run. Raises InputError where it has none."""
     if run is None:

@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts, label_precision
+from lgg_bench.artifacts import (
+    describe_artifact,
+    describe_provider,
+    digest_run,
+    label_artifacts,
+    label_precision,
+)
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -217,7 +223,8 @@ def _notes(record: Record) -> list[str]:
     lines = [
         f"p50, p90, p99: of one slice of {size} x {size}, from uint8 to probability, warm; "
         f"{rows[0]['calls']} calls each, taking turns in {count(settings['rounds'], 'round')}.",
-        "cold: loading and the first call, the whole batch, once. PyTorch: eager, fp32.",
+        "cold: loading and the first call, the whole batch, once. Artifacts: on "
+        f"{describe_provider(settings)}. PyTorch: eager, fp32.",
     ]
     if any(row["times_faster_than"] for row in rows):
         lines.append(

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
+from lgg_bench.artifacts import (
+    contract_differences,
+    describe_provider,
+    digest_run,
+    label_artifacts,
+)
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table, compare_cell
@@ -200,10 +205,10 @@ def require_parity(record: Record) -> None:
 def tabulate(record: Record) -> list[Table]:
     """Both sides' quality, and the differences with their verdicts."""
     results = record.results
-    return [_quality(results), _differences(results)]
+    return [_quality(results, describe_provider(record.settings)), _differences(results)]
 
 
-def _quality(results: dict[str, Any]) -> Table:
+def _quality(results: dict[str, Any], where: str) -> Table:
     header = ["", "IoU", "recall", "precision", "F1", "mean Dice", "median Dice"]
     rows = [[f"{PYTORCH} (fp32)", *_scores(results["pytorch"])]]
     for row in results["artifacts"]:
@@ -212,7 +217,10 @@ def _quality(results: dict[str, Any]) -> Table:
         f"Quality on {results['subject']} ({count(results['slices'], 'slice')}), "
         f"threshold {results['threshold']:g}"
     )
-    notes = ["IoU, recall, precision and F1 over all pixels; Dice of each patient's volume."]
+    notes = [
+        "IoU, recall, precision and F1 over all pixels; Dice of each patient's volume. "
+        f"Artifacts: on {where}."
+    ]
     return Table(title, header, rows, notes)
 
 

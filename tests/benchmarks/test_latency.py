@@ -105,6 +105,13 @@ def test_a_table_for_each_configuration(record):
     assert text.count("tiny.onnx (fp32)") == 4
 
 
+def test_the_tables_say_where_the_artifacts_ran(record):
+    assert "Artifacts: on cpu. PyTorch: eager, fp32." in describe_record(record)
+    settings = record.settings | {"provider": "openvino", "cpu_precision": "bf16"}
+    text = describe_record(replace(record, settings=settings))
+    assert "Artifacts: on openvino in bf16. PyTorch: eager, fp32." in text
+
+
 @pytest.mark.parametrize(("load", "busy"), [(3.2, True), (0.1, False), (None, False)])
 def test_says_when_the_machine_was_busy(record, load, busy):
     machine = record.machine | {"load": load, "cores": 2}

@@ -172,6 +172,15 @@ def test_the_tables_show_pytorch_first_and_each_verdict(record):
     assert "threshold.onnx FAILED: its contract's threshold is not the run's" in text
 
 
+@pytest.mark.parametrize("cpu_precision", ["fp32", "bf16"])
+def test_the_tables_say_where_the_artifacts_ran(record, cpu_precision):
+    settings = record.settings | {"provider": "openvino", "cpu_precision": cpu_precision}
+    text = describe_record(replace(record, settings=settings))
+    said = "on openvino." if cpu_precision == "fp32" else "on openvino in bf16."
+    assert f"Artifacts: {said}" in text
+    assert "Artifacts: on cpu." in describe_record(record)
+
+
 def test_a_dataset_without_the_patients_of_the_split_is_an_error(run, artifact, tmp_path):
     folder = tmp_path / "kaggle_3m"
     for case in ("PHANTOM_A_0001", "PHANTOM_B_0002"):
