@@ -6,6 +6,7 @@ where a training run is given, what a notebook does with the same network.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -202,6 +203,7 @@ def _row(
 def tabulate(record: Record) -> list[Table]:
     """One row for each subject, the fastest last."""
     results, settings = record.results, record.settings
+    options = settings["options"]
     has_notebook = any(row["times_notebook"] is not None for row in results["rows"])
     compared = ["x notebook"] if has_notebook else []
     header = ["", "seconds", "slices/s", *compared, "engine busy", "of process", "peak MiB"]
@@ -226,6 +228,7 @@ def tabulate(record: Record) -> list[Table]:
         f"{count(settings['rounds'], 'round')} in which all subjects take turns; the files had "
         "been read before.",
         *([_OF_NOTEBOOK] if has_notebook else []),
+        *([f"lgg-infer ran with {shlex.join(options)}."] if options else []),
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
         *note_shared_cores(settings["threads"], record.machine),

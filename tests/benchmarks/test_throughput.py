@@ -22,6 +22,14 @@ def test_threads_beyond_the_cores_are_told(cores, told):
     assert ("Only 1 core for this process: more threads share" in table.as_text()) is told
 
 
+def test_options_that_lgg_infer_was_given_are_told():
+    record = Record.read(SHIPPED)
+    assert "ran with" not in tabulate(record)[0].as_text()
+    options = ["--crop", "--save-heatmap"]
+    (table,) = tabulate(replace(record, settings=record.settings | {"options": options}))
+    assert "lgg-infer ran with --crop --save-heatmap." in table.notes
+
+
 def test_a_notebook_that_took_no_part_has_neither_column_nor_note():
     record = Record.read(SHIPPED)
     (whole,) = tabulate(record)
