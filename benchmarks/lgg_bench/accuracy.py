@@ -10,7 +10,7 @@ from typing import Any
 from lgg_bench.document import fill_page
 from lgg_bench.run_record import PARTS, RunRecord
 from lgg_bench.table import Table
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_train.history import HISTORY_FILE
 from lgg_train.run import FLAIR_ONLY, read_json
 
@@ -32,7 +32,13 @@ class Evidence:
     def read(
         cls, runs: Sequence[Path], folds: Sequence[Path] = (), leaks: Sequence[Path] = ()
     ) -> Evidence:
-        """Raises InputError for a run without scores or by slice, and for a missing file."""
+        """Raises InputError for a run without scores or by slice, and for a missing file;
+        UsageError for two that the page would call by one name.
+        """
+        names = [path.stem.removeprefix("cv-") for path in folds]
+        for given in (names, [run.name for run in runs], [run.name for run in leaks]):
+            if twice := [name for name in given if given.count(name) > 1]:
+                raise UsageError(f"two are called {twice[0]}: give each a name of its own")
         records = [RunRecord.read(run) for run in runs]
         for run, record in zip(runs, records, strict=True):
             if (by := record.config["training"]["split_by"]) != "patient":
@@ -43,7 +49,7 @@ class Evidence:
                 raise InputError(f"{run}: tested on other patients than {runs[0]}")
         return cls(
             records,
-            {path.stem.removeprefix("cv-"): read_json(path) for path in folds},
+            {name: read_json(path) for name, path in zip(names, folds, strict=True)},
             [RunRecord.read(run) for run in leaks],
         )
 

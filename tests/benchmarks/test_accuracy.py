@@ -11,7 +11,7 @@ import pytest
 from lgg_bench.accuracy import Evidence, write_accuracy
 from lgg_bench.document import fill_blocks
 from lgg_bench.run_record import RunRecord
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "train" / "shipped"
@@ -113,6 +113,18 @@ def test_what_flair_alone_costs_is_told_of_cross_validations_that_scored_it():
 def test_a_run_by_slice_is_not_taken_for_one_by_patient():
     with pytest.raises(InputError, match="split by slice; --leak takes those by slice"):
         Evidence.read([LEAKS[0]])
+
+
+@pytest.mark.parametrize("what", ["runs", "folds", "leaks"])
+def test_two_of_one_name_are_refused_where_one_would_hide_the_other(tmp_path, what):
+    """`lgg-train cv` calls each one's file cv.json."""
+    sources = {"runs": RUNS[:2], "folds": FOLDS[:2], "leaks": LEAKS[:2]}[what]
+    given = {"runs": RUNS[:1], what: [tmp_path / str(n) / "cv.json" for n in range(2)]}
+    for source, copy in zip(sources, given[what], strict=True):
+        copy.parent.mkdir()
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, copy)
+    with pytest.raises(UsageError, match=r"two are called cv(\.json)?: give each a name"):
+        Evidence.read(**given)
 
 
 def test_a_damaged_config_is_named(tmp_path):
