@@ -16,7 +16,8 @@ from lgg_train.png import encode_png, plt
 if TYPE_CHECKING:
     from lgg_bench.run_record import RunRecord
 
-_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
+# Of Okabe and Ito, in an order in which no two look alike to eyes that lack red or green.
+COLOURS = ("#0072B2", "#E69F00", "black", "#56B4E9", "#CC79A7")
 
 
 def draw_patients(records: Sequence[RunRecord]) -> bytes:
@@ -24,7 +25,7 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     first = records[0].scores["test"]["per_patient_dice"]["by_patient"]
     order = sorted(first, key=first.__getitem__)
-    for record, colour in zip(records, itertools.cycle(_COLOURS), strict=False):
+    for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
         dice = record.scores["test"]["per_patient_dice"]
         values = [dice["by_patient"][name] for name in order]
         axes.plot(range(1, len(order) + 1), values, "o", color=colour, label=record.label)
@@ -42,7 +43,7 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
 def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
     """Dice of every patient of a cross-validation, each by a model that never saw it, sorted."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    for (name, record), colour in zip(folds.items(), itertools.cycle(_COLOURS), strict=False):
+    for (name, record), colour in zip(folds.items(), itertools.cycle(COLOURS), strict=False):
         dice = record["per_patient_dice"]
         values = sorted(dice["by_patient"].values())
         axes.plot(range(1, len(values) + 1), values, ".", color=colour, label=name)
@@ -60,7 +61,7 @@ def draw_calibration(records: Sequence[RunRecord]) -> bytes:
     """Fraction of tumour against probability, over the head pixels of the test patients."""
     figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
     axes.plot((0, 1), (0, 1), color="grey", linewidth=1, label="perfect")
-    for record, colour in zip(records, itertools.cycle(_COLOURS), strict=False):
+    for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
         found = record.scores["test"]["assessment"]["calibration"]
         points = np.array([(row["probability"], row["tumour"]) for row in found["bins"]])
         label = f"{record.name}, calibration error {found['expected_error']:.4f}"
@@ -73,7 +74,7 @@ def draw_calibration(records: Sequence[RunRecord]) -> bytes:
 def draw_curves(records: Sequence[RunRecord]) -> bytes:
     """Mean Dice of the validation part over all rounds' steps, at a threshold of 0.5."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for record, colour in zip(records, itertools.cycle(_COLOURS), strict=False):
+    for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
         rows = [row for rows in record.rounds for row in rows]
         steps = [row["step"] / 1000 for row in rows]
         label = f"{record.label}, {rows[-1]['minutes']:.0f} minutes"
