@@ -147,7 +147,7 @@ def tabulate(record: Record) -> list[Table]:
     notes = [
         f"Whole processes, median (quartiles) of {count(settings['rounds'], 'round')} in turn; "
         "files in the system's cache.",
-        *note_load(record.machine, ", so that every command took longer than on a quiet one"),
+        *note_load(record.machine, "every command"),
     ]
     tables = [Table("Cold start", ["", "milliseconds", "x import click"], rows, notes)]
     for provider, parts in results["breakdown"].items():

@@ -29,7 +29,7 @@ def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
     """What stands in a record, described before the measurement begins.
 
     cores: those that this process may use; load: running processes, as a mean over the last
-    minute, which tells whether others had a share of the machine; None where it is not known.
+    minute, in which a measurement before this one counts; None where it is not known.
     """
     model, features = describe_processor(cpuinfo)
     return {
@@ -74,15 +74,17 @@ def note_shared_cores(threads: int, machine: dict[str, Any]) -> list[str]:
     return [f"Only {count(cores, 'core')} for this process: more threads share them."]
 
 
-def note_load(
-    machine: dict[str, Any],
-    effect: str = ": other programs slow some calls down; repeat on a quiet one",
-) -> list[str]:
-    """A line where other programs had a share of the machine, and what that does."""
+def note_load(machine: dict[str, Any], slowed: str = "some calls") -> list[str]:
+    """A line where the machine was busy, be it with a measurement before this one, and what
+    programs that went on slowed down.
+    """
     load = machine["load"] or 0
     if load <= _BUSY:
         return []
-    return [f"The machine was busy before the start (load {load:g}){effect}."]
+    return [
+        f"The machine was busy in the minute before the start (load {load:g}): if programs went "
+        f"on, {slowed} took longer than on a quiet one."
+    ]
 
 
 def describe_processor(cpuinfo: Path | None) -> tuple[str | None, list[str]]:

@@ -232,7 +232,7 @@ def tabulate(record: Record) -> list[Table]:
         "Engine busy: share of the pipeline's time in which the model ran; of process: of the "
         "whole command's time, with Python's start and the loading of the model.",
         *note_shared_cores(settings["threads"], record.machine),
-        *note_load(record.machine, ", so that every subject took longer than on a quiet one"),
+        *note_load(record.machine, "every subject"),
     ]
     return [Table(title, header, rows, notes)]
 

@@ -44,7 +44,7 @@ def test_a_rest_below_zero_is_left_out_and_the_note_says_why(rest, told, said):
         "breakdown": {"cpu": breakdown, "openvino": breakdown},
     }
     whole, *tables = tabulate(Record("coldstart", {"rounds": 1}, {"load": 3.0}, results))
-    assert "The machine was busy before the start (load 3)" in whole.notes[-1]
+    assert "The machine was busy in the minute before the start (load 3)" in whole.notes[-1]
     assert len(tables) == 2
     for table in tables:
         assert table.rows == [["Python itself", "20"], *told]

@@ -112,7 +112,7 @@ def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told
     }
     settings = {"threads": 1, "batch": 1, "size": 32}
     reached, *_, table = tabulate(Record("roofline", settings, {"load": 3.0}, results))
-    assert "The machine was busy before the start (load 3)" in reached.notes[-1]
+    assert "The machine was busy in the minute before the start (load 3)" in reached.notes[-1]
     assert table.title == f"Where OpenVINO's time goes, a.onnx, one slice in {told}"
 
 
