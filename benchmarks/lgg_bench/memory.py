@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lgg_bench.artifacts import label_artifacts
-from lgg_bench.machine import describe_machine, require_threads
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
+from lgg_runtime.plural import count
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
 _SLICES_OF_PATIENT, _SIZE = 25, 256
@@ -80,8 +81,10 @@ def tabulate(record: Record) -> list[Table]:
     ]
     notes = [
         f"Peak resident memory of the whole process, {results['artifact']} on "
-        f"{settings['provider']}; phantoms of {_SLICES_OF_PATIENT} slices of {settings['size']} x "
-        f"{settings['size']}."
+        f"{settings['provider']}, {count(settings['threads'], 'thread')}; phantoms of "
+        f"{_SLICES_OF_PATIENT} slices of {settings['size']} x {settings['size']}.",
+        *note_shared_cores(settings["threads"], record.machine),
+        *note_load(record.machine, "every folder"),
     ]
     header = ["slices", "seconds", "slices/s", "peak MiB", "against the first"]
     return [Table("Memory of lgg-infer on a folder", header, rows, notes)]
