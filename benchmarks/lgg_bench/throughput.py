@@ -52,7 +52,6 @@ RIVALS = {
     "onnxruntime, defaults": "onnxruntime",
     "OpenVINO, defaults": "openvino",
 }
-_READER = BackendSettings("cpu", 1)
 _SIDE = 64
 
 
@@ -101,10 +100,15 @@ def measure_throughput(
     and `first_look`, its own; `rows`, one for each subject. A row's `engine_busy` is the share of
     the pipeline's time in which the model ran, None for what is not lgg-infer.
 
-    Raises UsageError for a run of another network than the first artifact's.
+    Raises before minutes are measured: UsageError for a run of another network than the first
+    artifact's, ModelError or ProviderError for an artifact that a provider cannot run.
     """
     machine = describe_machine()
-    files = label_artifacts(artifacts)
+    files, look = label_artifacts(artifacts), settings.first_look
+    for provider in settings.providers:
+        backend = BackendSettings(provider, 1)
+        described = {label: describe_artifact(path, backend) for label, path in files.items()}
+        described_look = None if look is None else describe_artifact(look, backend)
     if run is not None:
         _require_same_network(run, artifacts[0])
     with tempfile.TemporaryDirectory() as taken:
@@ -114,13 +118,13 @@ def measure_throughput(
         total = len(commands) * settings.rounds
         with tqdm(total=total, unit="run", disable=None if progress else True, leave=False) as bar:
             ran = run_in_turn(commands, settings.rounds, bar.update)
-    slices, look = sum(len(study.files) for study in listing.studies), settings.first_look
+    slices = sum(len(study.files) for study in listing.studies)
     results = {
         "slices": slices,
         "studies": len(listing.studies),
         "run": digest_run(run),
-        "artifacts": {label: describe_artifact(path, _READER) for label, path in files.items()},
-        "first_look": None if look is None else describe_artifact(look, _READER),
+        "artifacts": described,
+        "first_look": described_look,
         "rows": [_row(name, runs, ran.get(NOTEBOOK), slices) for name, runs in ran.items()],
     }
     return Record("throughput", settings.to_json(), machine, results)
@@ -202,8 +206,7 @@ def _row(
 
 def tabulate(record: Record) -> list[Table]:
     """One row for each subject, the fastest last."""
-    results, settings = record.results, record.settings
-    options = settings["options"]
+    results, settings, options = record.results, record.settings, record.settings["options"]
     has_notebook = any(row["times_notebook"] is not None for row in results["rows"])
     compared = ["x notebook"] if has_notebook else []
     header = ["", "seconds", "slices/s", *compared, "engine busy", "of process", "peak MiB"]

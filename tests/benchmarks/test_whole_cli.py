@@ -40,6 +40,22 @@ def test_peers_take_turns_and_lgg_infer_says_how_busy_its_engine_was(
     assert "tiny.onnx (fp32) on cpu, first look" in ended.out
 
 
+@pytest.mark.parametrize("where", ["second artifact", "first look"])
+def test_what_no_provider_runs_is_refused_before_minutes_are_measured(
+    call_main, data, run, artifact, tmp_path, monkeypatch, where
+):
+    def run_whole(*_args, **_settings):
+        pytest.fail("a command was timed")
+
+    monkeypatch.setattr("lgg_bench.throughput.run_whole", run_whole)
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    given = [tmp_path / "bad.onnx"] if where == "second artifact" else []
+    looking = ["--first-look", tmp_path / "bad.onnx"] if where == "first look" else []
+    ended = call_main("peers", data, run, artifact, *given, *looking, "--threads", 1)
+    assert (ended.code, ended.out) == (5, "")
+    assert ended.err.startswith("lgg-bench: bad.onnx: not an ONNX model")
+
+
 def test_peers_of_another_network_than_the_run_s_are_refused(call_main, data, artifact):
     ended = call_main("peers", data, ROOT / "train" / "shipped" / "standard", artifact)
     assert (ended.code, ended.out) == (UsageError.exit_code, "")
