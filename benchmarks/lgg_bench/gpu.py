@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_bench.artifacts import label_artifacts
+from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
 from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu_parity import compare_with_cpu, find_reference
 from lgg_bench.gpu_peers import load_peers
@@ -79,15 +79,19 @@ def measure_gpu(
     settings: GpuBenchSettings,
     tell: Callable[[str], object] = lambda _line: None,
 ) -> Record:
-    """Results: `gpu`, None on the CPU; `ceilings`; `artifacts`, by label, whose `memory_mib` is of
-    the GPU, None on the CPU; `rows`, one for each subject and batch; `parity`, by label; `folder`,
-    the stages of a run over phantoms.
+    """Results: `run`, the digest of its weights, None without one; `gpu`, None on the CPU;
+    `ceilings`; `artifacts`, by label, whose `memory_mib` is of the GPU, None on the CPU; `rows`,
+    one for each subject and batch; `parity`, by label; `folder`, the stages of a run over phantoms.
 
-    Raises ProviderError where the provider cannot run, ModelError for an artifact that is refused.
+    Raises ProviderError where the provider cannot run, InputError for a run without weights and
+    ModelError for an artifact that is refused, of an ONNX file before minutes are measured.
     """
     machine = describe_machine()
-    files = label_artifacts(artifacts)
+    files, weights = label_artifacts(artifacts), digest_run(run)
     cuda = None if settings.provider == "cpu" else CudaDevice(find_driver())
+    for path in files.values():
+        if path.suffix == ".onnx":
+            describe_artifact(path, BackendSettings("cpu", 1))
     tell("ceilings")
     ceilings = measure_ceilings(cuda, settings.clock)
     slices = phantom_slices(max(settings.batches), settings.size)
@@ -110,6 +114,7 @@ def measure_gpu(
         rows += [{"subject": name, **row} for row in bench.time_peer(load())]
     tell("folder")
     results = {
+        "run": weights,
         "gpu": None if cuda is None else _describe_gpu(cuda),
         "ceilings": ceilings,
         "artifacts": described,

@@ -28,7 +28,7 @@ from lgg_export.engine import EngineSettings, build_engine
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.backends.engine import EngineBackend
-from lgg_runtime.errors import UsageError
+from lgg_runtime.errors import InputError, ModelError, UsageError
 from stand_ins.artifacts import write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
@@ -57,7 +57,7 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
         ("onnxruntime, defaults, m.onnx", 1),
         ("onnxruntime, defaults, m.onnx", 2),
     ]
-    assert results["gpu"] is None
+    assert results["gpu"] is None and results["run"] is None
     assert results["parity"]["m.onnx"]["passed"] is True
     assert results["parity"]["m.onnx"]["flipped_pixels"] == 0
     assert 0 < results["folder"]["busy"] <= 1
@@ -66,6 +66,18 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert "Slices of 64 on CPU" in text
     assert results["artifacts"]["m.onnx"]["memory_mib"] is None
     assert "the model ran" in text
+
+
+def test_a_bad_run_or_artifact_is_refused_before_minutes_are_measured(
+    model: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"bad\.onnx: not an ONNX model"):
+        measure_gpu([model, tmp_path / "bad.onnx"], None, QUICK, told.append)
+    with pytest.raises(InputError, match=r"no model\.pt in it"):
+        measure_gpu([model], tmp_path, QUICK, told.append)
+    assert told == []
 
 
 @pytest.mark.parametrize("differs", ["name", "training"])
