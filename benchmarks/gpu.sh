@@ -21,7 +21,7 @@ if [ "$named" = no ]; then
 fi
 run=${RUN-$root/train/shipped/standard}
 options=(--provider "${PROVIDER:-cuda}" -o "${OUT:-gpu.json}")
-if [ -d "$run" ] && "${PYTHON:-python3}" -c 'import torch' 2>/dev/null; then
+if [ -n "$run" ] && "${PYTHON:-python3}" -c 'import torch' 2>/dev/null; then
   options+=(--run "$run")
 fi
 exec "${PYTHON:-python3}" -m lgg_bench.cli gpu "$@" "${options[@]}"

@@ -311,3 +311,21 @@ def test_the_script_takes_the_shipped_models_where_none_is_named(
     assert words[:3] == ["-m", "lgg_bench.cli", "gpu"]
     if artifacts == SHIPPED:
         assert all(path.is_file() for path in paths)
+
+
+@pytest.mark.parametrize(("run", "given"), [("", []), ("/none", ["--run", "/none"])])
+def test_the_script_gives_on_the_run_that_it_is_given(
+    tmp_path: Path, run: str, given: list[str]
+) -> None:
+    """So that one that is not there is refused, and PyTorch is not left out without a word."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || printf "%s\\n" "$@"\n')
+    python.chmod(0o700)
+    ran = subprocess.run(
+        [ROOT / "benchmarks" / "gpu.sh", "a.onnx"],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(python), "RUN": run},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[8:] == given
