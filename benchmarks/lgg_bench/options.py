@@ -41,7 +41,9 @@ def measured(output: Path | None, measure: Callable[[], Record]) -> Record:
 
     check_output(output)
     record = measure()
-    if output is not None:
-        record.write(output)
-    show(describe_record(record))
+    try:
+        if output is not None:
+            record.write(output)
+    finally:  # a disk that is full by now does not cost what was measured
+        show(describe_record(record))
     return record

@@ -1,15 +1,19 @@
 """Options that the commands share, and settings that are the same however they are given."""
 
+from pathlib import Path
+
 import pytest
 
 from lgg_bench.coldstart import ColdstartSettings
 from lgg_bench.latency import LatencySettings
 from lgg_bench.memory import MemorySettings
+from lgg_bench.options import measured
+from lgg_bench.record import Record
 from lgg_bench.roofline import RooflineSettings
 from lgg_bench.soak import SoakSettings
 from lgg_bench.throughput import ThroughputSettings
 from lgg_runtime.cores import MOST_THREADS
-from lgg_runtime.errors import UsageError
+from lgg_runtime.errors import ResourceError, UsageError
 from lgg_runtime.loading import LoadSettings
 
 SETTINGS = {
@@ -64,3 +68,16 @@ def test_too_many_threads_are_refused_before_anything_else(call_main, words):
     ended = call_main(*words, "--threads", MOST_THREADS + 1)
     assert (ended.code, ended.out) == (UsageError.exit_code, "")
     assert "1025 is not in the range 1<=x<=1024" in ended.err
+
+
+def test_a_disk_that_is_full_in_the_end_does_not_cost_what_was_measured(
+    tmp_path, monkeypatch, capsys
+):
+    def write(*_args):
+        raise ResourceError("memory.json: the disk is full; free some space")
+
+    record = Record.read(Path(__file__).parents[2] / "docs" / "results" / "memory.json")
+    monkeypatch.setattr("lgg_bench.record.write_atomically", write)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        measured(tmp_path / "memory.json", lambda: record)
+    assert "Memory of lgg-infer on a folder" in capsys.readouterr().out
