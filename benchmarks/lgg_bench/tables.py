@@ -39,16 +39,18 @@ _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
 
 
 def describe_record(record: Record, markdown: bool = False) -> str:
-    """Its tables, the machine and the date. Raises InputError for an unknown benchmark."""
-    if record.benchmark not in _TABLES:
+    """Its tables, the machine and the date. Raises InputError for an unknown benchmark and for a
+    damaged record.
+    """
+    if record.benchmark not in list(_TABLES):  # a list can be asked for what has no hash, too
         raise InputError(f"record of {record.benchmark!r}: expected {' or '.join(_TABLES)}")
     try:
         tables = _TABLES[record.benchmark](record)
-        machine = summarise_machine(record.machine)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"record of {record.benchmark}: incomplete ({error!r})") from error
-    parts = [table.as_markdown() if markdown else table.as_text() for table in tables]
-    parts.append(f"Measured {record.date[:10]} on {machine}.")
+        parts = [table.as_markdown() if markdown else table.as_text() for table in tables]
+        parts.append(f"Measured {record.date[:10]} on {summarise_machine(record.machine)}.")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        said = f"record of {record.benchmark}: incomplete or damaged ({error!r})"
+        raise InputError(said) from error
     if not markdown:
         parts.append(RESEARCH_ONLY_LINE)
     return "\n\n".join(parts)

@@ -1,5 +1,8 @@
 """Tables as text and as Markdown, and which record becomes which."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from lgg_bench.record import Record
@@ -29,3 +32,21 @@ def test_refuses_a_record_of_an_unknown_benchmark():
 def test_refuses_a_record_without_its_results(benchmark):
     with pytest.raises(InputError, match=f"record of {benchmark}: incomplete"):
         describe_record(Record(benchmark, {}, {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("what", "changed", "said"),
+    [
+        ("results", {"rows": []}, "damaged"),  # no first row to compare with
+        ("results", {"rows": [{"slices": 1, "seconds": 0, "peak_mib": 1}]}, "damaged"),
+        ("machine", {"memory_gib": "much"}, "damaged"),
+        ("machine", {"versions": []}, "damaged"),
+        (None, {"date": 0}, "damaged"),
+        (None, {"benchmark": []}, r"record of \[\]: expected"),
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line(what, changed, said):
+    record = Record.read(Path(__file__).parents[2] / "docs" / "results" / "memory.json")
+    changes = changed if what is None else {what: getattr(record, what) | changed}
+    with pytest.raises(InputError, match=said):
+        describe_record(replace(record, **changes))
