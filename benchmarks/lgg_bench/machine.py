@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.cores import MOST_THREADS, available_cores
+from lgg_runtime.cores import MOST_THREADS, granted_cores
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import installed_versions
 from lgg_runtime.plural import count
@@ -28,14 +28,15 @@ _PACKAGES = (
 def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
     """What stands in a record, described before the measurement begins.
 
-    cores: those that this process may use; load: running processes, as a mean over the last
-    minute, in which a measurement before this one counts; None where it is not known.
+    cores: those that this process may use, whatever OMP_NUM_THREADS says, for whole commands are
+    given their own; load: running processes, as a mean over the last minute, in which a measurement
+    before this one counts; None where it is not known.
     """
     model, features = describe_processor(cpuinfo)
     return {
         "cpu": model or platform.processor() or platform.machine(),
         "features": features,
-        "cores": available_cores(),
+        "cores": granted_cores(),
         "memory_gib": _memory_gib(),
         "load": _load(),
         "os": _describe_os(),

@@ -13,10 +13,14 @@ MOST_THREADS = 1024
 
 
 def available_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
-    """Cores by scheduler affinity, cut to the cgroup's CPU quota (v2 or v1), at least 1.
+    """The granted cores; OMP_NUM_THREADS, where it is a positive number, lowers it further."""
+    cores = granted_cores(cgroup, own)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores
 
-    OMP_NUM_THREADS, where it is a positive number, lowers it further.
-    """
+
+def granted_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
+    """Cores by scheduler affinity, cut to the cgroup's CPU quota (v2 or v1), at least 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this operating system
@@ -24,9 +28,6 @@ def available_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
     quota = cgroup_quota(cgroup, own)
     if quota is not None:
         cores = min(cores, math.ceil(quota))
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        cores = min(cores, int(wanted))
     return max(cores, 1)
 
 

@@ -67,8 +67,11 @@ def test_the_system_is_told_without_what_its_builder_appended(monkeypatch):
 
 
 def test_the_cores_are_those_that_the_process_may_use(monkeypatch):
+    """OMP_NUM_THREADS takes none away: whole commands are given their own."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert describe_machine()["cores"] == 1
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr("lgg_runtime.cores.cgroup_quota", lambda *_: None)
+    assert describe_machine()["cores"] == 3
 
 
 def test_one_line_for_a_person():
