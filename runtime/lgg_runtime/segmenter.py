@@ -185,8 +185,8 @@ class Segmenter:
         A volume that knows its spacing and place is brought to the model's scale and view, and
         the result is on the volume's own voxels.
         The three steps are `prepare`, `run` and `finish`. The same volume always gives the same
-        result on one provider. Several threads may call it at once; except on the cpu provider,
-        the network then runs for one of them at a time.
+        result on one provider. Several threads may call it at once; on a GPU, the network then
+        runs for one of them at a time.
         Raises InputError for another shape or a spacing that no patient has, ModelError if the
         model's output is no number, OutOfMemoryError where not even one slice fits, UsageError in a
         process that was forked after the load.

@@ -7,8 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -171,6 +174,30 @@ def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_runs_at_once_go_side_by_side(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+
+    class Request:
+        def start_async(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def wait(self) -> None:
+            both.wait(10)
+
+        def get_output_tensor(self, _: int) -> Any:
+            return SimpleNamespace(data=np.zeros((1, 16, 32), np.float32))
+
+    idle: SimpleQueue[Request] = SimpleQueue()
+    for _ in range(2):
+        idle.put(Request())
+    session = OpenVinoSession(artifact, SETTINGS)
+    monkeypatch.setattr(session, "_prepare", lambda _size: idle)
+    with ThreadPoolExecutor(2) as callers:
+        answers = list(callers.map(session.run, [make_slices(1)] * 2))
+    assert [answer.shape for answer in answers] == [(1, 16, 32)] * 2
+    assert idle.qsize() == 2
+
+
 def test_a_run_that_fails_leaves_no_request_running(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,22 +212,27 @@ def test_a_run_that_fails_leaves_no_request_running(
             raise RuntimeError(f"request {requests.index(self)} failed")
 
     requests = [Request() for _ in range(4)]
+    idle: SimpleQueue[Request] = SimpleQueue()
+    for request in requests:
+        idle.put(request)
     session = OpenVinoSession(artifact, SETTINGS)
-    monkeypatch.setattr(session, "_prepare", lambda _size: requests)
+    monkeypatch.setattr(session, "_prepare", lambda _size: idle)
     with pytest.raises(ModelError, match="the model cannot be run: request 0 failed"):
         session.run(make_slices(6))
     assert not any(request.is_running for request in requests)
+    assert {idle.get() for _ in requests} == set(requests)
 
 
 def test_exhausted_memory_is_an_error_of_its_own(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhaust(_session: OpenVinoSession, _slices: np.ndarray) -> np.ndarray:
+    def exhaust(_size: tuple[int, ...]) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(OpenVinoSession, "_run", exhaust)
+    session = OpenVinoSession(artifact, SETTINGS)
+    monkeypatch.setattr(session, "_prepare", exhaust)
     with pytest.raises(OutOfMemoryError, match="the memory does not suffice"):
-        OpenVinoSession(artifact, SETTINGS).run(np.zeros((1, 16, 16, 3), np.uint8))
+        session.run(np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
@@ -276,6 +308,7 @@ def test_the_command_runs_on_openvino_and_the_record_says_so(
 DROPPED_ELSEWHERE = """
 import signal, sys, threading
 from pathlib import Path
+from queue import SimpleQueue
 from lgg_runtime.backends import BackendSettings, load_backend
 
 held = [load_backend(Path(sys.argv[1]), BackendSettings("openvino", 1))]

@@ -7,6 +7,7 @@ import sys
 from collections import OrderedDict, deque
 from functools import cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Lock, RLock
 from typing import Any
 
@@ -35,13 +36,17 @@ _OPENING = RLock()
 # OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
 
+_Idle = SimpleQueue[Any]  # requests that nothing runs on
+_Running = deque[tuple[int, Any]]  # slices' numbers and their requests, the oldest first
+
 
 class OpenVinoSession:
     """A Backend over OpenVINO's CPU plugin.
 
-    The network is compiled for one slice of each size that comes, and the slices of a run go
-    through it on several streams. To compile takes as long as to run about ten slices; a network
-    for any size takes a third longer for each slice (2026.4.1, int8 and small networks).
+    The network is compiled for one slice of each size that comes, and slices go through it on
+    several streams, those of runs at once side by side. To compile takes as long as to run about
+    ten slices; a network for any size takes a third longer for each slice (2026.4.1, int8 and small
+    networks).
 
     Raises ModelError for a file that is no valid artifact, ProviderError where this processor does
     not compute in the precision asked for, MissingExtraError where OpenVINO is not installed.
@@ -73,8 +78,8 @@ class OpenVinoSession:
             "ENABLE_CPU_PINNING": False,
         }
         self._core, self._model = core, model
-        self._lock = Lock()  # requests hold one run's input and output
-        self._requests: OrderedDict[tuple[int, ...], list[Any]] = OrderedDict()
+        self._lock = Lock()  # two runs at once would compile for a size each
+        self._requests: OrderedDict[tuple[int, ...], _Idle] = OrderedDict()
         try:
             self._prepare(_USUAL_SIZE)
         except Exception as error:
@@ -82,9 +87,11 @@ class OpenVinoSession:
             raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
 
     def run(self, slices: Pixels) -> Probability:
+        probability: Probability = np.empty(slices.shape[:3], np.float32)
         try:
             with self._lock:
-                probability = self._run(slices)
+                idle = self._prepare(slices.shape[1:3])
+            _run(slices, idle, probability)
         except MemoryError as error:
             raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:
@@ -94,52 +101,57 @@ class OpenVinoSession:
         require_probability(probability, slices)
         return probability
 
-    def _run(self, slices: Pixels) -> Probability:
-        # Without callbacks: they would wait in the streams' threads for Python's lock, which the
-        # stages beside the model hold.
-        requests = self._prepare(slices.shape[1:3])
-        out: Probability = np.empty(slices.shape[:3], np.float32)
-        running: deque[tuple[int, Any]] = deque()
-        try:
-            for index in range(len(slices)):
-                if len(running) == len(requests):
-                    _fetch(running, out)
-                request = requests[index % len(requests)]
-                request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
-                running.append((index, request))
-            while running:
-                _fetch(running, out)
-        finally:
-            _wait_for_all(running)
-        return out
-
-    def _prepare(self, size: tuple[int, ...]) -> list[Any]:
+    def _prepare(self, size: tuple[int, ...]) -> _Idle:
         """What runs slices of this height and width."""
         if size not in self._requests:
             if len(self._requests) == MOST_SIZES:
                 self._requests.popitem(last=False)
             self._model.reshape({INPUT: [1, *size, len(self.contract.channels)]})
             compiled = self._core.compile_model(self._model, "CPU", self._options)
-            count = self._streams * REQUESTS_A_STREAM
-            self._requests[size] = [compiled.create_infer_request() for _ in range(count)]
+            idle: _Idle = SimpleQueue()
+            self._requests[size] = idle
+            for _ in range(self._streams * REQUESTS_A_STREAM):
+                idle.put(compiled.create_infer_request())
         self._requests.move_to_end(size)
         return self._requests[size]
 
 
-def _fetch(running: deque[tuple[int, Any]], out: Probability) -> None:
+def _run(slices: Pixels, idle: _Idle, out: Probability) -> None:
+    """Slices through requests that are idle, which other runs take from as well."""
+    # Without callbacks: they would wait in the streams' threads for Python's lock, which the
+    # stages beside the model hold.
+    running: _Running = deque()
+    try:
+        for index in range(len(slices)):
+            request = _take(idle, running, out)
+            running.append((index, request))
+            request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
+        while running:
+            _fetch(running, idle, out)
+    finally:
+        # After a failure, what still runs reads the caller's slices.
+        for _, request in running:
+            with contextlib.suppress(Exception):  # the first failure is told
+                request.wait()
+            idle.put(request)
+
+
+def _take(idle: _Idle, running: _Running, out: Probability) -> Any:
+    """A request; where none is idle, the run's own oldest, or the next one of another run."""
+    while running:
+        with contextlib.suppress(Empty):
+            return idle.get_nowait()
+        _fetch(running, idle, out)
+    return idle.get()
+
+
+def _fetch(running: _Running, idle: _Idle, out: Probability) -> None:
     """Wait for the oldest request and keep what it found."""
-    index, request = running.popleft()
+    index, request = running[0]
     request.wait()
     out[index] = request.get_output_tensor(0).data[0]
-
-
-def _wait_for_all(running: deque[tuple[int, Any]]) -> None:
-    """After a failure: what still runs reads the caller's slices, and the next run would find its
-    requests busy.
-    """
-    for _, request in running:
-        with contextlib.suppress(Exception):  # the first failure is told
-            request.wait()
+    running.popleft()
+    idle.put(request)
 
 
 def import_openvino() -> Any:
