@@ -18,6 +18,7 @@ from lgg_bench.options import (
     refuse_repeated,
 )
 from lgg_bench.whole_cli import COMMANDS
+from lgg_runtime import __version__
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.terminal import run_command, show, tell
 
@@ -35,7 +36,7 @@ _MODEL = click.option("-m", "--model", default="standard",
 
 
 @click.group("lgg-bench")
-@click.version_option(package_name="lgg-edge", prog_name="lgg-bench")
+@click.version_option(__version__, prog_name="lgg-bench")
 def command() -> None:
     """Measure artifacts against the PyTorch model. Research use only, not for diagnosis."""
 

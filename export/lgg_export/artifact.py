@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lgg_export.parity import Limits, Parity, compare, without_patients
 from lgg_export.precision import PRECISIONS, golden_tolerance, store_weights_as_fp16
 from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
+from lgg_runtime import __version__
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
@@ -180,7 +180,7 @@ def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSetting
         training=model.training,
         golden=Golden((), "", "", (), 0.0),
         how_decided=model.decision.how,
-        tool_version=version("lgg-edge"),
+        tool_version=__version__,
         metrics=metrics,
         pixel_mm=settings.pixel_mm,
         licence=settings.licence,

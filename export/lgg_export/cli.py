@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lgg_runtime import __version__
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.notice import LICENCE
 from lgg_runtime.plural import count
@@ -42,7 +43,7 @@ def _awaits_value(word: str) -> bool:
 
 
 @click.group("lgg-export", cls=_RunByDefault)
-@click.version_option(package_name="lgg-edge", prog_name="lgg-export")
+@click.version_option(__version__, prog_name="lgg-export")
 def command() -> None:
     """Checkpoint to artifact: `lgg-export RUN -o model.onnx`. Research use only.
 

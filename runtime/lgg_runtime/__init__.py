@@ -31,6 +31,8 @@ __all__ = [
     "Volume",
 ]
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "Contract": "contract",
     "GpuSettings": "backends.settings",

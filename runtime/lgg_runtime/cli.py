@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lgg_runtime import __version__
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.providers import PROVIDERS
 from lgg_runtime.terminal import run_command, show, tell
@@ -100,7 +101,7 @@ class NamedPath(click.Path):
 @click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-@click.version_option(package_name="lgg-edge", prog_name="lgg-infer")
+@click.version_option(__version__, prog_name="lgg-infer")
 def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
     """Find tumour in MRI slices. Research use only, not for diagnosis.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lgg_runtime.errors import MissingExtraError, first_line
@@ -54,6 +53,8 @@ def import_extra(module: str, extra: str) -> Any:
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions by package; one that is not installed is left out."""
+    from importlib.metadata import PackageNotFoundError, version  # as long to load as two slices
+
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):

@@ -7,12 +7,12 @@ import platform
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lgg_runtime import __version__
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.packed import Packed
 from lgg_runtime.summary import SummaryRow, encode_csv
@@ -125,7 +125,7 @@ class Journal:
 def tool_versions() -> dict[str, str]:
     """Of this package and of what its numbers depend on, without the provider's."""
     return {
-        "lgg-edge": version("lgg-edge"),
+        "lgg-edge": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

@@ -88,7 +88,7 @@ def find_doubts(
 
 
 def _doubt_slices(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:
-    chosen = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SLICES)).round())
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_SLICES)).round()
     doubted: list[tuple[str, ...]] = []
     for number, index in enumerate(chosen, start=1):
         if names := judge_slice(pixels[int(index)], settings):

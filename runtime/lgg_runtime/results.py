@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
+from lgg_runtime import __version__
 from lgg_runtime.errors import InputError, ModelError, printable
 from lgg_runtime.job import Job
 from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
@@ -184,7 +184,7 @@ def _encode_scan(
     """The files of one scan by the ends of their names. Raises InputError where its headers forbid
     an output.
     """
-    algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
+    algorithm = Algorithm(segmenter.name, __version__, segmenter.digest)
     result = ScanResult(volume, found, algorithm)
     files: dict[str, bytes] = {}
     for name in outputs:

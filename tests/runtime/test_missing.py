@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from lgg_runtime import extras
 from lgg_runtime.backends import missing
 from lgg_runtime.errors import ProviderError
 from stand_ins.cuda import StandInDriver
@@ -23,7 +22,7 @@ def install(monkeypatch: pytest.MonkeyPatch, **packages: str) -> None:
         except KeyError:
             raise PackageNotFoundError(name) from None
 
-    monkeypatch.setattr(extras, "version", version)
+    monkeypatch.setattr("importlib.metadata.version", version)
 
 
 @pytest.mark.parametrize(("provider", "extras"), [("cuda", "gpu"), ("tensorrt", "gpu,tensorrt")])

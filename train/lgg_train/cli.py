@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lgg_runtime import __version__
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
@@ -19,7 +20,7 @@ _DATA = click.option(
 
 
 @click.group("lgg-train")
-@click.version_option(package_name="lgg-edge", prog_name="lgg-train")
+@click.version_option(__version__, prog_name="lgg-train")
 def command() -> None:
     """Dataset to checkpoint. Research use only, not for diagnosis."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lgg_runtime import __version__
 from lgg_runtime.terminal import ENDING, run_command, show
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CONFIG = click.option(
 
 
 @click.group("lgg-node")
-@click.version_option(package_name="lgg-edge", prog_name="lgg-node")
+@click.version_option(__version__, prog_name="lgg-node")
 def command() -> None:
     """A DICOM node beside a PACS. Research use only, not for diagnosis."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from importlib.metadata import version
 from pathlib import Path
 
+from lgg_runtime import __version__
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
 from lgg_runtime.pacs.jobs import Job, Made
@@ -26,7 +26,7 @@ class ResultMaker:
 
     def __init__(self, segmenter: Segmenter, spool: Spool):
         self._segmenter, self._spool = segmenter, spool
-        self._algorithm = Algorithm(segmenter.name, version("lgg-edge"), segmenter.digest)
+        self._algorithm = Algorithm(segmenter.name, __version__, segmenter.digest)
 
     def make(self, job: Job) -> Made:
         """Segment a study; on return the result's file is on the disk.
