@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgg_runtime.backends.graph_check import MOST_OPERATORS, OPERATORS, check_graph
+from lgg_runtime.backends.graph_check import MOST_AXES, MOST_OPERATORS, OPERATORS, check_graph
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
@@ -56,6 +56,13 @@ REFUSED = [
     (MODEL + field(25, b""), "holds functions or training of its own"),
     (field(7, NODE + field(15, b"")), "holds sparse tensors"),
     (field(7, NODE * (MOST_OPERATORS + 1)), "more than 20000 operators"),
+    (2 * field(7, NODE * (MOST_OPERATORS // 2 + 1)), "more than 20000 operators"),
+    (field(7, NODE + field(5, field(1, b"\x7f" * 400_000))), "more than 32 axes"),
+    (field(7, NODE + field(5, b"\x08\x01" * (MOST_AXES + 1))), "more than 32 axes"),
+    (
+        field(7, field(1, field(4, b"Constant") + field(5, 2 * field(5, b"\x08\x00")))),
+        "a tensor of an op",
+    ),
     (field(7, NODE + field(5, b"\x70\x01")), "its tensors lie in another file"),
     (MODEL + 2 * field(14, field(1, b"key")), "an entry of its metadata stands twice"),
     (field(7, NODE + field(5, field(13, b""))), "its tensors lie in another file"),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from lgg_runtime.errors import ModelError, printable
 
 MOST_OPERATORS = 20_000
+MOST_AXES = 32
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 # What segmentation networks are made of. Left out are control flow, whose graphs lie inside a
 # graph, sequences, strings, random numbers, decoders of files, and constants of any size.
@@ -55,6 +56,8 @@ def check_graph(data: bytes) -> None:
         if number == _MODEL_GRAPH:
             graphs += 1
             operators += _check_nodes_and_tensors(_message(value))
+            if operators > MOST_OPERATORS:
+                raise ModelError(f"more than {MOST_OPERATORS} operators; refused")
         if number == _MODEL_METADATA:
             entries += [bytes(_message(key)) for place, key in _fields(_message(value))
                         if place == _ENTRY_KEY]  # fmt: skip
@@ -70,8 +73,6 @@ def _check_nodes_and_tensors(graph: memoryview) -> int:
     for number, value in _fields(graph):
         if number == _GRAPH_NODE:
             operators += 1
-            if operators > MOST_OPERATORS:
-                raise ModelError(f"more than {MOST_OPERATORS} operators; refused")
             _check_node(_message(value))
         elif number == _GRAPH_INITIALIZER:
             _check_tensor(_message(value))
@@ -97,6 +98,7 @@ def _check_node(node: memoryview) -> None:
 
 
 def _check_attribute(attribute: memoryview) -> None:
+    tensors = 0
     for number, value in _fields(attribute):
         if number in _ATTRIBUTE_GRAPHS:
             raise ModelError("holds a graph inside an operator; refused")
@@ -104,6 +106,9 @@ def _check_attribute(attribute: memoryview) -> None:
             raise ModelError("holds sparse tensors; export it with lgg-export")
         if number in _ATTRIBUTE_TENSORS:
             _check_tensor(_message(value))
+        tensors += number == _ATTRIBUTE_TENSORS[0]
+    if tensors > 1:  # protobuf makes one of them, with the sides of both
+        raise ModelError("gives a tensor of an operator twice; export it with lgg-export")
 
 
 def _check_tensor(tensor: memoryview) -> None:
@@ -113,6 +118,8 @@ def _check_tensor(tensor: memoryview) -> None:
             name = _text(value)
         elif number == _TENSOR_DIMS:
             sides += [value] if isinstance(value, int) else _packed(value)
+            if len(sides) > MOST_AXES:  # their product would take hours
+                raise ModelError(f"a tensor of more than {MOST_AXES} axes; refused")
         elif number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
             raise ModelError("its tensors lie in another file; export it as one file")
     claimed = math.prod(sides)
@@ -163,7 +170,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 def _packed(data: memoryview) -> list[int]:
     numbers, at = list[int](), 0
-    while at < len(data):
+    while at < len(data) and len(numbers) <= MOST_AXES:
         number, at = _varint(data, at)
         numbers.append(number)
     return numbers
