@@ -45,6 +45,15 @@ def test_probabilities_are_those_of_the_graph(artifact: Path) -> None:
     assert probability[1, 3, 16] == 0.5
 
 
+def test_the_graph_that_runs_is_the_one_that_was_checked(artifact: Path, tmp_path: Path) -> None:
+    """By the fifth to eighth byte onnxruntime knows a file of its own format."""
+    disguised = tmp_path / "m.onnx"
+    fields = b"\x08\x0a\x12\x01ORTM".ljust(91, b"\0")  # the format's version, and two texts
+    disguised.write_bytes(fields + artifact.read_bytes())
+    slices = np.full((1, 16, 32, 3), 128, np.uint8)
+    assert np.all(OnnxSession(disguised, BackendSettings("cpu", 1)).run(slices) == 0.5)
+
+
 def test_threads_get_each_their_own_answers(artifact: Path) -> None:
     inputs = [np.full((3, 16, 32, 3), 100 + 10 * n, np.uint8) for n in range(4)]
     require_own_answers(OnnxSession(artifact, BackendSettings("cpu", 2)).run, inputs)

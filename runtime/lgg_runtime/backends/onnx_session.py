@@ -170,6 +170,9 @@ def make_options(runtime: Any, threads: int) -> Any:
     # Idle threads that spin take the cores from the stages beside the model: with a small network
     # a folder takes a third longer.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else four letters in a file make it one of onnxruntime's own format, of another graph than
+    # the one that was checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4
     return options
 
