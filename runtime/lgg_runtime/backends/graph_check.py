@@ -31,8 +31,9 @@ Unsqueeze Where
 OPERATORS = frozenset(_NAMES.split())
 
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
-_ENTRY_KEY = 1
-_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_ENDS, _GRAPH_SPARSE = 1, 5, (11, 12), 15
+_END_NAME = 1  # of an input or output
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 8, 13, 14
@@ -45,7 +46,7 @@ _Value = int | memoryview
 def check_graph(data: bytes) -> None:
     """Raises ModelError, the reason alone, for bytes that are no ONNX model, and for a graph with
     data in other files, unknown operators, functions or graphs of its own, tensors that claim
-    more values than they hold, or an entry of its metadata twice.
+    more values than they hold, an entry of its metadata twice, or texts that are not UTF-8.
     """
     graphs = 0
     operators = 0
@@ -59,8 +60,11 @@ def check_graph(data: bytes) -> None:
             if operators > MOST_OPERATORS:
                 raise ModelError(f"more than {MOST_OPERATORS} operators; refused")
         if number == _MODEL_METADATA:
-            entries += [bytes(_message(key)) for place, key in _fields(_message(value))
-                        if place == _ENTRY_KEY]  # fmt: skip
+            for place, text in _fields(_message(value)):
+                if place in (_ENTRY_KEY, _ENTRY_VALUE):
+                    _require_utf8(text)
+                if place == _ENTRY_KEY:
+                    entries.append(bytes(_message(text)))
     if len(entries) > len(set(entries)):
         raise ModelError("an entry of its metadata stands twice; export it with lgg-export")
     if not graphs or not operators:
@@ -76,6 +80,10 @@ def _check_nodes_and_tensors(graph: memoryview) -> int:
             _check_node(_message(value))
         elif number == _GRAPH_INITIALIZER:
             _check_tensor(_message(value))
+        elif number in _GRAPH_ENDS:
+            for place, name in _fields(_message(value)):
+                if place == _END_NAME:
+                    _require_utf8(name)
         elif number == _GRAPH_SPARSE:
             raise ModelError("holds sparse tensors; export it with lgg-export")
     return operators
@@ -184,6 +192,17 @@ def _message(value: _Value) -> memoryview:
 
 def _text(value: _Value) -> str:
     return printable(bytes(_message(value)[:100]).decode("utf-8", "backslashreplace"))
+
+
+def _require_utf8(value: _Value) -> None:
+    """As what Python hears of through the engines has to be."""
+    try:
+        str(_message(value), "utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            "its metadata, or the name of an input or output, is not UTF-8; export it with "
+            "lgg-export"
+        ) from error
 
 
 def _damaged() -> ModelError:
