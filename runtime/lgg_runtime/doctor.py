@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from lgg_runtime.backends.missing import EXTRAS, installed_packages, require_provider
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.cores import available_cores, cgroup_quota
-from lgg_runtime.errors import LggError, ProviderError
+from lgg_runtime.errors import LggError, ProviderError, first_line
 from lgg_runtime.extras import installed_versions
 from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import LoadSettings
@@ -107,10 +108,11 @@ def _int8(engine: str, load: Callable[[Path], Callable[[], object]]) -> Finding:
     """One second of the same convolutions in fp32 and in int8, in turn."""
     subject = f"int8, {engine}"
     try:
-        calls = [load(_PROBES / f"{precision}.onnx") for precision in ("fp32", "int8")]
+        with _engine_errors():
+            calls = [load(_PROBES / f"{precision}.onnx") for precision in ("fp32", "int8")]
+            fp32, int8 = _time_in_turn(calls)
     except LggError as error:
         return Finding(subject, "not measured", str(error), works=False)
-    fp32, int8 = _time_in_turn(calls)
     ratio = fp32 / int8
     found = f"{ratio:.2f} times as fast as fp32"
     if ratio >= _HELPS:
@@ -121,6 +123,18 @@ def _int8(engine: str, load: Callable[[Path], Callable[[], object]]) -> Finding:
         "int8 gains little or nothing here; use an fp32 model, or ask again when no other program "
         "runs",
     )
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """What fails in an engine becomes a ProviderError: a finding, and not the doctor's end."""
+    try:
+        yield
+    except LggError:
+        raise
+    except Exception as error:
+        # The engines' exceptions share no base.
+        raise ProviderError(first_line(error)) from error
 
 
 def _time_in_turn(calls: list[Callable[[], object]]) -> list[float]:

@@ -54,6 +54,16 @@ def test_a_provider_that_does_not_start_is_no_end(monkeypatch: pytest.MonkeyPatc
     )  # fmt: skip
 
 
+def test_an_engine_that_fails_at_the_probe_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise RuntimeError("std::bad_alloc\nin some place")
+
+    finding = doctor._int8("any", fail)
+    assert finding == Finding("int8, any", "not measured", "std::bad_alloc", works=False)
+    monkeypatch.setattr(doctor, "_time_in_turn", fail)
+    assert doctor._int8("any", lambda _: print).found == "not measured"
+
+
 def test_two_packages_of_one_module_are_named_with_the_commands_that_mend_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

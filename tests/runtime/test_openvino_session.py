@@ -257,6 +257,46 @@ def test_bf16_is_refused_where_the_processor_has_none(
         OpenVinoSession(artifact, BackendSettings("openvino", 1, cpu_precision="bf16"))
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        (
+            "at core.cpp:268\nDevice CPU is not registered\n",
+            MissingExtraError,
+            "does not start: Dev",
+        ),
+        (
+            "libplugin.so: failed to map segment from it",
+            OutOfMemoryError,
+            "memory does not suffice",
+        ),
+    ],
+)
+def test_a_package_that_does_not_start_is_an_error_in_one_line(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, said: str, kind: type[Exception], told: str
+) -> None:
+    def fail() -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(openvino_session, "_make_core", openvino_session._make_core.__wrapped__)
+    monkeypatch.setattr(import_openvino(), "Core", fail)
+    with pytest.raises(kind, match=told) as refused:
+        OpenVinoSession(artifact, SETTINGS)
+    assert "\n" not in str(refused.value)
+
+
+def test_exhausted_memory_is_not_the_file_s_fault(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_model(*_: object) -> None:
+        raise RuntimeError("at core.cpp:132\nstd::bad_alloc\n")
+
+    core = SimpleNamespace(get_property=CORE.get_property, compile_model=compile_model)
+    monkeypatch.setattr(openvino_session, "open_core", lambda: core)
+    with pytest.raises(OutOfMemoryError, match="the memory does not suffice for OpenVINO"):
+        OpenVinoSession(artifact, SETTINGS)
+
+
 def test_bf16_needs_openvino() -> None:
     with pytest.raises(UsageError, match="--provider openvino computes in it"):
         BackendSettings("cpu", 1, cpu_precision="bf16")

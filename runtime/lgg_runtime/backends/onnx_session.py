@@ -31,7 +31,8 @@ from lgg_runtime.workers import Workers
 MOST_STREAMS = 4
 
 _EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate memory", "bfc_arena",
-              "failed to map segment", "cannot allocate memory")  # fmt: skip
+              "failed to map segment", "cannot allocate memory", "can't alloc",
+              "resource temporarily unavailable")  # fmt: skip
 _TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
 
 
@@ -155,7 +156,9 @@ def import_onnxruntime(extras: str = "") -> Any:
 
 
 def is_exhausted(error: Exception) -> bool:
-    """Whether onnxruntime ran out of the host's memory; it has no exception of its own for it."""
+    """Whether onnxruntime or OpenVINO ran out of the host's memory, for which they have no
+    exception of their own.
+    """
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in _EXHAUSTED)
 

@@ -14,10 +14,17 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.backends.model_file import read_model
+from lgg_runtime.backends.onnx_session import is_exhausted
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
-from lgg_runtime.errors import ModelError, OutOfMemoryError, ProviderError
+from lgg_runtime.errors import (
+    LggError,
+    MissingExtraError,
+    ModelError,
+    OutOfMemoryError,
+    ProviderError,
+)
 from lgg_runtime.extras import import_extra
 from lgg_runtime.volume import Pixels, Probability
 
@@ -35,6 +42,7 @@ _METADATA = ["framework", METADATA_KEY]
 _OPENING = RLock()
 # OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
+_TOO_LITTLE = "the memory does not suffice for OpenVINO"
 
 _Idle = SimpleQueue[Any]  # requests that nothing runs on
 _Running = deque[tuple[int, Any]]  # slices' numbers and their requests, the oldest first
@@ -84,7 +92,7 @@ class OpenVinoSession:
             self._prepare(_USUAL_SIZE)
         except Exception as error:
             # OpenVINO's exceptions share no base; what it cannot compile is a refused file.
-            raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
+            raise _refused(path, error) from error
 
     def run(self, slices: Pixels) -> Probability:
         probability: Probability = np.empty(slices.shape[:3], np.float32)
@@ -173,6 +181,8 @@ def import_openvino() -> Any:
 
 def open_core() -> Any:
     """OpenVINO's core, one for the life of the process, in which its CPU plugin then stays loaded.
+    Raises MissingExtraError where the package is missing or broken, OutOfMemoryError where the
+    memory does not suffice for it.
 
     The plugin gives the thread that loads it a stack for signals. Unloaded by another thread, it
     frees that stack and leaves it in use: the next signal ends the process (2026.4.1).
@@ -183,7 +193,19 @@ def open_core() -> Any:
 
 @cache
 def _make_core() -> Any:
-    return import_openvino().Core()
+    library = import_openvino()
+    try:
+        core = library.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # which loads the plugin
+    except Exception as error:
+        # What is left of a package that was removed or overwritten fails in any way.
+        if is_exhausted(error):
+            raise OutOfMemoryError(_TOO_LITTLE) from error
+        raise MissingExtraError(
+            f"openvino is installed and does not start: {_last_line(error)}; mend it with two "
+            "commands: pip uninstall -y openvino; pip install 'lgg-edge[openvino]'"
+        ) from error
+    return core
 
 
 def _read_model(library: Any, path: Path) -> Any:
@@ -194,7 +216,14 @@ def _read_model(library: Any, path: Path) -> Any:
         return frontend.convert(frontend.load(str(path)))
     except Exception as error:
         # OpenVINO's exceptions share no base; all of them mean a refused file.
-        raise ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}") from error
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: Exception) -> LggError:
+    """What an exception of OpenVINO's about a file means."""
+    if is_exhausted(error):
+        return OutOfMemoryError(_TOO_LITTLE)
+    return ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}")
 
 
 def _read_contract(model: Any, path: Path) -> Contract:
