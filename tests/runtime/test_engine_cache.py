@@ -1,5 +1,6 @@
 """The cache of compiled engines: its whole key, and what is refused in it."""
 
+import errno
 import json
 import stat
 from dataclasses import fields, replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, ResourceError
 from lgg_runtime.sidecar import Profile
 
 PROFILE = Profile((1, 16, 16, 3), (8, 208, 176, 3), (32, 512, 512, 3))
@@ -44,6 +45,23 @@ def test_a_changed_or_planted_engine_is_refused(tmp_path: Path, tampered: str) -
     seal_folder(folder)
     (folder / tampered).write_bytes(b"other code")
     with pytest.raises(ModelError, match=rf"{tampered}: was changed.*delete the folder"):
+        open_folder(tmp_path, KEY)
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"model.en', b"[]", b"\xff"])
+def test_damaged_digests_are_refused(tmp_path: Path, damaged: bytes) -> None:
+    folder, _ = open_folder(tmp_path, KEY)
+    (folder / "digests.json").write_bytes(damaged)
+    with pytest.raises(ModelError, match=r"digests\.json: was changed.*delete the folder"):
+        open_folder(tmp_path, KEY)
+
+
+def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(ResourceError, match="cannot be written: Operation not permitted"):
         open_folder(tmp_path, KEY)
 
 

@@ -11,10 +11,11 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lgg_runtime import strict_json
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError
 from lgg_runtime.sidecar import Profile
-from lgg_runtime.writers.atomic import make_folder, write_atomically
+from lgg_runtime.writers.atomic import make_folder, refused, remove, write_atomically
 
 _KEY, _DIGESTS = "key.json", "digests.json"
 _OWNER_ONLY = 0o700
@@ -54,19 +55,20 @@ def open_folder(base: Path, key: CacheKey) -> tuple[Path, bool]:
     """
     folder = base / key.name
     make_folder(folder)
-    folder.chmod(_OWNER_ONLY)
+    try:
+        folder.chmod(_OWNER_ONLY)
+    except OSError as error:  # another user's
+        raise refused(folder, error) from error
     digests = folder / _DIGESTS
     if not digests.is_file():
         for path in _engines(folder):
-            path.unlink()
+            remove(path)
         write_atomically(folder / _KEY, key.dumps().encode())
         return folder, False
-    known = json.loads(digests.read_text(encoding="utf-8"))
+    known = _read_digests(digests)
     for path in _engines(folder):
         if known.get(path.name) != digest_file(path):
-            raise ModelError(
-                f"{path}: was changed after it was compiled; delete the folder to compile again"
-            )
+            raise _changed(path)
     return folder, True
 
 
@@ -74,6 +76,22 @@ def seal_folder(folder: Path) -> None:
     """Record the digest of every file that the provider left in the folder."""
     digests = {path.name: digest_file(path) for path in _engines(folder)}
     write_atomically(folder / _DIGESTS, json.dumps(digests, indent=1).encode())
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    try:
+        known = strict_json.loads(path.read_text(encoding="utf-8"))
+    except (ModelError, OSError, UnicodeDecodeError) as error:
+        raise _changed(path) from error
+    if not isinstance(known, dict):
+        raise _changed(path)
+    return known
+
+
+def _changed(path: Path) -> ModelError:
+    return ModelError(
+        f"{path}: was changed after it was compiled; delete the folder to compile again"
+    )
 
 
 def _engines(folder: Path) -> list[Path]:
