@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_everything_is_given_back_with_the_backend(engine: Path) -> None:
     assert driver.held
     assert driver.pinned
     del backend
+    gc.collect()
+    assert not driver.held
+    assert not driver.pinned
+    assert driver.calls[-1] == "cuDevicePrimaryCtxRelease_v2"
+
+
+def test_what_another_thread_loaded_is_given_back(engine: Path) -> None:
+    """Python ends in the main thread, where CUDA knows no GPU that another thread chose."""
+    driver = StandInDriver()
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(EngineBackend, engine, SETTINGS, StandInTensorRT(), driver)
+        backend = loading.result()
+    del backend, loading
     gc.collect()
     assert not driver.held
     assert not driver.pinned

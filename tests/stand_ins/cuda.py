@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Any
 
 OUT_OF_MEMORY = 2
 INVALID_VALUE = 1
+INVALID_CONTEXT = 201
+IN_A_CONTEXT = ("cuMem", "cuStream")  # calls that need one in the calling thread
 
 
 class StandInDriver:
@@ -19,6 +22,7 @@ class StandInDriver:
     def __init__(self, capability: tuple[int, int] = (8, 6), memory: int = 1 << 30):
         self.capability, self.memory = capability, memory
         self.calls: list[str] = []
+        self._current = threading.local()
         self.held: dict[int, Any] = {}
         self.pinned: dict[int, Any] = {}
         for name in vars(type(self)):
@@ -30,6 +34,8 @@ class StandInDriver:
 
         def call(*arguments: Any) -> int:
             self.calls.append(name)
+            if name.startswith(IN_A_CONTEXT) and not hasattr(self._current, "context"):
+                return INVALID_CONTEXT
             status: int = method(self, *arguments)
             return status
 
@@ -65,7 +71,8 @@ class StandInDriver:
     def cuDevicePrimaryCtxRelease_v2(self, _device: int) -> int:
         return 0
 
-    def cuCtxSetCurrent(self, _context: Any) -> int:
+    def cuCtxSetCurrent(self, context: Any) -> int:
+        self._current.context = context
         return 0
 
     def cuMemGetInfo_v2(self, free: Any, total: Any) -> int:
@@ -112,5 +119,9 @@ class StandInDriver:
         return 0
 
     def cuGetErrorName(self, status: int, text: Any) -> int:
-        text._obj.value = {1: b"CUDA_ERROR_INVALID_VALUE", 2: b"CUDA_ERROR_OUT_OF_MEMORY"}[status]
+        text._obj.value = {
+            INVALID_VALUE: b"CUDA_ERROR_INVALID_VALUE",
+            OUT_OF_MEMORY: b"CUDA_ERROR_OUT_OF_MEMORY",
+            INVALID_CONTEXT: b"CUDA_ERROR_INVALID_CONTEXT",
+        }[status]
         return 0

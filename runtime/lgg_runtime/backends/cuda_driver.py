@@ -183,6 +183,7 @@ def release_with(owner: object, held: OnDevice, cuda: CudaDevice) -> None:
 
 def _release(held: OnDevice, cuda: CudaDevice, process: int) -> None:
     if os.getpid() == process:
+        cuda.make_current()  # the thread in which Python ends may be another than used it
         held.release()
         cuda.close()
 
