@@ -20,6 +20,7 @@ import pytest
 from onnx import numpy_helper
 
 from lgg_runtime.backends import BackendSettings, load_backend, openvino_session
+from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import (
@@ -295,6 +296,24 @@ def test_exhausted_memory_is_not_the_file_s_fault(
     monkeypatch.setattr(openvino_session, "open_core", lambda: core)
     with pytest.raises(OutOfMemoryError, match="the memory does not suffice for OpenVINO"):
         OpenVinoSession(artifact, SETTINGS)
+
+
+def test_the_bytes_that_run_are_those_that_were_checked(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(artifact.read_bytes())
+
+    def swap(*given: Any) -> bytes:
+        data = read_model(*given)
+        path.write_bytes(b"another file by then")
+        return data
+
+    monkeypatch.setattr(openvino_session, "read_model", swap)
+    slices = make_slices(1)
+    np.testing.assert_allclose(
+        OpenVinoSession(path, SETTINGS).run(slices), expected(slices), atol=1e-6
+    )
 
 
 def test_bf16_needs_openvino() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections import OrderedDict, deque
 from functools import cache
@@ -65,8 +66,7 @@ class OpenVinoSession:
     def __init__(self, path: Path, settings: BackendSettings):
         library = import_openvino()
         core = open_core()
-        read_model(path, settings.sha256)  # refused before OpenVINO opens it
-        model = _read_model(library, path)
+        model = _read_model(library, path, read_model(path, settings.sha256))
         self.contract = _read_contract(model, path)
         if self.contract.precision == _FOR_TENSORRT:
             raise ModelError(
@@ -208,12 +208,14 @@ def _make_core() -> Any:
     return core
 
 
-def _read_model(library: Any, path: Path) -> Any:
-    """The graph. Raises ModelError for a file that OpenVINO does not take."""
+def _read_model(library: Any, path: Path, data: bytes) -> Any:
+    """The graph in a file's bytes, those that were checked. Raises ModelError for what OpenVINO
+    does not take.
+    """
     try:
         # Not Core.read_model: it tries every format that it knows, and prints what each one says.
         frontend = library.frontend.FrontEndManager().load_by_framework("onnx")
-        return frontend.convert(frontend.load(str(path)))
+        return frontend.convert(frontend.load(io.BytesIO(data)))
     except Exception as error:
         # OpenVINO's exceptions share no base; all of them mean a refused file.
         raise _refused(path, error) from error
