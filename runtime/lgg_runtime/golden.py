@@ -74,7 +74,7 @@ def check_golden(run: Callable[[Pixels], Probability], golden: Golden) -> float:
     if _digest(slices) != golden.input_sha256:
         raise ModelError("its golden input is another one than this version makes; export it again")
     found = _sample(run(slices))
-    difference = float(np.abs(found - np.array(golden.samples, np.float32)).max())
+    difference = float(np.abs(found - np.array(golden.samples)).max())
     if not difference <= golden.tolerance:
         raise ModelError(
             f"the answer to the golden input differs by {difference:.3g}, expected at most "

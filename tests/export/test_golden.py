@@ -73,6 +73,13 @@ def test_an_input_that_no_export_makes_is_refused_before_it_is_made(shape, sampl
         check_golden(run_formula, golden)
 
 
+def test_samples_that_no_float32_holds_are_refused_without_a_warning():
+    golden = make_golden(run_formula, tolerance=0.01)
+    golden = replace(golden, samples=(1e308, *golden.samples[1:]))
+    with pytest.raises(ModelError, match=r"differs by 1e\+308"):
+        check_golden(run_formula, golden)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("answer", [0.0, 0.5, 1.0, np.nan])
 def test_one_answer_for_all_is_none_of_a_shipped_models(name, answer):
