@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from lgg_runtime.model_name import NAME_LENGTH
 from lgg_runtime.opening import open_model
 from lgg_runtime.plausibility import find_doubts
 from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, repeat_flair
+from lgg_runtime.workers import Workers
 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
 _BATCHES = {"cpu": 16, "openvino": 16}
@@ -110,10 +110,10 @@ class Segmenter:
             settings, first_look=None, sha256=settings.first_look_sha256, first_look_sha256=None
         )
         if settings.provider in _COMPILES:
-            with ThreadPoolExecutor(1) as beside:
+            with Workers(1, "look") as beside:
                 looking = beside.submit(cls._load_one, settings.first_look, quick)
                 segmenter = cls._load_one(model, settings)
-                segmenter.first_look = looking.result()
+                segmenter.first_look = beside.wait_for(looking)
         else:
             segmenter = cls._load_one(model, settings)
             same = replace(quick, provider=segmenter.provider)

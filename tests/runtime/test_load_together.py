@@ -6,12 +6,12 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
 import pytest
 
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, ResourceError
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 
@@ -51,6 +51,17 @@ def test_openvino_compiles_both_at_once(
     assert sorted(meetings) == sorted([(artifact.stem, True), ("quick", True)])
     assert segmenter.first_look is not None
     assert segmenter.first_look.provider == segmenter.provider == "openvino"
+
+
+def test_where_no_thread_can_begin_it_is_told(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    with pytest.raises(ResourceError, match="the memory does not suffice for a thread"):
+        Segmenter.load(artifact, LoadSettings(provider="openvino", first_look=artifact))
 
 
 @pytest.mark.parametrize("provider", ["cpu", "auto"])
