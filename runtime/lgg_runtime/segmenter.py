@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.backends import Backend
+from lgg_runtime.backends import Backend, share_threads
 from lgg_runtime.backends.within_memory import WithinMemory, is_memory_limited
 from lgg_runtime.batching import fill_boxes, run_boxes
 from lgg_runtime.cleanup import clean_up
@@ -83,8 +83,7 @@ class Segmenter:
     ):
         self._backend = backend
         self.settings = settings
-        self.digest = digest
-        self.why = why
+        self.digest, self.why = digest, why
         self.first_look: Segmenter | None = None
         self._process = os.getpid()
         outlive_fork(self)
@@ -118,6 +117,7 @@ class Segmenter:
             segmenter = cls._load_one(model, settings)
             same = replace(quick, provider=segmenter.provider)
             segmenter.first_look = cls._load_one(settings.first_look, same)
+            share_threads(segmenter.first_look._backend, segmenter._backend)
         require_same_slices(segmenter.first_look.contract, segmenter.contract)
         return segmenter
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lgg_runtime.backends.onnx_session import OnnxSession
 from lgg_runtime.errors import ModelError, ResourceError
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
+from stand_ins.threads import Counted
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="pip install 'lgg-edge[openvino]'"
@@ -74,6 +78,25 @@ def test_the_first_look_runs_on_what_the_model_runs_on(
     assert meetings == [(artifact.stem, False), ("quick", False)]
     assert segmenter.first_look is not None
     assert segmenter.first_look.settings.provider == segmenter.provider == "cpu"
+
+
+@pytest.mark.parametrize("threads", [1, 2, 6])
+@pytest.mark.parametrize("count", [1, 3])
+def test_both_compute_in_no_more_threads_than_were_asked_for(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, threads: int, count: int
+) -> None:
+    settings = LoadSettings(threads=threads, first_look=artifact)
+    segmenter = Segmenter.load(artifact, settings)
+    assert segmenter.first_look is not None
+    busy: list[int] = []
+    at_once: list[int] = []
+    slices = np.zeros((count, 16, 16, 3), np.uint8)
+    monkeypatch.setattr(OnnxSession, "_session", lambda _, share: Counted(share, busy, at_once))
+    with ThreadPoolExecutor(2) as callers:
+        for backend in (segmenter._backend, segmenter.first_look._backend):
+            callers.submit(lambda run: [run(slices) for _ in range(10)], backend.run)
+    assert len(at_once) == 20 * count
+    assert max(at_once) <= threads
 
 
 @pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=needs_openvino)])

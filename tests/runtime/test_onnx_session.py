@@ -9,7 +9,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,11 +26,11 @@ from lgg_runtime.backends.onnx_session import (
     import_onnxruntime,
 )
 from lgg_runtime.backends.within_memory import is_memory_limited
-from lgg_runtime.contract import INPUT, Contract
+from lgg_runtime.contract import Contract
 from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError
-from lgg_runtime.volume import FLAIR, Pixels, Probability
+from lgg_runtime.volume import FLAIR
 from stand_ins.runs import Saved
-from stand_ins.threads import require_own_answers
+from stand_ins.threads import Counted, require_own_answers
 
 
 def test_probabilities_are_those_of_the_graph(artifact: Path) -> None:
@@ -57,20 +56,6 @@ def test_the_graph_that_runs_is_the_one_that_was_checked(artifact: Path, tmp_pat
 def test_threads_get_each_their_own_answers(artifact: Path) -> None:
     inputs = [np.full((3, 16, 32, 3), 100 + 10 * n, np.uint8) for n in range(4)]
     require_own_answers(OnnxSession(artifact, BackendSettings("cpu", 2)).run, inputs)
-
-
-class Counted:
-    """A session that notes how many threads compute at once, its own and others'."""
-
-    def __init__(self, threads: int, busy: list[int], at_once: list[int]):
-        self._threads, self._busy, self._at_once = threads, busy, at_once
-
-    def run(self, _: object, feeds: dict[str, Pixels]) -> list[Probability]:
-        self._busy.append(self._threads)
-        self._at_once.append(sum(self._busy))
-        time.sleep(0.002)
-        self._busy.remove(self._threads)
-        return [np.zeros(feeds[INPUT].shape[:3], np.float32)]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 5, 6, 9])

@@ -23,6 +23,7 @@ __all__ = [
     "GpuSettings",
     "load_backend",
     "open_backend",
+    "share_threads",
 ]
 
 
@@ -79,6 +80,15 @@ _AUTO = {".onnx": ("cuda", "cpu", "openvino"), ".engine": ("tensorrt",)}
 def load_backend(path: Path, settings: BackendSettings) -> Backend:
     """Load an artifact by its suffix. Raises ModelError or ProviderError with the reason."""
     return open_backend(path, settings)[0]
+
+
+def share_threads(backend: Backend, other: Backend) -> None:
+    """Have two backends of the same settings compute in the same threads, where they run on
+    onnxruntime's CPU provider: called at once, each would take as many as were asked for.
+    """
+    one, beside = (b.inner if isinstance(b, WithinMemory) else b for b in (backend, other))
+    if isinstance(one, OnnxSession) and isinstance(beside, OnnxSession):
+        one.share_threads(beside)
 
 
 def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:

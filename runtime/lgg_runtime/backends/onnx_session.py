@@ -86,6 +86,10 @@ class OnnxSession:
             raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         return probability
 
+    def share_threads(self, other: OnnxSession) -> None:
+        """Compute in the threads of another session of the same settings, not beside them."""
+        self._free = other._free
+
     def _run_on_all(self, slices: Pixels, into: Probability) -> bool:
         """One slice on all threads, unless a stream of them is taken."""
         free = 0
