@@ -45,9 +45,13 @@ def fill_boxes(
             before_batch()
         height, width = chosen[0][1].size
         padded = (height + -height % multiple, width + -width % multiple)
-        part: Pixels = np.zeros((len(chosen), *padded, slices.shape[3]), np.uint8)
-        for target, (index, box) in zip(part, chosen, strict=True):
-            target[:height, :width] = box.cut(slices[index])
+        first, last = chosen[0][0], chosen[-1][0]
+        if (height, width) == padded == slices.shape[1:3] and last - first < len(chosen):
+            part = slices[first : last + 1]  # whole frames in a row need no copy
+        else:
+            part = np.zeros((len(chosen), *padded, slices.shape[3]), np.uint8)
+            for target, (index, box) in zip(part, chosen, strict=True):
+                target[:height, :width] = box.cut(slices[index])
         for found, (index, box) in zip(backend.run(part), chosen, strict=True):
             box.restore(found[:height, :width], out[index])
 

@@ -15,11 +15,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
+        self.runs: list[np.ndarray] = []
 
     def run(self, slices: np.ndarray) -> np.ndarray:
         self.shapes.append(slices.shape)
+        self.runs.append(slices)
         assert slices.flags.c_contiguous
-        assert not slices[:, 20:].any() and not slices[:, :, 33:].any()
+        assert not slices[:, 20:32].any() and not slices[:, :, 33:48].any()
         return slices[..., 0] / np.float32(255)
 
 
@@ -43,3 +45,24 @@ def test_boxes_of_one_size_share_a_run_and_a_slice_without_head_has_none() -> No
     expected[1] = 0
     expected[2, :4] = expected[2, :, 16:] = 0
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_whole_frames_in_a_row_are_run_where_they_lie() -> None:
+    slices = np.full((5, 64, 64, 3), 7, np.uint8)
+    slices[:, 20:32] = slices[:, :, 33:48] = 0
+    frame = Box(0, 0, 64, 64)
+    backend = Recorder()
+    for boxes in ([None, frame, frame, None, None], [frame, None, frame, None, None]):
+        found = run_boxes(backend, slices, boxes, 8)
+        chosen = np.array([box is not None for box in boxes])
+        np.testing.assert_array_equal(
+            found > 0, slices[..., 0].astype(bool) & chosen[:, None, None]
+        )
+    assert [np.shares_memory(run, slices) for run in backend.runs] == [True, False]
+
+
+def test_a_box_that_its_padding_makes_as_large_as_the_frame_is_padded_with_zeros() -> None:
+    slices = np.full((2, 32, 48, 3), 7, np.uint8)
+    backend = Recorder()  # which takes nothing else there
+    run_boxes(backend, slices, [Box(0, 0, 20, 33), Box(0, 0, 20, 33)], 8)
+    assert backend.shapes == [(2, 32, 48, 3)]
