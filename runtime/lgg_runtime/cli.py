@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lgg_runtime.journal import Journal
     from lgg_runtime.loading import LoadSettings
     from lgg_runtime.pacs.pull import Pull
+    from lgg_runtime.request import Request
 
 EXIT_CODES = """lgg-infer doctor says what works on this machine.
 
@@ -137,12 +138,32 @@ def _opened(origin: Path | Pull) -> AbstractContextManager[Path]:
 def _infer(
     origin: Path | Pull, given: Path, output: Path, is_silent: bool, options: dict[str, Any]
 ) -> Journal:
-    from lgg_runtime.inference import infer
+    from lgg_runtime.ahead import load_ahead
+
+    settings = _load_settings(options)
+    told = _ignore if is_silent else tell
+
+    def deliver(journal: Journal) -> None:
+        if options["store_back"] and not isinstance(origin, Path):
+            _store_back(origin, output, journal, told)
+
+    progress = partial(_bar, is_silent or options["no_progress"])
+    with load_ahead(options["model"], settings) as load:
+        # What follows the model's own modules is imported while it is loaded.
+        from lgg_runtime.inference import infer
+
+        request = _read_request(origin, given, output, settings, options)
+        return infer(request, load, told, progress, deliver)
+
+
+def _read_request(
+    origin: Path | Pull, given: Path, output: Path, settings: LoadSettings, options: dict[str, Any]
+) -> Request:
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.request import Request
 
     flagged = [name for name, flag in _FLAGS.items() if options[flag]]
-    request = Request(
+    return Request(
         given=given,
         recorded=str(origin) if isinstance(origin, Path) else origin.described,
         output=output,
@@ -150,16 +171,9 @@ def _infer(
         evaluate=options["evaluate"],
         choice=SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c"))),
         model=options["model"],
-        load=_load_settings(options),
+        load=settings,
         resume=options["resume"],
     )
-    told = _ignore if is_silent else tell
-
-    def deliver(journal: Journal) -> None:
-        if options["store_back"] and not isinstance(origin, Path):
-            _store_back(origin, output, journal, told)
-
-    return infer(request, told, partial(_bar, is_silent or options["no_progress"]), deliver)
 
 
 def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str], object]) -> None:

@@ -28,20 +28,22 @@ Advance = Callable[[int], object]
 
 def infer(
     request: Request,
+    load: Callable[[], Segmenter],
     tell: Callable[[str], object],
     progress: Callable[[int], AbstractContextManager[Advance]],
     deliver: Callable[[Journal], object],
 ) -> Journal:
     """Segment what was asked for into the output folder; returns what was done.
 
-    tell: hears a line for the user; progress: given the number of slices, a context whose value is
-    called with how many more are done; deliver: called once all results are written, before the
-    run counts as complete. Raises LggError; a request, model or provider that is refused leaves
-    no trace.
+    load: gives the request's model, or raises why there is none, which is asked once the rest of
+    the request is accepted; tell: hears a line for the user; progress: given the number of slices,
+    a context whose value is called with how many more are done; deliver: called once all results
+    are written, before the run counts as complete. Raises LggError; a request, model or provider
+    that is refused leaves no trace.
     """
     job = _plan(request)
     with closing(Reading(job)) as reading:  # the first files, while the model is loaded
-        segmenter = Segmenter.load(request.model, request.load)
+        segmenter = load()
         _tell_what_runs(segmenter, request.load.provider, tell)
         make_folder(job.output)
         journal = Journal(settings_of(request, segmenter.batch))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.request import Request
+from lgg_runtime.segmenter import Segmenter
 from stand_ins.runs import files, read_run
 
 
@@ -27,7 +29,8 @@ class Caller:
         self.deliver = deliver
 
     def infer(self, request: Request) -> Journal:
-        return infer(request, self.lines.append, self.progress, self.deliver)
+        load = partial(Segmenter.load, request.model, request.load)
+        return infer(request, load, self.lines.append, self.progress, self.deliver)
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:

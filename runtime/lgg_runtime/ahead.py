@@ -1,0 +1,28 @@
+"""A model that is loaded while its caller does what does not need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.workers import Workers
+
+# Of these a caller that asks for no model after all waits a moment; a GPU's may take minutes.
+_QUICKLY_LOADED = ("cpu", "openvino")
+
+
+@contextmanager
+def load_ahead(model: str, settings: LoadSettings) -> Iterator[Callable[[], Segmenter]]:
+    """What gives the model, or raises why there is none, as `Segmenter.load` does; on a GPU it is
+    loaded only then. Raises ResourceError where no thread can begin.
+    """
+    load = partial(Segmenter.load, model, settings)
+    if settings.provider not in _QUICKLY_LOADED:
+        yield load
+        return
+    with Workers(1, "load") as beside:
+        loading = beside.submit(load)
+        yield lambda: beside.wait_for(loading)
