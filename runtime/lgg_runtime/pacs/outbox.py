@@ -140,6 +140,20 @@ class Outbox:
             )  # fmt: skip
         return ""
 
+    def drop_replaced(self, delivery: Delivery) -> bool:
+        """Forget a delivery whose study has a later result on its way to this destination, or
+        there; returns whether it was one.
+        """
+        with self._state.change() as run:
+            dropped: int = run(
+                "DELETE FROM delivery WHERE result = ? AND destination = ? AND EXISTS "
+                "(SELECT 1 FROM result JOIN result AS later ON later.study = result.study AND "
+                "later.made_at > result.made_at JOIN delivery AS its ON its.result = later.id "
+                "WHERE result.id = delivery.result AND its.destination = delivery.destination)",
+                (delivery.result, self._to.name),
+            ).rowcount
+        return bool(dropped)
+
     def record_sent(self, delivery: Delivery) -> None:
         self._record(delivery, {"state": SENT, "reason": "", "sent_at": time.time()})
 

@@ -44,6 +44,9 @@ class Sender:
         name, to = delivery.result[:NAME_DIGITS], self._to.name
         try:
             if why := _why_lost(delivery):
+                if self._outbox.drop_replaced(delivery):
+                    LOG.warning("result %s: %s; a later one takes its place at %s", name, why, to)
+                    return 0.0
                 if hindrance := self._outbox.have_made_again(delivery):
                     raise DeliveryError(f"{why}, and it is not made again: {hindrance}")
                 LOG.warning("result %s: %s; it is made again", name, why)

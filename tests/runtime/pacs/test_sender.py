@@ -102,6 +102,27 @@ def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(
     assert (seen, records.states("delivery"), records.states()) == ([b"anew"], ["sent"], ["done"])
 
 
+def test_a_lost_result_is_dropped_where_a_later_one_goes_to_the_same_place(
+    records: Records,
+) -> None:
+    made = records.finish(1, to=[TO.name, "elsewhere"])
+    records.spool.result(made.result).unlink()
+    records.state.rows(
+        "INSERT INTO result SELECT 'later', study, digest, 1, 0, 0, 0, made_at + 1, 1 FROM result"
+    )
+    records.state.rows(
+        "INSERT INTO delivery (result, destination, state, next_at) VALUES ('later', ?, 'sent', 0)",
+        (TO.name,),
+    )
+    tally = Tally()
+    assert make_sender(records, lambda *_: None, tally).step() == 0.0
+    left = records.state.rows("SELECT result, destination, state FROM delivery ORDER BY result")
+    assert [tuple(row) for row in left] == sorted(
+        [(made.result, "elsewhere", "waiting"), ("later", TO.name, "sent")]
+    )
+    assert tally.read() == {}
+
+
 @pytest.mark.parametrize(
     ("change", "hindrance"),
     [
