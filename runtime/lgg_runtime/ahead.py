@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.workers import Workers
@@ -17,10 +18,11 @@ _QUICKLY_LOADED = ("cpu", "openvino")
 @contextmanager
 def load_ahead(model: str, settings: LoadSettings) -> Iterator[Callable[[], Segmenter]]:
     """What gives the model, or raises why there is none, as `Segmenter.load` does; on a GPU it is
-    loaded only then. Raises ResourceError where no thread can begin.
+    loaded only then, and under a limit of memory: side by side, an import and a load that find none
+    left end in any way. Raises ResourceError where no thread can begin.
     """
     load = partial(Segmenter.load, model, settings)
-    if settings.provider not in _QUICKLY_LOADED:
+    if settings.provider not in _QUICKLY_LOADED or is_memory_limited():
         yield load
         return
     with Workers(1, "load") as beside:

@@ -44,6 +44,16 @@ def test_on_a_gpu_it_is_loaded_once_it_is_asked_for(
     assert loads == [threading.main_thread()]
 
 
+def test_under_a_limit_of_memory_it_is_loaded_once_it_is_asked_for(
+    loads: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lgg_runtime.ahead.is_memory_limited", lambda: True)
+    with load_ahead("lite", LoadSettings()) as load:
+        assert not loads
+        load()
+    assert loads == [threading.main_thread()]
+
+
 def test_what_is_given_is_the_model_or_why_there_is_none(artifact: Path) -> None:
     with load_ahead(str(artifact), LoadSettings(threads=1)) as load:
         assert load().provider == "cpu"
