@@ -1,9 +1,12 @@
-"""Which files are taken for a model, before any library looks into them."""
+"""Which files are taken for a model, before any library looks into them, and what a run keeps."""
 
 from __future__ import annotations
 
+import importlib.util
+import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
@@ -45,3 +48,15 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_every_provider_can_be_asked_for() -> None:
     names = [LoadSettings(provider=name).provider for name in PROVIDERS]
     assert names == ["cpu", "openvino", "cuda", "tensorrt", "auto"]
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_run_that_is_done_holds_no_slices(artifact: Path, provider: str) -> None:
+    if provider == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("pip install 'lgg-edge[openvino]'")
+    backend = load_backend(artifact, BackendSettings(provider, 1))
+    volume = np.zeros((4, 16, 32, 3), np.uint8)
+    held = weakref.ref(volume)
+    backend.run(volume[1:3])
+    del volume
+    assert held() is None

@@ -133,11 +133,12 @@ def _run(slices: Pixels, idle: _Idle, out: Probability) -> None:
         for index in range(len(slices)):
             request = _take(idle, running, out)
             running.append((index, request))
-            request.start_async({INPUT: slices[index : index + 1]}, share_inputs=True)
+            # Copied: a request keeps what it shares, here a whole volume, until its next slice.
+            request.start_async({INPUT: slices[index : index + 1]}, share_inputs=False)
         while running:
             _fetch(running, idle, out)
     finally:
-        # After a failure, what still runs reads the caller's slices.
+        # After a failure, what still runs is waited for: a request in use takes no other slice.
         for _, request in running:
             with contextlib.suppress(Exception):  # the first failure is told
                 request.wait()
