@@ -36,6 +36,7 @@ def varint(value: int) -> bytes:
 
 NODE = field(1, field(4, b"Relu"))
 MODEL = field(7, NODE)
+SIDE_NAMED_FF = field(2, field(1, field(2, field(1, field(2, b"\xff")))))
 REFUSED = [
     (b"", "not an ONNX model; export it with lgg-export"),
     (field(7, b""), "not an ONNX model; export it with lgg-export"),
@@ -69,6 +70,8 @@ REFUSED = [
     (MODEL + field(14, field(2, b"\xff")), "is not UTF-8"),
     (field(7, NODE + field(11, field(1, b"slices\xff"))), "is not UTF-8"),
     (field(7, NODE + field(12, field(1, b"\xff"))), "is not UTF-8"),
+    (field(7, NODE + field(11, SIDE_NAMED_FF)), "is not UTF-8"),
+    (field(7, NODE + field(12, SIDE_NAMED_FF)), "is not UTF-8"),
     (field(7, NODE + field(5, field(13, b""))), "its tensors lie in another file"),
     (field(7, NODE + field(5, b"\x08" + varint(99))), "tensor (nameless) claims 99 values in 2"),
     (field(7, NODE + field(5, field(1, varint(9) * 3))), "claims 729 values in 5 bytes"),

@@ -33,7 +33,8 @@ OPERATORS = frozenset(_NAMES.split())
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_ENDS, _GRAPH_SPARSE = 1, 5, (11, 12), 15
-_END_NAME = 1  # of an input or output
+# An input's or output's name, and the names of its sides: of its type, as a tensor, the shape's.
+_END_TEXTS = ((1,), (2, 1, 2, 1, 2))
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 8, 13, 14
@@ -81,9 +82,8 @@ def _check_nodes_and_tensors(graph: memoryview) -> int:
         elif number == _GRAPH_INITIALIZER:
             _check_tensor(_message(value))
         elif number in _GRAPH_ENDS:
-            for place, name in _fields(_message(value)):
-                if place == _END_NAME:
-                    _require_utf8(name)
+            for path in _END_TEXTS:
+                _require_texts(value, path)
         elif number == _GRAPH_SPARSE:
             raise ModelError("holds sparse tensors; export it with lgg-export")
     return operators
@@ -194,14 +194,23 @@ def _text(value: _Value) -> str:
     return printable(bytes(_message(value)[:100]).decode("utf-8", "backslashreplace"))
 
 
+def _require_texts(value: _Value, path: tuple[int, ...]) -> None:
+    """That those are UTF-8 which lie at this path of fields below a message."""
+    if not path:
+        _require_utf8(value)
+        return
+    for number, inner in _fields(_message(value)):
+        if number == path[0]:
+            _require_texts(inner, path[1:])
+
+
 def _require_utf8(value: _Value) -> None:
     """As what Python hears of through the engines has to be."""
     try:
         str(_message(value), "utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(
-            "its metadata, or the name of an input or output, is not UTF-8; export it with "
-            "lgg-export"
+            "its metadata, or a name of an input or output, is not UTF-8; export it with lgg-export"
         ) from error
 
 
