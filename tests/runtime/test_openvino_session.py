@@ -290,7 +290,7 @@ def test_exhausted_memory_is_not_the_file_s_fault(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compile_model(*_: object) -> None:
-        raise RuntimeError("at core.cpp:132\nstd::bad_alloc\n")
+        raise RuntimeError("at core.cpp:132\nFailed to allocate 1572864 bytes of memory\n")
 
     core = SimpleNamespace(get_property=CORE.get_property, compile_model=compile_model)
     monkeypatch.setattr(openvino_session, "open_core", lambda: core)

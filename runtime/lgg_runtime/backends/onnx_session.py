@@ -30,7 +30,7 @@ from lgg_runtime.workers import Workers
 
 MOST_STREAMS = 4
 
-_EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate memory", "bfc_arena",
+_EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate", "bfc_arena",
               "failed to map segment", "cannot allocate memory", "can't alloc",
               "resource temporarily unavailable")  # fmt: skip
 _TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
