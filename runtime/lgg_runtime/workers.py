@@ -44,7 +44,7 @@ class Workers(ThreadPoolExecutor):
                 return future.result(CHECK_S)
             except TimeoutError:
                 if future.done():
-                    raise  # the task's own
+                    return future.result()  # raises the task's own, or it ended just now
                 if not self.lives:
                     raise ResourceError(_NO_THREAD) from None
 

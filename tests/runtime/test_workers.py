@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -23,6 +24,18 @@ def test_results_and_errors_of_the_tasks_come_back() -> None:
             pool.wait_for(pool.submit(fail))
         assert pool.has_failed(pool.submit(fail))
         assert not pool.has_failed(pool.submit(int))
+
+
+def test_a_task_that_ends_as_the_wait_for_it_does_gives_its_result() -> None:
+    class EndsLate(Future[int]):
+        def result(self, timeout: float | None = None) -> int:
+            if not self.done():
+                self.set_result(3)  # by another thread, once the time was up
+                raise TimeoutError
+            return super().result(timeout)
+
+    with Workers(1) as pool:
+        assert pool.wait_for(EndsLate()) == 3
 
 
 def test_all_tasks_have_ended_when_the_first_failure_is_raised() -> None:
