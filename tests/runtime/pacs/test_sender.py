@@ -123,6 +123,22 @@ def test_a_lost_result_is_dropped_where_a_later_one_goes_to_the_same_place(
     assert tally.read() == {}
 
 
+def test_a_lost_result_is_not_given_up_for_an_earlier_one(records: Records) -> None:
+    made = records.finish(1, to=[TO.name])
+    records.spool.result(made.result).unlink()
+    records.state.rows(
+        "INSERT INTO result SELECT 'earlier', study, digest, 1, 0, 0, 0, made_at - 1, 1 FROM result"
+    )
+    records.state.rows(
+        "INSERT INTO delivery (result, destination, state, next_at) "
+        "VALUES ('earlier', ?, 'sent', 0)",
+        (TO.name,),
+    )
+    make_sender(records, lambda *_: None, Tally()).step()
+    left = records.state.rows("SELECT result FROM delivery WHERE destination = ?", (TO.name,))
+    assert sorted(row["result"] for row in left) == sorted([made.result, "earlier"])
+
+
 @pytest.mark.parametrize(
     ("change", "hindrance"),
     [
