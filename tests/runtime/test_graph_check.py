@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgg_runtime.backends.graph_check import MOST_AXES, MOST_OPERATORS, OPERATORS, check_graph
+from lgg_runtime.backends import graph_check
+from lgg_runtime.backends.graph_check import (
+    MOST_AXES,
+    MOST_FIELDS,
+    MOST_OPERATORS,
+    OPERATORS,
+    check_graph,
+)
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
@@ -58,6 +65,7 @@ REFUSED = [
     (field(7, NODE + field(15, b"")), "holds sparse tensors"),
     (field(7, NODE * (MOST_OPERATORS + 1)), "more than 20000 operators"),
     (2 * field(7, NODE * (MOST_OPERATORS // 2 + 1)), "more than 20000 operators"),
+    (MODEL + b"\x08\x01" * MOST_FIELDS, "more than 1000000 fields"),
     (field(7, NODE + field(5, field(1, b"\x7f" * 400_000))), "more than 32 axes"),
     (field(7, NODE + field(5, b"\x08\x01" * (MOST_AXES + 1))), "more than 32 axes"),
     (
@@ -106,6 +114,14 @@ def test_a_field_hidden_behind_a_tag_of_more_than_32_bits_is_refused(
 
     with pytest.raises(ModelError, match="not an ONNX model, or cut short"):
         check_graph(hidden(long))
+
+
+def test_fields_are_counted_over_all_parts_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_check, "MOST_FIELDS", 8)
+    data = field(7, NODE + NODE) + field(14, field(1, b"key"))  # 1 + 2 + 2, 1 + 1
+    check_graph(data + b"\x08\x01")
+    with pytest.raises(ModelError, match="more than 8 fields"):
+        check_graph(data + b"\x08\x01" * 2)
 
 
 @pytest.mark.parametrize(("values", "is_taken"), [(8, True), (9, False)])
