@@ -62,7 +62,7 @@ def label_precision(subject: str, results: dict[str, Any]) -> str:
 def describe_provider(settings: dict[str, Any]) -> str:
     """Where a record's artifacts ran, and in what where --cpu-precision rounds them."""
     provider, precision = settings["provider"], settings["cpu_precision"]
-    return f"{provider}" if precision == "fp32" else f"{provider} in {precision}"
+    return str(provider) if precision == "fp32" else f"{provider} in {precision}"
 
 
 def digest_run(run: Path | None) -> str | None:
