@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Thread, current_thread
 from typing import ParamSpec, TypeVar
 
 from lgg_runtime.errors import ResourceError
@@ -18,7 +19,19 @@ T = TypeVar("T")
 
 
 class Workers(ThreadPoolExecutor):
-    """A pool that raises ResourceError where its threads cannot begin or have died."""
+    """A pool that raises ResourceError where its threads cannot begin or have died, and whose end
+    waits for every thread: of one whose start a signal interrupted, the pool itself knows nothing.
+    """
+
+    def __init__(self, threads: int, name: str = ""):
+        begun = self._begun = list[Thread]()
+        super().__init__(threads, name, lambda: begun.append(current_thread()))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            for thread in self._begun:
+                thread.join()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         if len(self._threads) < self._max_workers:

@@ -38,6 +38,29 @@ def test_a_task_that_ends_as_the_wait_for_it_does_gives_its_result() -> None:
         assert pool.wait_for(EndsLate()) == 3
 
 
+def test_the_end_waits_for_a_thread_whose_start_a_signal_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, begun, go_on, ended = threading.Thread.start, threading.Event(), threading.Event(), []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert begun.wait(10)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        begun.set()
+        ended.append(go_on.wait(10))
+
+    pool = Workers(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", interrupted)
+        pool.submit(run)
+    threading.Timer(0.05, go_on.set).start()
+    pool.shutdown(cancel_futures=True)
+    assert ended == [True]
+
+
 def test_all_tasks_have_ended_when_the_first_failure_is_raised() -> None:
     ended: list[int] = []
 
