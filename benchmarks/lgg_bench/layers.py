@@ -41,8 +41,8 @@ def profile_layers(path: Path, slice_: Pixels, threads: int) -> dict[str, Any]:
     request = compiled.create_infer_request()
     known = list_operations(path, *slice_.shape[1:3])
     spent: dict[str, list[float]] = defaultdict(list)
-    computed: dict[str, int] = defaultdict(int)
-    for repeat in range(_REPEATS):
+    operations: dict[str, dict[str, int]] = defaultdict(dict)  # by kind and layer
+    for _ in range(_REPEATS):
         request.infer({INPUT: slice_})
         milliseconds: dict[str, float] = defaultdict(float)
         for info in request.profiling_info:
@@ -51,11 +51,12 @@ def profile_layers(path: Path, slice_: Pixels, threads: int) -> dict[str, Any]:
             layer = known.get(info.node_name.removesuffix(_WITHOUT_BIAS))
             kind = info.node_type if layer is None else f"{layer.operator}, {layer.rows} rows"
             milliseconds[kind] += time
-            if layer is not None and repeat == 0:
-                computed[kind] += layer.operations
+            if layer is not None:
+                operations[kind][info.node_name] = layer.operations
         for kind, value in milliseconds.items():
             spent[kind].append(value)
     medians = {kind: sorted(values)[len(values) // 2] for kind, values in spent.items()}
+    computed = {kind: sum(layers.values()) for kind, layers in operations.items()}
     kinds = _summarise(medians, computed)
     return {"arithmetic": _NAMES.get(reported, reported), "kinds": kinds}
 
