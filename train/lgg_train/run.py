@@ -163,8 +163,10 @@ def check_cases(run: Path, cases: Iterable[Case]) -> None:
 
 
 def versions() -> dict[str, str]:
-    names = ("lgg-edge", "torch", "albumentations", "numpy", "opencv-python-headless")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("lgg-edge", "albumentations", "numpy", "opencv-python-headless")
+    known = {name: version(name) for name in names}
+    # Of torch's own account: the metadata of a build for CUDA leave out that it is one.
+    return {"python": platform.python_version(), "torch": str(torch.__version__), **known}
 
 
 def save_model(folder: Path, model: TrainedModel) -> None:
