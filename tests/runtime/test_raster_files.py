@@ -58,7 +58,7 @@ def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^a\\x00\.tif: cannot be opened: embedded null byte"):
+    with pytest.raises(InputError, match=r"^a\\x00\.tif: cannot be opened: .*embedded null"):
         read_raster(Path("a\0.tif"))
 
 
