@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
 from lgg_runtime.readers.resample import Lattice
@@ -66,23 +66,29 @@ def split_name(path: Path) -> tuple[str, str]:
     return (match["stem"] or "", _ROLES[match["role"].lower()]) if match else (stem, "")
 
 
-def read_nifti(files: Sequence[Path], flair_only: bool = False) -> Volume:
+def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
     """Read one file of three channels or of FLAIR alone, or one file a sequence.
 
     Sequences are told by the names' ends, and brought onto FLAIR's grid. Slices are the third
     axis. flair_only: read no other file than FLAIR's.
-    Raises InputError, `NAME: reason`, for what is no usable volume.
+    Raises InputError, `NAME: reason`, for what is no usable volume, UsageError for one path in
+    place of a list.
     """
-    if len(files) == 1:
-        return _read_one(files[0])
+    if isinstance(files, (str, Path)):
+        raise UsageError(f"files: expected a list of paths, found one {type(files).__name__}")
+    paths = [Path(path) for path in files]
+    if not paths:
+        raise InputError("no NIfTI file in it")
+    if len(paths) == 1:
+        return _read_one(paths[0])
     by_role: dict[str, Path] = {}
-    for path in files:
+    for path in paths:
         role = split_name(path)[1]
         if role in by_role and role != UNUSED:
             raise InputError(f"{_name(path)}: a second {role or 'file of no known sequence'}")
         by_role[role] = path
     if "flair" not in by_role:
-        raise InputError(f"{_name(files[0])}: {_NO_FLAIR}")
+        raise InputError(f"{_name(paths[0])}: {_NO_FLAIR}")
     flair, affine, origin = _read_grey(by_role["flair"])
     target = Lattice(affine, _shape(flair))
     if flair_only:

@@ -59,11 +59,12 @@ def is_mask_name(path: Path) -> bool:
     return "_mask." in path.name.lower()
 
 
-def read_raster(path: Path, limits: Limits = DEFAULT_LIMITS) -> Slice:
+def read_raster(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> Slice:
     """One slice with the notes on how it was read; one channel is taken as FLAIR for all three.
 
     Raises InputError, `NAME: reason`, for every file that is not one whole 8-bit picture.
     """
+    path = Path(path)
     with _named(path):
         image, notes = _load(path, limits)
         if image.shape[2] == 1:
@@ -72,16 +73,17 @@ def read_raster(path: Path, limits: Limits = DEFAULT_LIMITS) -> Slice:
         return Slice(image, notes)
 
 
-def read_slice(path: Path) -> Pixels:
+def read_slice(path: Path | str) -> Pixels:
     """The (H, W, 3) uint8 pixels of `read_raster`."""
     return read_raster(path).pixels
 
 
-def read_mask(path: Path) -> Pixels:
+def read_mask(path: Path | str) -> Pixels:
     """(H, W) uint8, the values as they are; three channels have to be equal.
 
     Raises InputError as `read_raster` does.
     """
+    path = Path(path)
     with _named(path):
         image, _ = _load(path, DEFAULT_LIMITS)
         if not (image == image[..., :1]).all():
