@@ -40,7 +40,7 @@ class Volume:
     spacing_mm: distance between slices, rows and columns, or None where it is unknown: the affine's
         where that is given.
     affine: (4, 4), from (slice, row, column, 1) to mm leftwards, backwards and upwards of the
-        patient (LPS, as DICOM has it), or None where it is unknown.
+        patient (LPS, as DICOM has it), or None where it is unknown; kept as float64.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
     notes: what was decided while reading, without patient data.
     Raises InputError when the shape is not that of a volume, an array is masked, a value is no
@@ -75,6 +75,7 @@ class Volume:
                 "whose last row is 0, 0, 0, 1"
             )
         if self.affine is not None:
+            object.__setattr__(self, "affine", self.affine.astype(np.float64))
             lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
             if spacing is None:
                 object.__setattr__(self, "spacing_mm", tuple(lengths.tolist()))
@@ -123,6 +124,7 @@ def _is_placement(affine: object) -> bool:
         return False
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
+    affine = affine.astype(np.float64)  # numpy has no norm and no determinant of some types
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0 or affine[3].tolist() != [0, 0, 0, 1]:
         return False

@@ -150,6 +150,16 @@ def test_a_spacing_that_contradicts_the_affine_is_refused() -> None:
         Volume(pixels, spacing_mm=(0.94, 0.94, 5), affine=affine)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, np.int64, np.uint8])
+def test_an_affine_of_another_real_type_is_kept_as_float64(kind: type) -> None:
+    affine = np.diag([5, 1, 2, 1]).astype(kind)
+    volume = Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)
+    assert volume.affine is not None
+    assert volume.affine.dtype == np.float64
+    np.testing.assert_array_equal(volume.affine, affine)
+    assert volume.spacing_mm == (5, 1, 2)
+
+
 def test_an_affine_alone_tells_the_spacing() -> None:
     affine = np.array([[0, 0.6, -0.4, 7], [0, 0.8, 0.3, 8], [3, 0, 0, 9], [0, 0, 0, 1.0]])
     volume = Volume(np.zeros((2, 1, 1, 3), np.uint8), affine=affine)
