@@ -246,5 +246,5 @@ def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
     if not isinstance(pixels, np.ndarray):
         raise InputError(f"slice: expected an array, found {type(pixels).__name__}")
     if pixels.ndim != 3:
-        raise InputError(f"slice: expected (rows, columns, 3), found {pixels.shape}")
+        raise InputError(f"slice: expected (rows, columns, 3) or a Volume, found {pixels.shape}")
     return Volume(pixels[None])
