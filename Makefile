@@ -29,7 +29,7 @@ FOLDER := $(if $(PHANTOM),$(PHANTOMS),$(or $(DATA),data/lgg))
 NO_DATA := No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs fuzz soak lint clean failures error-paths lock audit
+.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs train-data bench-data fuzz soak lint clean failures error-paths lock audit
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -72,8 +72,16 @@ $(PHANTOMS): $(VENV)/.runtime
 	$(BIN)/lgg-train phantom -o $@.part --patients 60 --slices 24
 	@mv $@.part $@
 
-train: $(VENV)/.train $(if $(PHANTOM),$(PHANTOMS)) ## Train for MINUTES on DATA, evaluate on its test patients
+# Before what they need is installed, which takes minutes.
+train-data:
 	@test -d "$(FOLDER)" || { echo "$(NO_DATA), DATA=phantom makes phantoms."; exit 4; }
+
+bench-data:
+	@test "$(DATA)" != phantom || { echo "DATA=phantom: the shipped runs were trained on the public \
+	dataset and are measured on it alone."; exit 2; }
+	@test -d "$(FOLDER)" || { echo "$(NO_DATA)."; exit 4; }
+
+train: $(if $(PHANTOM),$(PHANTOMS),train-data) $(VENV)/.train ## Train for MINUTES on DATA, evaluate on its test patients
 	$(BIN)/lgg-train train --data "$(FOLDER)" --out "$(RUN)" --minutes $(MINUTES) $(TRAIN_OPTIONS)
 	$(BIN)/lgg-train evaluate "$(RUN)" --data "$(FOLDER)"
 
@@ -81,10 +89,7 @@ export: $(VENV)/.train ## Export RUN to ONNX, fp32 and fp16, through the parity 
 	$(BIN)/lgg-export "$(RUN)" -o "$(MODEL)"
 	$(BIN)/lgg-export "$(RUN)" -o "$(MODEL:.onnx=-fp16.onnx)" --precision fp16
 
-bench: $(VENV)/.dev ## Measure quality of the split's runs and speed of what ships; fill docs/performance.md
-	@test "$(DATA)" != phantom || { echo "DATA=phantom: the shipped runs were trained on the public \
-	dataset and are measured on it alone."; exit 2; }
-	@test -d "$(FOLDER)" || { echo "$(NO_DATA)."; exit 4; }
+bench: bench-data $(VENV)/.dev ## Measure quality of the split's runs and speed of what ships; fill docs/performance.md
 	@mkdir -p runs/bench $(RESULTS)
 	for precision in fp32 fp16 int8; do $(BIN)/lgg-export $(SHIPPED) --data "$(FOLDER)" \
 	  --name standard --precision $$precision -o runs/bench/standard-$$precision.onnx || exit; done

@@ -50,6 +50,18 @@ def test_without_data_nothing_is_run_and_the_remedy_is_said(
     assert "No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours" in printed
 
 
+@pytest.mark.parametrize("words", [("train",), ("bench",), ("bench", "DATA=phantom")])
+def test_without_data_nothing_is_installed(
+    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    installer, stamp = tmp_path / "checkout/.venv/bin/pip", tmp_path / "checkout/.venv/.runtime"
+    installer.write_text(STAND_IN)
+    installer.chmod(0o755)
+    stamp.unlink()
+    code, printed, calls = make(*words)
+    assert (code, calls) == (2, []), printed
+
+
 def test_phantoms_are_refused_where_the_shipped_runs_are_measured(
     make: Callable[..., tuple[int, str, list[str]]],
 ) -> None:
