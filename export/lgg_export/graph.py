@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import ParityError
 from lgg_train.unet import LARGEST_MULTIPLE, UNet
@@ -82,6 +83,7 @@ def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> o
     dynamic = {INPUT: {0: batch, 1: LARGEST_MULTIPLE * height, 2: LARGEST_MULTIPLE * width}}
     # It names each torchvision operator that it does without, at every export.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    import_onnxruntime()  # else onnxslim loads it, which lets it report to Microsoft
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT
 from lgg_runtime.volume import Pixels
 from lgg_train.unet import LARGEST_MULTIPLE
@@ -71,6 +72,7 @@ class Quantiser:
 
     def build(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """The graph in int8, the layers of these names as they were."""
+        import_onnxruntime()  # which keeps it from reporting to Microsoft
         from onnxruntime.quantization import (
             CalibrationMethod,
             QuantFormat,

@@ -1,5 +1,8 @@
 """The exported graph: its form, any size, and the same numbers as PyTorch."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +196,16 @@ def test_no_path_of_the_machine_is_in_the_graph(built):
     for model in built.values():
         for folder in (Path(lgg_train.__file__).parent, Path(torch.__file__).parent):
             assert str(folder).encode() not in model
+
+
+def test_building_a_graph_reports_to_nobody(tmp_path):
+    code = (
+        "import torch; from lgg_export.graph import build_graph;"
+        "from lgg_train.unet import UNet, UNetSettings;"
+        "build_graph(UNet(UNetSettings(features=2, depth=1)), torch.float32)"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    home = kept | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert not [name for name in left if "onnxruntime" in name or "Microsoft" in name]

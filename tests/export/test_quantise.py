@@ -1,6 +1,7 @@
 """int8 graphs: what is stored in which type, what stays in float, and who runs them."""
 
 import importlib.util
+import os
 
 import numpy as np
 import onnx
@@ -193,3 +194,9 @@ def test_openvino_runs_the_graph_for_cpus(made, slices, tmp_path):
     found = load_backend(path, BackendSettings("openvino", 1)).run(slices)
     np.testing.assert_allclose(found, run_onnx(graph, slices), atol=0.15)
     assert np.abs(found - run_onnx(graph, slices)).mean() < 5e-3
+
+
+def test_onnxruntime_may_report_to_nobody_while_it_quantises(made, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    made[1].build()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
