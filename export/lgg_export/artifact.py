@@ -19,6 +19,7 @@ from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime import __version__
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
+from lgg_runtime.backends.model_file import is_model_file, read_model
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
@@ -148,11 +149,21 @@ def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probabili
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract of an ONNX file. Raises ModelError where there is none, or a damaged one."""
+    """The contract of an ONNX file. Raises ModelError as `read_artifact` does."""
+    return read_artifact(path)[1]
+
+
+def read_artifact(path: Path) -> tuple[bytes, Contract]:
+    """An ONNX file's bytes, checked as before a run, and the contract in them.
+
+    Raises ModelError for a file that the runtime would refuse for its form, and where there is no
+    contract, or a damaged one.
+    """
+    if not is_model_file(path):
+        raise ModelError(f"{path}: no such model")
+    data = read_model(path)
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model") from error
+        model = onnx.ModelProto.FromString(data)
     except Exception as error:
         # protobuf's decode errors depend on its implementation.
         raise ModelError(f"{path.name}: not an ONNX file") from error
@@ -160,7 +171,7 @@ def read_contract(path: Path) -> Contract:
     if METADATA_KEY not in held:
         raise ModelError(f"{path.name}: no contract in its metadata")
     try:
-        return Contract.loads(held[METADATA_KEY])
+        return data, Contract.loads(held[METADATA_KEY])
     except ModelError as error:
         raise ModelError(f"{path.name}: {error}") from error
 

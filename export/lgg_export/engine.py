@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lgg_export.artifact import read_contract
+from lgg_export.artifact import read_artifact
 from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
@@ -85,12 +85,11 @@ def build_engine(
     """
     if output.suffix != ".engine":
         raise UsageError(f"{output.name}: expected a name that ends in .engine")
-    contract = read_contract(model)
+    graph, contract = read_artifact(model)
     require_writable(output)
     module = import_library(settings.library) if library is None else library
     target = _find_target(settings, driver)
     build = _Build(module, settings, target)
-    graph = model.read_bytes()
     data = build.compile(model.name, graph, contract)
     key = EngineKey(
         library=settings.library,

@@ -343,7 +343,7 @@ def test_a_missing_file_and_a_file_of_another_kind_have_no_contract(tmp_path):
     with pytest.raises(ModelError, match=r"gone\.onnx: no such model"):
         read_contract(tmp_path / "gone.onnx")
     (tmp_path / "text.onnx").write_text("this is no protobuf")
-    with pytest.raises(ModelError, match=r"text\.onnx: not an ONNX file"):
+    with pytest.raises(ModelError, match=r"text\.onnx: not an ONNX model, or cut short"):
         read_contract(tmp_path / "text.onnx")
 
 
@@ -356,3 +356,12 @@ def test_a_model_without_or_with_a_damaged_contract_is_refused_by_name(tmp_path,
     path.write_bytes(graph.SerializeToString())
     with pytest.raises(ModelError, match=r"bare\.onnx: contract: field .* is missing"):
         read_contract(path)
+
+
+def test_a_contract_that_stands_twice_is_read_no_more_than_run(tmp_path, exported):
+    model = onnx.load(str(exported.path))
+    other = replace(exported.contract, threshold=0.125)
+    model.metadata_props.add(key=METADATA_KEY, value=other.dumps())
+    (tmp_path / "two.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"two\.onnx: an entry of its metadata stands twice"):
+        read_contract(tmp_path / "two.onnx")

@@ -4,6 +4,7 @@ the data-centre library and for running them, against stand-ins with the same ca
 
 import hashlib
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from lgg_bench.slices import phantom_slices
+from lgg_export import engine
 from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles
@@ -158,6 +160,53 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_compiled(tmp_path
     with pytest.raises(ResourceError, match=r"m\.engine: cannot be written: no folder"):
         build_engine(model, tmp_path / "gone" / "m.engine", DATA_CENTRE, module, StandInDriver())
     assert module.last_config is None
+
+
+def give_a_second_contract(model: Path) -> None:
+    graph = onnx.load(str(model))
+    first = graph.metadata_props[0]
+    assert first.key == METADATA_KEY
+    graph.metadata_props.add(key=first.key, value=first.value.replace("stand-in", "other"))
+    model.write_bytes(graph.SerializeToString())
+
+
+def become_a_pipe(model: Path) -> None:
+    model.unlink()
+    os.mkfifo(model)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (give_a_second_contract, r"m\.onnx: an entry of its metadata stands twice"),
+        (become_a_pipe, r"m\.onnx: no such model"),
+    ],
+)
+def test_what_the_runtime_refuses_is_not_compiled(tmp_path: Path, spoil, reason: str) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model)
+    spoil(model)
+    module = StandInTensorRT()
+    with pytest.raises(ModelError, match=reason):
+        build_engine(model, tmp_path / "m.engine", DATA_CENTRE, module, StandInDriver())
+    assert module.last_config is None
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_what_is_compiled_is_the_file_whose_contract_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "m.onnx"
+    contract = write_artifact(model)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+
+    def import_library(_name: str) -> StandInTensorRT:
+        write_artifact(model, "fp16")  # exported again meanwhile
+        return StandInTensorRT()
+
+    monkeypatch.setattr(engine, "import_library", import_library)
+    sidecar = build_engine(model, tmp_path / "m.engine", DATA_CENTRE, driver=StandInDriver())
+    assert (sidecar.contract, sidecar.key.model_sha256) == (contract, digest)
 
 
 def test_the_data_centre_library_without_a_gpu_names_the_driver(
