@@ -133,7 +133,7 @@ def inspect(model: Path, as_json: bool) -> None:
     from lgg_runtime.sidecar import read_engine
 
     file = find_model(model)
-    if file.suffix == ".engine":
+    if file.suffix.lower() == ".engine":
         sidecar = read_engine(file)[1]
         show(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract, Training
@@ -30,20 +32,22 @@ def describe_contract(contract: Contract) -> str:
                  f"{c.crop.step}"),
         ("trained on", _training(c.training)),
     ]  # fmt: skip
-    try:
+    with _refusing_foreign(f"{c.name}: its metrics or parity"):
         rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
         if c.parity:
             rows.append(("parity", _parity(c.parity)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{c.name}: its metrics or parity are not an export's; --json prints them"
-        ) from error
     rows += [("licence", c.licence), ("intended use", c.intended_use)]
     return _lines(rows)
 
 
 def describe_engine(sidecar: Sidecar) -> str:
     """What the engine runs on and was compiled from, then its contract."""
+    with _refusing_foreign(f"{sidecar.contract.name}: its engine's key or tensors"):
+        engine = _lines(_engine_rows(sidecar))
+    return engine + "\n" + describe_contract(sidecar.contract)
+
+
+def _engine_rows(sidecar: Sidecar) -> list[tuple[str, str]]:
     key = sidecar.key
     workspace = "the library's limit"
     if key.workspace_bytes is not None:
@@ -65,7 +69,16 @@ def describe_engine(sidecar: Sidecar) -> str:
                          + ", tuned for " + "x".join(map(str, p.typical)))
         for i, p in enumerate(key.profiles)
     ]  # fmt: skip
-    return _lines(rows) + "\n" + describe_contract(sidecar.contract)
+    return rows
+
+
+@contextmanager
+def _refusing_foreign(what: str) -> Iterator[None]:
+    """Raises ModelError where another program wrote values of another kind."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{what} are not an export's; --json prints them") from error
 
 
 def _lines(rows: list[tuple[str, str]]) -> str:

@@ -157,6 +157,13 @@ def test_inspecting_what_is_no_artifact_exits_5(call_main, tmp_path):
     assert "gone.onnx: no such model" in done.err
 
 
+def test_an_engine_is_known_by_its_suffix_in_capitals_too(call_main, tmp_path):
+    (tmp_path / "M.ENGINE").write_bytes(b"code")
+    done = call_main("inspect", tmp_path / "M.ENGINE")
+    assert done.code == 5
+    assert "M.ENGINE: its sidecar M.ENGINE.json cannot be read" in done.err
+
+
 def run_apart(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 
-from lgg_export.description import describe_contract
+from lgg_export.description import describe_contract, describe_engine
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import ModelError
+from lgg_runtime.sidecar import EngineKey, Sidecar
+
+PARITY = ("largest_probability_difference", "flipped_pixels", "largest_dice_difference")
 
 
 def parse(text):
@@ -78,6 +81,7 @@ def test_who_trained_is_told_in_words(exported, split_by, patients, told):
         {"metrics": {"validation": {}}},
         {"metrics": {"validation": None}},
         {"parity": {"subject": "x"}},
+        {"parity": dict.fromkeys(PARITY, 10**400) | {"subject": "x"}},
     ],
 )
 def test_a_contract_with_another_s_scores_is_refused(exported, foreign):
@@ -91,3 +95,18 @@ def test_a_contract_without_scores_leaves_their_lines_out(exported):
     assert not [name for name in rows if name.startswith("PyTorch")]
     assert "parity" not in rows
     assert "licence" in rows
+
+
+@pytest.mark.parametrize(
+    ("of_the_key", "golden_difference"),
+    [({}, "none"), ({"workspace_bytes": "1"}, 0.0), ({"engine_sha256": 5}, 0.0)],
+)
+def test_an_engine_whose_sidecar_another_wrote_is_refused(exported, of_the_key, golden_difference):
+    key = EngineKey("tensorrt", "10.13.0", "", (), "fp32", (), None, "0" * 64, "1" * 64)
+    whole = Sidecar(key, (), exported.contract, 0.0)
+    assert "largest difference 0" in describe_engine(whole)
+    foreign = dataclasses.replace(
+        whole, key=dataclasses.replace(key, **of_the_key), golden_difference=golden_difference
+    )
+    with pytest.raises(ModelError, match="tiny: its engine's key or tensors are not an export's"):
+        describe_engine(foreign)

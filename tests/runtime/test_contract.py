@@ -260,3 +260,19 @@ def test_bounds_that_do_not_rise_or_are_no_pairs_are_refused(
     changed["plausibility"]["rim"] = list(bounds)
     with pytest.raises(ModelError, match=r"plausibility\.rim: expected 2 or 4 bounds that rise"):
         Contract.loads(json.dumps(changed))
+
+
+@pytest.mark.parametrize(("levels", "taken"), [(64, True), (65, False), (900, False)])
+def test_levels_that_no_printer_descends_are_refused(
+    valid: Contract, levels: int, taken: bool
+) -> None:
+    # The contract itself is one level, the innermost number another.
+    deep = '{"a": ' * (levels - 2) + "1" + "}" * (levels - 2)
+    text = json.dumps(valid.to_json() | {"metrics": {}}).replace(
+        '"metrics": {}', f'"metrics": {deep}'
+    )
+    if taken:
+        assert '"a": 1' in Contract.loads(text).dumps()
+        return
+    with pytest.raises(ModelError, match=r"^contract: JSON of more than 64 levels; refused$"):
+        Contract.loads(text)
