@@ -106,9 +106,9 @@ def normalise(
 
     pixels: (S, H, W, 3) of any real type; head, bright: its `head_mask` and `bright_levels`, where
     they are known already.
-    Returns (S, H, W, 3) uint8: `round(centre + scale * (v - median) / spread)` cut to 0..255,
-    where median and spread (distance of the 10th and 90th percentile over 2.563) are the
-    channel's over the head. A channel without signal becomes 0.
+    Returns (S, H, W, 3) uint8: `round(gain * v + (centre - gain * median))` cut to 0..255, where
+    gain is `scale / spread`, and median and spread (distance of the 10th and 90th percentile over
+    2.563) are the channel's over the head. A channel without signal becomes 0.
     """
     bright = bright_levels(pixels, settings) if bright is None else bright
     head = head_mask(pixels, settings, bright) if head is None else head

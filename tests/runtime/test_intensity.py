@@ -218,3 +218,16 @@ def test_how_far_air_may_lie_below_0(air: float, share: float, lit: float, is_be
     values[: int(1000 * share)], values[1000 - int(1000 * lit) :] = air, 100
     pixels = np.repeat(values.reshape(1, 10, 100, 1), 3, axis=3)
     assert is_air_below_0(pixels, (100.0, 100.0, 100.0)) is is_below
+
+
+def test_a_tie_is_broken_by_the_order_in_which_the_contract_computes() -> None:
+    # 99.5 % are at most 192, the spread is 0.05 * 192, and 33 comes to 117.5 but for rounding.
+    levels = np.repeat(np.array([24, 33, 192], np.uint8), (940, 20, 40))
+    pixels = np.repeat(levels.reshape(1, 25, 40, 1), 3, axis=3)
+    gain = 40 / (0.05 * 192)
+    documented = [round(gain * v + (80 - gain * 24)) for v in (24, 33)]
+    assert documented != [round(80 + 40 * (v - 24) / (0.05 * 192)) for v in (24, 33)]
+    for values in (pixels, pixels.astype(np.uint16)):
+        found = normalise(values, DEFAULT)
+        assert found[values == 24].max() == documented[0]
+        assert set(found[values == 33].tolist()) == {documented[1]}
