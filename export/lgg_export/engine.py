@@ -87,6 +87,8 @@ def build_engine(
         raise UsageError(f"{output.name}: expected a name that ends in .engine")
     graph, contract = read_artifact(model)
     require_writable(output)
+    if settings.timing_cache is not None:
+        require_writable(settings.timing_cache)
     module = import_library(settings.library) if library is None else library
     target = _find_target(settings, driver)
     build = _Build(module, settings, target)

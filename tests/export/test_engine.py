@@ -153,6 +153,19 @@ def test_an_engine_that_answers_the_golden_input_wrongly_is_not_written(tmp_path
     assert not sidecar_path(output).exists()
 
 
+@pytest.mark.parametrize("cache", ["gone/timing.cache", "."])
+def test_a_timing_cache_that_cannot_be_kept_is_told_before_minutes_of_compiling(
+    tmp_path: Path, cache: str
+) -> None:
+    model = tmp_path / "m.onnx"
+    write_artifact(model)
+    module = StandInTensorRT()
+    settings = EngineSettings("tensorrt", timing_cache=tmp_path / cache)
+    with pytest.raises(ResourceError, match="cannot be written"):
+        build_engine(model, tmp_path / "m.engine", settings, module, StandInDriver())
+    assert module.last_config is None
+
+
 def test_a_folder_that_is_not_there_is_told_before_anything_is_compiled(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     write_artifact(model)
