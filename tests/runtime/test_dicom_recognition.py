@@ -27,6 +27,8 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
     return {"SharedFunctionalGroupsSequence": [groups]}
 
 
+# Of haemorrhage: times of a T1 but for the echo of a gradient echo.
+T2_STAR = {"EchoTime": 19.9, "RepetitionTime": 620, "ScanningSequence": "GR"}
 PRE_CONTRAST = (
     "AX T1 NO CONTRAST", "T1 no gad", "t1_tse_tra_ohne_KM", "T1 vor KM", "T1 sans gado",
     "T1 sin contraste", "T1 zonder contrast", "T1 AX NO +C", "T1 W/O IV CONTRAST", "T1 noncontrast",
@@ -91,6 +93,14 @@ POST_CONTRAST = (
         ({**enhanced(30, 800), "EchoPlanarPulseSequence": "YES"}, None),
         ({"EchoTime": 4, "RepetitionTime": 25, "SeriesDescription": "TOF 3D"}, None),
         ({"EchoTime": 20, "RepetitionTime": 28, "SeriesDescription": "SWI"}, None),
+        ({**T2_STAR, "SeriesDescription": "t2_fl2d_tra_hemo"}, None),
+        ({**T2_STAR, "SeriesDescription": "AX GRE", "ContrastBolusAgent": "Gadovist"}, None),
+        ({**T2_STAR, "EchoTime": 12, "SeriesDescription": "T1 FLASH"}, "t1"),
+        ({**T2_STAR, "ScanningSequence": ["SE", "GR"], "SeriesDescription": "T1 GRASE"}, "t1"),
+        ({"EchoTime": 3, "RepetitionTime": 7, "SeriesDescription": "t2_ci3d_tra"}, None),
+        ({**T1, "SeriesDescription": "T1 like T2"}, "t1"),
+        ({**enhanced(16, 700), "EchoPulseSequence": "GRADIENT"}, None),
+        ({**enhanced(16, 700), "EchoPulseSequence": "SPIN"}, "t1"),
         ({"SeriesDescription": "AX T2 FLAIR"}, "flair"),
         ({"SeriesDescription": "dark fluid space"}, "flair"),
         ({"SeriesDescription": "AX T1 FLAIR"}, "t1"),

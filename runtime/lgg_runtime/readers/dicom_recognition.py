@@ -12,12 +12,15 @@ from typing import Any
 from lgg_runtime.readers.dicom_frames import Frame
 
 LATEST_T1_ECHO_MS = 30.0
+# Of gradient echoes: later ones are T2*-weighted, whatever their repetition time.
+LATEST_T1_GRADIENT_ECHO_MS = 12.0
 
 _NOT_IMAGES = re.compile(
     r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
 )
 _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
 _T1_FLAIR_WORDS = re.compile(r"(?!.*t2).*t1", re.I | re.S)
+_T2_WORDS = re.compile(r"(?!.*t1).*t2", re.I | re.S)
 _T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
 _OTHER_WORDS = re.compile(
     r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|\be?adc|"
@@ -57,8 +60,10 @@ def recognise(frame: Frame) -> str | None:
     if kind is None and not _OTHER_WORDS.search(described):
         kind = _kind_by_words(frame, described)
     elif kind == "t1":
-        # Angiography, susceptibility and perfusion are gradient echoes of the same times.
-        kind = "t1" if not _OTHER_WORDS.search(described) else None
+        # Angiography, susceptibility, perfusion and steady states are gradient echoes of the same
+        # times; the last are called T2.
+        is_other = _OTHER_WORDS.search(described) or _T2_WORDS.match(described)
+        kind = None if is_other else "t1"
     if kind != "t1":
         return kind if kind == "flair" else None
     return "t1c" if _has_contrast(frame, described) else "t1"
@@ -82,6 +87,7 @@ def _kind_by_times(frame: Frame) -> str | None:
         # The inversion time is often left out; then the sequence's name has to say it.
         (echo >= 60, "other" if inverted > 0 else None),
         (echo > LATEST_T1_ECHO_MS, "other"),
+        (echo > LATEST_T1_GRADIENT_ECHO_MS and _is_gradient_echo(frame), "other"),
         (inverted > 0, "t1" if inverted >= 350 else "other"),
         (repetition is None, None),
         (True, "t1" if (repetition or 0.0) <= 1200 else "other"),
@@ -106,6 +112,13 @@ def _is_echo_planar(frame: Frame) -> bool:
     """By either attribute: Enhanced MR has the second alone (PS3.3, C.8.13.4)."""
     is_named = "EP" in frame.texts("ScanningSequence")
     return is_named or frame.get("EchoPlanarPulseSequence") == "YES"
+
+
+def _is_gradient_echo(frame: Frame) -> bool:
+    """By either attribute, as `_is_echo_planar`; SE and GR together are spin echoes in the main."""
+    names = frame.texts("ScanningSequence")
+    is_named = "GR" in names and "SE" not in names
+    return is_named or frame.get("EchoPulseSequence") == "GRADIENT"
 
 
 def _has_contrast(frame: Frame, described: str) -> bool:
