@@ -35,12 +35,15 @@ PRE_CONTRAST = (
     "T1 w/out contrast", "T1 w/o i.v. contrast", "T1 without any contrast", "T1 CONTRAST W/O",
     "T1 Contrast - without", "T1 without and with contrast", "W/O & W CONTRAST T1",
     "T1 nativ", "SAG T1CUBE", "T1COR", "t1_tse_tra_headcoil", "T1 + COR",
+    "AX T1 POST OP", "T1_POSTOP", "T1 post-surgery", "T1 POST RADIATION", "T1 post-rad",
+    "SAG T1 POST FOSSA", "T1 post biopsy", "T1 post resection", "T1 post treatment",
 )  # fmt: skip
 POST_CONTRAST = (
     "T1 POST GAD W/O FS", "T1 post without fatsat", "T1 PRESAT POST GD", "T1 AX PRE-OP +C",
     "AX T1 + C", "T1C3D", "T1CE3D", "T1CEsag", "t1ceMPRAGE", "T1 mprage prescan norm post contrast",
     "T1 FSPGR PREP +C", "IR-prep post Gd", "T1 presurgery post contrast",
     "T1C_AX", "t1ce", "T1 mit KM",
+    "T1 POST OPTIC NERVE", "T1 post radial VIBE", "T1 POST OP +C", "T1 postop post gad",
 )  # fmt: skip
 
 

@@ -27,8 +27,10 @@ _OTHER_WORDS = re.compile(
     r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro",
     re.I,
 )
+# "Post" of something else, as surgery, says nothing of contrast.
 _AFTER_WORDS = re.compile(
-    r"\bpost(?!erior)|\+c|\+ c\b|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|\bkm\b|"
+    r"\bpost(?!erior|.?(?:foss|op(?!tic)|surg|rad(?:io|iat|\b)|biops|resec|treat|therap|chemo))|"
+    r"\+c|\+ c\b|\+ ?gd|\bgd\b|\bgad|\bc\+|\bce\b|contrast|\bkm\b|"
     r"t1c(?![a-z])|t1ce(?!r)",
     re.I,
 )
