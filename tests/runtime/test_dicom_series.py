@@ -198,6 +198,20 @@ def test_a_t1_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
     assert choose([*stacks_of(FLAIR), other], SeriesChoice()).others["t1"].number == "7"
 
 
+def test_of_several_t1_that_cannot_be_used_none_has_to_be_chosen() -> None:
+    slabs = [
+        stack_frames([
+            frame_of(height, AXIAL, SeriesNumber=number, SeriesInstanceUID=str(number),
+                     FrameOfReferenceUID="1.2.3.4.9", **T1)
+            for height in (8.0, 9, 10, 11)
+        ])[0]
+        for number in (7, 8)
+    ]  # fmt: skip
+    chosen = choose([*stacks_of(FLAIR), *slabs[0], *slabs[1]], SeriesChoice())
+    assert chosen.others["t1"].number == "7"  # whose reading says what it covers
+    assert any("series 8 " in note and "does not fit FLAIR" in note for note in chosen.notes)
+
+
 def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
     stacks = stacks_of(FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"})
     chosen = choose(stacks, SeriesChoice())

@@ -32,8 +32,8 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
     FLAIR: an original series is preferred to a derived one, then axial to another plane, then
     straight to oblique. T1: only one in FLAIR's frame of reference is taken; one that fits FLAIR is
     preferred, then an original series, then FLAIR's plane, then finer slices. Candidates that are
-    equal in all of that are ambiguous. Raises InputError, with the reason alone, where there is no
-    FLAIR or a choice is ambiguous; the candidates are listed.
+    equal in all of that are ambiguous, unless none fits. Raises InputError, with the reason alone,
+    where there is no FLAIR or a choice is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
     if choice.flair_only:
@@ -65,7 +65,10 @@ def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
 def _choose_t1(
     stacks: Sequence[Stack], role: str, by_hand: str | None, flair: Stack
 ) -> tuple[Stack | str, list[Stack]]:
-    """A stack, or why there is none; and those that do not fit FLAIR, where one does."""
+    """A stack, or why there is none; and the others that do not fit FLAIR.
+
+    Where none fits, the stack is one that does not either, and says why when it is read.
+    """
     if by_hand is not None:
         found = _find(stacks, by_hand, role)
         if found.frame_of_reference != flair.frame_of_reference:
@@ -89,7 +92,9 @@ def _choose_t1(
         return (not _is_original(stack), round(away, 2), round(_thickness(stack), 1))
 
     if not fitting:
-        return _best(others, rank, role), []
+        # FLAIR takes its place, so that there is nothing to choose between equals.
+        first, *rest = sorted(others, key=rank)
+        return first, rest
     return _best(fitting, rank, role), others
 
 
