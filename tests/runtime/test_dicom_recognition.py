@@ -29,6 +29,8 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
 
 # Of haemorrhage: times of a T1 but for the echo of a gradient echo.
 T2_STAR = {"EchoTime": 19.9, "RepetitionTime": 620, "ScanningSequence": "GR"}
+NO_T1 = ("t2_ci3d_tra", "AX FIESTA-C", "3D_CISS", "trufi_sag", "TRUEFISP", "sBTFE", "B-FFE 3D",
+         "ASSET Calibration", "CAL HNS", "LOC", "Ax Inhance 3D Velocity")  # fmt: skip
 PRE_CONTRAST = (
     "AX T1 NO CONTRAST", "T1 no gad", "t1_tse_tra_ohne_KM", "T1 vor KM", "T1 sans gado",
     "T1 sin contraste", "T1 zonder contrast", "T1 AX NO +C", "T1 W/O IV CONTRAST", "T1 noncontrast",
@@ -100,7 +102,9 @@ POST_CONTRAST = (
         ({**T2_STAR, "SeriesDescription": "AX GRE", "ContrastBolusAgent": "Gadovist"}, None),
         ({**T2_STAR, "EchoTime": 12, "SeriesDescription": "T1 FLASH"}, "t1"),
         ({**T2_STAR, "ScanningSequence": ["SE", "GR"], "SeriesDescription": "T1 GRASE"}, "t1"),
-        ({"EchoTime": 3, "RepetitionTime": 7, "SeriesDescription": "t2_ci3d_tra"}, None),
+        *(({"EchoTime": 3, "RepetitionTime": 7, "SeriesDescription": text}, None)
+          for text in NO_T1),
+        ({"EchoTime": 3, "RepetitionTime": 7, "SeriesDescription": "T1_3D_TFE_cor_vertical"}, "t1"),
         ({**T1, "SeriesDescription": "T1 like T2"}, "t1"),
         ({**enhanced(16, 700), "EchoPulseSequence": "GRADIENT"}, None),
         ({**enhanced(16, 700), "EchoPulseSequence": "SPIN"}, "t1"),

@@ -24,7 +24,8 @@ _T2_WORDS = re.compile(r"(?!.*t1).*t2", re.I | re.S)
 _T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
 _OTHER_WORDS = re.compile(
     r"locali[sz]er|scout|survey|3.?plane|tof|angio|mra|mrv|swi|swan|t2\*|dwi|dti|diff|\be?adc|"
-    r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro",
+    r"perf|dsc|dce|asl|map|mip|sub(?:tr|\b)|fmri|bold|spectro|\bloc\b|calib|\bcal\b|fiesta|\bciss|"
+    r"trufi|truefi|b-?[tf]fe|inhance",
     re.I,
 )
 # "Post" of something else, as surgery, says nothing of contrast.
@@ -62,8 +63,8 @@ def recognise(frame: Frame) -> str | None:
     if kind is None and not _OTHER_WORDS.search(described):
         kind = _kind_by_words(frame, described)
     elif kind == "t1":
-        # Angiography, susceptibility, perfusion and steady states are gradient echoes of the same
-        # times; the last are called T2.
+        # Angiography, susceptibility, perfusion, steady states and what scanners calibrate their
+        # coils by are gradient echoes of the same times.
         is_other = _OTHER_WORDS.search(described) or _T2_WORDS.match(described)
         kind = None if is_other else "t1"
     if kind != "t1":
