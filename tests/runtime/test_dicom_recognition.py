@@ -31,6 +31,7 @@ def enhanced(echo: float, repetition: float, inversion: float | None = None) -> 
 T2_STAR = {"EchoTime": 19.9, "RepetitionTime": 620, "ScanningSequence": "GR"}
 NO_T1 = ("t2_ci3d_tra", "AX FIESTA-C", "3D_CISS", "trufi_sag", "TRUEFISP", "sBTFE", "B-FFE 3D",
          "ASSET Calibration", "CAL HNS", "LOC", "Ax Inhance 3D Velocity")  # fmt: skip
+DOUBLE_INVERSION = ("t2_space_dir_sag_p2_iso", "3D DIR", "Double IR", "double inversion recovery")
 PRE_CONTRAST = (
     "AX T1 NO CONTRAST", "T1 no gad", "t1_tse_tra_ohne_KM", "T1 vor KM", "T1 sans gado",
     "T1 sin contraste", "T1 zonder contrast", "T1 AX NO +C", "T1 W/O IV CONTRAST", "T1 noncontrast",
@@ -54,6 +55,8 @@ POST_CONTRAST = (
     [
         (FLAIR, "flair"),
         ({"EchoTime": 380, "InversionTime": 1800, "RepetitionTime": 5000}, "flair"),
+        *(({**FLAIR, "SeriesDescription": text}, None) for text in DOUBLE_INVERSION),
+        ({**FLAIR, "SeriesDescription": "FLAIR direct"}, "flair"),
         (T1, "t1"),
         ({**T1, "ContrastBolusAgent": "Gadovist"}, "t1c"),
         ({**T1, "ContrastBolusAgent": "NONE"}, "t1"),

@@ -19,6 +19,8 @@ _NOT_IMAGES = re.compile(
     r"LOCALIZER|SCOUT|ADC|TRACE|PROJECTION IMAGE|MIP|MINIP|SUBTRACT|PHASE|FIELDMAP|\bSUB\b|T2 MAP"
 )
 _FLAIR_WORDS = re.compile(r"flair|dark.?fluid|tirm", re.I)
+# Its times are FLAIR's; white matter is dark in it too.
+_DOUBLE_INVERSION_WORDS = re.compile(r"\bdir\b|double.?(?:inv|ir\b)", re.I)
 _T1_FLAIR_WORDS = re.compile(r"(?!.*t2).*t1", re.I | re.S)
 _T2_WORDS = re.compile(r"(?!.*t1).*t2", re.I | re.S)
 _T1_WORDS = re.compile(r"t1|mp.?rage|spgr|bravo|vibe|tfe|thrive", re.I)
@@ -67,8 +69,10 @@ def recognise(frame: Frame) -> str | None:
         # coils by are gradient echoes of the same times.
         is_other = _OTHER_WORDS.search(described) or _T2_WORDS.match(described)
         kind = None if is_other else "t1"
+    if kind == "flair":
+        return None if _DOUBLE_INVERSION_WORDS.search(described) else "flair"
     if kind != "t1":
-        return kind if kind == "flair" else None
+        return None
     return "t1c" if _has_contrast(frame, described) else "t1"
 
 
