@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,6 +164,41 @@ def test_the_report_holds_the_masks_measures_and_refers_to_its_seg(scanned: Scan
     seg = pydicom.dcmread(io.BytesIO(scanned.files["seg.dcm"]))
     assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
     assert series.value == seg.ReferencedSeriesSequence[0].SeriesInstanceUID
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "seg_fractional.dcm", "sr.dcm"])
+def test_every_snomed_code_ends_with_its_check_digit(scanned: Scanned, name: str) -> None:
+    """SNOMED CT Release File Specifications, 6.4: Verhoeff's, which a wrong digit breaks."""
+    import pydicom
+
+    data = pydicom.dcmread(io.BytesIO(scanned.files[name]))
+    codes = {
+        item.CodeValue for item in items_of(data) if item.get("CodingSchemeDesignator") == "SCT"
+    }
+    assert len(codes) >= (9 if name == "sr.dcm" else 3)
+    assert {code for code in codes if not has_check_digit(code)} == set()
+
+
+def items_of(data: Any) -> Iterator[Any]:
+    for element in data:
+        for item in element.value if element.VR == "SQ" else ():
+            yield item
+            yield from items_of(item)
+
+
+def has_check_digit(code: str) -> bool:
+    """By Verhoeff: products in the dihedral group of ten elements, of digits permuted by place."""
+    permuted, total = range(10), 0
+    for digit in map(int, reversed(code)):
+        total = times(total, permuted[digit])
+        permuted = [(1, 5, 7, 6, 2, 8, 3, 0, 9, 4)[number] for number in permuted]
+    return total == 0
+
+
+def times(one: int, other: int) -> int:
+    """0 to 4 are a pentagon's turns, 5 to 9 its reflections."""
+    turn = one - other if one > 4 else one + other
+    return turn % 5 + 5 * ((one > 4) != (other > 4))
 
 
 def test_a_capture_names_where_its_rows_and_columns_point(scanned: Scanned) -> None:

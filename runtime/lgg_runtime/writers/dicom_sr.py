@@ -59,7 +59,7 @@ def _report(result: ScanResult, identity: Identity, seg: Any) -> Any:
     )
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
-        procedure_reported=Code("126801006", "SCT", "MRI of brain"),
+        procedure_reported=Code("816077007", "SCT", "MRI of brain"),
         imaging_measurements=[_finding(result, identity, seg)],
         title=codes.DCM.ImagingMeasurementReport,
     )
