@@ -20,6 +20,7 @@ from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 INTERRUPTED, TERMINATED = 130, 143
 # Each but SIGTERM may have been ignored by who started the command: a shell, nohup.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STDERR = 2  # the last of the numbers that every program is given
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -35,6 +36,7 @@ def run_command(command: click.Command) -> NoReturn:
     The first signal counts: `timeout` sends two, and the second one would end the recording of what
     was done.
     """
+    _take_standard_numbers()
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
@@ -116,6 +118,13 @@ def _whatever_happens() -> Iterator[None]:
     with contextlib.suppress(OSError):
         yield
     _drop_broken_streams()
+
+
+def _take_standard_numbers() -> None:
+    """A result that took the number of a closed stream would hold what a library prints there."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(nowhere)
 
 
 def _drop_broken_streams() -> None:

@@ -105,6 +105,27 @@ def test_a_run_goes_on_without_its_terminal(
     assert json.loads((out / "run.json").read_text())["state"] == "complete"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_file_of_a_run_never_has_the_number_of_a_closed_stream(
+    tmp_path: Path, closed: str
+) -> None:
+    """Where libraries print to, as libjpeg does of a damaged picture."""
+    command = """
+import os, sys, click
+from lgg_runtime.terminal import run_command
+name = sys.argv.pop()
+def work():
+    with open(name, "w") as result:
+        for number in (1, 2):
+            os.write(number, b"Corrupt JPEG data")
+        result.write("the mask")
+run_command(click.Command("tool", callback=work))
+"""
+    words = ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", command]
+    done = subprocess.run([*words, str(tmp_path / "mask")], capture_output=True, check=False)
+    assert (done.returncode, (tmp_path / "mask").read_text()) == (0, "the mask")
+
+
 def test_doctor_ends_as_it_does_with_a_reader(broken_pipe: int) -> None:
     words = [*INFER, "doctor", "--json"]
     assert subprocess.run(words, stdout=broken_pipe, check=False).returncode == 0
