@@ -10,6 +10,7 @@ import signal
 import stat
 import sys
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import NoReturn, TextIO
 
@@ -20,6 +21,7 @@ from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
 INTERRUPTED, TERMINATED = 130, 143
 # Each but SIGTERM may have been ignored by who started the command: a shell, nohup.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_AGAIN_S = 0.001
 _STDERR = 2  # the last of the numbers that every program is given
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,6 +39,7 @@ def run_command(command: click.Command) -> NoReturn:
     was done.
     """
     _take_standard_numbers()
+    sys.unraisablehook = _come_again
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
@@ -150,3 +153,19 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _pass_over(_number: int, _frame: FrameType | None) -> None:
     """Not SIG_IGN: of a signal that has just come, Python would print that it is ignored."""
+
+
+def _come_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python swallows what a handler raises while a callback is at work, as each import has one;
+    the first signal counts, and it would be the one that was lost.
+    """
+    error = lost.exc_value
+    if not isinstance(error, (KeyboardInterrupt, Terminated)):
+        sys.__unraisablehook__(lost)
+        return
+    signal.signal(signal.SIGALRM, partial(_raise, type(error)))
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+
+
+def _raise(error: type[BaseException], _number: int, _frame: FrameType | None) -> NoReturn:
+    raise error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import signal
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 import click
@@ -125,6 +127,42 @@ def test_a_second_signal_does_not_end_the_cleaning_up(
         run_command(command_that(work))
     assert (ended.value.code, done) == (code, ["cleaned up"])
     assert capsys.readouterr().err.lstrip("\n") == line  # click ends the line that ^C is in
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [(signal.SIGTERM, 143, "tool: terminated\n"), (signal.SIGINT, 130, "tool: interrupted\n")],
+)
+def test_a_signal_that_a_callback_swallows_ends_the_command_all_the_same(
+    capsys: pytest.CaptureFixture[str], number: int, code: int, line: str
+) -> None:
+    class Held:
+        """As the lock of an import, whose end calls back."""
+
+    def work() -> None:
+        held = Held()
+        ends = weakref.ref(held, lambda _: signal.raise_signal(number))
+        del held
+        assert ends() is None
+        threading.Event().wait(20)
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(work))
+    assert ended.value.code == code
+    assert capsys.readouterr().err.lstrip("\n") == line
+
+
+def test_another_error_in_a_callback_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    class Held:
+        """Ends with an error."""
+
+        def __del__(self) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(command_that(lambda: Held() and None))
+    assert ended.value.code == 0
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

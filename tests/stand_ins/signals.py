@@ -1,9 +1,10 @@
-"""The handlers of signals that a command sets, put back."""
+"""What a command sets for signals, put back."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 
 from lgg_runtime.terminal import ENDING
@@ -11,9 +12,11 @@ from lgg_runtime.terminal import ENDING
 
 @contextlib.contextmanager
 def keeping_handlers() -> Iterator[None]:
-    before = {each: signal.getsignal(each) for each in ENDING}
+    before = {each: signal.getsignal(each) for each in (*ENDING, signal.SIGALRM)}
+    hook = sys.unraisablehook
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for each, handler in before.items():
             signal.signal(each, handler)
