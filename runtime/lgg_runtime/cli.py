@@ -229,7 +229,7 @@ def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     for record in journal.failures:
         tell(report.describe_failure(record))
     if as_json:
-        show((output / "run.json").read_text(encoding="utf-8"), nl=False)
+        show("".join(journal.encode("complete")), nl=False)  # the file may be another run's by now
     elif not quiet:
         show(report.describe_run(journal, output))
 

@@ -76,11 +76,13 @@ class Journal:
         lines = encode_csv(self.rows, self.doubts)
         encoded = (line.encode("utf-8", "backslashreplace") for line in lines)
         write_atomically(folder / SUMMARY_FILE, encoded)
-        pieces = (piece.encode("ascii") for piece in self._encode(state))
+        pieces = (piece.encode("ascii") for piece in self.encode(state))
         write_atomically(folder / RUN_FILE, pieces)
 
-    def _encode(self, state: str) -> Iterator[str]:
-        """`to_json` with an indent of 1, and its `inputs`, the last name, a line each."""
+    def encode(self, state: str) -> Iterator[str]:
+        """`run.json` in pieces: `to_json` with an indent of 1, and its `inputs`, the last name, a
+        line each.
+        """
         yield json.dumps(self.to_json(state), indent=1).removesuffix("\n}")
         yield ',\n "inputs": ['
         for index, record in enumerate(sorted(self.inputs, key=lambda r: r.name)):

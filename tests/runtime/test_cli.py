@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,8 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from lgg_runtime import results
+from lgg_runtime import inference, results
+from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
@@ -123,6 +125,27 @@ def test_json_prints_the_run(source: Path, out: Path, infer: Infer) -> None:
     result = infer(source, "--json")
     assert json.loads(result.out) == read_run(out)
     assert result.err == ""
+
+
+@pytest.mark.parametrize("since", ["taken away", "of a run that has begun"])
+def test_json_prints_this_run_whatever_became_of_its_file(
+    source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    """Once the run is complete, the folder is anybody's."""
+    told = []
+
+    def infer_and_lose(*args: Any) -> Journal:
+        journal = infer_alone(*args)
+        told.append(read_run(out))
+        (out / "run.json").unlink()
+        if since != "taken away":
+            journal.write(out, "running")
+        return journal
+
+    infer_alone = inference.infer
+    monkeypatch.setattr(inference, "infer", infer_and_lose)
+    result = infer(source, "--json")
+    assert (result.code, result.err, [json.loads(result.out)]) == (0, "", told)
 
 
 def test_quiet_prints_nothing(source: Path, infer: Infer) -> None:
