@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgg_runtime.destination import check_names, check_output, check_places
-from lgg_runtime.errors import LggError, ResourceError
+from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import Journal
 from lgg_runtime.ledger import Ledger, open_ledger
@@ -106,7 +106,8 @@ def _recorded(
         written = (name for record in journal.inputs for name in record.outputs)
         journal.stale = ledger.find_stale(written)  # most of all where the run was cut off
         try:
+            ledger.require_held()
             journal.write(output, state)
-        except ResourceError:
+        except (OutputConflictError, ResourceError):
             if state == "complete":  # else what ended the run is told
                 raise

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.errors import OutputConflictError, printable
 from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.redact import without_uids
 from lgg_runtime.writers.atomic import refused, write_atomically
@@ -57,6 +57,16 @@ class Ledger:
         """Outputs of earlier runs that are still there and that this run has not written."""
         left = self._earlier.difference(written)
         return tuple(sorted(name for name in left if _is_file(self._folder / name)))
+
+    def require_held(self) -> None:
+        """Raises OutputConflictError where the folder holds another journal, or none: with the lock
+        a person removed who took it for a dead run's, another run may have begun there.
+        """
+        if not _is_open_file(self._folder / JOURNAL_FILE, self._handle):
+            raise OutputConflictError(
+                f"{printable(self._folder.name)}: it was removed, moved or given to another run in "
+                "mid-run; run again into another folder"
+            )
 
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
@@ -115,6 +125,13 @@ def _is_file(path: Path) -> bool:
     """Whether it is known to be one: a disk that fails is told of where it is written to."""
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_open_file(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
     except OSError:
         return False
 

@@ -69,7 +69,7 @@ class PendingWrites:
     def submit(self, write: Write, record: InputRecord, study: StudyRecord) -> None:
         while len(self._open) >= SLICES_PENDING:
             self._settle_first()
-        self._open.append(_Pending(study, record, self._pool.submit(write)))
+        self._open.append(_Pending(study, record, self._pool.submit(self._write, write)))
 
     def end_study(self, study: StudyRecord) -> None:
         """All writes of the study are submitted."""
@@ -92,6 +92,11 @@ class PendingWrites:
             else:
                 with contextlib.suppress(ResourceError):  # the failure that led here is told
                     self._settle(pending)
+
+    def _write(self, write: Write) -> list[str]:
+        if self._ledger is not None:
+            self._ledger.require_held()
+        return write()
 
     def _settle_first(self) -> None:
         self._settle(self._open[0])

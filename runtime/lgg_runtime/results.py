@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -124,7 +124,6 @@ class Results:
         shows_flair = not SHOWING_FLAIR.isdisjoint(self._job.outputs)
         greys = stretch_flair(volume.pixels[..., FLAIR]) if shows_flair else None
         folder = self._job.output / ready.study.folder
-        make_folder(folder)
         for index, path in enumerate(slices.files):
             shown = SliceResult(
                 None if greys is None else greys[index],
@@ -199,13 +198,18 @@ def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
 
 
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:
+    _make_folders(targets.values())
     return [_write_file(target, OUTPUTS[output][1](shown)) for output, target in targets.items()]
 
 
 def _write_files(files: dict[Path, bytes]) -> list[str]:
-    for target in files:
-        make_folder(target.parent)
+    _make_folders(files)
     return [_write_file(target, data) for target, data in files.items()]
+
+
+def _make_folders(targets: Iterable[Path]) -> None:
+    for folder in {target.parent for target in targets}:
+        make_folder(folder)
 
 
 def _write_file(target: Path, data: bytes) -> str:

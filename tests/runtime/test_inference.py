@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.errors import LggError, ModelError, ResourceError, StoreError, UsageError
+from lgg_runtime.errors import (
+    LggError,
+    ModelError,
+    OutputConflictError,
+    ResourceError,
+    StoreError,
+    UsageError,
+)
 from lgg_runtime.inference import infer
 from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.request import Request
 from lgg_runtime.segmenter import Segmenter
@@ -76,6 +84,26 @@ def test_results_that_nobody_takes_stop_the_run(request_: Request, out: Path) ->
     with pytest.raises(StoreError):
         Caller(refuse).infer(request_)
     assert read_run(out)["state"] == "stopped: the server is full"
+
+
+@pytest.mark.parametrize("lost", ["moved", "without its lock"])
+def test_a_run_leaves_alone_what_another_one_has_written_into_its_folder_since(
+    request_: Request, out: Path, lost: str
+) -> None:
+    kept = []
+
+    def lose(_journal: Journal) -> None:
+        if lost == "moved":
+            out.rename(out.with_name("moved"))
+        else:
+            (out / LOCK_FILE).unlink()
+        other = replace(request_, load=LoadSettings(threads=1, threshold=0.9))
+        Caller().infer(other)
+        kept.append(read_run(out))
+
+    with pytest.raises(OutputConflictError, match="out: it was removed, moved or given to another"):
+        Caller(lose).infer(request_)
+    assert [read_run(out)] == kept
 
 
 def test_a_record_that_does_not_fit_hides_nothing_of_what_ended_the_run(

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.job import Job
 from lgg_runtime.journal import DONE, InputRecord, Journal
-from lgg_runtime.ledger import Ledger
+from lgg_runtime.ledger import Ledger, open_ledger
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pending import SLICES_PENDING, PendingWrites, StudyRecord
 from lgg_runtime.readers.folder import list_studies
@@ -67,6 +67,25 @@ def test_a_ledger_that_the_disk_refuses_hides_no_earlier_failure_and_stops_no_en
     writes.submit(list, InputRecord("b", DONE, ""), second)
     writes.cancel()
     assert [record.name for record in journal.inputs] == ["a", "b"]
+
+
+def test_nothing_is_written_into_a_folder_that_another_run_has_begun_in(tmp_path: Path) -> None:
+    pool, written = Workers(1), list[str]()
+
+    def write() -> list[str]:
+        written.append("a mask")
+        return []
+
+    with open_ledger(tmp_path, {}, resume=False) as ledger:
+        writes = PendingWrites(pool, Journal({}), ledger)
+        writes.submit(write, InputRecord("a", DONE, ""), StudyRecord("a", {}, True))
+        writes.finish()
+        with open_ledger(tmp_path, {}, resume=False):
+            writes.submit(write, InputRecord("b", DONE, ""), StudyRecord("b", {}, True))
+            with pytest.raises(OutputConflictError):
+                writes.finish()
+    pool.shutdown()
+    assert written == ["a mask"]
 
 
 def test_no_more_studies_than_the_bound_wait_to_be_finished(
