@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
+from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -56,7 +59,9 @@ class OnnxSession:
         most = 1 if is_memory_limited() else MOST_STREAMS
         self._threads, self._share = settings.threads, -(-settings.threads // most)
         self._streams = self._threads // self._share
-        self._free = BoundedSemaphore(self._streams)
+        self._free = SimpleQueue[bool]()  # an entry for each stream; a semaphore breaks by a signal
+        for _ in range(self._streams):
+            self._free.put(True)
         self._pool = Workers(self._streams, "run")
         self._sessions: dict[int, Any] = {}  # by the number of their threads
         self._opening = Lock()  # two volumes that run at once would open a session each
@@ -92,22 +97,26 @@ class OnnxSession:
 
     def _run_on_all(self, slices: Pixels, into: Probability) -> bool:
         """One slice on all threads, unless a stream of them is taken."""
-        free = 0
-        while free < self._streams and self._free.acquire(blocking=False):
-            free += 1
+        taken: list[bool] = []
+        # Both are one call each, without a step of Python's in which a signal would lose a stream.
+        give_back = partial(any, map(self._free.put, taken))
         try:
-            if free == self._streams:
+            with contextlib.suppress(Empty):
+                taken.extend(islice(iter(self._free.get_nowait, None), self._streams))
+            if len(taken) == self._streams:
                 _run_session(self._session(self._threads), slices, into)
-            return free == self._streams
+            return len(taken) == self._streams
         finally:
-            for _ in range(free):
-                self._free.release()
+            give_back()
 
     def _run_slice(self, slices: Pixels, into: Probability, index: int) -> None:
         """One of several slices, on a stream's share of the threads."""
-        with self._free:
-            one = slice(index, index + 1)
+        one = slice(index, index + 1)
+        taken = self._free.get()
+        try:
             _run_session(self._session(self._share), slices[one], into[one])
+        finally:
+            self._free.put(taken)
 
     def _session(self, threads: int) -> Any:
         with self._opening:
