@@ -136,6 +136,26 @@ def test_a_copy_of_a_patient_is_told_and_not_trained_on_and_tested_at_once(tmp_p
         load_cases(find_cases(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "lacking", [{"P (1)": (1,)}, {"P": (3,), "P (1)": (1, 2)}], ids=["part copied", "part moved"]
+)
+def test_a_patient_of_two_folders_is_told_and_not_trained_on_and_tested_at_once(tmp_path, lacking):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    shutil.copytree(tmp_path / "P", tmp_path / "P (1)")
+    for folder, numbers in lacking.items():
+        for path in [p for n in numbers for p in (tmp_path / folder).glob(f"P_{n}*")]:
+            path.unlink()
+    with pytest.raises(InputError, match=r"^P \(1\) holds slices of P, who has a folder too; put"):
+        load_cases(find_cases(tmp_path))
+
+
+def test_slices_may_be_called_alike_in_every_folder(tmp_path):
+    for seed, name in enumerate("AB"):
+        write_patient(tmp_path, "slice", *make_pixels(seed))
+        (tmp_path / "slice").rename(tmp_path / name)
+    assert [case.patient for case in load_cases(find_cases(tmp_path))] == ["A", "B"]
+
+
 def test_a_folder_may_have_another_name_than_its_slices(tmp_path):
     write_patient(tmp_path, "P", *make_pixels(0))
     (tmp_path / "P").rename(tmp_path / "moved")

@@ -81,8 +81,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
 
 def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
-    """Read the patients. Raises InputError for a mask of another size or with other values, and for
-    two patients with the same images.
+    """Read the patients. Raises InputError for a mask of another size or with other values, for
+    two patients with the same images, and for one whose slices lie in two folders.
 
     Slices that are missing between a patient's others are told on standard error: those beside
     them are neighbours then. `progress` shows a bar where standard error is a terminal.
@@ -93,6 +93,7 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
     hidden = None if progress else True
     cases = [load_case(case) for case in tqdm(listed, "read", disable=hidden)]
     _refuse_twins(cases)
+    _refuse_parts(listed)
     return cases
 
 
@@ -145,6 +146,22 @@ def _refuse_twins(cases: Iterable[Case]) -> None:
             raise InputError(
                 f"{printable(first.patient)} and {printable(case.patient)} hold the same images; "
                 "keep one of them"
+            )
+
+
+def _refuse_parts(listed: Iterable[CaseFiles]) -> None:
+    """A patient of two folders would be trained on and tested at once.
+
+    Only of slices named for another folder that is there is that sure: all patients of other data
+    may have slices of one name, as `slice_<n>`.
+    """
+    folder_of = {files.patient: files for files in listed}
+    for files in folder_of.values():
+        named = files.slices[0].stem.rpartition("_")[0]
+        if named != files.patient and named in folder_of:
+            raise InputError(
+                f"{printable(files.patient)} holds slices of {printable(named)}, who has a folder "
+                "too; put them into one, or name them for their own"
             )
 
 
