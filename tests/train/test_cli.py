@@ -107,6 +107,36 @@ def test_evaluating_what_is_no_run_exits_3(call_main, phantoms, tmp_path):
     assert "no model.pt in it" in done.err
 
 
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("train", "--data", "CLOSED", "-o", "NEW", "--epochs", "1"), 4),
+        (("train", "--data", "DATA", "-o", "CLOSED", "--epochs", "1"), 7),
+        (("train", "--data", "DATA", "-o", "CLOSED", "--resume"), 3),
+        (("train", "--data", "DATA", "-o", "NEW", "--epochs", "1", "--start", "CLOSED"), 3),
+        (("train", "--data", "DATA", "-o", "NEW", "--epochs", "1", "--decision", "CLOSED"), 3),
+        (("cv", "--data", "DATA", "-o", "CLOSED", "--epochs", "1"), 7),
+        (("decide", "CLOSED", "--data", "DATA"), 3),
+        (("evaluate", "CLOSED", "--data", "DATA"), 3),
+        (("data", "-o", "CLOSED"), 7),
+        (("phantom", "-o", "CLOSED"), 7),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_no_traceback(
+    call_main, phantoms, tmp_path, args, code
+):
+    """As that of another user; a name that no disk takes is refused in the same places, to root
+    too.
+    """
+    closed = tmp_path / ("n" * 300) / "it"
+    stands_for = {"CLOSED": closed, "DATA": phantoms, "NEW": tmp_path / "new"}
+    done = call_main(*(str(stands_for.get(arg, arg)) for arg in args))
+    assert done.code == code, done.err
+    assert done.err.startswith("lgg-train: ")
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_phantoms_are_made_in_the_public_layout(call_main, tmp_path):
     done = call_main("phantom", "-o", str(tmp_path), "--patients", "1", "--slices", "2")
     assert done.code == 0, done.err

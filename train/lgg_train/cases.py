@@ -61,10 +61,12 @@ def find_cases(root: Path) -> list[CaseFiles]:
     patients, or two slices of a patient have one number, and where one of the folders, hidden ones
     apart, holds no TIFF; every such file and folder is named.
     """
-    if not root.is_dir():
-        raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
-    base = root / "kaggle_3m" if (root / "kaggle_3m").is_dir() else root
+    base = root
     try:
+        if not root.is_dir():
+            raise NoInputError(f"{root}: no such folder; `make data` says how to get the dataset")
+        if (root / "kaggle_3m").is_dir():
+            base = root / "kaggle_3m"
         folders = sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
         pairs = [_pair_files(folder) for folder in folders]
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.lock import lock_output
-from lgg_runtime.writers.atomic import make_folder
+from lgg_runtime.writers.atomic import find_nearest, make_folder
 from lgg_train.run import LAST_FILE, TRAINING_LOCK, is_begun, is_finished
 
 
@@ -25,11 +25,13 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def check_unclaimed(folder: Path) -> None:
-    """Raises OutputConflictError where a training holds the folder.
+    """Raises OutputConflictError where a training holds the folder, ResourceError where one may not
+    look into it.
 
     Asked before long work that ends in `claim`; nothing is made.
     """
-    if (folder / TRAINING_LOCK).exists():
+    lock = folder / TRAINING_LOCK
+    if find_nearest(lock) == lock:
         with lock_output(folder, TRAINING_LOCK):
             return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lgg_runtime.errors import MissingExtraError, NoInputError, first_line
-from lgg_runtime.writers.atomic import make_folder, refused
+from lgg_runtime.writers.atomic import find_nearest, make_folder, refused
 
 DATASET = "mateuszbuda/lgg-mri-segmentation"
 BY_HAND = (
@@ -18,10 +18,10 @@ def fetch_dataset(out: Path) -> Path:
     """Download the dataset and link it as `out/kaggle_3m`; returns that path.
 
     Raises MissingExtraError without kagglehub, NoInputError where the download fails,
-    ResourceError where the link cannot be made.
+    ResourceError where the link cannot be looked for or made.
     """
     target = out / "kaggle_3m"
-    if target.is_dir():
+    if find_nearest(target) == target and target.is_dir():
         return target
     try:
         import kagglehub

@@ -19,6 +19,7 @@ from lgg_train.run import (
     digest_model,
     fold_of,
     is_cross_validation,
+    is_kept,
     load_model,
     read_json,
     read_split,
@@ -33,7 +34,10 @@ def decide(folder: Path, data: Path, device: str) -> str:
     other data, and where the folds do not test every patient of the data once; ResourceError,
     before anything is predicted, where the file cannot be written.
     """
-    folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
+    try:
+        folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
     if not folds:
         raise InputError(f"{folder}: no cross-validation; `lgg-train cv` writes one")
     check_finished("fold", folder, folds)
@@ -74,7 +78,7 @@ def load_decided(folder: Path) -> TrainedModel:
 
     Raises InputError as `load_model` does.
     """
-    if not (folder / DECISION_FILE).is_file():
+    if not is_kept(folder, DECISION_FILE):
         if is_cross_validation(folder):
             raise InputError(f"{folder}: no {DECISION_FILE} in it; `lgg-train decide` chooses one")
         return load_model(folder)

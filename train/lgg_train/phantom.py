@@ -16,7 +16,7 @@ import numpy as np
 
 from lgg_runtime.errors import OutputConflictError, ResourceError, UsageError
 from lgg_runtime.volume import Mask, Pixels
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused
 from lgg_train.phantom_head import (
     Field,
     Rng,
@@ -82,11 +82,14 @@ def write_phantoms(root: Path, settings: PhantomSettings) -> list[Path]:
 
 def check_alone(folder: Path, names: Iterable[str]) -> None:
     """Raises OutputConflictError for a folder with files or folders of other names, which would be
-    taken for the same patient's or dataset's. What is hidden, and what a killed write of these
-    names left, may lie there.
+    taken for the same patient's or dataset's, ResourceError where one may not look into it. What is
+    hidden, and what a killed write of these names left, may lie there.
     """
     known = {name + end for name in names for end in ("", PART_SUFFIX)}
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    try:
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise refused(folder, error) from error
     if other := [name for name in found if name not in known and not name.startswith(".")]:
         raise OutputConflictError(
             f"{folder}: holds {other[0]}, which is not of these phantoms; choose another folder"

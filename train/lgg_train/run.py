@@ -58,14 +58,22 @@ class TrainedModel:
     training: Training
 
 
+def is_kept(folder: Path, name: str) -> bool:
+    """Whether the folder holds that file. Raises InputError where one may not look into it."""
+    try:
+        return (folder / name).is_file()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
 def is_begun(folder: Path) -> bool:
-    """Whether a run's settings are in the folder."""
-    return (folder / CONFIG_FILE).is_file()
+    """Whether a run's settings are in the folder. Raises InputError as `is_kept` does."""
+    return is_kept(folder, CONFIG_FILE)
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has been trained to its end."""
-    return (folder / MODEL_FILE).is_file()
+    """Whether a run has been trained to its end. Raises InputError as `is_kept` does."""
+    return is_kept(folder, MODEL_FILE)
 
 
 def clear_scores(folder: Path) -> None:
@@ -88,7 +96,7 @@ def fold_of(folder: Path, fold: int) -> Path:
 
 def is_cross_validation(folder: Path) -> bool:
     """Whether the folder holds runs of folds, and is no run itself."""
-    return is_begun(fold_of(folder, 0)) and not is_begun(folder)
+    return not is_begun(folder) and is_begun(fold_of(folder, 0))
 
 
 def check_finished(option: str, folder: Path, folds: int) -> None:
@@ -205,11 +213,11 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
     """Read `model.pt` of a finished run. Raises InputError where there is none, OutOfMemoryError
     where the memory does not suffice.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
     if is_cross_validation(folder):
         raise InputError(f"{folder}: a cross-validation; name the run of a fold, fold_<n> in it")
     if not is_finished(folder):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
     try:
