@@ -92,9 +92,10 @@ def test_json_is_read_as_it_was_written(tmp_path):
 def test_json_that_is_missing_or_none_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"x\.json: no such file"):
         read_json(tmp_path / "x.json")
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(InputError, match=r"x\.json: not JSON"):
-        read_json(tmp_path / "x.json")
+    for text in ("{", "[" * 100_000, '{"threshold": 0.1, "threshold": 0.9}', "\ud800"):
+        (tmp_path / "x.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(InputError, match=r"^x\.json: not JSON \("):
+            read_json(tmp_path / "x.json")
     with pytest.raises(ResourceError, match=r"y\.json"):
         write_json(tmp_path / "nowhere" / "y.json", 1)
 

@@ -192,6 +192,18 @@ def test_a_file_that_is_no_split_is_refused_by_name(tmp_path, text):
         Split.read(path)
 
 
+@pytest.mark.parametrize(
+    "train", ['{"A": [0], "A": [1]}', '{"A": [0]}, "train": {"D": [0]}', "[" * 100_000]
+)
+def test_a_file_that_says_a_thing_twice_or_without_end_is_refused(tmp_path, train):
+    """Of two entries of one name the last alone would count, and slices of the first be lost."""
+    path = tmp_path / "mine.json"
+    parts = f'{{"train": {train}, "validation": {{"B": [0]}}, "test": {{"C": [0]}}}}'
+    path.write_text(f'{{"schema": 1, "by": "patient", "seed": 0, "parts": {parts}}}')
+    with pytest.raises(InputError, match=r"^mine\.json: not a split file \(not JSON \("):
+        Split.read(path)
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json: no such split file"):
         Split.read(tmp_path / "nowhere.json")

@@ -25,9 +25,10 @@ from typing import Any
 
 import torch
 
+from lgg_runtime import strict_json
 from lgg_runtime.contract import Training
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.writers.atomic import remove, write_atomically
 from lgg_train.cases import Case
@@ -114,13 +115,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises InputError for a file that is missing, cannot be read, or is no JSON."""
+    """Raises InputError for a file that is missing, cannot be read, or is no JSON that all readers
+    take for the same.
+    """
     try:
-        return json.loads(path.read_text())
+        return strict_json.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ModelError as error:
+        raise InputError(f"{path.name}: {error}") from error
     except ValueError as error:
         raise InputError(f"{path.name}: not JSON ({error})") from error
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime import strict_json
+from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles
 
@@ -78,18 +79,18 @@ class Split:
 
     @classmethod
     def read(cls, path: Path) -> Split:
-        """Raises InputError for a file that is missing, is no split of this schema, names a slice
-        by anything but a whole number, has an empty part, or whose parts share a slice, or a
-        patient where it is by patient.
+        """Raises InputError for a file that is missing, is no split of this schema, names a part or
+        a patient twice or a slice by anything but a whole number, has an empty part, or whose parts
+        share a slice, or a patient where it is by patient.
         """
         try:
-            record = json.loads(path.read_text())
+            record = strict_json.loads(path.read_text())
             parts = {part: _read_part(record["parts"][part]) for part in PARTS}
             split = cls(str(record["by"]), _read_whole(record["seed"]), parts)
             schema = record["schema"]
         except OSError as error:
             raise InputError(f"{path}: no such split file ({error.strerror})") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ModelError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path.name}: not a split file ({error})") from error
         if schema != _SCHEMA:
             raise InputError(f"{path.name}: expected split schema {_SCHEMA}, found {schema!r}")
