@@ -114,6 +114,8 @@ def _read_whole(value: object) -> int:
 
 def _check_parts(split: Split) -> None:
     """Raises InputError, the reason alone, for parts that are not what the split says it is."""
+    if split.seed < 0:
+        raise InputError(f"not a split file (seed {split.seed}, expected 0 or more)")
     parts = split.parts
     taken = [(name, i) for part in parts.values() for name, used in part.items() for i in used]
     if below := [f"{name} {index}" for name, index in taken if index < 0]:
