@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up
+from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts
 from lgg_train.decision import FRACTIONS, THRESHOLDS, Decision, choose_decision, find
 
@@ -192,3 +193,23 @@ def test_applying_keeps_what_is_at_and_above_the_threshold_and_large_enough():
 ])  # fmt: skip
 def test_a_decision_survives_json(decision):
     assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"threshold": 1.5}, "threshold 1.5"),
+        ({"threshold": 0}, "threshold 0"),
+        ({"threshold": float("nan")}, "threshold nan"),
+        ({"threshold": "0.5"}, "threshold '0.5'"),
+        ({"threshold": True}, "threshold True"),
+        ({"cleanup": {"smallest_fraction": 1.5}}, "smallest_fraction 1.5"),
+        ({"cleanup": {"smallest_voxels": "100"}}, "smallest_voxels '100'"),
+        ({"cleanup": {"smallest_voxels": -1}}, "smallest_voxels -1"),
+        ({"cleanup": {"largest": 1}}, "TypeError"),
+    ],
+)
+def test_a_decision_that_no_contract_would_take_is_refused_before_the_training(changed, named):
+    whole = Decision(0.5, CleanupSettings(), "by hand").to_json()
+    with pytest.raises(InputError, match=f"^no decision: {named}"):
+        Decision.from_json(whole | changed)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.cleanup import CleanupSettings, clean_up, label_components
+from lgg_runtime.contract import LEAST_THRESHOLD
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts
 from lgg_runtime.plural import count
@@ -44,16 +45,30 @@ class Decision:
 
     @classmethod
     def from_json(cls, value: Any) -> Decision:
-        """Raises InputError for what is no decision."""
+        """Raises InputError for what is no decision, or one that no contract would take."""
         try:
             cleanup = CleanupSettings(**value["cleanup"])
-            return cls(float(value["threshold"]), cleanup, str(value["how"]))
-        except (KeyError, TypeError, ValueError) as error:
+            threshold, how = value["threshold"], str(value["how"])
+        except (KeyError, TypeError) as error:
             raise InputError(f"no decision: {error!r}") from error
+        fraction, voxels = cleanup.smallest_fraction, cleanup.smallest_voxels
+        expected = (
+            ("threshold", threshold, _is_number(threshold) and LEAST_THRESHOLD <= threshold < 1),
+            ("smallest_fraction", fraction, _is_number(fraction) and 0 <= fraction <= 1),
+            ("smallest_voxels", voxels, type(voxels) is int and voxels >= 0),
+        )
+        if wrong := [f"{name} {given!r}" for name, given, fits in expected if not fits]:
+            raise InputError(f"no decision: {', '.join(wrong)}")
+        return cls(float(threshold), cleanup, how)
 
     def apply(self, probability: Probability) -> Mask:
         """(S, H, W) probabilities of a whole volume to its mask."""
         return clean_up(probability >= self.threshold, self.cleanup)
+
+
+def _is_number(value: object) -> bool:
+    """Be it whole; true and false are none."""
+    return type(value) in (int, float)
 
 
 @dataclass(frozen=True)
