@@ -183,7 +183,7 @@ RUNS = (
         "1, give fewer", NO_CHECKPOINT, command=(*TRAIN, "--workers", "1", "--validations", "1",
                                                  "--epochs", "20")),
     Row("no compiler", "--compile without a C++ compiler.", data(no_compiler), 6,
-        "lgg-train: --compile: No working C++ compiler found; leave it out, or install g++",
+        "lgg-train: --compile: No working C++ compiler found; give --no-compile, or install g++",
         NO_CHECKPOINT, command=(*TRAIN, "--compile")),
     Row("file as folder", "A file in the place of the run's folder.",
         data(lambda scene: (scene.root / "trained").write_bytes(b"")), 7,

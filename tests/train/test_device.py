@@ -72,7 +72,7 @@ def test_another_error_of_pytorch_stays_what_it_is():
 
 
 def test_what_cannot_be_compiled_names_the_option_and_the_reason():
-    told = r"^--compile: No working C\+\+ compiler found; leave it out, or install g\+\+$"
+    told = r"^--compile: No working C\+\+ compiler found; give --no-compile, or install g\+\+$"
     cause = RuntimeError("No working C++ compiler found\nand more")
     with pytest.raises(ProviderError, match=told), within_compiler():
         raise BackendCompilerFailed("inductor", cause, None)

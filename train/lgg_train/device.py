@@ -71,4 +71,4 @@ def within_compiler() -> Iterator[None]:
         if not isinstance(error, BackendCompilerFailed):
             raise
         reason = first_line(error.inner_exception)
-        raise ProviderError(f"--compile: {reason}; leave it out, or install g++") from error
+        raise ProviderError(f"--compile: {reason}; give --no-compile, or install g++") from error
