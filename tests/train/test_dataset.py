@@ -3,6 +3,7 @@
 import collections
 import itertools
 import multiprocessing
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -15,7 +16,7 @@ from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.volume import FLAIR, Volume
 from lgg_train.cases import Case
-from lgg_train.dataset import DRAWS, SampleSettings, TrainingSlices
+from lgg_train.dataset import BATCHES_AHEAD, DRAWS, SampleSettings, TrainingSlices
 
 SETTINGS = SampleSettings(batch=5, tumour=3, crop=16, seed=7)
 INTENSITY = IntensitySettings()
@@ -172,6 +173,25 @@ def test_a_process_that_was_killed_is_told_once_and_by_its_option():
     worker.join()
     with pytest.raises(ResourceError, match=r"^--workers: .* was killed; .* for 2, give fewer$"):
         collections.deque(running, maxlen=0)
+
+
+def test_a_closed_terminal_ends_no_process_before_its_parent():
+    """Its traceback would stand in the log beside the parent's one line."""
+
+    def stop(*_):
+        raise KeyError
+
+    handler = signal.signal(signal.SIGHUP, stop)
+    before = set(multiprocessing.active_children())
+    running = make_slices().batches(0, 1)
+    try:
+        next(running)
+        worker = (set(multiprocessing.active_children()) - before).pop()
+        os.kill(worker.pid, signal.SIGHUP)
+        assert len(list(itertools.islice(running, 2 * BATCHES_AHEAD))) == 2 * BATCHES_AHEAD
+    finally:
+        running.close()
+        signal.signal(signal.SIGHUP, handler)
 
 
 def test_an_error_of_a_process_stays_what_it_is():

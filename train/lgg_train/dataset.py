@@ -168,6 +168,7 @@ class TrainingSlices:
             sampler=range(first, sys.maxsize),
             num_workers=workers,
             prefetch_factor=BATCHES_AHEAD,
+            worker_init_fn=_outlive_terminal,
             pin_memory=torch.cuda.is_available(),
         )
         with _keeping_signal_handler():
@@ -208,6 +209,13 @@ def _keeping_signal_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGCHLD)
     yield
     signal.signal(signal.SIGCHLD, before)
+
+
+def _outlive_terminal(_worker: int) -> None:
+    """A closed terminal signals all processes alike; this one ends as its parent does, which tells
+    of it, and not by an error of its own.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class _Steps(Dataset[Batch]):
