@@ -346,10 +346,10 @@ READ = (
     done("no T1", "No T1: FLAIR in its place.", lambda study: study.drop("t1", "t1c"),
          *PLAIN[:2], "no pre-contrast T1; FLAIR in its place",
          "no post-contrast T1; FLAIR in its place"),
-    done("T1 elsewhere", "A T1 that does not cover FLAIR: FLAIR in its place.",
+    done("T1 elsewhere", "A T1 that does not cover the head in FLAIR: FLAIR in its place.",
          lambda study: _move(study, "t1c", 100), *PLAIN[:3],
-         "series 4 (post-contrast T1, axial, 6 x 32 x 32) covers 56% of FLAIR; FLAIR in its "
-         "place"),
+         "series 4 (post-contrast T1, axial, 6 x 32 x 32) covers 57% of the head in FLAIR; FLAIR "
+         "in its place"),
     done("MONOCHROME1", "MONOCHROME1: inverted.", _turn_white_to_low, *PLAIN),
     done("time of text", "An echo time that is no number: the description decides.",
          _replace(b"DS\x06\x00120.0 ", b"DS\x06\x00abcdef"), *PLAIN),

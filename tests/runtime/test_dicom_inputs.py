@@ -68,12 +68,33 @@ def test_a_t1_on_another_grid_is_resampled_and_one_elsewhere_replaced(study: Stu
     assert volume.notes[-2:] == (
         "pre-contrast T1 is series 2 (pre-contrast T1, axial, 6 x 32 x 32), resampled onto "
         "FLAIR's grid",
-        "series 4 (post-contrast T1, axial, 6 x 32 x 32) covers 56% of FLAIR; FLAIR in its place",
+        "series 4 (post-contrast T1, axial, 6 x 32 x 32) covers 57% of the head in FLAIR; FLAIR in "
+        "its place",
     )
     # Half a pixel of 7.2 mm along the columns: the mean of two neighbours.
     halfway = (straight[..., 1:] + straight[..., :-1]) / 2
     np.testing.assert_allclose(volume.pixels[..., 1:, 0], halfway, atol=1e-3)
     np.testing.assert_array_equal(volume.pixels[..., 2], volume.pixels[..., 1])
+
+
+def test_a_t1_need_not_reach_into_the_air_beside_the_head(study: Study) -> None:
+    straight = read_dicom(study.files).pixels
+    flair = straight[..., 1]
+    first, *_, last = np.flatnonzero((flair > 0.12 * flair.max()).any(axis=(0, 1)))
+    assert 32 / (last + 1 - first) > 1 / 0.9, "less than nine tenths of FLAIR's columns hold head"
+    for path in study.by_series[T1]:
+        header = pydicom.dcmread(path)
+        cut = np.ascontiguousarray(header.pixel_array[:, first : last + 1])
+        x, y, z = header.ImagePositionPatient
+        moved = [x + float(first) * float(header.PixelSpacing[1]), y, z]
+        study.change(
+            path, Columns=cut.shape[1], PixelData=cut.tobytes(), ImagePositionPatient=moved
+        )
+    volume = read_dicom(study.files)
+    assert any("resampled onto FLAIR's grid" in note for note in volume.notes)
+    np.testing.assert_allclose(
+        volume.pixels[..., first : last + 1, 0], straight[..., first : last + 1, 0], atol=1e-3
+    )
 
 
 def test_a_t1_that_is_no_volume_is_replaced_and_one_chosen_by_hand_refused(study: Study) -> None:

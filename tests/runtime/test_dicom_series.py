@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError, UsageError
-from lgg_runtime.readers.dicom_choice import choose
+from lgg_runtime.readers.dicom_choice import Chosen, choose
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.readers.dicom_recognition import is_derived
 from lgg_runtime.readers.dicom_series import SeriesChoice, Stack, stack_frames
@@ -36,6 +36,11 @@ def stacks_of(*series: dict[str, Any]) -> list[Stack]:
         count = round(20 / step) + 1
         frames += [frame_of(k * step, orientation, **attributes) for k in range(count)]
     return stack_frames(frames)[0]
+
+
+def choose_of(stacks: list[Stack], choice: SeriesChoice) -> Chosen:
+    """Of images that the head fills."""
+    return choose(stacks, choice, lambda flair: np.ones(flair.grid().lattice.shape, bool))
 
 
 def group_of_type(*values: str) -> Any:
@@ -72,8 +77,8 @@ def test_of_two_alike_the_series_whose_frames_are_original_is_chosen() -> None:
         FLAIR | {"SharedFunctionalGroupsSequence": [group_of_type(kind, "PRIMARY", "T2", "NONE")]}
         for kind in ("DERIVED", "ORIGINAL")
     )
-    assert choose(stacks_of(derived, original), SeriesChoice()).flair.number == "2"
-    assert choose(stacks_of(original, derived), SeriesChoice()).flair.number == "1"
+    assert choose_of(stacks_of(derived, original), SeriesChoice()).flair.number == "2"
+    assert choose_of(stacks_of(original, derived), SeriesChoice()).flair.number == "1"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_a_larger_part_of_a_series_in_another_frame_of_reference_is_missed() -> 
                  FrameOfReferenceUID=uid, **FLAIR, **kind)
         for half, (uid, kind) in enumerate(halves) for k in range(5)
     ]  # fmt: skip
-    chosen = choose(stack_frames(frames)[0], SeriesChoice())
+    chosen = choose_of(stack_frames(frames)[0], SeriesChoice())
     assert (len(chosen.flair.frames), chosen.flair.torn) == (5, 5)
     with pytest.raises(InputError, match=r"^series 1: 5 slices continue it in another orientation"):
         chosen.flair.grid()
@@ -126,7 +131,7 @@ def test_a_derived_picture_in_a_series_is_dropped_wherever_its_file_is(first: bo
 
 
 def test_the_three_sequences_are_chosen() -> None:
-    chosen = choose(stacks_of(T1, FLAIR, {**T1, "ContrastBolusAgent": "x"}), SeriesChoice())
+    chosen = choose_of(stacks_of(T1, FLAIR, {**T1, "ContrastBolusAgent": "x"}), SeriesChoice())
     assert chosen.flair.number == "2"
     assert {role: stack.number for role, stack in chosen.others.items()} == {"t1": "1", "t1c": "3"}
     assert chosen.notes == ()
@@ -145,7 +150,7 @@ def test_the_three_sequences_are_chosen() -> None:
 def test_an_original_and_axial_flair_goes_before_another(
     series: tuple[dict[str, Any], ...],
 ) -> None:
-    assert choose(stacks_of(*series), SeriesChoice()).flair.number == "2"
+    assert choose_of(stacks_of(*series), SeriesChoice()).flair.number == "2"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ def test_an_original_and_axial_flair_goes_before_another(
 def test_an_original_t1_then_flairs_plane_then_the_finer_one_is_taken(
     series: tuple[dict[str, Any], ...],
 ) -> None:
-    assert choose(stacks_of(FLAIR, *series), SeriesChoice()).others["t1"].number == "3"
+    assert choose_of(stacks_of(FLAIR, *series), SeriesChoice()).others["t1"].number == "3"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_a_t1_that_faces_the_other_way_or_hardly_leans_is_in_flairs_plane(
     ]
     plane = AXIAL if step < 5 else SAGITTAL
     stacks = [*stacks_of(FLAIR, {**T1, "orientation": plane}), *stack_frames(frames)[0]]
-    assert choose(stacks, SeriesChoice()).others["t1"].number == "7"
+    assert choose_of(stacks, SeriesChoice()).others["t1"].number == "7"
 
 
 @pytest.mark.parametrize("heights", [[9.0], [9.0] * 5, [2.0, 4, 6, 8, 10], [0.0, 1, 2, 18, 20]])
@@ -192,10 +197,10 @@ def test_a_t1_that_cannot_be_used_does_not_take_the_place_of_one_that_can(
     """One slice, slices at one position, a thin slab, and irregular ones are all "finer"."""
     ours = {"SeriesNumber": 7, "SeriesInstanceUID": "7", "FrameOfReferenceUID": "1.2.3.4.9", **T1}
     (other,) = stack_frames([frame_of(height, AXIAL, **ours) for height in heights])[0]
-    chosen = choose([*stacks_of(FLAIR, T1), other], SeriesChoice())
+    chosen = choose_of([*stacks_of(FLAIR, T1), other], SeriesChoice())
     assert chosen.others["t1"].number == "2"
     assert any("series 7 " in note and "does not fit FLAIR" in note for note in chosen.notes)
-    assert choose([*stacks_of(FLAIR), other], SeriesChoice()).others["t1"].number == "7"
+    assert choose_of([*stacks_of(FLAIR), other], SeriesChoice()).others["t1"].number == "7"
 
 
 def test_of_several_t1_that_cannot_be_used_none_has_to_be_chosen() -> None:
@@ -207,14 +212,14 @@ def test_of_several_t1_that_cannot_be_used_none_has_to_be_chosen() -> None:
         ])[0]
         for number in (7, 8)
     ]  # fmt: skip
-    chosen = choose([*stacks_of(FLAIR), *slabs[0], *slabs[1]], SeriesChoice())
+    chosen = choose_of([*stacks_of(FLAIR), *slabs[0], *slabs[1]], SeriesChoice())
     assert chosen.others["t1"].number == "7"  # whose reading says what it covers
     assert any("series 8 " in note and "does not fit FLAIR" in note for note in chosen.notes)
 
 
 def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
     stacks = stacks_of(FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"})
-    chosen = choose(stacks, SeriesChoice())
+    chosen = choose_of(stacks, SeriesChoice())
     assert chosen.others == {}
     assert chosen.notes == (
         "pre-contrast T1 is in another frame of reference; FLAIR in its place",
@@ -254,20 +259,20 @@ def test_what_cannot_be_chosen_is_refused_with_the_candidates(
     series: tuple[dict[str, Any], ...], choice: dict[str, str], message: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        choose(stacks_of(*series), SeriesChoice(**choice))
+        choose_of(stacks_of(*series), SeriesChoice(**choice))
     assert str(refused.value) == message
 
 
 def test_flair_without_a_frame_of_reference_is_told_as_that() -> None:
     nowhere = {"FrameOfReferenceUID": ""}
-    chosen = choose(stacks_of({**FLAIR, **nowhere}, {**T1, **nowhere}), SeriesChoice())
+    chosen = choose_of(stacks_of({**FLAIR, **nowhere}, {**T1, **nowhere}), SeriesChoice())
     assert chosen.notes[0] == (
         "FLAIR has no frame of reference to find pre-contrast T1 in; FLAIR in its place"
     )
 
 
 def test_with_flair_alone_no_t1_is_chosen_nor_missed() -> None:
-    chosen = choose(stacks_of(FLAIR, T1, T1), SeriesChoice(flair_only=True))
+    chosen = choose_of(stacks_of(FLAIR, T1, T1), SeriesChoice(flair_only=True))
     assert (chosen.flair.number, chosen.others) == ("1", {})
     assert chosen.notes == ("FLAIR in the place of the other sequences, as asked",)
     with pytest.raises(UsageError, match="--flair-only reads no T1; leave --t1 and --t1c out"):
@@ -276,5 +281,5 @@ def test_with_flair_alone_no_t1_is_chosen_nor_missed() -> None:
 
 def test_a_choice_by_hand_is_a_number_or_a_uid() -> None:
     stacks = stacks_of(FLAIR, FLAIR, T1, T1)
-    chosen = choose(stacks, SeriesChoice(flair="2", t1="1.2.3.4.5.4"))
+    chosen = choose_of(stacks, SeriesChoice(flair="2", t1="1.2.3.4.5.4"))
     assert (chosen.flair.number, chosen.others["t1"].number) == ("2", "4")

@@ -50,9 +50,17 @@ def test_outside_the_source_it_is_zero_or_the_sources_least(least: int, outside:
 
 def test_coverage_is_the_share_of_the_target_inside_the_source() -> None:
     target = Lattice(COARSE, (9, 9, 9))
-    assert coverage(target, target) == 1
+    assert coverage(target, target, np.ones(target.shape, bool)) == 1
     half = Lattice(COARSE, (4, 9, 9))
-    assert coverage(half, target) == pytest.approx(4 / 9)
+    assert coverage(half, target, np.ones(target.shape, bool)) == pytest.approx(4 / 9)
+
+
+def test_coverage_is_of_the_voxels_that_count() -> None:
+    target = Lattice(COARSE, (9, 9, 9))
+    head = np.zeros(target.shape, bool)
+    head[2:6, 3:7, 3:7] = True
+    assert coverage(Lattice(COARSE, (4, 9, 9)), target, head) == 0.5
+    assert coverage(Lattice(COARSE, (6, 9, 9)), target, head) == 1
 
 
 def placed(
@@ -77,10 +85,12 @@ def placed(
 )
 def test_coverage_is_a_count_of_voxels(t1: Lattice, share: float) -> None:
     flair = placed((28, 256, 256))
-    assert coverage(t1, flair) == pytest.approx(share, abs=1e-4)
+    assert coverage(t1, flair, np.ones(flair.shape, bool)) == pytest.approx(share, abs=1e-4)
     every = np.indices(flair.shape).reshape(3, -1).T @ flair.affine[:3, :3].T + flair.affine[:3, 3]
     found = np.abs(t1.voxels(every) - (np.array(t1.shape) - 1) / 2) <= np.array(t1.shape) / 2 + 0.05
-    assert coverage(t1, flair) == pytest.approx(found.all(axis=1).mean(), abs=1e-6)
+    assert coverage(t1, flair, np.ones(flair.shape, bool)) == pytest.approx(
+        found.all(axis=1).mean(), abs=1e-6
+    )
 
 
 def test_a_grid_is_the_same_within_a_twentieth_of_a_voxel() -> None:

@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 
 from lgg_runtime.readers.resample import Lattice
-from lgg_runtime.readers.sequences import NoFitError, fit, name_slices, note_plane
+from lgg_runtime.readers.sequences import NoFitError, Target, fit, name_slices, note_plane
 
 AXIAL = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
-FLAIR = Lattice(AXIAL, (4, 5, 6))
 PIXELS = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+GRID = Lattice(AXIAL, (4, 5, 6))
+FLAIR = Target(PIXELS, GRID)
+
+
+def flair_of(slices: int) -> Target:
+    """FLAIR whose every voxel is of the head."""
+    return Target(np.ones((slices, 5, 6)), Lattice(AXIAL, (slices, 5, 6)))
 
 
 def test_a_sequence_on_flairs_grid_is_taken_as_it_is() -> None:
-    fitted, is_resampled = fit(lambda: PIXELS, "T1", FLAIR, FLAIR, "dicom")
+    fitted, is_resampled = fit(lambda: PIXELS, "T1", GRID, FLAIR, "dicom")
     assert fitted is PIXELS
     assert not is_resampled
 
@@ -36,19 +42,38 @@ def test_a_sequence_that_covers_too_little_is_not_read() -> None:
     def read() -> np.ndarray:
         raise AssertionError("read")
 
-    with pytest.raises(NoFitError, match=r"^T1 covers 0% of FLAIR$"):
-        fit(read, "T1", Lattice(away, FLAIR.shape), FLAIR, "dicom")
+    with pytest.raises(NoFitError, match=r"^T1 covers 0% of the head in FLAIR$"):
+        fit(read, "T1", Lattice(away, GRID.shape), FLAIR, "dicom")
     # 89.5 %, which is not to read as the 90 % that are enough.
-    with pytest.raises(NoFitError, match=r"^T1 covers 89% of FLAIR$"):
-        fit(read, "T1", Lattice(AXIAL, (179, 5, 6)), Lattice(AXIAL, (200, 5, 6)), "dicom")
+    with pytest.raises(NoFitError, match=r"^T1 covers 89% of the head in FLAIR$"):
+        fit(read, "T1", Lattice(AXIAL, (179, 5, 6)), flair_of(200), "dicom")
 
 
-def test_nine_tenths_of_flair_are_enough() -> None:
+def test_air_need_not_be_covered() -> None:
+    """A sagittal T1 of the whole head holds three quarters of a square FLAIR, whose rest is air."""
+    pytest.importorskip("SimpleITK")
+    pixels = np.zeros((4, 5, 6))
+    pixels[:, :, 1:5] = 100
+    head = AXIAL.copy()
+    head[0, 3] = 1
+    narrow, narrower = Lattice(head, (4, 5, 4)), Lattice(head, (4, 5, 3))
+    ones = np.ones(narrow.shape)
+    fitted, _ = fit(lambda: ones, "T1", narrow, Target(pixels, GRID), "dicom")
+    np.testing.assert_array_equal(fitted, pixels / 100)
+    with pytest.raises(NoFitError, match=r"^T1 covers 75% of the head in FLAIR$"):
+        fit(lambda: ones, "T1", narrower, Target(pixels, GRID), "dicom")
+
+
+def test_without_a_signal_all_of_flair_has_to_be_covered() -> None:
+    dark = Target(np.zeros((4, 5, 6)), GRID)
+    with pytest.raises(NoFitError, match=r"^T1 covers 50% of the head in FLAIR$"):
+        fit(lambda: PIXELS, "T1", Lattice(AXIAL, (2, 5, 6)), dark, "dicom")
+
+
+def test_nine_tenths_of_the_head_are_enough() -> None:
     pytest.importorskip("SimpleITK")
     grid = Lattice(AXIAL, (9, 5, 6))
-    _, is_resampled = fit(
-        lambda: np.ones(grid.shape), "T1", grid, Lattice(AXIAL, (10, 5, 6)), "dicom"
-    )
+    _, is_resampled = fit(lambda: np.ones(grid.shape), "T1", grid, flair_of(10), "dicom")
     assert is_resampled
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import numpy.typing as npt
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.plural import count
-from lgg_runtime.readers.dicom_choice import Chosen, choose
+from lgg_runtime.readers.dicom_choice import Chosen, FindHead, choose
 from lgg_runtime.readers.dicom_files import CUT_HEADER, damage, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
-from lgg_runtime.readers.resample import Lattice
-from lgg_runtime.readers.sequences import ROLES, NoFitError, fit, name_slices, note_plane
+from lgg_runtime.readers.sequences import (
+    ROLES,
+    NoFitError,
+    Target,
+    fit,
+    name_slices,
+    note_plane,
+)
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import Volume
 
@@ -59,14 +66,15 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     stacks, dropped = stack_frames(found.frames)
     if dropped:
         notes.append(f"{dropped} localizer or derived frames dropped")
-    chosen = _choose(stacks, choice, found.unusable)
+    target_of = cache(_read_target)
+    chosen = _choose(stacks, choice, found.unusable, lambda stack: target_of(stack).head)
     _refuse_two_patients(chosen)
     grid = chosen.flair.grid()
-    flair = read_pixels(chosen.flair.frames)
+    target = target_of(chosen.flair)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
     notes += note_plane("FLAIR is", grid.lattice.affine)
-    pixels, more = _gather(flair, grid.lattice, chosen, choice)
-    names, source = name_slices(len(flair)), DicomSource(chosen.flair.frames)
+    pixels, more = _gather(target, chosen, choice)
+    names, source = name_slices(len(pixels)), DicomSource(chosen.flair.frames)
     return Volume(pixels, names, grid.spacing_mm, grid.lattice.affine, source, (*notes, *more))
 
 
@@ -83,15 +91,22 @@ class _Found:
     notes: list[str]
 
 
+def _read_target(flair: Stack) -> Target:
+    return Target(read_pixels(flair.frames), flair.grid().lattice)
+
+
 def _choose(
-    stacks: Sequence[Stack], choice: SeriesChoice, unusable: dict[str, InputError]
+    stacks: Sequence[Stack],
+    choice: SeriesChoice,
+    unusable: dict[str, InputError],
+    find_head: FindHead,
 ) -> Chosen:
     """Choose the stacks.
 
     An image without a place is an error in a series that is used, or where FLAIR is missing.
     """
     try:
-        chosen = choose(stacks, choice)
+        chosen = choose(stacks, choice, find_head)
     except InputError as error:
         if unusable:
             raise next(iter(unusable.values())) from error
@@ -190,13 +205,13 @@ def _digest(path: Path) -> str:
 
 
 def _gather(
-    flair: npt.NDArray[Any], target: Lattice, chosen: Chosen, choice: SeriesChoice
+    target: Target, chosen: Chosen, choice: SeriesChoice
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """(S, H, W, 3) with FLAIR where a T1 is missing, and the notes on that."""
     notes = list(chosen.notes)
     channels = []
     for role in ROLES:
-        channel = flair
+        channel = target.pixels
         if role in chosen.others:
             try:
                 channel, note = _bring_onto(target, chosen.others[role])
@@ -209,7 +224,7 @@ def _gather(
     return np.stack(channels, axis=-1), tuple(notes)
 
 
-def _bring_onto(target: Lattice, stack: Stack) -> tuple[npt.NDArray[Any], str]:
+def _bring_onto(target: Target, stack: Stack) -> tuple[npt.NDArray[Any], str]:
     """A T1 stack's pixels on FLAIR's voxels, and what to say about it."""
     try:
         source = stack.grid().lattice

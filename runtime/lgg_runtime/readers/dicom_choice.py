@@ -10,8 +10,11 @@ import numpy as np
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, UNNUMBERED, SeriesChoice, Stack
-from lgg_runtime.readers.resample import coverage
-from lgg_runtime.readers.sequences import AS_ASKED, LEAST_COVERAGE
+from lgg_runtime.readers.sequences import AS_ASKED, fits
+from lgg_runtime.volume import Mask
+
+# Where the head is in the images of a stack, (S, H, W).
+FindHead = Callable[[Stack], Mask]
 
 
 @dataclass(frozen=True)
@@ -26,21 +29,22 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(stacks: Sequence[Stack], choice: SeriesChoice) -> Chosen:
+def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -> Chosen:
     """Choose by hand where that was said, else by the rules.
 
     FLAIR: an original series is preferred to a derived one, then axial to another plane, then
     straight to oblique. T1: only one in FLAIR's frame of reference is taken; one that fits FLAIR is
     preferred, then an original series, then FLAIR's plane, then finer slices. Candidates that are
-    equal in all of that are ambiguous, unless none fits. Raises InputError, with the reason alone,
-    where there is no FLAIR or a choice is ambiguous; the candidates are listed.
+    equal in all of that are ambiguous, unless none fits. find_head: called for FLAIR, where a T1
+    has another grid. Raises InputError, with the reason alone, where there is no FLAIR or a choice
+    is ambiguous; the candidates are listed.
     """
     flair = _choose_flair(stacks, choice.flair)
     if choice.flair_only:
         return Chosen(flair, {}, (AS_ASKED,))
     others, notes = {}, []
     for role, by_hand in (("t1", choice.t1), ("t1c", choice.t1c)):
-        found, passed_over = _choose_t1(stacks, role, by_hand, flair)
+        found, passed_over = _choose_t1(stacks, role, by_hand, flair, find_head)
         notes += [f"{stack.describe()} does not fit FLAIR" for stack in passed_over]
         if isinstance(found, str):
             notes.append(f"{found}; FLAIR in its place")
@@ -63,7 +67,7 @@ def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
 
 
 def _choose_t1(
-    stacks: Sequence[Stack], role: str, by_hand: str | None, flair: Stack
+    stacks: Sequence[Stack], role: str, by_hand: str | None, flair: Stack, find_head: FindHead
 ) -> tuple[Stack | str, list[Stack]]:
     """A stack, or why there is none; and the others that do not fit FLAIR.
 
@@ -85,7 +89,7 @@ def _choose_t1(
     fitting: list[Stack] = []
     others: list[Stack] = []
     for stack in near:
-        (fitting if _fits(stack, flair) else others).append(stack)
+        (fitting if _fits(stack, flair, find_head) else others).append(stack)
 
     def rank(stack: Stack) -> tuple[Any, ...]:
         away = 1 - abs(float(stack.first.normal @ flair.first.normal))
@@ -98,12 +102,13 @@ def _choose_t1(
     return _best(fitting, rank, role), others
 
 
-def _fits(stack: Stack, flair: Stack) -> bool:
-    """Whether it can be used: its slices span a grid, and that holds enough of FLAIR's."""
+def _fits(stack: Stack, flair: Stack, find_head: FindHead) -> bool:
+    """Whether it can be used: its slices span a grid, and that holds enough of FLAIR's head."""
     try:
-        return coverage(stack.grid().lattice, flair.grid().lattice) >= LEAST_COVERAGE
+        source, target = stack.grid().lattice, flair.grid().lattice
     except InputError:
         return False
+    return fits(source, target, lambda: find_head(flair))
 
 
 def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) -> Stack:

@@ -16,7 +16,15 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
 from lgg_runtime.readers.resample import Lattice
-from lgg_runtime.readers.sequences import AS_ASKED, ROLES, NoFitError, fit, name_slices, note_plane
+from lgg_runtime.readers.sequences import (
+    AS_ASKED,
+    ROLES,
+    NoFitError,
+    Target,
+    fit,
+    name_slices,
+    note_plane,
+)
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
 
@@ -90,7 +98,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
     if "flair" not in by_role:
         raise InputError(f"{_name(paths[0])}: {_NO_FLAIR}")
     flair, affine, origin = _read_grey(by_role["flair"])
-    target = Lattice(affine, _shape(flair))
+    target = Target(flair, Lattice(affine, _shape(flair)))
     if flair_only:
         return _volume(np.repeat(flair[..., None], 3, axis=-1), affine, origin, [AS_ASKED])
     channels, notes = [], list[str]()
@@ -108,7 +116,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
     return _volume(np.stack(channels, axis=-1), affine, origin, notes)
 
 
-def _bring_onto(target: Lattice, path: Path, name: str) -> tuple[npt.NDArray[Any], list[str]]:
+def _bring_onto(target: Target, path: Path, name: str) -> tuple[npt.NDArray[Any], list[str]]:
     """A T1 file's pixels on FLAIR's voxels, and the note on that where they were resampled."""
     pixels, affine, _ = _read_grey(path)
     source = Lattice(affine, _shape(pixels))

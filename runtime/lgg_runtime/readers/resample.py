@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.extras import import_extra
+from lgg_runtime.volume import Mask
 
 # A grid is the same where corners lie within this fraction of a voxel of each other.
 SAME_GRID = 0.05
@@ -43,8 +44,10 @@ def is_same(one: Lattice, other: Lattice) -> bool:
     return bool(np.abs(one.voxels(other.points(corners)) - voxels).max() <= SAME_GRID)
 
 
-def coverage(of: Lattice, over: Lattice) -> float:
-    """Fraction of the voxels of `over` whose centres lie within `of`."""
+def coverage(of: Lattice, over: Lattice, where: Mask) -> float:
+    """Fraction of the voxels of `over`, of those that are True in `where` (S, H, W), which some
+    are, whose centres lie within `of`.
+    """
     to = np.linalg.inv(of.affine) @ over.affine
     rows, columns = np.ogrid[: over.shape[1], : over.shape[2]]
     edge = 0.5 + SAME_GRID
@@ -54,8 +57,8 @@ def coverage(of: Lattice, over: Lattice) -> float:
         for (per_slice, per_row, per_column, start), size in zip(to[:3], of.shape, strict=True):
             voxels = (start + per_slice * index + per_row * rows) + per_column * columns
             inside &= (voxels >= -edge) & (voxels <= size - 1 + edge)
-        count += int(np.count_nonzero(inside))
-    return count / int(np.prod(over.shape))
+        count += int(np.count_nonzero(inside & where[index]))
+    return count / int(np.count_nonzero(where))
 
 
 def resample(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.grid import plane_of
+from lgg_runtime.intensity import IntensitySettings, head_mask
 from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
+from lgg_runtime.volume import Mask
 
 ROLES = ("t1", "flair", "t1c")  # in the order of a volume's channels
-# Less of the FLAIR volume than this inside a T1 sequence, and FLAIR takes its place.
+# Less of the head in FLAIR than this inside a T1 sequence, and FLAIR takes its place.
 LEAST_COVERAGE = 0.9
 AS_ASKED = "FLAIR in the place of the other sequences, as asked"
 
@@ -22,21 +26,40 @@ class NoFitError(InputError):
     """A sequence whose geometry does not allow its use beside FLAIR."""
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """FLAIR, onto whose voxels the other sequences are brought: its pixels (S, H, W)."""
+
+    pixels: npt.NDArray[Any]
+    lattice: Lattice
+
+    @cached_property
+    def head(self) -> Mask:
+        """Where the head is, by the rule of the normalisation; everywhere without any signal."""
+        head = head_mask(self.pixels[..., None], IntensitySettings())
+        return head if head.any() else ~head
+
+
+def fits(source: Lattice, target: Lattice, find_head: Callable[[], Mask]) -> bool:
+    """Whether a sequence covers enough of the head in FLAIR. find_head: not called without need."""
+    return is_same(source, target) or coverage(source, target, find_head()) >= LEAST_COVERAGE
+
+
 def fit(
-    read: Callable[[], npt.NDArray[Any]], name: str, source: Lattice, flair: Lattice, extra: str
+    read: Callable[[], npt.NDArray[Any]], name: str, source: Lattice, flair: Target, extra: str
 ) -> tuple[npt.NDArray[Any], bool]:
     """A sequence's pixels (S, H, W) on FLAIR's voxels, and whether they were resampled for that.
 
     read: gives the pixels on their own grid, `source`; not called for what does not fit. name: of
     the sequence, for the error. extra: the one that installs SimpleITK for the caller's format.
-    Raises NoFitError for a sequence that covers too little of FLAIR.
+    Raises NoFitError for a sequence that covers too little of the head in FLAIR.
     """
-    if is_same(source, flair):
+    if is_same(source, flair.lattice):
         return read(), False
-    share = coverage(source, flair)
+    share = coverage(source, flair.lattice, flair.head)
     if share < LEAST_COVERAGE:
-        raise NoFitError(f"{name} covers {int(100 * share)}% of FLAIR")
-    return resample(read(), source, flair, extra), True
+        raise NoFitError(f"{name} covers {int(100 * share)}% of the head in FLAIR")
+    return resample(read(), source, flair.lattice, extra), True
 
 
 def note_plane(what: str, affine: npt.NDArray[np.float64]) -> list[str]:
