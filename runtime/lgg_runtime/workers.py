@@ -8,11 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread, current_thread
 from typing import ParamSpec, TypeVar
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import ResourceError, UsageError
 
 CHECK_S = 2.0
 _THREAD_BYTES = 16 << 20  # its stack of 8 MiB, and what Python needs to begin
 _NO_THREAD = "the memory does not suffice for a thread; give fewer or smaller slices"
+_ENDING = "Python is ending; join the threads that segment before the main thread ends"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +40,8 @@ class Workers(ThreadPoolExecutor):
         try:
             return super().submit(fn, *args, **kwargs)
         except RuntimeError as error:
+            if "interpreter shutdown" in str(error):
+                raise UsageError(_ENDING) from error
             if "start new thread" not in str(error):
                 raise
             raise ResourceError(_NO_THREAD) from error

@@ -127,3 +127,26 @@ def test_a_thread_without_memory_to_begin_is_an_error_and_no_hang() -> None:
         [sys.executable, "-c", STARVED], capture_output=True, text=True, check=True, timeout=60
     )
     assert "does not suffice for a thread" in done.stdout
+
+
+LATE = """
+import threading
+from lgg_runtime.errors import UsageError
+from lgg_runtime.workers import Workers
+
+def work():
+    threading.main_thread().join()
+    try:
+        Workers(1).submit(int)
+    except UsageError as error:
+        print(error, flush=True)
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_work_that_begins_when_the_main_thread_has_ended_is_told_what_to_do() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"{workers._ENDING}\n"
