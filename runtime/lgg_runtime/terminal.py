@@ -52,7 +52,7 @@ def run_command(command: click.Command) -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         with _whatever_happens():
-            error.show()
+            error.show(sys.stderr or io.StringIO())  # without a stream, click takes standard output
         sys.exit(error.exit_code)
     except LggError as error:
         _end(f"{command.name}: {error}", error.exit_code)

@@ -126,6 +126,12 @@ run_command(click.Command("tool", callback=work))
     assert (done.returncode, (tmp_path / "mask").read_text()) == (0, "the mask")
 
 
+def test_a_usage_error_never_stands_among_the_results() -> None:
+    words = ["sh", "-c", 'exec "$0" "$@" 2>&-', *INFER, "--nonsense"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_doctor_ends_as_it_does_with_a_reader(broken_pipe: int) -> None:
     words = [*INFER, "doctor", "--json"]
     assert subprocess.run(words, stdout=broken_pipe, check=False).returncode == 0
