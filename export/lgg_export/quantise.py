@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import onnx
 
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT
+from lgg_runtime.errors import MissingExtraError
 from lgg_runtime.volume import Pixels
 from lgg_train.unet import LARGEST_MULTIPLE
 
@@ -26,6 +28,7 @@ _BETWEEN = ("MaxPool", "Concat")
 # Percent of an activation's values that its range holds: with the rare ones beyond, which are cut
 # to its ends, all others would share fewer of the 256 steps.
 _HELD = 99.999
+_KEPT_RANGES = "calibration_cache_path"  # an argument of onnxruntime's since 1.27
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,11 @@ class Quantiser:
         return tuple(node.name for node in self._graph.graph.node if node.op_type in LAYERS)
 
     def build(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
-        """The graph in int8, the layers of these names as they were."""
-        import_onnxruntime()  # which keeps it from reporting to Microsoft
+        """The graph in int8, the layers of these names as they were.
+
+        Raises MissingExtraError where the installed onnxruntime is too old.
+        """
+        runtime = import_onnxruntime()  # which keeps it from reporting to Microsoft
         from onnxruntime.quantization import (
             CalibrationMethod,
             QuantFormat,
@@ -81,6 +87,11 @@ class Quantiser:
         )
         from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+        if _KEPT_RANGES not in signature(quantize_static).parameters:
+            raise MissingExtraError(
+                f"onnxruntime {runtime.__version__} cannot keep what it calibrated; for int8 "
+                "pip install -U 'onnxruntime>=1.27'"
+            )
         model = onnx.ModelProto.FromString(self._graph.SerializeToString())
         # It asks for optimisations first, which the exported graph has had.
         add_pre_process_metadata(model)
@@ -98,7 +109,7 @@ class Quantiser:
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=list(kept),
                 calibrate_method=CalibrationMethod.Percentile,
-                calibration_cache_path=self._folder / "ranges.json",
+                **{_KEPT_RANGES: self._folder / "ranges.json"},
                 extra_options={
                     "CalibPercentile": _HELD,
                     # Slices between two histograms, of which the library holds all activations.

@@ -15,6 +15,7 @@ from lgg_export.graph import build_graph
 from lgg_export.quantise import TARGETS, Quantiser, _Reader, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import INPUT, METADATA_KEY
+from lgg_runtime.errors import MissingExtraError
 from stand_ins.artifacts import run_onnx, write_artifact
 
 
@@ -200,3 +201,9 @@ def test_onnxruntime_may_report_to_nobody_while_it_quantises(made, monkeypatch):
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     made[1].build()
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_an_onnxruntime_that_cannot_keep_its_ranges_is_refused_by_name(made, monkeypatch):
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", lambda model, output: None)
+    with pytest.raises(MissingExtraError, match=r"^onnxruntime \d.* -U 'onnxruntime>=1\.27'$"):
+        made[1].build()
