@@ -122,7 +122,9 @@ def test_the_seed_decides_and_the_order_of_the_cases_does_not(by):
     one = make_split(cases, SplitSettings(by, seed=1))
     assert make_split(cases, SplitSettings(by, seed=1)) == one
     assert make_split(cases[::-1], SplitSettings(by, seed=1)) == one
-    assert make_split(cases, SplitSettings(by, seed=2)).parts != one.parts
+    other = make_split(cases, SplitSettings(by, seed=2))
+    assert other.parts != one.parts
+    assert (one.seed, other.seed) == (1, 2), "and is written beside the parts"
 
 
 @pytest.mark.parametrize(
