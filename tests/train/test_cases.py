@@ -240,7 +240,7 @@ def test_the_digest_does_not_depend_on_the_order_of_the_patients(tmp_path):
     assert digest_cases(cases) != digest_cases(cases[:2])
 
 
-@pytest.mark.parametrize("part", ["slice", "mask", "name", "order"])
+@pytest.mark.parametrize("part", ["slice", "mask", "name", "order", "shape"])
 def test_one_pixel_or_name_or_the_order_of_slices_changes_the_digest(tmp_path, part):
     slices, masks = make_pixels(4)
     write_patient(tmp_path / "a", "P", slices, masks)
@@ -251,6 +251,10 @@ def test_one_pixel_or_name_or_the_order_of_slices_changes_the_digest(tmp_path, p
         masks[0, 0, 0] = 255
     elif part == "name":
         name = "Q"
+    elif part == "shape":  # the same bytes, cut into rows otherwise
+        slices, masks = (
+            array.reshape(len(array), 24, 16, *array.shape[3:]) for array in (slices, masks)
+        )
     else:
         slices, masks = slices[::-1], masks[::-1]
     write_patient(tmp_path / "b", name, slices, masks)
