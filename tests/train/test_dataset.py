@@ -83,7 +83,21 @@ def test_a_batch_depends_on_seed_and_step_alone():
         assert_same(make_slices().batch(step), first[step])
     assert not torch.equal(first[0].slices, first[1].slices)
     other = make_slices(SampleSettings(batch=5, tumour=3, crop=16, seed=8))
-    assert not torch.equal(other.batch(0).slices, first[0].slices)
+    for ours in first[:2]:  # and a step on is no other seed
+        assert not torch.equal(other.batch(0).slices, ours.slices)
+
+
+def test_each_crop_of_a_batch_is_augmented_by_draws_of_its_own():
+    data = make_slices(SampleSettings(batch=16, tumour=16, crop=16), used={"A": (1,), "B": ()})
+    shown, _, complete = data.batch(0)
+    assert len({crop.numpy().tobytes() for crop in complete}) > 12
+    replaced = (shown != complete).flatten(1).any(dim=1)
+    assert 0 < int(replaced.sum()) < 16, "FLAIR stands in the place of others in half of the crops"
+
+
+def test_the_named_set_of_augmentation_is_what_augments():
+    shown, _, complete = make_slices(replace(SETTINGS, augmentation="mild", batch=16)).batch(0)
+    assert torch.equal(shown, complete), "that set leaves the sequences as they are"
 
 
 @pytest.mark.parametrize("tumour", [1, 3, 5])
@@ -162,7 +176,9 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
         running.close()
 
 
-def test_a_process_that_was_killed_is_told_once_and_by_its_option():
+def test_a_process_that_was_killed_is_told_once_and_by_its_option(monkeypatch):
+    # PyTorch sets its handler once in a process, be it in an earlier test.
+    monkeypatch.setattr("torch.utils.data._utils.signal_handling._SIGCHLD_handler_set", False)
     handler = signal.getsignal(signal.SIGCHLD)
     before = set(multiprocessing.active_children())
     running = make_slices().batches(0, 2)
