@@ -1,6 +1,7 @@
 """Augmentation: a function of the seed; the mask moves with the image; sequences vary apart."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import albumentations as A
 import cv2
@@ -117,7 +118,13 @@ def test_a_crop_of_a_slice_with_tumour_mostly_holds_tumour():
     image = np.zeros((128, 128, 3), np.uint8)
     pipeline = build_augmentation(16, PLAIN)
     held = sum(apply_seeded(pipeline, seed, image, mask)[1].any() for seed in range(60))
-    assert held >= 25, "half of the crops are drawn to hold tumour"
+    assert 25 <= held <= 45, "half of the crops are drawn to hold tumour, the others anywhere"
+
+
+def test_beyond_a_slice_that_is_smaller_than_the_crop_all_is_black():
+    image, mask = np.full((40, 56, 3), 90, np.uint8), np.ones((40, 56), np.uint8)
+    picture, moved = apply_seeded(keep_only(build_augmentation(96, PLAIN)), 0, image, mask)
+    assert (np.count_nonzero(picture), np.count_nonzero(moved)) == (3 * 40 * 56, 40 * 56)
 
 
 def test_slices_turn_by_up_to_35_degrees():
@@ -205,6 +212,16 @@ def test_each_part_of_intensity_follows_its_formula_over_its_range(part, strengt
     assert np.max(draws) > 0.8
 
 
+def test_brightness_contrast_and_gamma_are_draws_of_their_own_for_each_sequence():
+    """By hand for a grey of 51, a fifth: gamma first, then contrast, then brightness."""
+    transform = SequenceIntensity(brightness=0.1, contrast=0.5, gamma=1.0, p=1)
+    draws = np.array([(-1, 0, 0), (0, -1, 0), (1, 1, -1)])  # a row for each sequence
+    transform.random_generator = SimpleNamespace(uniform=lambda low, high, shape: draws)
+    made = transform(image=np.full((2, 2, 3), 51, np.uint8))["image"][0, 0]
+    expected = 0.2**0.5, 0.2 * 0.5, 0.2**2 * 1.5 - 0.1
+    np.testing.assert_array_equal(made, np.clip(np.rint(255 * np.array(expected)), 0, 255))
+
+
 def test_a_bias_field_is_smooth_bounded_and_differs_between_sequences():
     image = np.full((64, 64, 3), 128, np.uint8)
     image[:8] = 0
@@ -274,3 +291,23 @@ def test_each_part_of_a_declared_set_acts_in_its_share_of_the_crops():
     ]  # fmt: skip
     plain = [type(t).__name__ for t in build_augmentation(32, AUGMENTATIONS["plain"]).transforms]
     assert plain == [name for name, _ in acts if name != "LesionContrast"]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_each_part_of_a_declared_set_acts_with_its_strength(name):
+    chosen = AUGMENTATIONS[name]
+    parts = {type(t).__name__: t for t in build_augmentation(32, chosen).transforms}
+    affine, intensity = parts["Affine"], parts["SequenceIntensity"]
+    bend, shift = (-chosen.shear_degrees, chosen.shear_degrees), (-0.05, 0.05)
+    assert affine.scale == {"x": chosen.scale, "y": chosen.scale}
+    assert affine.shear == {"x": bend, "y": bend}
+    assert affine.translate_percent == {"x": shift, "y": shift}
+    assert intensity.brightness == chosen.brightness
+    assert intensity.contrast == chosen.contrast
+    assert intensity.gamma == chosen.gamma
+    assert parts["BiasField"].strength == chosen.bias
+    assert parts["GaussNoise"].std_range[1] == chosen.noise_limit
+    if chosen.lesion:
+        assert parts["LesionContrast"].strength == chosen.lesion
+    (replacement,) = build_replacement(chosen).transforms
+    assert replacement.both == chosen.flair_both
