@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -11,8 +12,9 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.fold_decision import load_decided
-from lgg_train.run import load_model
+from lgg_train.run import load_model, save_model
 from lgg_train.splits import Split
+from stand_ins.tiny_training import assert_same_weights
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,16 @@ def folds(train_tiny, tmp_path_factory):
     return root
 
 
-def test_the_decision_is_the_rule_s_over_every_patient_by_its_own_fold(folds, phantoms, call_main):
+def test_the_decision_is_the_rule_s_over_every_patient_by_its_own_fold(
+    folds, phantoms, call_main, monkeypatch
+):
+    asked = []
+
+    def watched(network, *given):
+        asked.append(network)
+        return predict_cases(network, *given)
+
+    monkeypatch.setattr("lgg_train.fold_decision.predict_cases", watched)
     done = call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu")
     assert done.code == 0, done.err
     files = {case.patient: case for case in find_cases(phantoms)}
@@ -36,6 +47,7 @@ def test_the_decision_is_the_rule_s_over_every_patient_by_its_own_fold(folds, ph
         )
         cases = load_cases([files[name] for name in split.patients("test")], False)
         seen += split.patients("test")
+        assert_same_weights(asked[fold].state_dict(), model.network.state_dict())
         for p in predict_cases(model.network, cases, split.parts["test"], model.intensity):
             found.append((p.probability, p.truth, p.used))
     assert sorted(seen) == sorted(files)
@@ -121,6 +133,15 @@ def test_slices_of_patients_who_trained_decide_nothing(phantoms, train_tiny, cal
     assert not (folder / "decision.json").exists()
 
 
+def copy_fold(root, fold, to):
+    shutil.copytree(root / f"fold_{fold}", root / f"fold_{to}", dirs_exist_ok=True)
+
+
+def say_of_other_data(run):
+    model = load_model(run)
+    save_model(run, replace(model, training=replace(model.training, data="0" * 64)))
+
+
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
@@ -129,6 +150,9 @@ def test_slices_of_patients_who_trained_decide_nothing(phantoms, train_tiny, cal
         (lambda root: (root / "fold_1" / "model.pt").unlink(), "fold_1: no model.pt in it"),
         (lambda root: shutil.rmtree(root / "fold_1"),
          "its folds test 6 patients, the data hold 12; each has to be tested once"),
+        (lambda root: copy_fold(root, 0, 1), "its folds test 12 patients, the data hold 12; each"),
+        (lambda root: copy_fold(root, 0, 2), "its folds test 18 patients, the data hold 12; each"),
+        (lambda root: say_of_other_data(root / "fold_1"), "trained on other data than"),
     ],
 )  # fmt: skip
 def test_folds_that_do_not_test_every_patient_decide_nothing(
