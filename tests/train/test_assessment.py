@@ -48,15 +48,16 @@ def test_one_patient_has_an_interval_of_no_width():
 
 
 def test_dice_by_institution_is_grouped_by_the_barcode():
-    groups = by_institution({"TCGA_CS_1_x": 0.5, "TCGA_DU_2_x": 1.0, "TCGA_CS_3_x": 0.7})
-    assert groups["CS"] == {"patients": 2, "mean": pytest.approx(0.6), "median": pytest.approx(0.6)}
+    dice = {"TCGA_CS_1_x": 0.5, "TCGA_DU_2_x": 1.0, "TCGA_CS_3_x": 0.7, "TCGA_CS_4_x": 0.9}
+    groups = by_institution(dice | {"TCGA_CS_5_x": 0.9})
+    assert groups["CS"] == {"patients": 4, "mean": pytest.approx(0.75), "median": 0.8}
     assert groups["DU"]["patients"] == 1
 
 
 def test_the_calibration_error_is_that_of_a_direct_formula_over_the_head():
     rng = np.random.default_rng(0)
     p = rng.random((3, 20, 20)).astype(np.float32)
-    truth = rng.random(p.shape) < p**2
+    truth = rng.random(p.shape) < 0.25 + p / 2  # too timid below a half, too bold above
     head = rng.random(p.shape) < 0.6
     found = calibrate([make_prediction("A", p, truth, head, used=(0, 2))])
     values, tumour = p[[0, 2]][head[[0, 2]]], truth[[0, 2]][head[[0, 2]]]
@@ -104,6 +105,7 @@ def test_the_surface_distance_is_that_between_all_pairs_of_surface_points(shift)
     distances = spatial.distance.cdist(one, other)
     expected = max(np.percentile(distances.min(axis=a), 95) for a in (0, 1))
     assert measure_hd95(found, truth) == pytest.approx(expected, abs=0.05)
+    assert measure_hd95(truth, found) == measure_hd95(found, truth)
 
 
 def test_nothing_has_no_surface():
@@ -145,6 +147,7 @@ def test_empty_slices_are_found_among_those_that_count():
     probability[[0, 7]] = 1
     record = assess([make_prediction("A", probability, truth, used=(1, 5, 7))], PLAIN)
     assert (record["empty_slices"]["slices"], record["empty_slices"]["with_false_tumour"]) == (2, 1)
+    assert record["by_institution"]["-"]["mean"] == 0, "what was found lies in another slice"
 
 
 def test_one_patient_of_single_slices_leaves_the_lesions_of_all_out():
