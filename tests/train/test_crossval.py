@@ -61,6 +61,15 @@ def test_gathered_scores_are_those_of_all_patients_counted_at_once():
     ]
 
 
+@pytest.mark.parametrize(("tp", "fn"), [(15, 7), (1, 48), (31, 24)])
+def test_a_ratio_that_falls_short_of_its_pixels_by_rounding_gives_all_of_them_back(tp, fn):
+    counts = Counts(tp, 3, fn, 90)
+    assert counts.recall * (tp + fn) < tp
+    record = summarise({"A": counts}) | {"decision": {}}
+    record["assessment"] = {"calibration": {"expected_error": 0.0}}
+    assert gather([record], [record])["pooled"] == record["pooled"]
+
+
 def test_a_fold_without_tumour_found_or_there_counts_as_it_is():
     nothing = summarise({"A": Counts(tn=50), "B": Counts(fp=3, tn=40)})
     nothing["decision"], nothing["assessment"] = {}, {"calibration": {"expected_error": 0.0}}
