@@ -62,6 +62,17 @@ def test_padding_is_black_and_is_cut_away():
     np.testing.assert_array_equal(found, predict_slices(model, padded)[:, :20])
 
 
+def test_a_gpu_would_neither_round_to_tf32_nor_search_for_algorithms(monkeypatch):
+    cudnn, seen = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "benchmark", True)  # as training has it
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    model = FlairAlone()
+    model.register_forward_pre_hook(lambda *_: seen.append((cudnn.allow_tf32, cudnn.benchmark)))
+    predict_slices(model, make_slices(1, 16, 16))
+    assert seen == [(False, False)]
+    assert cudnn.benchmark and cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_another_precision_is_near_float32_and_not_equal_to_it(precision):
     torch.manual_seed(0)
