@@ -97,6 +97,23 @@ def test_the_highest_skip_connection_carries_the_first_level_s_output():
     assert torch.equal(seen["joined"][:, :2], seen["first"])
 
 
+def test_the_level_below_takes_the_largest_of_each_four_pixels():
+    network = UNet(UNetSettings(features=2, depth=1)).eval()
+    seen = []
+    network.down[0].register_forward_hook(lambda _m, _i, out: seen.append(out.clone()))
+    network.down[1].register_forward_hook(lambda _m, i, _o: seen.append(i[0].clone()))
+    network(torch.rand(1, 3, 8, 8))
+    first, below = seen
+    assert torch.equal(below, first.unflatten(3, (4, 2)).unflatten(2, (4, 2)).amax(dim=(3, 5)))
+
+
+def test_weights_begin_as_wide_as_keeps_the_signal_behind_a_relu():
+    """Variance 2 / inputs, He et al. 2015."""
+    torch.manual_seed(0)
+    weight = UNet(UNetSettings(features=32, depth=1)).down[0][3].weight
+    assert float(weight.detach().std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
+
+
 @pytest.mark.parametrize("prior", [0.02, 0.3])
 def test_the_untrained_network_predicts_the_prior(prior):
     torch.manual_seed(0)
@@ -138,3 +155,11 @@ def test_a_mirroring_network_averages_the_logits_of_both_sides():
     x = torch.rand(3, 3, 8, 12)
     expected = torch.stack([(plain(s[None]) + plain(s[None].flip(3)).flip(3))[0] / 2 for s in x])
     torch.testing.assert_close(mirroring(x), expected)
+
+
+def test_in_training_a_mirroring_network_looks_at_each_slice_once():
+    network = UNet(UNetSettings(features=2, depth=1, mirror=True)).train()
+    seen = []
+    network.down[0].register_forward_hook(lambda _m, i, _o: seen.append(len(i[0])))
+    network(torch.rand(3, 3, 8, 8))
+    assert seen == [3]
