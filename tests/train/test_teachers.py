@@ -153,6 +153,12 @@ def test_the_mean_is_of_probabilities_and_carries_no_gradient():
     assert not mean.requires_grad
 
 
+def test_the_probability_of_teachers_who_compute_in_half_precision_is_not_rounded_again():
+    logits = torch.tensor([[[[0.3, 2.7]]]], dtype=torch.bfloat16)
+    mean = mean_probability([lambda x: x], logits)
+    assert torch.equal(mean, torch.sigmoid(logits.float()))
+
+
 def test_without_its_mirror_a_network_looks_at_a_slice_once():
     torch.manual_seed(0)  # of some weights, no feature is left above 0
     network = UNet(UNetSettings(2, 1, mirror=True)).eval()
