@@ -147,6 +147,11 @@ def test_bits_above_the_stored_ones_are_no_content(is_same: IsSame) -> None:
     assert is_same(encode(signed), encode(bare, ImplicitVRLittleEndian))
     over.PixelData = (np.arange(2560, dtype="<u2") | 0x8000).tobytes()
     assert is_same(encode(make_image()), encode(over, ImplicitVRLittleEndian))
+    over.BitsStored, over.HighBit = 16, 15  # some encoders of JPEG-LS take all, and pydicom too
+    packed, stream = dcmread(DicomBytesIO(encode(over, JPEGLSLossless))), DicomBytesIO()
+    packed.BitsStored, packed.HighBit = 12, 11
+    packed.save_as(stream, enforce_file_format=True)
+    assert is_same(encode(make_image()), bytes(stream.getvalue()))
 
 
 @pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.name)
