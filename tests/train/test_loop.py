@@ -173,6 +173,19 @@ def test_the_loss_that_is_told_is_a_moving_mean_which_takes_a_fiftieth_of_each_s
         assert state.mean_loss == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_no_finite_number_is_told_with_its_own_step(monkeypatch, loss):
+    given = iter([1.0, loss, 2.0])
+    monkeypatch.setattr(
+        "lgg_train.state.segmentation_loss", lambda logits, _masks: 0 * logits.sum() + next(given)
+    )
+    state = TrainingState(SETTINGS, EACH_STEP, Origin())
+    for step in range(3):
+        state.take_step(make_slices().batch(step), 0.01)
+    with pytest.raises(DivergedError, match=f"^the loss is {loss} at step 2; lower the peak rate$"):
+        state.read_losses()
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precisions_train_too(tmp_path, precision):
     settings = replace(SETTINGS, budget=Budget(epochs=2), precision=precision)

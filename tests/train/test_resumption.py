@@ -152,6 +152,15 @@ def test_a_checkpoint_with_a_setting_of_another_version_is_refused_by_its_name(t
         train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 
+def test_a_checkpoint_that_lacks_what_a_run_needs_is_refused(tmp_path):
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    whole = load_checkpoint(tmp_path / "last.pt")
+    for held in ({k: v for k, v in whole.items() if k != "scaler"}, whole | {"settings": None}):
+        save_checkpoint(tmp_path / "last.pt", held)
+        with pytest.raises(InputError, match=r"^last\.pt: not a checkpoint of this version$"):
+            train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+
+
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"last\.pt: no such checkpoint"):
         train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
