@@ -20,8 +20,7 @@ from lgg_train.teachers import mean_probability, without_mirror
 from lgg_train.unet import UNet, scale_slices
 
 # What a checkpoint holds beside its schema.
-_HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "mean_loss", "random",
-         "history"}  # fmt: skip
+_HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "mean_loss", "history"}
 
 
 class DivergedError(LggError):
@@ -173,7 +172,6 @@ class TrainingState:
                 "scaler": self.scaler.state_dict(),
                 "counters": counters,
                 "mean_loss": self.mean_loss,
-                "random": torch.get_rng_state(),
                 "history": history,
             },
         )
@@ -190,7 +188,6 @@ class TrainingState:
         self.step, self.seconds = held["counters"]["step"], held["counters"]["seconds"]
         self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
         self.history = held["history"]
-        torch.set_rng_state(held["random"])
 
 
 def _scale(slices: torch.Tensor) -> torch.Tensor:
