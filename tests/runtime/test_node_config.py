@@ -40,7 +40,12 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
         node={"spool": "here", "ae_title": "A TITLE THAT IS TOO LONG", "colour": "red"},
         limits={"associations": 0, "network_seconds": "long"},
         http={"address": "0.0.0.0"},
-        listen={"certificate": "/nowhere.pem", "key": f"/{'a' * 300}", "port": True},
+        listen={
+            "certificate": "/nowhere.pem",
+            "key": f"/{'a' * 300}",
+            "port": True,
+            "calling_ae_titles": "ABC",
+        },
     )
     path.write_text(path.read_text() + "\n[extra]\n")
     with pytest.raises(UsageError) as caught:
@@ -50,7 +55,8 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
     assert found == {
         "node.spool", "node.ae_title", "node.colour", "limits.associations",
         "limits.network_seconds", "http.address", "listen.certificate", "listen.key",
-        "listen.port", "destination 1.name", "destination 1.kind", "extra",
+        "listen.port", "listen.calling_ae_titles", "destination 1.name", "destination 1.kind",
+        "extra",
     }  # fmt: skip
     assert first.endswith(f"{len(found)} to mend")
     assert any("expected a whole number from 1 to 1000, found 0" in line for line in lines)
@@ -87,6 +93,66 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
 def test_a_destination_is_checked_as_a_whole(tmp_path: Path, destination: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         load_config(write_config(tmp_path, destination))
+
+
+@pytest.mark.parametrize(
+    ("listen", "destination", "said"),
+    [
+        ("key", "", "listen: certificate and key go together"),
+        ("certificate", "", "listen: certificate and key go together"),
+        ("client_ca", "", "listen.client_ca: needs certificate and key"),
+        ("", "ca key", "destination 1: certificate and key go together"),
+        ("", "ca certificate", "destination 1: certificate and key go together"),
+        ("", "certificate key", "destination 1.ca: missing; certificate and key need it"),
+    ],
+)
+def test_files_of_tls_that_need_others_are_not_taken_alone(
+    tmp_path: Path, listen: str, destination: str, said: str
+) -> None:
+    file = tmp_path / "file.pem"
+    file.touch()
+    to = 'name = "a"\nkind = "c-store"\naddress = "h"\nport = 104\nae_title = "A"'
+    to += "".join(f'\n{name} = "{file}"' for name in destination.split())
+    path = write_config(tmp_path, to, listen=dict.fromkeys(listen.split(), str(file)))
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_config(path)
+
+
+@pytest.mark.parametrize("names", [["ca"], ["certificate", "key"]])
+def test_a_stow_server_s_tls_is_not_in_the_settings(tmp_path: Path, names: list[str]) -> None:
+    file = tmp_path / "file.pem"
+    file.touch()
+    to = 'name = "a"\nkind = "stow"\nurl = "https://h/w"'
+    to += "".join(f'\n{name} = "{file}"' for name in names)
+    with pytest.raises(UsageError, match=r"destination 1\.ca: for c-store; REQUESTS_CA_BUNDLE"):
+        load_config(write_config(tmp_path, to))
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "least", "most"),
+    [
+        ("listen", "port", 0, 65535),
+        ("limits", "associations", 1, 1000),
+        ("limits", "pdu_bytes", 4096, 16 << 20),
+        ("limits", "object_mib", 1, 1024),
+        ("limits", "free_disk_mib", 0, 1 << 40),
+        ("limits", "network_seconds", 0.1, 86400),
+        ("study", "quiet_seconds", 0.1, 86400),
+        ("study", "attempts", 1, 100),
+        ("model", "batch", 0, 1024),
+        ("http", "port", 0, 65535),
+    ],
+)
+def test_a_number_may_be_either_end_of_its_range_and_none_beyond(
+    tmp_path: Path, section: str, name: str, least: float, most: float
+) -> None:
+    for value in (least, most):
+        config = load_config(write_config(tmp_path, **{section: {name: value}}))
+        assert getattr(getattr(config, section), name) == value
+    for value in (least - 0.1 if isinstance(least, float) else least - 1, most + 1):
+        path = write_config(tmp_path, **{section: {name: value}})
+        with pytest.raises(UsageError, match=rf"{section}\.{name}: expected a .*number from"):
+            load_config(path)
 
 
 @pytest.mark.parametrize("name", ["images_hours", "results_hours"])
