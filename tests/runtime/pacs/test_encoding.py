@@ -78,6 +78,23 @@ def test_a_sequence_of_unknown_vr_is_implicit_inside() -> None:
     assert read_values(head + value + ends + rest, ExplicitVRLittleEndian, UIDS) == UIDS
 
 
+@pytest.mark.parametrize(
+    "vr", ["OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"]
+)
+def test_a_value_whose_length_takes_four_bytes_is_passed_over_as_a_whole(vr: str) -> None:
+    head = struct.pack("<HH2sHL", 0x0009, 0x1001, vr.encode(), 0, 8)
+    body = head + bytes(8) + encode(make_image(), ExplicitVRLittleEndian)
+    assert read_values(body, ExplicitVRLittleEndian, UIDS) == UIDS
+
+
+def test_a_uid_is_read_without_its_padding_be_it_a_space() -> None:
+    body = encode(make_image(), ExplicitVRLittleEndian)
+    padded = UIDS[STUDY].encode() + b"\0"
+    assert body.count(padded) == 1
+    spaced = body.replace(padded, padded[:-1] + b" ")
+    assert read_values(spaced, ExplicitVRLittleEndian, UIDS) == UIDS
+
+
 def test_a_data_set_that_belies_its_syntax_is_read_as_it_is() -> None:
     body = encode(make_image(), ImplicitVRLittleEndian)
     assert read_values(body, ExplicitVRLittleEndian, UIDS) == UIDS
