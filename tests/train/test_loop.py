@@ -58,6 +58,13 @@ def test_the_history_has_a_row_for_each_validation(tmp_path):
     assert load_checkpoint(tmp_path / "last.pt")["history"] == rows
 
 
+def test_the_rate_rises_over_the_warm_up_and_falls_after_it(tmp_path):
+    """Before the last of 4, 8 and 12 steps of 12, a quarter, 7/12 and 11/12 of them are done."""
+    train(make_slices(), replace(SETTINGS, warm_up=0.5), EACH_STEP, tmp_path, no_scores)
+    expected = [0.25 / 0.5, *(0.5 + 0.5 * math.cos(math.pi * part) for part in (1 / 6, 5 / 6))]
+    assert [row["rate"] / 0.01 for row in read_rows(tmp_path)] == pytest.approx(expected)
+
+
 def test_the_scores_are_told_on_standard_error(tmp_path, capsys):
     train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
     told = capsys.readouterr()
