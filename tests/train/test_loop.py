@@ -1,9 +1,11 @@
 """The loop: it learns, and it says when it cannot go on."""
 
 import copy
+import itertools
 import math
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from lgg_runtime.errors import ProviderError, UsageError
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.dataset import SampleSettings
 from lgg_train.device import choose_device
-from lgg_train.loop import train
+from lgg_train.loop import STEPS_UNREAD, train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
 from lgg_train.settings import Origin
@@ -63,6 +65,26 @@ def test_the_rate_rises_over_the_warm_up_and_falls_after_it(tmp_path):
     train(make_slices(), replace(SETTINGS, warm_up=0.5), EACH_STEP, tmp_path, no_scores)
     expected = [0.25 / 0.5, *(0.5 + 0.5 * math.cos(math.pi * part) for part in (1 / 6, 5 / 6))]
     assert [row["rate"] / 0.01 for row in read_rows(tmp_path)] == pytest.approx(expected)
+
+
+def test_a_checkpoint_is_saved_after_its_minutes_and_at_the_end(tmp_path, monkeypatch):
+    # Each look at the clock takes a second; a step takes three, and a checkpoint one more.
+    clock, saved = itertools.count(), []
+    monkeypatch.setattr("lgg_train.loop.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(TrainingState, "save", lambda state, *_: saved.append(state.step))
+    machinery = replace(EACH_STEP, checkpoint_minutes=0.2)
+    train(make_slices(), SETTINGS, machinery, tmp_path, no_scores)
+    assert saved == [5, 10, 12]
+
+
+def test_losses_that_are_read_seldom_stand_in_each_row_of_the_history(tmp_path, monkeypatch):
+    rows = []
+    for name, steps in (("each", 1), ("seldom", 50)):
+        monkeypatch.setitem(STEPS_UNREAD, "cpu", steps)
+        (tmp_path / name).mkdir()
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path / name, no_scores)
+        rows.append([row["loss"] for row in read_rows(tmp_path / name)])
+    assert rows[0] == rows[1]
 
 
 def test_the_scores_are_told_on_standard_error(tmp_path, capsys):
