@@ -1,0 +1,60 @@
+"""A thread's steps: an error ends none, is told once, and is over with the next that goes well."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.pacs import loops
+from lgg_runtime.pacs.loops import Loop
+
+
+def test_an_error_ends_no_loop_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loops, "WAIT_AFTER_ERROR_SECONDS", 0.0)
+    outcomes = [ResourceError("full"), ResourceError("full"), ValueError("of a patient"), None]
+    seen, ended = [], threading.Event()
+
+    def step() -> float | None:
+        seen.append((loop.failure, loop.is_well))
+        if not outcomes:
+            ended.set()
+            return None
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+        return 0.0
+
+    loop = Loop("a loop", step)
+    assert not loop.is_well, "it has not begun"
+    with caplog.at_level(logging.ERROR):
+        loop.start()
+        assert ended.wait(20)
+        loop.tell_to_stop()
+        assert loop.join(20)
+    full, defect = ("full", False), ("ValueError", False)
+    assert seen == [("", True), full, full, defect, ("", True)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a loop: full",
+        "a loop: ValueError",
+    ]
+    assert not loop.is_well, "it has ended"
+
+
+def test_a_loop_that_waits_takes_its_next_step_when_it_is_woken() -> None:
+    steps = threading.Semaphore(0)
+
+    def step() -> float | None:
+        steps.release()
+        return 3600.0
+
+    loop = Loop("a loop", step)
+    loop.start()
+    assert steps.acquire(timeout=20)
+    loop.wake()
+    assert steps.acquire(timeout=20)
+    loop.tell_to_stop()
+    assert loop.join(20)
