@@ -123,6 +123,24 @@ def test_a_lost_result_is_dropped_where_a_later_one_goes_to_the_same_place(
     assert tally.read() == {}
 
 
+def test_a_lost_result_is_not_dropped_for_a_later_one_that_goes_elsewhere(
+    records: Records,
+) -> None:
+    made = records.finish(1, to=[TO.name])
+    records.spool.result(made.result).unlink()
+    records.state.rows(
+        "INSERT INTO result SELECT 'later', study, digest, 1, 0, 0, 0, made_at + 1, 1 FROM result"
+    )
+    records.state.rows(
+        "INSERT INTO delivery (result, destination, state, next_at) "
+        "VALUES ('later', 'elsewhere', 'sent', 0)"
+    )
+    make_sender(records, lambda *_: None, Tally()).step()
+    (row,) = records.state.rows("SELECT result, reason FROM delivery WHERE destination = 'archive'")
+    assert row["result"] == made.result
+    assert row["reason"].startswith("its file is gone, and it is not made again")
+
+
 def test_a_lost_result_is_not_given_up_for_an_earlier_one(records: Records) -> None:
     made = records.finish(1, to=[TO.name])
     records.spool.result(made.result).unlink()
