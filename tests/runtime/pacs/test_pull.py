@@ -75,7 +75,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_pulled_study_gives_what_its_folder_gives_and_is_stored_back(
     tmp_path: Path, private: Path, stored: Stored, artifact: Path, call_infer: Call
 ) -> None:
-    wanted = ["-m", artifact, "-ot", "dicom-seg", "-ot", "dicom-sr"]
+    wanted = ["-m", artifact, "-ot", "dicom-seg", "-ot", "dicom-sr", "-ot", "nifti"]
     assert call_infer(stored.folder, "-o", tmp_path / "local", *wanted).code == 0
     for _ in range(2):  # the second stores nothing new
         done = call_infer(*pull(stored, "--store-back"), "-o", tmp_path / "out", *wanted)
@@ -142,9 +142,11 @@ def test_a_study_without_a_usable_series_is_told(stored: Stored, orthanc: Orthan
         image.save_as(stream)
         stream.seek(0)
         orthanc.call("/instances", stream.read())
+    known = next(iter(stored.series.values()))
     wrong = (
         (Pull(stored.server, UNKNOWN), "knows no such study"),
         (Pull(stored.server, stored.uid, (UNKNOWN,)), "--series-uid: the study has no such"),
+        (Pull(stored.server, stored.uid, (known, UNKNOWN)), "--series-uid: the study has no such"),
         (Pull(stored.server, image.StudyInstanceUID), "the study has no MR series"),
     )
     for asked, message in wrong:
