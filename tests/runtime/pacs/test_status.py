@@ -101,6 +101,31 @@ def test_a_destination_s_failure_is_told_until_what_failed_is_sent(
     assert "last failure" not in describe_status(read_status(records.state, config))
 
 
+def test_of_several_failures_the_one_that_is_tried_again_last_is_told(
+    records: Records, config: NodeConfig
+) -> None:
+    for number in range(3):
+        records.finish(1, to=[KNOWN], study=f"1.2.{number}")
+    for place, row in enumerate(records.state.rows("SELECT result FROM delivery")):
+        records.state.rows(
+            "UPDATE delivery SET next_at = ?, reason = ? WHERE result = ?",
+            ((place + 1) % 3, f"at {(place + 1) % 3}", row["result"]),
+        )
+    assert read_status(records.state, config)["destinations"][KNOWN]["last_failure"] == "at 2"
+
+
+def test_images_that_were_removed_are_counted_and_take_no_room(
+    records: Records, config: NodeConfig
+) -> None:
+    records.send(1, 2, 3)
+    records.state.rows("UPDATE instance SET bytes = ?", (3 << 20,))
+    first = records.spool.name_of("1.2.3.1")
+    records.state.rows("UPDATE instance SET present = 0 WHERE id = ?", (first,))
+    status = read_status(records.state, config)
+    assert status["images"] == {"images": 3, "bytes": 6 << 20, "conflicts": 0}
+    assert "images      3, 6.0 MiB on the disk, 0 conflicts" in describe_status(status)
+
+
 def test_studies_in_trouble_are_listed_with_what_can_be_done(
     records: Records, config: NodeConfig
 ) -> None:
