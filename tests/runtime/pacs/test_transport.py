@@ -25,7 +25,8 @@ from pynetdicom import AE, evt
 
 from lgg_runtime.errors import StoreError
 from lgg_runtime.pacs import transport
-from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.config import Destination, Listen
+from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_transport
 from lgg_runtime.pacs.web_client import WebServer
 from stand_ins.pacs import MR_IMAGE
@@ -55,11 +56,13 @@ class Peer:
         self,
         contexts: dict[str, Sequence[str]],
         status: int = 0,
-        holds: bool = False,
+        holds: str = "",
         end: Callable[[Any], None] | None = None,
         tls: ssl.SSLContext | None = None,
     ):
-        """end: what becomes of an association that is not for storage, where it is requested."""
+        """holds: the UID of the object that it lists, whatever it is asked for; end: what becomes
+        of an association that is not for storage, where it is requested.
+        """
         self._status, self._holds, self._end = status, holds, end
         self.proposed: list[tuple[str, list[str]]] = []
         self.stored: list[tuple[str, Any]] = []  # syntax and data set
@@ -75,10 +78,10 @@ class Peer:
             ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls
         )
 
-    def send(self, path: Path, ask_first: bool = False, ca: Path | None = None) -> None:
+    def send(self, path: Path, ask_first: bool = False, **tls: Path) -> None:
         port = self._server.server_address[1]
         to = Destination(
-            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER", ca=ca
+            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER", **tls
         )
         make_transport(to, "LGG-NODE")(path, ask_first)
 
@@ -97,6 +100,7 @@ class Peer:
 
     def _find(self, event: Any) -> Iterator[tuple[int, Any]]:
         if self._holds:
+            event.identifier.SOPInstanceUID = self._holds
             yield 0xFF00, event.identifier
 
 
@@ -136,14 +140,14 @@ def test_a_result_goes_in_explicit_vr_where_it_is_taken_else_in_implicit(
     assert peer.proposed == [(SEGMENTATION, EXPLICIT), (SEGMENTATION, IMPLICIT)]
 
 
-@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("holds", ["1.2.3.3", "1.2.3.4", ""])
 def test_a_peer_of_implicit_vr_alone_is_asked_what_it_holds(
-    start: Start, result: Path, holds: bool
+    start: Start, result: Path, holds: str
 ) -> None:
     peer = start({SEGMENTATION: IMPLICIT, STUDY_ROOT_FIND: IMPLICIT}, holds=holds)
     peer.send(result, ask_first=True)
     assert peer.proposed[:2] == [(STUDY_ROOT_FIND, EXPLICIT), (STUDY_ROOT_FIND, IMPLICIT)]
-    assert len(peer.stored) == (0 if holds else 1)
+    assert len(peer.stored) == (0 if holds == dcmread(result).SOPInstanceUID else 1)
 
 
 def reject(association: Any) -> None:
@@ -226,6 +230,16 @@ def test_a_failure_is_told_with_its_status(start: Start, result: Path, status: i
     assert not error.value.is_unsure
 
 
+def test_a_peer_that_breaks_off_after_the_object_may_have_taken_it(
+    start: Start, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Peer, "_store", lambda _self, event: event.assoc.abort())
+    peer = start({SEGMENTATION: EXPLICIT})
+    with pytest.raises(DeliveryError, match="no answer to the object") as error:
+        peer.send(result)
+    assert (error.value.is_passing, error.value.is_unsure) == (True, True)
+
+
 def test_a_duplicate_is_stored_where_an_earlier_attempt_may_have_arrived(
     start: Start, result: Path
 ) -> None:
@@ -283,20 +297,28 @@ def test_a_destination_whose_certificate_is_not_trusted_is_told_with_what_to_see
         files = ["-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
         subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
         subprocess.run([*words, *files, *subject], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "own.key")
+    own, key = tmp_path / "own.pem", tmp_path / "own.key"
+    context = make_server_tls(Listen(certificate=own, key=key, client_ca=own))
+    assert context is not None
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     peer = start({SEGMENTATION: EXPLICIT}, tls=context)
-    peer.send(result, ca=tmp_path / "own.pem")
+    peer.send(result, ca=own, certificate=own, key=key)  # it wants to know who sends
     assert len(peer.stored) == 1
     with pytest.raises(DeliveryError, match="or TLS fails: see to ca, certificate and key"):
-        peer.send(result, ca=tmp_path / "other.pem")
+        peer.send(result, ca=tmp_path / "other.pem", certificate=own, key=key)
+    assert len(peer.stored) == 1
 
 
 def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
-    result: Path, monkeypatch: pytest.MonkeyPatch
+    result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers: list[WebServer] = []
     monkeypatch.setattr(transport, "store_result", lambda server, *_, **__: servers.append(server))
-    to = Destination(name="web", kind="stow", url="http://host/web")
+    secret = tmp_path / "password"
+    secret.write_text("a word\n")
+    to = Destination(
+        name="web", kind="stow", url="http://host/web", user="node", password_file=secret
+    )
     make_transport(to, "LGG-NODE")(result, False)
     assert servers[0].user_settings == "user and password_file"
+    assert (servers[0].user, servers[0].password) == ("node", "a word")
