@@ -19,8 +19,10 @@ from lgg_train.checkpoint import load_checkpoint
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
+from lgg_train.prediction import Prediction
 from lgg_train.report import run_evaluation
 from lgg_train.run import load_model
+from lgg_train.session import _validate
 from lgg_train.splits import Split
 from stand_ins.run_folder import contents, read_metrics
 
@@ -55,6 +57,42 @@ def test_the_config_tells_data_settings_and_versions(finished_run, phantoms):
     assert settings["peak_rate"] == 0.01
     assert config["versions"]["torch"] == torch.__version__
     assert config["device"] == "cpu"
+
+
+def test_the_history_s_numbers_by_hand():
+    """A: three of four pixels found, from 0.5 on, and one too many apart from them. B: both
+    missed. C: nothing there and nothing found.
+    """
+    truth, p = np.zeros((3, 1, 4, 8), bool), np.zeros((3, 1, 4, 8), np.float32)
+    truth[0, 0, 0, :4] = truth[1, 0, 0, :2] = True
+    p[0, 0, 0, :3], p[0, 0, 3, 7] = 0.5, 0.9
+    slices = np.zeros((1, 4, 8, 3), np.uint8)
+    patients = [
+        Prediction(name, slices, p[n], truth[n], (0,), truth[n]) for n, name in enumerate("ABC")
+    ]
+    assert _validate(patients) == pytest.approx(
+        {
+            "dice_mean": (6 / 8 + 0 + 1) / 3,
+            "dice_median": 6 / 8,
+            "dice_mean_largest": (6 / 7 + 0 + 1) / 3,
+            "f1": 6 / 10,
+            "recall": 3 / 6,
+        }
+    )
+
+
+def test_validations_are_in_the_precision_of_training_and_the_decision_in_float32(
+    train_tiny, tmp_path, monkeypatch
+):
+    asked = []
+
+    def watched(*given):
+        asked.append(given[4:])
+        return predict_cases(*given)
+
+    monkeypatch.setattr("lgg_train.session.predict_cases", watched)
+    train_tiny(tmp_path / "run", "--epochs", "0.3", "--validations", "1", "--precision", "bf16")
+    assert asked == [("bf16",), ()]
 
 
 def test_the_history_holds_the_validations(finished_run):
