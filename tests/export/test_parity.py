@@ -107,6 +107,29 @@ def test_one_patient_s_dice_is_seen_among_many():
     assert parity.failures(Limits(1, 1, 0.5)) == ["Dice difference of a patient 1 over 0.5"]
 
 
+def test_the_worst_patient_s_probability_counts_and_flips_are_over_all_pixels():
+    a, b = make_reference("A"), make_reference("BB")
+    found = {1: a.probability.copy(), 2: b.probability.copy()}
+    found[1][0, 0, 0], found[2][0, 0, 0] = 0.0, 0.625
+    parity = compare("a test", [a, b], lambda slices: found[slices[0, 0, 0, 0]], PLAIN)
+    assert parity.largest_probability_difference == 0.75
+    assert parity.flipped_pixels == 1 / 128
+
+
+def test_a_difference_that_is_no_number_keeps_no_limit():
+    reference = make_reference()
+    parity = compare_with(reference, reference.probability)
+    broken = replace(parity, flipped_pixels=np.nan)
+    assert broken.failures(LIMITS) == ["flipped pixels nan over 0.01"]
+
+
+def test_metrics_that_are_better_differ_too():
+    reference = make_reference()
+    found = reference.probability.copy()
+    reference.probability[0, 0, 0] = 0.25
+    assert compare_with(reference, found).largest_metric_difference == pytest.approx(1 / 8)
+
+
 def test_clean_up_is_part_of_what_is_compared():
     reference = make_reference()
     found = reference.probability.copy()
