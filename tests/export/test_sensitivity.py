@@ -56,6 +56,21 @@ def test_layers_are_not_ranked_where_all_may_be_in_int8():
     assert builder.built == [()]
 
 
+def test_whole_patients_judge_the_graph_and_a_few_slices_rank_the_layers():
+    asked = {"whole": 0, "quick": 0}
+
+    def counting(name):
+        def count_and_judge(kept):
+            asked[name] += 1
+            return judge(kept)
+
+        return count_and_judge
+
+    limits = Limits(flipped=8)
+    keep_sensitive(StandInBuilder(), counting("whole"), counting("quick"), limits)
+    assert asked == {"whole": 3, "quick": len(LAYERS)}, "with none, one and two layers in float"
+
+
 def test_each_layer_is_ranked_alone_in_int8():
     builder = StandInBuilder()
     assert rank_layers(builder, judge) == ["second", "last", "first", "third"]
