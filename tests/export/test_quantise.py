@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from lgg_bench.slices import phantom_slices
 from lgg_export.graph import build_graph
-from lgg_export.quantise import TARGETS, Quantiser, _Reader, float_layers
+from lgg_export.quantise import TARGETS, Quantiser, Target, _Reader, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import INPUT, METADATA_KEY
 from lgg_runtime.errors import MissingExtraError
@@ -40,6 +40,13 @@ def made(float_graph, target, slices, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quantise")
     quantiser = Quantiser(float_graph, [slices[:3], slices[3:]], target, folder)
     return target, quantiser, quantiser.build()
+
+
+def test_a_target_takes_what_its_library_does():
+    assert {
+        "cpu": Target("int8", unsigned=True, whole_biases=True, sub_pixel=True),
+        "tensorrt": Target("int8 symmetric", unsigned=False, whole_biases=False, sub_pixel=False),
+    } == TARGETS
 
 
 def constants(graph):
