@@ -25,7 +25,7 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.pacs import pull as module
-from lgg_runtime.pacs.dicomweb import fetch_series, find_series
+from lgg_runtime.pacs.dicomweb import count_series, fetch_series, find_series
 from lgg_runtime.pacs.pull import Pull, fetched, server_of
 from lgg_runtime.pacs.web_client import WebServer
 
@@ -168,6 +168,21 @@ def test_a_study_of_which_the_server_lists_a_part_is_refused_unless_series_are_c
             assert len(list(folder.iterdir())) == 6
     finally:
         limited.stop()
+
+
+def test_the_series_of_a_study_are_counted_whatever_else_the_server_lists(
+    answering: Callable[..., WebServer],
+) -> None:
+    def listed(uid: str, *count: int) -> dict[str, Any]:
+        return {
+            "0020000D": {"vr": "UI", "Value": [uid]},
+            "00201206": {"vr": "IS", "Value": list(count)},
+        }
+
+    studies = [listed("1.2.9", 9), listed("1.2.3", 2), listed("1.2.3", 3), listed("1.2.3")]
+    for told, count in ((studies, 3), (studies[:1], None), (studies[3:], None), ([], None)):
+        server = answering(200, "application/dicom+json", json.dumps(told).encode())
+        assert count_series(server, "1.2.3") == count
 
 
 def test_a_server_that_gives_no_study_ends_with_4_and_one_line(
