@@ -121,6 +121,12 @@ def test_slices_of_any_size_give_the_ranges_of_their_padded_ones(
     assert made[0] == made[1]
 
 
+def test_the_library_is_given_each_slice_padded_with_zeros_below_and_at_the_right():
+    bright = np.full((1, 30, 17, 3), 200, np.uint8)
+    padded = np.pad(bright, ((0, 0), (0, 2), (0, 15), (0, 0)))
+    np.testing.assert_array_equal(_Reader([bright]).get_next()[INPUT], padded)
+
+
 def test_the_library_is_given_the_slices_that_it_asks_for(slices):
     """All that follow would weigh as often as there are slices before them."""
     reader = _Reader([slices[:3], slices[3:]])
