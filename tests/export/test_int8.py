@@ -4,6 +4,7 @@ import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 
 from lgg_export import int8
@@ -13,6 +14,7 @@ from lgg_export.engine_inputs import make_profiles
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
 from lgg_export.precision import golden_tolerance
+from lgg_export.quantise import TARGETS
 from lgg_export.references import choose_slices
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, ParityError
@@ -91,6 +93,35 @@ def test_what_no_int8_graph_reaches_writes_nothing(finished_run, tmp_path, monke
         export_run(finished_run, tmp_path / "m.onnx", ExportSettings("int8"))
     assert no.value.exit_code == 9
     assert list(tmp_path.iterdir()) == []
+
+
+def test_some_slices_give_the_ranges_and_rank_the_layers_and_whole_patients_judge(monkeypatch):
+    shape, asked, seen = (6, 2, 2), [], {}
+    patient = Prediction(
+        "A", np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32), np.zeros(shape, bool),
+        tuple(range(6)), np.ones(shape, bool),
+    )  # fmt: skip
+
+    def judge(subject, patients, graph):
+        asked.append((subject, [len(one.used) for one in patients], graph))
+
+    def keep_sensitive(_quantiser, judge, quick_judge, limits):
+        judge("whole"), quick_judge("quick")
+        seen["limits"] = limits
+        return onnx.ModelProto()
+
+    def calibrate(_graph, slices, *_):
+        seen["slices"] = [len(one) for one in slices]
+
+    monkeypatch.setattr(int8, "SLICES", 2)
+    monkeypatch.setattr(int8, "Quantiser", calibrate)
+    monkeypatch.setattr(int8, "keep_sensitive", keep_sensitive)
+    references = ("2 patients", [patient, patient])
+    _, told = int8.quantise_run(onnx.ModelProto(), TARGETS["tensorrt"], references, judge)
+    whole, quick = ("2 patients", [6, 6], "whole"), ("slices of 2 patients", [2, 2], "quick")
+    assert asked == [whole, quick]
+    assert seen == {"limits": LIMITS["int8"], "slices": [2, 2]}
+    assert told["calibrated_on"] == "4 slices of 2 patients"
 
 
 def test_slices_are_chosen_from_the_largest_tumour_down():
