@@ -9,6 +9,7 @@ import pytest
 from lgg_bench.timing import (
     TimingSettings,
     compare_seconds,
+    describe_spread,
     start_cold,
     summarise_seconds,
     time_in_turn,
@@ -57,10 +58,10 @@ def test_the_cold_start_keeps_loading_and_the_first_call_apart(fake_time):
 
 
 def test_percentiles_are_milliseconds_of_one_slice():
-    found = summarise_seconds(np.array([[0.010, 0.020], [0.030, 0.040], [0.050, 0.060]]), slices=2)
+    found = summarise_seconds(np.array([[0.010, 0.020], [0.030, 0.040], [0.050, 0.160]]), slices=2)
     assert found["calls"] == 6
-    quartiles = statistics.quantiles([5, 10, 15, 20, 25, 30], n=4, method="inclusive")
-    hundredths = statistics.quantiles([5, 10, 15, 20, 25, 30], n=100, method="inclusive")
+    quartiles = statistics.quantiles([5, 10, 15, 20, 25, 80], n=4, method="inclusive")
+    hundredths = statistics.quantiles([5, 10, 15, 20, 25, 80], n=100, method="inclusive")
     assert found["ms_per_slice"] == pytest.approx({
         "p25": quartiles[0], "p50": 17.5, "p75": quartiles[2],
         "p90": hundredths[89], "p99": hundredths[98],
@@ -82,9 +83,15 @@ def test_a_round_that_slows_everybody_down_leaves_the_ratio():
     }  # fmt: skip
 
 
-def test_one_stalled_call_of_three_leaves_its_round():
-    stalled = np.array([[2.0, 99.0, 2.0]])
+@pytest.mark.parametrize("other", [99.0, 0.01])
+def test_one_call_of_three_that_stalled_or_hurried_leaves_its_round(other):
+    stalled = np.array([[2.0, other, 2.0]])
     assert compare_seconds(np.full((1, 3), 4.0), stalled).median == 2
+
+
+def test_a_spread_is_told_as_its_median_and_the_quartiles_in_order():
+    assert describe_spread({"low": 1, "median": 2.25, "high": 3}, ".1f") == "2.2 (1.0-3.0)"
+    assert describe_spread(None, ".1f") == ""
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"calls": 0}, {"rest_s": -1}])
