@@ -113,9 +113,31 @@ def test_the_peak_is_of_the_command_alone(tmp_path, monkeypatch):
     assert large - small == pytest.approx(64, abs=4)
 
 
-def test_a_command_that_fails_is_an_error_with_its_last_line():
-    script = "import sys; print('why', file=sys.stderr); sys.exit(3)"
-    with pytest.raises(InputError, match="exit 3: why"):
+def test_the_peak_is_the_system_s_and_in_mib(tmp_path):
+    peak, looks = whole._Peak(os.getpid()), iter((False, True))
+    peak._status = tmp_path / "status"
+    peak._status.write_text("VmPeak:\t 8192 kB\nVmHWM:\t 2048 kB\nVmRSS:\t 1024 kB\n")
+    peak._ended = SimpleNamespace(wait=lambda _: next(looks))
+    peak._watch()
+    assert peak.mib == 2
+
+
+def test_the_time_is_that_from_the_start_of_the_command_to_its_end(monkeypatch):
+    clock = SimpleNamespace(perf_counter=iter((10.0, 12.5)).__next__)
+    monkeypatch.setattr(whole, "time", clock)
+    assert run_whole([sys.executable, "-c", "pass"], None).seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("sys.exit(3)", "exit 3: why$"),
+        ("os.kill(os.getpid(), 9)", "exit -9: why$"),
+    ],
+)
+def test_a_command_that_fails_is_an_error_with_its_last_line(end, said):
+    script = f"import os, sys; print('and\\nwhy', file=sys.stderr, flush=True); {end}"
+    with pytest.raises(InputError, match=said):
         run_whole([sys.executable, "-c", script], None)
 
 
@@ -149,3 +171,4 @@ def test_fewer_threads_than_cores_need_taskset(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(UsageError, match="threads 1: needs taskset, of util-linux; install it"):
         run_whole(["true"], 1)
+    run_whole(["true"], 2)
