@@ -1,15 +1,18 @@
 """Quality of what lgg-infer runs: what is lost against the network, recounted, and its verdict."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lgg_bench.quality import QualitySettings, measure_quality, tabulate
+from lgg_bench.quality import QualitySettings, _segment, measure_quality, tabulate
 from lgg_bench.record import Record
 from lgg_export.artifact import ExportSettings, export_run
+from lgg_runtime.errors import UsageError
 from lgg_runtime.intensity import normalise
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.metrics import Counts
 from lgg_runtime.segmenter import Segmenter
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import patient_name
@@ -75,6 +78,40 @@ def test_scores_are_the_median_and_mean_of_the_way_that_the_row_names(
         _, expected = score([(way.segment(case.volume).mask, case.masks) for case in cases])
         assert expected["median_dice"] != pytest.approx(expected["mean_dice"], abs=1e-3)
         assert {name: row[name] for name in SCORES} == pytest.approx(expected)
+
+
+def test_slices_that_do_not_count_are_not_scored_and_what_was_left_out_adds_up(run, data):
+    names = Split.read(run / "split.json").patients("test")
+    members = [file for file in find_cases(data) if file.patient in names]
+    marks_all = SimpleNamespace(
+        prepare=lambda volume: volume,
+        run=lambda _volume: SimpleNamespace(left_out=2),
+        finish=lambda volume, _: SimpleNamespace(mask=np.ones(volume.pixels.shape[:3], bool)),
+    )
+    counting = dict.fromkeys(names, (1, 2))
+    slices, theirs, ours = _segment(run, load_model(run), members, counting, {"way": marks_all})
+    assert len(members) > 1
+    assert slices == ours["way"].left_out == 2 * len(members)
+    for case in load_cases(members):
+        truth = case.masks[[1, 2]]
+        assert ours["way"].counts[case.patient] == Counts.of(np.ones_like(truth), truth)
+        assert theirs[case.patient].total == truth.size
+
+
+def test_a_limit_takes_the_first_patients_and_is_one_at_least(run, data, artifact, monkeypatch):
+    taken = []
+
+    def segment(_run, _model, members, *_):
+        taken.extend(file.patient for file in members)
+        return 1, {"A": Counts(1, 1, 1, 1)}, {}
+
+    monkeypatch.setattr("lgg_bench.quality._segment", segment)
+    monkeypatch.setattr("lgg_bench.quality._load_segmenters", lambda *_: {})
+    settings = QualitySettings("test", ("cpu",), 1, None)
+    measure_quality(run, [artifact], data, settings, progress=False)
+    assert taken == Split.read(run / "split.json").patients("test")[:1]
+    with pytest.raises(UsageError, match="a limit of at least 1"):
+        replace(settings, limit=0)
 
 
 @pytest.mark.parametrize("over", [None, "mean_dice", "patient_dice", "recall"])
