@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lgg_runtime.errors import UsageError
+from lgg_runtime.errors import FetchError, StoreError, UsageError
 
 pytest.importorskip("dicomweb_client")
 
-from lgg_runtime.pacs.dicomweb import find_series
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from lgg_runtime.pacs.dicomweb import (
+    RemoteSeries,
+    fetch_series,
+    find_series,
+    holds_result,
+    store_result,
+)
 from lgg_runtime.pacs.web_client import WebServer
 
 
@@ -24,6 +37,9 @@ from lgg_runtime.pacs.web_client import WebServer
         ("ftp://host/", "not a URL of http or https"),
         ("http:///dicom-web", "not a URL of http or https"),
         ("http://user:secret@host/", "holds a user or a password"),
+        ("http://user@host/", "holds a user or a password"),
+        ("http://:secret@host/", "holds a user or a password"),
+        ("http://host/#secret", "ends with a query"),
         ("http://host/?token=secret", "ends with a query"),
         ("http://[::1]:8042/", "IPv6 address is not supported"),
         ("http://[::1", "not a URL"),
@@ -91,3 +107,64 @@ def test_who_cannot_be_told_to_ask_is_refused(given: dict[str, str], message: st
 def test_secrets_are_not_shown() -> None:
     for given in ({"user": "reader", "password": "secret"}, {"token": "secret"}):
         assert "secret" not in repr(WebServer("http://host/", **given))
+
+
+STUDY, SERIES, INSTANCE = "1.2.3.1", "1.2.3.2", "1.2.3.3"
+
+
+def make_object() -> bytes:
+    data, stream = Dataset(), io.BytesIO()
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", INSTANCE
+    data.StudyInstanceUID, data.SeriesInstanceUID = STUDY, SERIES
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("times", "instances", "message"),
+    [(1, 2, "sent 1 images of 2"), (2, None, "sent one image twice")],
+)
+def test_a_series_of_too_few_images_or_of_one_twice_is_refused(
+    tmp_path: Path,
+    answering: Callable[..., WebServer],
+    times: int,
+    instances: int | None,
+    message: str,
+) -> None:
+    part = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + make_object() + b"\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    server = answering(200, kind, times * part + b"--x--")
+    with pytest.raises(FetchError, match=f"{message}$"):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", instances), tmp_path, 1 << 20)
+
+
+def test_a_series_that_the_server_names_by_no_uid_is_not_asked_for(tmp_path: Path) -> None:
+    nowhere = WebServer("http://127.0.0.1:1/web")
+    with pytest.raises(UsageError, match="expected numbers with dots between"):
+        fetch_series(nowhere, STUDY, RemoteSeries("../x", "MR", 1), tmp_path, 1 << 20)
+
+
+@pytest.mark.parametrize(("listed", "is_held"), [(INSTANCE, True), ("1.2.3.4", False)])
+def test_a_server_that_lists_another_object_does_not_hold_this_one(
+    tmp_path: Path, answering: Callable[..., WebServer], listed: str, is_held: bool
+) -> None:
+    (tmp_path / "seg.dcm").write_bytes(make_object())
+    told = [{"00080018": {"vr": "UI", "Value": [listed]}}]
+    server = answering(200, "application/dicom+json", json.dumps(told).encode())
+    assert holds_result(server, tmp_path / "seg.dcm") is is_held
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(400, "answers with HTTP status 400"), (409, "reason 0x0110")]
+)
+def test_what_a_conflict_says_of_an_object_is_read_of_no_other_status(
+    tmp_path: Path, answering: Callable[..., WebServer], status: int, message: str
+) -> None:
+    (tmp_path / "seg.dcm").write_bytes(make_object())
+    reason = {"00081197": {"vr": "US", "Value": [0x0110]}}
+    told = {"00081198": {"vr": "SQ", "Value": [reason]}}
+    server = answering(status, "application/dicom+json", json.dumps(told).encode())
+    with pytest.raises(StoreError, match=message):
+        store_result(server, tmp_path / "seg.dcm")
