@@ -2,17 +2,24 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lgg_bench.parity import ParitySettings, judge_artifact, measure_parity
+from lgg_bench.parity import (
+    ParitySettings,
+    _differences,
+    judge_artifact,
+    measure_parity,
+    require_parity,
+)
 from lgg_bench.tables import describe_record
+from lgg_export.parity import Limits
 from lgg_runtime.backends import BackendSettings, load_backend
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import patient_name
@@ -66,14 +73,17 @@ def test_a_contract_that_decides_otherwise_than_the_run_fails(rows):
 
 
 @pytest.mark.parametrize(
-    ("precision", "failures"),
+    ("precision", "cpu_precision", "failures"),
     [
-        ("fp32", ["probability difference 0.01 over 0.001"]),
-        ("fp16", []),
-        ("fp32 with fp16 weights", []),
+        ("fp32", "fp32", ["probability difference 0.01 over 0.001"]),
+        ("fp32", "bf16", []),
+        ("fp16", "fp32", []),
+        ("fp32 with fp16 weights", "fp32", []),
     ],
 )
-def test_each_artifact_is_held_to_the_limits_of_its_precision(run, artifact, precision, failures):
+def test_each_artifact_is_held_to_the_limits_of_its_precision(
+    run, artifact, precision, cpu_precision, failures
+):
     model = load_model(run)
     contract = load_backend(artifact, BackendSettings("cpu", 1)).contract
     truth = np.zeros((2, 16, 16), bool)
@@ -85,9 +95,67 @@ def test_each_artifact_is_held_to_the_limits_of_its_precision(run, artifact, pre
         run=lambda slices: expected + np.float32(0.01),
     )
     reference = Prediction("A", np.zeros((2, 16, 16, 3), np.uint8), expected, truth, (0, 1), truth)
-    row = judge_artifact(backend, model, ("one patient", [reference]), ParitySettings(batch=2))
+    settings = ParitySettings(batch=2, cpu_precision=cpu_precision)
+    row = judge_artifact(backend, model, ("one patient", [reference]), settings)
     assert row["failures"] == failures
     assert row["parity"]["artifact"]["pooled"]["f1"] == 1
+
+
+def test_an_artifact_is_asked_for_as_many_slices_at_a_time_as_the_batch(run, artifact):
+    asked, shape = [], (3, 16, 16)
+    contract = load_backend(artifact, BackendSettings("cpu", 1)).contract
+
+    def answer(slices):
+        asked.append(len(slices))
+        return np.zeros(slices.shape[:3], np.float32)
+
+    backend = SimpleNamespace(contract=contract, provider="cpu", run=answer)
+    nothing = np.zeros(shape, bool)
+    reference = Prediction(
+        "A", np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.float32), nothing, (0, 1, 2),
+        nothing,
+    )  # fmt: skip
+    references = ("one patient", [reference])
+    judge_artifact(backend, load_model(run), references, ParitySettings(batch=2))
+    assert asked == [2, 1]
+
+
+def test_what_failed_is_an_error_by_its_names(record):
+    with pytest.raises(ParityError, match=r"3 of 4 .*: wrong\.onnx, nan\.onnx, threshold\."):
+        require_parity(record)
+    rows = record.results["artifacts"]
+    for kept, is_fit in ((rows[:1], True), (rows[:2], False)):
+        part = replace(record, results=record.results | {"artifacts": kept})
+        if is_fit:
+            require_parity(part)
+            continue
+        with pytest.raises(
+            ParityError, match=r"1 of 2 artifacts beyond their limits: wrong\.onnx$"
+        ):
+            require_parity(part)
+
+
+def test_each_difference_stands_beside_its_own_limit_in_the_units_of_the_column():
+    found = {
+        "largest_probability_difference": 0.25, "flipped_pixels": 3e-4,
+        "largest_metric_difference": 0.1, "largest_dice_difference": 0.2,
+        "mean_dice_loss": 0.001, "largest_dice_loss": 0.008, "recall_loss": -0.003,
+    }  # fmt: skip
+    row = {"artifact": "a.onnx", "precision": "int8", "failures": [], "parity": found}
+    limits = Limits(
+        flipped=2e-3, metric=0.5, mean_dice_loss=0.004, patient_dice_loss=0.01, recall_loss=0.006
+    )
+    table = _differences({"artifacts": [row | {"limits": asdict(limits)}]})
+    assert dict(zip(table.header[1:], table.rows[0][1:], strict=True)) == {
+        "probability": "0.25",
+        "flipped in 100,000": "30 / 200",
+        "metrics": "0.1 / 0.5",
+        "a patient's Dice": "0.2 / 0.5",
+        "mean Dice lost": "0.001 / 0.004",
+        "a patient's Dice lost": "0.008 / 0.01",
+        "recall lost": "-0.003 / 0.006",
+        "verdict": "passed",
+    }
 
 
 def test_pytorch_is_scored_on_the_test_patients_of_the_split(run, data, record):
