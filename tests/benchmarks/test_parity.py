@@ -19,6 +19,7 @@ from lgg_bench.parity import (
 from lgg_bench.tables import describe_record
 from lgg_export.parity import Limits
 from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_train.cases import find_cases, load_cases
@@ -230,6 +231,12 @@ def test_the_tables_show_pytorch_first_and_each_verdict(record):
     quality, differences = text.split("\n\n")[1], text.split("\n\n")[3]
     names = [line.split()[0] for line in quality.splitlines()[2:]]
     assert names[:2] == ["PyTorch", "tiny.onnx"]
+    for line in quality.splitlines()[3:5]:
+        row = next(r for r in record.results["artifacts"] if r["artifact"] == line.split()[0])
+        scores = row["parity"]["artifact"]["pooled"]
+        assert line.split()[2:6] == [
+            f"{scores[key]:.5f}" for key in ("iou", "recall", "precision", "f1")
+        ]
     verdicts = {line.split()[0]: line.split()[-1] for line in differences.splitlines()[2:6]}
     assert verdicts == {
         "tiny.onnx": "passed",
@@ -247,6 +254,19 @@ def test_the_tables_say_where_the_artifacts_ran(record, cpu_precision):
     said = "on openvino." if cpu_precision == "fp32" else "on openvino in bf16."
     assert f"Artifacts: {said}" in text
     assert "Artifacts: on cpu." in describe_record(record)
+
+
+def test_artifacts_are_loaded_where_and_in_what_is_asked_for(run, artifact, monkeypatch):
+    asked = []
+
+    def load(_path, chosen):
+        asked.append(chosen)
+        raise ModelError("enough")
+
+    monkeypatch.setattr("lgg_bench.parity.load_backend", load)
+    with pytest.raises(ModelError, match="enough"):
+        measure_parity(run, [artifact], ParitySettings(provider="openvino", cpu_precision="bf16"))
+    assert asked == [BackendSettings("openvino", available_cores(), cpu_precision="bf16")]
 
 
 def test_a_dataset_without_the_patients_of_the_split_is_an_error(run, artifact, tmp_path):
