@@ -222,6 +222,20 @@ def test_copies_go_through_pinned_memory_and_give_it_back(monkeypatch: pytest.Mo
     assert found == pytest.approx({"copy_in_gb_s": 4.096, "copy_out_gb_s": 4.096})
     assert not driver.held
     assert not driver.pinned
+    # Each way five times and once before, and each time waited for.
+    ways = ("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2")
+    copies = [name for name in driver.calls if name in (*ways, "cuStreamSynchronize")]
+    assert copies == [name for way in ways for name in 6 * (way, "cuStreamSynchronize")]
+
+
+def test_a_processor_s_ceilings_are_of_the_fastest_of_a_few_calls() -> None:
+    looks = [0.0]
+    for seconds in 2 * (0.004, 0.002, 0.001, 0.003, 0.005):  # of the product, then of the copy
+        looks += [looks[-1] + seconds, looks[-1] + seconds]
+    found = measure_ceilings(None, Clock(now=iter(looks).__next__))
+    assert found == pytest.approx(
+        {"fp32_tflops": 2 * 1024**3 / 0.001 / 1e12, "copy_gb_s": 4096 / 4 / 0.001 / 1e9}
+    )
 
 
 def test_operations_are_those_of_the_convolutions(tmp_path: Path) -> None:
