@@ -7,7 +7,7 @@ import pytest
 
 from lgg_export import references
 from lgg_export.references import choose_slices, open_calibration, open_references
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, NoInputError
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import PhantomSettings
 from lgg_train.prediction import Prediction
@@ -71,7 +71,19 @@ def test_without_data_int8_is_judged_on_other_phantoms_than_those_of_its_ranges(
     assert not np.array_equal(next(judged).slices, next(ranged).slices)
 
 
+def test_phantoms_to_compare_on_are_others_than_those_that_one_trains_on():
+    seeds = {references.PHANTOMS.seed, references.PHANTOMS.seed + 1}
+    assert PhantomSettings().seed not in seeds
+
+
+def test_data_that_are_named_and_not_there_are_no_reason_to_take_phantoms(run_on_all, tmp_path):
+    for open_it in (open_references, open_calibration):
+        with pytest.raises(NoInputError, match="gone: no such folder"):
+            open_it(*run_on_all, tmp_path / "gone")
+
+
 def test_too_few_patients_to_tell_both_apart_are_told(run_on_all, phantoms):
+    assert (references.CALIBRATED_ON, references.COMPARED_ON) == (12, 10)
     total = len(find_cases(phantoms))
     assert total <= references.CALIBRATED_ON
     said, judged = patients_of(open_references(*run_on_all, None, is_int8=True))
