@@ -17,7 +17,7 @@ from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
 from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
-from lgg_runtime.contract import METADATA_KEY
+from lgg_runtime.contract import METADATA_KEY, PIXEL_MM
 from lgg_runtime.errors import (
     InputError,
     ModelError,
@@ -309,12 +309,21 @@ def test_a_file_that_holds_no_scores_is_refused_by_name(run_copy, tmp_path, text
         ({"precision": "int8", "weights": "fp16"}, "leave --weights out"),
         ({"precision": "int8", "target": "npu"}, "'npu': expected cpu or tensorrt"),
         ({"target": "tensorrt"}, "is for --precision int8"),
+        ({"pixel_mm": 0.049}, "--pixel-mm 0.049: expected from 0.05 to 20"),
+        ({"pixel_mm": 20.1}, "--pixel-mm 20.1: expected from 0.05 to 20"),
+        ({"licence": " "}, "--licence ' ': expected a line of printable text"),
+        ({"licence": "a\nb"}, "--licence .*: expected a line of printable text"),
         ({"weights": "int8"}, "'int8'"),
     ],
 )
 def test_impossible_precisions_are_usage_errors(options, named):
     with pytest.raises(UsageError, match=named):
         ExportSettings(**options)
+
+
+@pytest.mark.parametrize("pixel_mm", PIXEL_MM)
+def test_pixels_may_be_of_either_end_of_their_range(pixel_mm):
+    assert ExportSettings(pixel_mm=pixel_mm).pixel_mm == pixel_mm
 
 
 @pytest.mark.parametrize("name", ["x" * 56, "a\\b", "a\nb", "", "  "])
