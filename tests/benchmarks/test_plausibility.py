@@ -1,10 +1,16 @@
 """How often the check of inputs warns, on pictures and patients made by code."""
 
+import numpy as np
 import pytest
 
 from lgg_bench import plausibility
 from lgg_bench.non_brain import KINDS
-from lgg_bench.plausibility import PlausibilityBench, measure_plausibility, tabulate
+from lgg_bench.plausibility import (
+    PlausibilityBench,
+    _head_share,
+    measure_plausibility,
+    tabulate,
+)
 from lgg_bench.tables import describe_record
 from lgg_train.run import SPLIT_FILE
 
@@ -41,3 +47,22 @@ def test_slices_are_counted_alone_and_in_their_volume(data, run, monkeypatch, do
     monkeypatch.setattr(plausibility, "find_doubts", lambda pixels, _: ["odd"] * doubted(pixels))
     _, patients = tabulate(measure_plausibility(data, run / SPLIT_FILE, SETTINGS))
     assert patients.rows == rows
+
+
+def test_a_head_is_where_two_channels_or_more_are_above_their_background():
+    pixels = np.zeros((3, 10, 10, 3), np.uint8)
+    pixels[0] = 200
+    pixels[1, :, :, 0], pixels[1, :5, :, 1], pixels[1, :, :2, 2] = 200, 200, 20
+    np.testing.assert_allclose(_head_share(pixels), [1, 0.5, 0])
+
+
+def test_pictures_are_drawn_as_many_and_by_the_seed_that_the_settings_say(data, run, monkeypatch):
+    asked = []
+
+    def draw(*given):
+        asked.append(given)
+        yield "black", np.zeros((64, 64, 3), np.uint8)
+
+    monkeypatch.setattr(plausibility, "draw_non_brain", draw)
+    measure_plausibility(data, run / SPLIT_FILE, PlausibilityBench(drawn=2, size=64, seed=5))
+    assert asked == [(2, 64, 5)]
