@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from lgg_bench.record import Record
-from lgg_bench.throughput import copy_slices, tabulate
+from lgg_bench.throughput import (
+    NOTEBOOK,
+    RIVALS,
+    ThroughputSettings,
+    _commands,
+    _require_same_network,
+    _row,
+    copy_slices,
+    measure_throughput,
+    tabulate,
+)
+from lgg_bench.whole import Ran
 from lgg_runtime.errors import UsageError
 from lgg_runtime.readers.folder import list_studies
 
@@ -72,3 +83,69 @@ def test_scans_are_refused_because_their_files_are_no_slices(tmp_path):
     with pytest.raises(UsageError, match="expected pictures, one a slice, found nifti"):
         copy_slices(tmp_path / "in", tmp_path / "out", None)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_row_by_hand():
+    runs = [
+        Ran(2.0, 110.0, {"run": 0.5, "total": 1.0}),
+        Ran(4.0, 130.0, {"run": 1.5, "total": 2.0}),
+        Ran(5.0, 120.0, {"run": 1.5, "total": 2.5}),
+    ]
+    notebook = [Ran(8.0, 1.0), Ran(8.0, 1.0), Ran(5.0, 1.0)]
+    assert _row("a", runs, notebook, 20) == {
+        "subject": "a",
+        "seconds": {"low": 3.0, "median": 4.0, "high": 4.5},
+        "slices_per_second": {"low": 4.5, "median": 5.0, "high": 7.5},
+        "peak_mib": 130.0,
+        "engine_busy": pytest.approx(0.6),  # of 1/2, 3/4 and 3/5
+        "engine_share_of_process": pytest.approx(0.3),  # of 1/4, 3/8 and 3/10
+        "times_notebook": {"low": 1.5, "median": 2.0, "high": 3.0},
+    }
+    alone = _row(NOTEBOOK, notebook, None, 20)
+    assert alone["engine_busy"] is alone["engine_share_of_process"] is None
+    assert alone["times_notebook"] is None
+
+
+def test_pytorch_runs_the_run_s_network_and_the_other_rivals_the_first_artifact_s():
+    files = {"a.onnx": Path("a.onnx"), "b.onnx": Path("b.onnx")}
+    settings = ThroughputSettings(options=("--crop",), first_look=Path("look.onnx"), threads=1)
+    commands = _commands(Path("in"), files, Path("run"), settings)
+    words = {name: command.args[0] for name, command in commands.items()}
+    assert [words[name][4] for name in RIVALS] == ["run", "run", "a.onnx", "a.onnx"]
+    assert words["b.onnx on cpu"][-1:] == ["--crop"]
+    assert words["b.onnx on cpu, first look"][-3:] == ["--crop", "--first-look", "look.onnx"]
+    assert len(words) == len(RIVALS) + 4
+    assert len(_commands(Path("in"), files, None, settings)) == 4
+    with pytest.raises(UsageError, match="no rival 'nobody'; expected PyTorch eager"):
+        replace(settings, rivals=("nobody",))
+
+
+@pytest.mark.parametrize("theirs", [5, 9])
+def test_an_artifact_of_a_smaller_or_a_larger_network_than_the_run_s_is_refused(
+    monkeypatch, theirs
+):
+    monkeypatch.setattr("lgg_bench.throughput.count_run_operations", lambda *_: theirs)
+    monkeypatch.setattr("lgg_bench.throughput.count_operations", lambda *_: 7)
+    with pytest.raises(UsageError, match=f"7 operations for a slice of 64 x 64, and {theirs};"):
+        _require_same_network(Path("run"), Path("a.onnx"))
+
+
+def test_slices_and_patients_are_counted_and_the_fastest_stands_last(
+    artifact, tmp_path, monkeypatch
+):
+    for name in "AB":
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            picture = np.zeros((16, 16, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{name}_{number}.png"), picture)
+    seconds = iter((3.0, 2.0))
+
+    def run_in_turn(commands, rounds, _advance):
+        return {name: [Ran(next(seconds), 1.0)] * rounds for name in commands}
+
+    monkeypatch.setattr("lgg_bench.throughput.run_in_turn", run_in_turn)
+    settings = ThroughputSettings(rounds=2, first_look=artifact)
+    record = measure_throughput(tmp_path, [artifact], None, settings, progress=False)
+    assert (record.results["slices"], record.results["studies"]) == (6, 2)
+    (table,) = tabulate(record)
+    assert [row[1] for row in table.rows] == ["3.00 (3.00-3.00)", "2.00 (2.00-2.00)"]
