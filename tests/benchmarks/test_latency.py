@@ -1,11 +1,13 @@
 """The latency benchmark: every configuration, honest rows, PyTorch beside where a run is given."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lgg_bench.latency import EAGER, LatencySettings, measure_latency
+from lgg_bench import latency
+from lgg_bench.latency import EAGER, LatencySettings, _measure, measure_latency
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.tables import describe_record
@@ -189,3 +191,65 @@ def test_refuses_a_run_or_an_artifact_that_is_not_there(run, artifact, tmp_path)
 def test_refuses_settings_that_cannot_be_measured(wrong):
     with pytest.raises(UsageError):
         LatencySettings(**wrong)
+
+
+def test_one_configuration_by_hand(fake_time):
+    asked = []
+
+    def loading(load_s, call_s, value):
+        def run(slices):
+            asked.append(len(slices))
+            fake_time.seconds += call_s
+            return np.full(len(slices), value, np.float32)
+
+        def load():
+            fake_time.seconds += load_s
+            return run
+
+        return load
+
+    first, second = EAGER
+    loads = {first: loading(1, 6, 0.5), second: loading(2, 3, 0.5), "a": loading(4, 2, 0.25)}
+    timing = TimingSettings(rounds=2, calls=1, rest_s=0)
+    *_, row = _measure(loads, np.zeros((4, 16, 16, 3), np.uint8), timing, fake_time.clock, int)
+    assert set(asked) == {4}
+    assert row["cold"] == {"load_ms": 4000, "first_ms": 2000}
+    assert set(row["ms_per_slice"].values()) == {500}
+    spreads = {name: spread["median"] for name, spread in row["times_faster_than"].items()}
+    assert spreads == {first: 3, second: 1.5}
+    assert row["largest_difference_from"] == {first: 0.25}
+
+
+def test_each_configuration_has_its_own_slices_and_threads(artifact, monkeypatch):
+    seen = []
+
+    def measure(loads, slices, *_):
+        seen.append((loads, len(slices)))
+        return []
+
+    @contextlib.contextmanager
+    def hold_to(_run, threads):
+        seen.append(threads)
+        yield
+
+    monkeypatch.setattr(latency, "_measure", measure)
+    monkeypatch.setattr(latency, "_threads", hold_to)
+    monkeypatch.setattr(latency, "_loads", lambda _files, _run, backend: backend.threads)
+    measure_latency([artifact], None, SETTINGS)
+    assert seen == [1, (1, 1), 1, (1, 3), 2, (2, 1), 2, (2, 3)]
+
+
+def test_artifacts_run_where_and_in_what_is_asked_for():
+    settings = LatencySettings(provider="openvino", cpu_precision="bf16")
+    assert settings.backend(3) == BackendSettings("openvino", 3, cpu_precision="bf16")
+
+
+def test_the_tables_tell_the_whole_cold_start_and_the_largest_difference(record):
+    rows = [
+        row | {"cold": {"load_ms": 40.0, "first_ms": 2.0}, "largest_difference_from": {"x": found}}
+        for row, found in zip(record.results["rows"][2::3], (0.1, 0.3, 0.2, 0.05), strict=True)
+    ]
+    results = record.results | {"rows": rows}
+    *_, last = tables = latency.tabulate(replace(record, results=results))
+    assert {row[5] for table in tables for row in table.rows} == {"42"}
+    assert "from PyTorch on these slices: tiny.onnx 0.3." in " ".join(last.notes)
