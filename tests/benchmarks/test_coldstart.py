@@ -2,6 +2,7 @@
 
 import pytest
 
+from lgg_bench import coldstart
 from lgg_bench.coldstart import CLICK, add_imports, tabulate
 from lgg_bench.record import Record
 
@@ -50,3 +51,30 @@ def test_a_rest_below_zero_is_left_out_and_the_note_says_why(rest, told, said):
         assert table.rows == [["Python itself", "20"], *told]
         (note,) = table.notes
         assert said in note
+
+
+def test_what_no_part_accounts_for_is_the_rest(monkeypatch):
+    told = {
+        True: HEADER + "import time:  4000 | 4000 | numpy\nimport time:   700 |  700 | json\n",
+        False: HEADER,
+    }
+    monkeypatch.setattr(coldstart, "_watch", lambda command: told["infer" in command])
+    stages = {"read": 0.005, "run": 0.007, "finish": 0.003}
+    parts = coldstart._break_down(["python", "infer"], 0.5, 0.1, stages)
+    assert parts == pytest.approx({
+        "Python itself": 100, "import numpy": 4, "read the slice": 5, "run the slice": 7,
+        "finish the slice": 3, REST: 381,
+    })  # fmt: skip
+
+
+def test_a_command_is_set_against_the_import_of_click():
+    rows = [
+        {"command": name, "seconds": {"low": median / 2, "median": median, "high": 2 * median}}
+        for name, median in ((CLICK, 0.1), ("lgg-infer --help", 0.25))
+    ]
+    results = {"artifact": "a.onnx", "rows": rows, "breakdown": {}}
+    (table,) = tabulate(Record("coldstart", {"rounds": 1}, {"load": 0.1}, results))
+    assert table.rows == [
+        [CLICK, "100 (50-200)", "1.0"],
+        ["lgg-infer --help", "250 (125-500)", "2.5"],
+    ]
