@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
-from lgg_bench.node import NodeBenchSettings, measure_node
+from lgg_bench.node import NodeBenchSettings, measure_node, tabulate
+from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
 from lgg_runtime.errors import ModelError
 
@@ -30,3 +33,12 @@ def test_a_study_and_a_queue_are_measured() -> None:
 def test_a_model_that_is_not_there_is_refused_before_a_node_starts() -> None:
     with pytest.raises(ModelError, match="gone: no such model"):
         measure_node(NodeBenchSettings(model="gone"), print)
+
+
+def test_the_tables_by_hand() -> None:
+    spans = {"queued": {"median": 1.0, "slowest": 2.0}, "after_quiet": {"median": 3, "slowest": 4}}
+    rss = {"idle": 10.0, "all_waiting": 20.0, "after_each": [30.0, 90.0, 40.0, 50.0, 60.0]}
+    record = Record("node", asdict(NodeBenchSettings()), {}, {"seconds": spans, "rss_mib": rss})
+    times, memory = tabulate(record)
+    assert times.rows == [["queued", "1.00", "2.00"], ["after quiet", "3.00", "4.00"]]
+    assert memory.rows == [["MiB", "10", "20", "30", "40", "60", "90"]]
