@@ -6,12 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from lgg_bench import machine
 from lgg_bench.machine import (
     computes_bf16,
     describe_machine,
     describe_processor,
+    note_load,
+    note_shared_cores,
+    require_threads,
     summarise_machine,
 )
+from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.errors import UsageError
 
 X86 = """processor\t: 0
 model name\t: Some Processor 7
@@ -97,3 +103,30 @@ def test_one_line_for_a_person():
 )
 def test_bf16_is_known_by_the_instruction_sets(features, expected):
     assert computes_bf16({"features": features}) is expected
+
+
+def test_a_load_of_half_a_core_is_no_busy_machine():
+    for load in (None, 0.0, 0.5):
+        assert note_load({"load": load}) == []
+    (note,) = note_load({"load": 0.51}, "every run")
+    assert "(load 0.51)" in note and "every run took longer" in note
+
+
+def test_as_many_threads_as_cores_share_none():
+    assert note_shared_cores(2, {"cores": 2}) == []
+    assert note_shared_cores(3, {"cores": 2}) == [
+        "Only 2 cores for this process: more threads share them."
+    ]
+
+
+def test_a_number_of_threads_is_one_that_lgg_infer_takes():
+    require_threads(1, MOST_THREADS)
+    for number in (0, MOST_THREADS + 1):
+        with pytest.raises(UsageError, match=f"threads {number}: expected from 1 to"):
+            require_threads(1, number)
+
+
+def test_the_memory_is_in_gib(monkeypatch):
+    held = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+    monkeypatch.setattr(machine.os, "sysconf", held.get)
+    assert machine._memory_gib() == 4.0
