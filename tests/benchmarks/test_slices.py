@@ -3,6 +3,8 @@
 import numpy as np
 
 from lgg_bench.slices import DRAWN, phantom_slices
+from lgg_runtime.intensity import IntensitySettings, normalise
+from lgg_train.phantom import PhantomSettings, make_phantom
 
 
 def test_slices_hold_a_head_and_not_noise_or_nothing():
@@ -23,3 +25,10 @@ def test_more_than_are_drawn_repeat_in_order():
 def test_fewer_are_the_middle_ones():
     every = phantom_slices(DRAWN, 48)
     np.testing.assert_array_equal(phantom_slices(2, 48), every[11:13])
+
+
+def test_slices_are_normalised_as_the_runtime_does():
+    pixels, _ = make_phantom(0, PhantomSettings(1, DRAWN, 48))
+    expected = normalise(pixels, IntensitySettings())
+    assert (expected != pixels).any()
+    np.testing.assert_array_equal(phantom_slices(DRAWN, 48), expected)
