@@ -51,3 +51,13 @@ def test_bf16_is_told_of_openvino_s_defaults_only_where_the_processor_has_it(fea
 def test_a_missing_record_is_named(tmp_path):
     with pytest.raises(InputError, match=r"throughput\.json: no such file"):
         write_performance(tmp_path, DOCS / "performance.md")
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "told"), [(4, 2, "2 CPU cores"), (1, 2, "1 CPU core (")]
+)
+def test_the_picture_tells_the_cores_that_were_used(threads, cores, told):
+    record = Record.read(DOCS / "results" / "throughput.json")
+    settings = record.settings | {"threads": threads}
+    used = replace(record, settings=settings, machine=record.machine | {"cores": cores})
+    assert told in entitle_throughput(used)
