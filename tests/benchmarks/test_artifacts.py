@@ -1,9 +1,15 @@
 """What artifacts are called in a table."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
-from lgg_bench.artifacts import label_artifacts
+from lgg_bench.artifacts import contract_differences, label_artifacts
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.contract import Training
 from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.intensity import IntensitySettings
 
 
 @pytest.fixture
@@ -29,3 +35,25 @@ def test_refuses_a_file_given_twice(files):
 def test_names_a_file_that_is_not_there(files, tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx: no such model"):
         label_artifacts([files[0], tmp_path / "none.onnx"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, None),
+        ({"threshold": 0.4}, "threshold"),
+        ({"cleanup": CleanupSettings(1.0)}, "clean-up"),
+        ({"intensity": IntensitySettings(centre=90)}, "intensity"),
+        ({"training": Training("d" * 64, "6" * 64, "patient", {})}, "training data or split"),
+    ],
+)
+def test_each_thing_that_a_contract_says_otherwise_than_the_run_is_named(
+    make_contract, change, named
+):
+    contract = make_contract()
+    decision = SimpleNamespace(threshold=contract.threshold, cleanup=contract.cleanup)
+    model = SimpleNamespace(
+        decision=decision, intensity=contract.intensity, training=contract.training
+    )
+    found = contract_differences(replace(contract, **change), model)
+    assert found == ([] if named is None else [f"its contract's {named} is not the run's"])
