@@ -53,6 +53,24 @@ def test_quality_and_parity_are_told_as_they_stand_in_the_contract(exported):
     assert f"difference {difference:.2g}" in rows["parity"]
 
 
+def test_each_number_stands_under_its_own_name(exported):
+    metrics = {"validation": dict(exported.contract.metrics["validation"])}
+    dice = {"mean": 0.25, "median": 0.75, "patients": 3}
+    metrics["validation"]["per_patient_dice"] = metrics["validation"]["per_patient_dice"] | dice
+    parity = exported.contract.parity | {
+        "subject": "somebody", "largest_probability_difference": 1e-3, "flipped_pixels": 2e-3,
+        "largest_metric_difference": 3e-3, "largest_dice_difference": 4e-3,
+    }  # fmt: skip
+    changed = {"threshold": 0.45, "metrics": metrics, "parity": parity}
+    rows = parse(describe_contract(dataclasses.replace(exported.contract, **changed)))
+    assert rows["threshold"] == "0.45"
+    assert "Dice by patient mean 0.2500, median 0.7500 (3 patients)" in rows["PyTorch, validation"]
+    assert rows["parity"] == (
+        "somebody: largest probability difference 0.001, flipped pixels 0.002, "
+        "largest Dice difference 0.004"
+    )
+
+
 @pytest.mark.parametrize(
     ("split_by", "patients", "told"),
     [
@@ -65,6 +83,11 @@ def test_quality_and_parity_are_told_as_they_stand_in_the_contract(exported):
             "all",
             {"train": 98, "validation": 0, "test": 0},
             "98 patients, none left for validation or test; data 0123456789abcdef",
+        ),
+        (
+            "patient",
+            {"train": 5, "validation": 0, "test": 2},
+            "5 patients, 0 validated, 2 tested; split by patient; data 0123456789abcdef",
         ),
         ("all", {"train": 1}, "1 patient, none left for validation or test; data 0123456789abcdef"),
     ],
