@@ -144,3 +144,32 @@ def test_a_retry_gives_all_attempts_anew(records: Records) -> None:
     (delivery,) = records.state.rows("SELECT * FROM delivery")
     assert (delivery["result"], delivery["state"]) == (made.result, "waiting")
     assert (delivery["attempts"], delivery["next_at"]) == (0, 0)
+
+
+def test_a_retry_by_name_is_of_what_was_given_up_and_of_one_study_alone(records: Records) -> None:
+    made = records.finish(1, to=["one", "two"])
+    other = records.finish(1, to=["one"], study="1.2.9")
+    rows = records.state.rows
+    rows("UPDATE delivery SET state = CASE destination WHEN 'one' THEN 'given up' ELSE 'sent' END")
+    (study,) = rows("SELECT study FROM result WHERE id = ?", (made.result,))
+    assert queue_again(records.state, [study["study"]], False, ["one", "two"]) == 1
+    found = rows("SELECT result, destination, state FROM delivery")
+    assert {(row["result"], row["destination"]): row["state"] for row in found} == {
+        (made.result, "one"): "waiting",
+        (made.result, "two"): "sent",
+        (other.result, "one"): "given up",
+    }
+    assert records.states() == ["done", "done"], "neither was in trouble"
+
+
+def test_a_name_of_two_studies_is_refused(records: Records) -> None:
+    for end in "12":
+        records.state.rows(
+            "INSERT INTO study (id, state, last_at) VALUES (?, 'failed', 0)", (f"abc{end}",)
+        )
+    for name, found in (("abc", 2), ("d", 0)):
+        with pytest.raises(
+            UsageError, match=f"{name}: expected the name of one study, found {found}"
+        ):
+            queue_again(records.state, [name], everything=False, destinations=[])
+    assert records.states() == ["failed", "failed"]
