@@ -1,0 +1,42 @@
+"""The node's files: what a start removes, and what has to be on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.pacs import spool as module
+from lgg_runtime.pacs.node import Node
+from stand_ins.records import STUDY, Records
+
+
+def files(records: Records) -> set[Path]:
+    return {path for path in records.spool.root.rglob("*/*") if path.is_file()}
+
+
+def test_a_start_removes_what_no_record_knows_and_nothing_else(records: Records) -> None:
+    records.finish(1, 2)
+    known = files(records)
+    assert len(known) == 3, "two images and a result"
+    image = records.spool.image(records.spool.name_of(STUDY), "0" * 32)
+    left = (image, image.with_name(f"{image.name}.part"), records.spool.result("f" * 32))
+    foreign = image.with_name("notes.txt")
+    for path in (*left, foreign):
+        path.touch()
+    Node._sweep(SimpleNamespace(state=records.state, spool=records.spool))
+    assert files(records) == known | {foreign}
+
+
+def test_an_image_and_a_folder_that_is_new_outlive_a_loss_of_power(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(module, "_flush", flushed.append)
+    records.spool.keep_image("study", "one", b"")
+    records.spool.keep_image("study", "two", b"")
+    images = records.spool.root / "images"
+    assert flushed == [images, images / "study", images / "study"]
