@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.errors import OutputConflictError, ResourceError
+from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import VERSION, State
 from stand_ins.records import ARCHIVE, Records
 
 
@@ -31,3 +37,39 @@ def test_with_a_study_go_the_records_of_its_images_results_and_deliveries(record
         run("DELETE FROM study")
     for table in ("instance", "result", "delivery"):
         assert records.state.rows(f"SELECT * FROM {table}") == []
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_records_of_an_older_or_a_newer_version_are_refused(tmp_path: Path, version: int) -> None:
+    state = State(tmp_path / DATABASE)
+    state.rows(f"PRAGMA user_version = {version}")
+    state.close()
+    with pytest.raises(OutputConflictError, match=f"of version {version}, expected {VERSION};"):
+        State(tmp_path / DATABASE)
+
+
+def test_a_file_without_records_beside_images_is_not_made_the_node_s(tmp_path: Path) -> None:
+    image = tmp_path / "images" / ("0" * 32) / f"{'1' * 32}.dcm"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(OutputConflictError, match="expected the records of the images or results"):
+        State(tmp_path / DATABASE)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_recorded_in_a_file_that_was_removed_or_replaced(
+    records: Records, is_replaced: bool
+) -> None:
+    path = records.spool.root / DATABASE
+    kept = path.with_name("kept")
+    path.rename(kept)
+    if is_replaced:
+        shutil.copyfile(kept, path)
+    replaced = pytest.raises(ResourceError, match="was removed or replaced meanwhile")
+    with replaced, records.state.change():
+        pytest.fail("it was begun all the same")
+    path.unlink(missing_ok=True)
+    kept.rename(path)
+    with records.state.change() as run:
+        run("SELECT 1")
