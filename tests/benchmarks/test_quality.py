@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lgg_bench.quality import QualitySettings, _segment, measure_quality, tabulate
+from lgg_bench.quality import (
+    QualitySettings,
+    _load_segmenters,
+    _require_run,
+    _segment,
+    measure_quality,
+    tabulate,
+)
 from lgg_bench.record import Record
 from lgg_export.artifact import ExportSettings, export_run
 from lgg_runtime.errors import UsageError
@@ -112,6 +119,35 @@ def test_a_limit_takes_the_first_patients_and_is_one_at_least(run, data, artifac
     assert taken == Split.read(run / "split.json").patients("test")[:1]
     with pytest.raises(UsageError, match="a limit of at least 1"):
         replace(settings, limit=0)
+
+
+def test_each_artifact_takes_each_way_on_each_provider(tmp_path, monkeypatch):
+    monkeypatch.setattr(Segmenter, "load", lambda *given: given)
+    look = tmp_path / "look.onnx"
+    settings = QualitySettings("test", ("cpu", "openvino"), None, look)
+    loaded = _load_segmenters({"a": tmp_path / "a.onnx"}, settings)
+    ways = {"": {}, "head crop": {"crop": True}, "first look": {"first_look": look}}
+    assert loaded == {
+        ("a", provider, way): (tmp_path / "a.onnx", LoadSettings(provider, **options))
+        for provider in settings.providers
+        for way, options in ways.items()
+    }
+
+
+def test_an_artifact_or_a_first_look_of_another_training_is_refused(run, artifact):
+    model, contract = load_model(run), Segmenter.load(artifact, LoadSettings("cpu")).contract
+    other = replace(contract, training=replace(contract.training, split="0" * 64))
+
+    def require(of, look):
+        look = SimpleNamespace(name="look.onnx", contract=look)
+        segmenter = SimpleNamespace(contract=of, first_look=look)
+        _require_run(run, model, {("a.onnx", "cpu", ""): segmenter})
+
+    require(contract, contract)
+    with pytest.raises(UsageError, match=r"^a\.onnx is not of .*: its contract's training data"):
+        require(other, contract)
+    with pytest.raises(UsageError, match=r"^first look look\.onnx: its contract's training data"):
+        require(contract, other)
 
 
 @pytest.mark.parametrize("over", [None, "mean_dice", "patient_dice", "recall"])
