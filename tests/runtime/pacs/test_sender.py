@@ -23,6 +23,18 @@ def make_sender(records: Records, transport: Transport, tally: Tally) -> Sender:
     return Sender(TO, outbox, transport, tally)
 
 
+def send_another(records: Records, name: str, seconds: float, to: str = TO.name) -> None:
+    """A result of the same study, made so many seconds after the first one, that was sent there."""
+    records.state.rows(
+        "INSERT INTO result SELECT ?, study, digest, 1, 0, 0, 0, made_at + ?, 1 FROM result",
+        (name, seconds),
+    )
+    records.state.rows(
+        "INSERT INTO delivery (result, destination, state, next_at) VALUES (?, ?, 'sent', 0)",
+        (name, to),
+    )
+
+
 def test_a_result_is_sent_once(records: Records) -> None:
     seen = []
 
@@ -107,13 +119,7 @@ def test_a_lost_result_is_dropped_where_a_later_one_goes_to_the_same_place(
 ) -> None:
     made = records.finish(1, to=[TO.name, "elsewhere"])
     records.spool.result(made.result).unlink()
-    records.state.rows(
-        "INSERT INTO result SELECT 'later', study, digest, 1, 0, 0, 0, made_at + 1, 1 FROM result"
-    )
-    records.state.rows(
-        "INSERT INTO delivery (result, destination, state, next_at) VALUES ('later', ?, 'sent', 0)",
-        (TO.name,),
-    )
+    send_another(records, "later", 1)
     tally = Tally()
     assert make_sender(records, lambda *_: None, tally).step() == 0.0
     left = records.state.rows("SELECT result, destination, state FROM delivery ORDER BY result")
@@ -128,13 +134,7 @@ def test_a_lost_result_is_not_dropped_for_a_later_one_that_goes_elsewhere(
 ) -> None:
     made = records.finish(1, to=[TO.name])
     records.spool.result(made.result).unlink()
-    records.state.rows(
-        "INSERT INTO result SELECT 'later', study, digest, 1, 0, 0, 0, made_at + 1, 1 FROM result"
-    )
-    records.state.rows(
-        "INSERT INTO delivery (result, destination, state, next_at) "
-        "VALUES ('later', 'elsewhere', 'sent', 0)"
-    )
+    send_another(records, "later", 1, "elsewhere")
     make_sender(records, lambda *_: None, Tally()).step()
     (row,) = records.state.rows("SELECT result, reason FROM delivery WHERE destination = 'archive'")
     assert row["result"] == made.result
@@ -144,14 +144,7 @@ def test_a_lost_result_is_not_dropped_for_a_later_one_that_goes_elsewhere(
 def test_a_lost_result_is_not_given_up_for_an_earlier_one(records: Records) -> None:
     made = records.finish(1, to=[TO.name])
     records.spool.result(made.result).unlink()
-    records.state.rows(
-        "INSERT INTO result SELECT 'earlier', study, digest, 1, 0, 0, 0, made_at - 1, 1 FROM result"
-    )
-    records.state.rows(
-        "INSERT INTO delivery (result, destination, state, next_at) "
-        "VALUES ('earlier', ?, 'sent', 0)",
-        (TO.name,),
-    )
+    send_another(records, "earlier", -1)
     make_sender(records, lambda *_: None, Tally()).step()
     left = records.state.rows("SELECT result FROM delivery WHERE destination = ?", (TO.name,))
     assert sorted(row["result"] for row in left) == sorted([made.result, "earlier"])
