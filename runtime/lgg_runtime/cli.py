@@ -31,12 +31,7 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 
 
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
-# Pictures beside the outputs by --output-type, and the option that asks for each.
-_FLAGS = {
-    "overlay": "preview",
-    "heatmap": "save_heatmap",
-    "probability": "save_probabilities",
-}
+_PICTURES = ("overlay", "heatmap", "probability")  # beside them, an option each
 
 
 class NamedPath(click.Path):
@@ -93,10 +88,12 @@ class NamedPath(click.Path):
               metavar="dicomweb URL", help="Server to fetch --study from.")  # fmt: skip
 @click.option("--study", metavar="UID", help="StudyInstanceUID of the study to fetch.")
 @click.option("--store-back", is_flag=True, help="Store the DICOM results on that server.")
-@click.option("-p", "--preview", is_flag=True, help="Write an overlay for each slice.")
-@click.option("--save-heatmap", is_flag=True, help="Write a heatmap for each slice.")
-@click.option("--save-probabilities", is_flag=True,
+@click.option("-p", "--preview", "overlay", is_flag=True, help="Write an overlay for each slice.")
+@click.option("--save-heatmap", "heatmap", is_flag=True, help="Write a heatmap for each slice.")
+@click.option("--save-probabilities", "probability", is_flag=True,
               help="Write the probabilities of each slice as float32 TIFF.")  # fmt: skip
+@click.option("--report", is_flag=True, help="Write report.html, a page of all patients, and the "
+              "overlays that it shows.")  # fmt: skip
 @click.option("--evaluate", is_flag=True, help="Score against the *_mask files beside the slices.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run into the same folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
@@ -113,7 +110,7 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     origin = _read_origin(source, options)
     with _opened(origin) as given:
         journal = _infer(origin, given, output, quiet or as_json, options)
-    _print(journal, output, quiet, as_json)
+    _print(journal, output, quiet, as_json, options["report"])
     if not journal.failures:
         return 0
     return 3 if journal.patients else 4
@@ -162,17 +159,19 @@ def _read_request(
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.request import Request
 
-    flagged = [name for name, flag in _FLAGS.items() if options[flag]]
+    shown = {"overlay"} if options["report"] else set()
+    pictures = [name for name in _PICTURES if options[name] or name in shown]
     return Request(
         given=given,
         recorded=str(origin) if isinstance(origin, Path) else origin.described,
         output=output,
-        outputs=(*dict.fromkeys(options["output_types"]), *flagged),
+        outputs=(*dict.fromkeys(options["output_types"]), *pictures),
         evaluate=options["evaluate"],
         choice=SeriesChoice(*(options[name] for name in ("series_uids", "flair", "t1", "t1c"))),
         model=options["model"],
         load=settings,
         resume=options["resume"],
+        report=options["report"],
     )
 
 
@@ -223,7 +222,7 @@ def _ignore(_told: object) -> None:
     """In place of what nobody sees."""
 
 
-def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
+def _print(journal: Journal, output: Path, quiet: bool, as_json: bool, has_page: bool) -> None:
     from lgg_runtime import report
 
     for record in journal.failures:
@@ -231,7 +230,7 @@ def _print(journal: Journal, output: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         show("".join(journal.encode("complete")), nl=False)  # the file may be another run's by now
     elif not quiet:
-        show(report.describe_run(journal, output))
+        show(report.describe_run(journal, output, has_page))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, UsageError
-from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
+from lgg_runtime.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_files import is_dicomdir_name
@@ -17,7 +17,7 @@ from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
 from lgg_runtime.writers.atomic import find_nearest, refused
 
-_OWN_FILES = {RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE}
+_OWN_FILES = {RUN_FILE, SUMMARY_FILE, REPORT_FILE, JOURNAL_FILE, LOCK_FILE}
 
 
 def check_output(output: Path, source: Path) -> None:
@@ -30,7 +30,7 @@ def check_output(output: Path, source: Path) -> None:
 
 def check_places(output: Path, source: Path, listing: Listing) -> None:
     """Raises UsageError where a study's results would lie inside the input, OutputConflictError
-    where the folder for them has the name of a file that every run writes.
+    where the folder for them has the name of a file that a run writes.
     """
     is_inside = _among_inputs(source, _folders_of(listing))
     for folder in sorted({study.folder for study in listing.studies}):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain
 
 from lgg_runtime.destination import check_names, check_output, check_places
 from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
 from lgg_runtime.job import Job
-from lgg_runtime.journal import Journal
+from lgg_runtime.journal import REPORT_FILE, Journal
 from lgg_runtime.ledger import Ledger, open_ledger
 from lgg_runtime.lock import lock_output
 from lgg_runtime.pipeline import run_job
@@ -18,6 +18,7 @@ from lgg_runtime.processor import multiplies_int8
 from lgg_runtime.provenance import decisive, describe, settings_of
 from lgg_runtime.providers import ON_GPU
 from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.readers.listing import Listing
 from lgg_runtime.reading import Reading
 from lgg_runtime.request import Request
 from lgg_runtime.segmenter import Segmenter
@@ -55,7 +56,7 @@ def infer(
         ):
             if died:
                 tell("the lock of a run that died is taken over")
-            with _recorded(journal, segmenter, job.output, ledger):
+            with _recorded(journal, segmenter, ledger, request, job.listing):
                 with progress(sum(len(study.paths) for study in job.listing.studies)) as advance:
                     run_job(replace(job, ledger=ledger), segmenter, journal, advance, reading)
                 deliver(journal)
@@ -87,10 +88,20 @@ def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], 
 
 @contextmanager
 def _recorded(
-    journal: Journal, segmenter: Segmenter, output: Path, ledger: Ledger
+    journal: Journal, segmenter: Segmenter, ledger: Ledger, request: Request, listing: Listing
 ) -> Iterator[None]:
-    """The journal on disk from the beginning of a run to its end, whatever that is."""
-    journal.write(output, "running")  # a run that is killed leaves no older one's success
+    """The journal on disk from the beginning of a run to its end, whatever that is; the page too,
+    where it was asked for.
+    """
+
+    def write(state: str) -> None:
+        if request.report:
+            from lgg_runtime.page import write_page
+
+            write_page(request.output, journal, listing, state)
+        journal.write(request.output, state)
+
+    write("running")  # a run that is killed leaves no older one's success
     state = "interrupted"
     try:
         yield
@@ -104,10 +115,11 @@ def _recorded(
         if segmenter.first_look is not None:
             journal.model["first_look"] |= {"left_out": journal.left_out}
         written = (name for record in journal.inputs for name in record.outputs)
-        journal.stale = ledger.find_stale(written)  # most of all where the run was cut off
+        own = (REPORT_FILE,) if request.report else ()
+        journal.stale = ledger.find_stale(chain(own, written))  # most of all where it was cut off
         try:
             ledger.require_held()
-            journal.write(output, state)
+            write(state)
         except (OutputConflictError, ResourceError):
             if state == "complete":  # else what ended the run is told
                 raise

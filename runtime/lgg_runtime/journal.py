@@ -18,7 +18,7 @@ from lgg_runtime.packed import Packed
 from lgg_runtime.summary import SummaryRow, encode_csv
 from lgg_runtime.writers.atomic import write_atomically
 
-RUN_FILE, SUMMARY_FILE = "run.json", "summary.csv"
+RUN_FILE, SUMMARY_FILE, REPORT_FILE = "run.json", "summary.csv", "report.html"
 DONE, FAILED, SKIPPED_MASK = "done", "failed", "skipped: reference mask"
 
 

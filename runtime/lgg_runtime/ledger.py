@@ -17,6 +17,7 @@ from typing import Any
 
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, printable
+from lgg_runtime.journal import REPORT_FILE
 from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.redact import without_uids
 from lgg_runtime.writers.atomic import refused, write_atomically
@@ -102,8 +103,9 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
     header = {"schema": SCHEMA, "run": json.loads(json.dumps(run))}
     try:
         found = parse_lines(path.read_bytes() if path.is_file() else b"")
-        outputs = {name for entry in found.finished for name in entry.outputs}
-        earlier = outputs.union((found.header or {}).get("earlier", ()))
+        earlier = {name for entry in found.finished for name in entry.outputs}
+        if found.header is not None:  # a report is of a run, so that no study's line names it
+            earlier |= {*found.header.get("earlier", ()), REPORT_FILE}
         if not resume or found.header is None:
             left = sorted(name for name in earlier if (folder / name).is_file())
             write_atomically(path, encode_line(header | {"earlier": left}))
@@ -175,18 +177,18 @@ def _require_same(held: dict[str, Any], header: dict[str, Any]) -> None:
     for name in sorted(then.keys() | now.keys()):
         if then.get(name) != now.get(name):
             raise OutputConflictError(
-                f"--resume: {JOURNAL_FILE}: {name} was {_in_words(then.get(name))}, now it is "
-                f"{_in_words(now.get(name))}; repeat that run's options or choose another output "
+                f"--resume: {JOURNAL_FILE}: {name} was {in_words(then.get(name))}, now it is "
+                f"{in_words(now.get(name))}; repeat that run's options or choose another output "
                 "folder"
             )
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A JSON value for a person."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
-        return " ".join(f"{name} {_in_words(each)}" for name, each in value.items())
-    return ", ".join(map(_in_words, value)) if isinstance(value, list) else str(value)
+        return " ".join(f"{name} {in_words(each)}" for name, each in value.items())
+    return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)

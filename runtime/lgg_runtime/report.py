@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import printable
-from lgg_runtime.journal import InputRecord, Journal
+from lgg_runtime.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.study import MISSING
@@ -18,12 +18,15 @@ from lgg_runtime.summary import SummaryRow
 _MOST_ROWS = 40
 
 
-def describe_run(journal: Journal, output: Path) -> str:
-    """A table of the patients, the metrics where the run was evaluated, and where to look."""
+def describe_run(journal: Journal, output: Path, has_page: bool = False) -> str:
+    """A table of the patients, the metrics where the run was evaluated, and where to look.
+
+    has_page: whether the run wrote a page as well.
+    """
     slices, with_tumour = _count_slices(journal)
     lines = [_table(journal, slices, with_tumour)]
     if journal.metrics is not None:
-        lines += [_metrics(journal), *_partly(journal.metrics["partly_scored"])]
+        lines += describe_metrics(journal.metrics)
     provider = journal.provider
     seconds = journal.seconds.get("total", 0.0)
     ran, device = provider["ran"], provider["device"]
@@ -36,20 +39,44 @@ def describe_run(journal: Journal, output: Path) -> str:
     if look := journal.model.get("first_look"):
         left_out = count(look["left_out"], "slice")
         lines.append(f"First look {look['name']} in {look['precision']} left {left_out} out.")
-    if journal.doubts:
-        lines.append(_doubts(journal))
-    lines += _missing(journal)
-    if journal.stale:
-        files = count(len(journal.stale), "file")
-        lines.append(
-            f"Warning: {files} left by an earlier run beside these results; see stale in run.json"
-        )
+    lines += [f"Warning: {warning}" for warning in describe_warnings(journal)]
     if journal.resumed:
         studies = count(journal.resumed, "study", "studies")
         lines.append(f"Taken over unchanged from the earlier run: {studies}.")
-    lines.append(f"Results: {output}  (summary.csv, run.json)")
+    page = f"; look at {REPORT_FILE} first" if has_page else ""
+    lines.append(f"Results: {output}  ({SUMMARY_FILE}, {RUN_FILE}{page})")
     lines.append(RESEARCH_ONLY_LINE)
     return "\n".join(lines)
+
+
+def describe_warnings(journal: Journal) -> list[str]:
+    """What may be wrong with results that were written all the same, a line each."""
+    lines = []
+    if journal.doubts:  # the check that says so may err
+        names = _list_few([printable(name) for name in journal.doubts])
+        lines.append(f"{names}: unlike the training data; see doubts in summary.csv")
+    gaps = [
+        without_uids(record.name)
+        for record in journal.inputs
+        if any(note.startswith(MISSING) for note in record.notes)
+    ]
+    if gaps:
+        lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")
+    if journal.stale:
+        files = count(len(journal.stale), "file")
+        lines.append(f"{files} left by an earlier run beside these results; see stale in run.json")
+    return lines
+
+
+def describe_metrics(metrics: dict[str, Any]) -> list[str]:
+    """The scores of a run that was evaluated, as `run.json` has them, in a few lines."""
+    dice = metrics["per_patient_dice"]
+    return [
+        f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
+        f"worst tenth {dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')})",
+        describe_pooled(metrics["pooled"]),
+        *_partly(metrics["partly_scored"]),
+    ]
 
 
 def describe_failure(record: InputRecord) -> str:
@@ -114,34 +141,6 @@ def _cells(row: SummaryRow, slices: int, with_tumour: int, optional: Sequence[st
         "Dice": "" if row.counts is None else f"{row.counts.dice:.4f}",
     }
     return cells + [last[name] for name in optional]
-
-
-def _doubts(journal: Journal) -> str:
-    """The check that says so may err; the results are written all the same."""
-    names = _list_few([printable(name) for name in journal.doubts])
-    return f"Warning: {names}: unlike the training data; see doubts in summary.csv"
-
-
-def _missing(journal: Journal) -> list[str]:
-    """A line on the slices that do not follow the one before them."""
-    names = [
-        without_uids(record.name)
-        for record in journal.inputs
-        if any(note.startswith(MISSING) for note in record.notes)
-    ]
-    if not names:
-        return []
-    return [f"Warning: slices are missing before {_list_few(names)}; see run.json"]
-
-
-def _metrics(journal: Journal) -> str:
-    assert journal.metrics is not None
-    dice = journal.metrics["per_patient_dice"]
-    return (
-        f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
-        f"worst tenth {dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')})\n"
-        f"{describe_pooled(journal.metrics['pooled'])}"
-    )
 
 
 def describe_pooled(pooled: dict[str, Any]) -> str:

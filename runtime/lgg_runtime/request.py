@@ -24,7 +24,8 @@ class Request:
     given: the file or folder to read; recorded: what run.json names as the input; output: the
     folder of the results; outputs: their names; evaluate: score against the reference masks;
     choice: of the series of DICOM studies; model: a shipped one's name or a file; load: how it
-    runs; resume: go on with an earlier run into the same folder.
+    runs; resume: go on with an earlier run into the same folder; report: write a page that shows
+    the overlays, which have to be among the outputs.
     """
 
     given: Path
@@ -36,11 +37,14 @@ class Request:
     model: str
     load: LoadSettings
     resume: bool
+    report: bool = False
 
     def require_fit(self, listing: Listing) -> None:
         """Raises UsageError for what the listed input cannot have, MissingExtraError for an output
         whose package is not installed, both before any work.
         """
+        if self.report and "overlay" not in self.outputs:
+            raise UsageError("report: it shows the overlays; add overlay to the outputs")
         if self.evaluate:
             _check_evaluable(listing)
         _check_outputs(self, listing)

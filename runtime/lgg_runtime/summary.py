@@ -39,6 +39,11 @@ class SummaryRow:
     volume_ml: float | None = None
     counts: Counts | None = None
 
+    @property
+    def reference_px(self) -> int | None:
+        """Pixels of tumour in the reference mask, None without one."""
+        return None if self.counts is None else self.counts.tp + self.counts.fn
+
     @classmethod
     def of(cls, *fields: Any) -> SummaryRow:
         """Its fields in order, `counts` as a tuple of its own fields."""

@@ -137,8 +137,9 @@ def test_a_record_that_does_not_fit_ends_a_run_that_nothing_else_ended(
         ({"model": "gone.onnx"}, ModelError),
         ({"outputs": ("dicom-seg",)}, UsageError),
         ({"evaluate": True}, UsageError),
+        ({"report": True}, UsageError),
     ],
-    ids=["model", "outputs", "evaluate"],
+    ids=["model", "outputs", "evaluate", "a page without its pictures"],
 )
 def test_what_is_refused_leaves_no_trace(
     request_: Request, out: Path, change: dict[str, object], error: type[LggError]

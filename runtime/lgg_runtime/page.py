@@ -1,0 +1,248 @@
+"""A run's result as a page for a person, `report.html`: numbers of each patient, and the overlays
+that lie beside it. It has no scripts, and asks no server for anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lgg_runtime.area_chart import draw_areas
+from lgg_runtime.errors import printable
+from lgg_runtime.journal import REPORT_FILE, Journal, tool_versions
+from lgg_runtime.ledger import in_words
+from lgg_runtime.notice import RESEARCH_ONLY_LINE
+from lgg_runtime.plural import count
+from lgg_runtime.readers.listing import RASTER, Listing, Study
+from lgg_runtime.report import describe_failure, describe_metrics, describe_warnings
+from lgg_runtime.summary import SummaryRow
+from lgg_runtime.writers.atomic import write_atomically
+
+_STYLE = """
+:root { color-scheme: light dark }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 0 auto; padding: 0 1em 3em }
+.use, .warning { border-left: .3em solid #d98200; padding: .3em .8em; background: #d9820022 }
+table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right }
+td:first-child, th:first-child { text-align: left } tr + tr td { border-top: 1px solid #8884 }
+th { font-weight: 600; border-bottom: 2px solid #8888 } .wide { overflow-x: auto }
+section { border-top: 1px solid #8888; margin-top: 2em }
+figure { display: inline-block; width: 13em; margin: .4em .8em .4em 0; vertical-align: top }
+figure img { display: block; background: #000; width: 100% }
+.first { display: flex; flex-wrap: wrap; gap: 0 1.5em; align-items: end }
+.first figure { flex: 1 1 16em; margin-right: 0 } .first .chart { flex: 2 2 24em }
+h2, figcaption { overflow-wrap: anywhere } figcaption { font-size: .85em }
+svg { width: 100%; height: 12em; display: block } svg * { vector-effect: non-scaling-stroke }
+rect { fill: #e0282f } path { fill: none } g:hover .slice { fill: #8884 }
+.axes { stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
+dt { font-weight: 600; float: left; clear: left; width: 11em } dd { margin-left: 11.5em }
+dd { overflow-wrap: anywhere } summary { cursor: pointer }
+"""
+
+
+def write_page(folder: Path, journal: Journal, listing: Listing, state: str) -> None:
+    """Write it into the output folder, for a run that wrote overlays.
+
+    listing: of the run's input; state: as `run.json` has it. Raises ResourceError where the disk
+    refuses.
+    """
+    pieces = encode_page(journal, listing, state)
+    write_atomically(folder / REPORT_FILE, (piece.encode("utf-8") for piece in pieces))
+
+
+def encode_page(journal: Journal, listing: Listing, state: str) -> Iterator[str]:
+    """The page in pieces, a patient each: of thousands the whole is not held in memory."""
+    yield (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>lgg-edge report</title>'
+        f"<style>{_STYLE}</style></head><body>\n<h1>lgg-edge: tumour in MRI slices</h1>"
+        f'<p class="use"><strong>{RESEARCH_ONLY_LINE}</strong></p>\n'
+    )
+    yield from _overview(journal, state)
+    yield from _sections(journal, listing)
+    yield from _failures(journal)
+    yield _details(journal)
+    yield "</body></html>\n"
+
+
+def _overview(journal: Journal, state: str) -> Iterator[str]:
+    patients = journal.patients
+    found = sum(row.tumour_present for row in patients)
+    reference = "; green: the reference's outline" if journal.metrics is not None else ""
+    yield (
+        f"<p>{count(len(patients), 'patient')}, {found} with a finding; model "
+        f"{_text(journal.model['name'])} in {_text(journal.model['precision'])}, threshold "
+        f"{journal.model['threshold']:g}. Red: what the model marks as FLAIR abnormality"
+        f"{reference}.</p>\n"
+    )
+    if state != "complete":
+        yield f'<p class="warning">This run is not complete: {_text(state)}.</p>\n'
+    for warning in describe_warnings(journal):
+        yield f'<p class="warning">{_text(warning)}</p>\n'
+    if journal.failures:
+        failed = count(len(journal.failures), "input")
+        yield f'<p class="warning">{failed} <a href="#failed">could not be used</a>.</p>\n'
+    if journal.metrics is not None:
+        yield f"<p>{'<br>'.join(map(_text, describe_metrics(journal.metrics)))}</p>\n"
+    if not patients:
+        return
+    optional = {
+        "mL": any(row.volume_ml is not None for row in patients),
+        "Dice": journal.metrics is not None,
+        "doubts": bool(journal.doubts),
+    }
+    shown = [name for name, is_known in optional.items() if is_known]
+    header = ["patient", "finding", "area px", "largest px", "max p", *shown]
+    yield '<div class="wide"><table><tr>'
+    yield "".join(f"<th>{name}</th>" for name in header) + "</tr>\n"
+    for number, row in enumerate(patients, 1):
+        doubts = "yes" if row.patient in journal.doubts else ""
+        last = {"mL": _volume(row), "Dice": _dice(row), "doubts": doubts}
+        cells = [
+            f'<a href="#p{number}">{_text(row.patient)}</a>',
+            _finding(row),
+            f"{row.area_px}",
+            f"{row.largest_component_px}",
+            f"{row.max_probability:.2f}",
+            *(last[name] for name in shown),
+        ]
+        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
+    yield "</table></div>\n"
+
+
+def _sections(journal: Journal, listing: Listing) -> Iterator[str]:
+    studies = {study.name: study for study in listing.studies}
+    noted = {record.name: record.notes for record in journal.inputs if record.notes}
+    grouped = groupby(journal.rows, lambda row: row.patient)
+    for number, (name, rows) in enumerate(grouped, 1):
+        *slices, patient = rows
+        if patient.level != "patient":  # a run that ended here recorded a part of its rows
+            return
+        study, notes = studies[name], []
+        if doubts := journal.doubts.get(name):
+            notes.append(f"unlike the training data: {doubts}")
+        inputs = map(listing.relative, study.files) if study.kind == RASTER else (name,)
+        counted = Counter(chain.from_iterable(noted.get(each, ()) for each in inputs))
+        notes += [note if n == 1 else f"{note} ({n} slices)" for note, n in counted.items()]
+        yield _section(number, study, slices, patient, notes)
+
+
+def _section(
+    number: int,
+    study: Study,
+    slices: Sequence[SummaryRow],
+    patient: SummaryRow,
+    notes: Sequence[str],
+) -> str:
+    """One patient: a chart of all slices, the slice to look at first, and the others with tumour,
+    be it missed.
+    """
+    figures = [_figure(row, _overlay(study, row, n)) for n, row in enumerate(slices, 1)]
+    # Without tumour, where it came nearest to a finding.
+    first = max(range(len(slices)), key=lambda n: (slices[n].area_px, slices[n].max_probability))
+    others = [n for n in range(len(slices)) if n != first]
+    marked = [figures[n] for n in others if slices[n].tumour_present]
+    missed = [figures[n] for n in others if slices[n].reference_px and not slices[n].tumour_present]
+    chart, top = draw_areas(slices)
+    lines = [
+        f'<section id="p{number}"><h2>{_text(study.name)}: {_finding(patient)}</h2>',
+        f"<p>{_numbers(slices, patient)}</p>",
+        *(f"<p>Note: {_text(note)}</p>" for note in notes),
+        f'<div class="first">{figures[first]}<figure class="chart">{chart}<figcaption>Area by '
+        f"slice, first to last; the height is {count(top, 'pixel')}</figcaption></figure></div>",
+        *_folded(f"{count(len(missed), 'slice')} unmarked, with tumour in the reference", missed),
+        *_folded(f"{count(len(marked), 'further slice')} marked", marked),
+    ]
+    return "\n".join(lines) + "</section>\n"
+
+
+def _folded(summary: str, figures: Sequence[str]) -> list[str]:
+    """What opens at a click; nothing where there are none."""
+    if not figures:
+        return []
+    return [f"<details><summary>{summary}</summary>", *figures, "</details>"]
+
+
+def _overlay(study: Study, row: SummaryRow, number: int) -> Path:
+    """Where a slice's overlay lies below the output folder; number: of the slice in its volume."""
+    if study.kind == RASTER:
+        return study.folder / f"{row.name}_overlay.png"
+    return study.base.with_name(f"{study.base.name}_{number:03d}_overlay.png")
+
+
+def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
+    marked = sum(row.tumour_present for row in slices)
+    parts = [
+        f"{marked} of {count(len(slices), 'slice')} marked",
+        f"{count(patient.area_px, 'pixel')}, the largest component {patient.largest_component_px}",
+        f"volume {_volume(patient)} mL" if patient.volume_ml is not None else "",
+        f"highest probability {patient.max_probability:.2f}",
+    ]
+    if (counts := patient.counts) is not None:
+        parts.append(
+            f"Dice {counts.dice:.4f}, recall {counts.recall:.4f}, precision {counts.precision:.4f}"
+        )
+    return "; ".join(filter(None, parts))
+
+
+def _figure(row: SummaryRow, picture: Path) -> str:
+    name = _text(row.name)
+    dice = f", Dice {_dice(row)}" if row.counts is not None else ""
+    return (
+        f'<figure><a href="{_link(picture)}"><img src="{_link(picture)}" loading="lazy" '
+        f'alt="Overlay of {name}"></a><figcaption>{name}: {count(row.area_px, "pixel")}{dice}'
+        "</figcaption></figure>"
+    )
+
+
+def _failures(journal: Journal) -> Iterator[str]:
+    if not journal.failures:
+        return
+    yield '<section id="failed"><h2>Could not be used</h2><ul>\n'
+    for record in journal.failures:
+        yield f"<li>{_text(describe_failure(record))}</li>\n"
+    yield "</ul></section>\n"
+
+
+def _details(journal: Journal) -> str:
+    model = {name: journal.model[name] for name in ("name", "precision", "sha256", "threshold")}
+    shown = {
+        "model": model,
+        "provider": journal.provider,
+        "settings": journal.settings,
+        "versions": tool_versions() | journal.versions,
+        "seconds": {name: round(value, 2) for name, value in journal.seconds.items()},
+    }
+    items = (f"<dt>{name}</dt><dd>{_text(_listed(value))}</dd>" for name, value in shown.items())
+    return f"<section><h2>How it was made</h2><dl>{''.join(items)}</dl></section>\n"
+
+
+def _listed(values: dict[str, Any]) -> str:
+    known = {name: value for name, value in values.items() if value not in (None, "")}
+    return ", ".join(f"{name} {in_words(value)}" for name, value in known.items())
+
+
+def _finding(row: SummaryRow) -> str:
+    return "tumour" if row.tumour_present else "none"
+
+
+def _volume(row: SummaryRow) -> str:
+    return "" if row.volume_ml is None else f"{row.volume_ml:.2f}"
+
+
+def _dice(row: SummaryRow) -> str:
+    return "" if row.counts is None else f"{row.counts.dice:.4f}"
+
+
+def _text(text: str) -> str:
+    return escape(printable(str(text)))
+
+
+def _link(path: Path) -> str:
+    """Relative to the page; a name need not be text."""
+    return quote(os.fsencode(path.as_posix()))

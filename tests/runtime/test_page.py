@@ -1,0 +1,206 @@
+"""The page of a run: what a browser finds in it, after real runs."""
+
+from __future__ import annotations
+
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pytest
+
+from lgg_runtime.journal import Journal
+from lgg_runtime.page import encode_page
+from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.summary import summarise_volume
+from lgg_runtime.volume import Segmentation
+from stand_ins.runs import LESION, Draw, Infer, Write, files, read_run
+
+_VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """A page as a browser takes it; an element that is not closed, or closed twice, fails."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "an element is not closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for name, attrs in self.tags if name == tag]
+
+    @property
+    def pictures(self) -> list[bytes]:
+        return [unquote_to_bytes(source) for source in self.all("img", "src")]
+
+
+def read_page(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_its_pictures_are_files_and_its_links_lead_somewhere(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    assert infer(source, "--report").code == 0
+    page = read_page(out)
+    assert page.pictures == [b"a/a_2_overlay.png", b"deep/b/b_1_overlay.png"]
+    places = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    links = page.all("a", "href")
+    assert {link[1:] for link in links if link.startswith("#")} == places == {"p1", "p2"}
+    assert [unquote_to_bytes(link) for link in links if not link.startswith("#")] == page.pictures
+    assert all((out / os.fsdecode(picture)).is_file() for picture in page.pictures)
+    assert not {name for name, _ in page.tags} & {"script", "link", "iframe"}
+
+
+def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    done = infer(source, "--report")
+    text = read_page(out).text
+    assert "Research use only, not for diagnosis." in text
+    assert "2 patients, 1 with a finding" in text
+    assert "a: tumour 1 of 3 slices marked; 48 pixels, the largest component 48" in text
+    assert "deep/b: none 0 of 1 slice marked; 0 pixels" in text
+    assert read_run(out)["model"]["sha256"] in text and "onnxruntime" in text
+    assert "not complete" not in text
+    assert f"Results: {out}  (summary.csv, run.json; look at report.html first)" in done.out
+
+
+def test_other_slices_with_tumour_are_behind_a_fold(
+    source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+) -> None:
+    write_picture(source / "a" / "a_3.png", draw_slice((slice(10, 14), slice(20, 28))))
+    infer(source, "--report")
+    page = read_page(out)
+    assert "1 further slice marked a_3: 32 pixels" in page.text
+    assert page.pictures[:2] == [b"a/a_2_overlay.png", b"a/a_3_overlay.png"]
+
+
+def test_a_missed_slice_is_shown_as_one(
+    source: Path, out: Path, infer: Infer, write_picture: Write
+) -> None:
+    for name, area in (("a/a_1", (slice(0, 2), slice(0, 5))), ("a/a_2", LESION)):
+        truth = np.zeros((40, 48), np.uint8)
+        truth[area] = 255
+        write_picture(source / f"{name}_mask.png", truth)
+    infer(source, "--report", "--evaluate")
+    page = read_page(out)
+    assert "1 slice unmarked, with tumour in the reference a_1: 0 pixels, Dice 0.0000" in page.text
+    assert "Dice 0.9057, recall 0.8276, precision 1.0000" in page.text
+    assert "Dice by patient: mean 0.9057" in page.text
+    assert "Only slices with a mask are scored: a 2 of 3" in page.text
+    assert b"a/a_1_overlay.png" in page.pictures
+    references = [attrs for tag, attrs in page.tags if attrs.get("class") == "reference"]
+    assert len(references) == 2, "of the slices with a mask alone"
+
+
+@pytest.mark.parametrize("name", ["<b>&amp;\"'", "%41 #?", "\udcff", "javascript:x"])
+def test_no_name_is_taken_for_html_or_for_another_address(
+    tmp_path: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write, name: str
+) -> None:
+    whole = write_picture(tmp_path / "whole.png", draw_slice(LESION)).read_bytes()
+    folder = tmp_path / "in" / name
+    folder.mkdir(parents=True)
+    (folder / f"{name}_1.png").write_bytes(whole)
+    assert infer(tmp_path / "in", "--report").code == 0
+    page = read_page(out)
+    overlay = f"{name}/{name}_1_overlay.png"
+    assert page.pictures == [os.fsencode(overlay)] and (out / overlay).is_file()
+    assert not page.all("img", "src")[0].startswith("javascript:")
+    assert "b" not in {tag for tag, _ in page.tags}
+    shown = name.encode("unicode_escape").decode() if name == "\udcff" else name
+    assert f"{shown}: tumour" in page.text
+
+
+def test_what_could_not_be_used_is_named(with_bad_files: Path, out: Path, infer: Infer) -> None:
+    assert infer(with_bad_files, "--report").code == 3
+    page = read_page(out)
+    assert "3 inputs could not be used" in page.text and "#failed" in page.all("a", "href")
+    reasons = [record["reason"] for record in read_run(out)["inputs"] if record["reason"]]
+    assert len(reasons) == 3
+    assert all(f"a/{reason}" in page.text for reason in reasons)
+
+
+def test_a_run_without_any_result_has_a_page_too(tmp_path: Path, out: Path, infer: Infer) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.png").write_bytes(b"")
+    assert infer(tmp_path / "in", "--report").code == 4
+    assert "0 patients, 0 with a finding" in read_page(out).text
+
+
+def test_doubts_and_notes_stand_with_their_patient(
+    source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+) -> None:
+    for number in (1, 2):  # one channel, no head
+        write_picture(source / "noise" / f"noise_{number}.png", np.full((40, 48), 90, np.uint8))
+    infer(source, "--report")
+    text = read_page(out).text
+    doubts = read_run(out)["doubts"]["noise"]
+    assert f"Note: unlike the training data: {doubts}" in text.partition("noise: none")[2]
+    (note,) = next(r["notes"] for r in read_run(out)["inputs"] if "noise" in r["name"])
+    assert f"Note: {note} (2 slices)" in text
+    assert "noise: unlike the training data; see doubts in summary.csv" in text
+
+
+def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> None:
+    assert infer(phantom, "--report").code == 0
+    page = read_page(out)
+    assert page.pictures and all((out / os.fsdecode(p)).is_file() for p in page.pictures)
+    assert " mL" in page.text and "Note: FLAIR is series" in page.text
+
+
+def test_a_run_that_was_cut_off_says_so(source: Path, out: Path, infer: Infer) -> None:
+    """Its last patient may have been recorded in part."""
+    infer(source)
+    journal = Journal({}, model=read_run(out)["model"])
+    mask = np.ones((1, 2, 3), bool)
+    found = Segmentation(mask, mask.astype(np.float32), 0.5)
+    whole = summarise_volume("a", ["a_1"], found, [None])
+    journal.rows += [*whole, *summarise_volume("deep/b", ["b_1"], found, [None])[:1]]
+    page = Page("".join(encode_page(journal, list_studies(source), "stopped: the <disk> is full")))
+    assert "This run is not complete: stopped: the <disk> is full." in page.text
+    assert page.pictures == [b"a/a_1_overlay.png"]
+
+
+def test_the_page_of_an_earlier_run_is_told_by_one_without(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    infer(source, "--report")
+    assert "report.html" in files(out)
+    infer(source, "-p")
+    assert read_run(out)["stale"] == ["report.html"]
+    infer(source, "--report", "--resume")
+    assert read_run(out)["stale"] == []
+
+
+def test_a_resumed_run_shows_what_the_earlier_one_did(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    infer(source, "-p")
+    infer(source, "--report", "--resume")
+    assert read_page(out).pictures == [b"a/a_2_overlay.png", b"deep/b/b_1_overlay.png"]
