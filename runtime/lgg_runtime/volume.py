@@ -125,7 +125,8 @@ def _is_placement(affine: object) -> bool:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
     affine = affine.astype(np.float64)  # numpy has no norm and no determinant of some types
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):  # an infinite length spans nothing
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0 or affine[3].tolist() != [0, 0, 0, 1]:
         return False
     return bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > _LEAST_DETERMINANT)

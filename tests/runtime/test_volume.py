@@ -91,6 +91,7 @@ def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
         np.array([[0, 0, 1, 0], [0, 1, 0, 0], [5, 0, 0, 0], [-9, -8, -7, 1.0]]),  # transposed
         np.diag([5, 1, 1, 0.0]),
         np.diag([5, 1, 1, 2.0]),
+        np.diag([1e200, 1e200, 1e200, 1]),
         np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1.0]]),  # in one plane
         np.eye(3),
         np.eye(4, dtype=object),
