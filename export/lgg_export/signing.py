@@ -7,15 +7,15 @@ from typing import Any
 
 from lgg_runtime.errors import ModelError, UsageError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.trust import digest_line, signature_path, signed_file
+from lgg_runtime.trust import digest_line, read_key, signature_path, signed_file
 from lgg_runtime.writers.atomic import write_atomically
 
 
 def sign_model(model: Path, private_key: Path) -> tuple[Path, str]:
     """Write the signature beside the model: its path, and the digest that was signed.
 
-    Raises ModelError for a model that is not there, UsageError for a file that is no private key,
-    MissingExtraError without `cryptography`.
+    Raises ModelError for a model that is not there, UsageError for what is no private key or cannot
+    be read, MissingExtraError without `cryptography`.
     """
     if not model.is_file():
         raise ModelError(f"{model}: no such model")
@@ -34,8 +34,8 @@ def _load_key(path: Path) -> Any:
         "openssl genpkey -algorithm ed25519 makes one"
     )
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, TypeError, ValueError, exceptions.UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_private_key(read_key(path), password=None)
+    except (TypeError, ValueError, exceptions.UnsupportedAlgorithm) as error:
         raise UsageError(wanted) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(wanted)

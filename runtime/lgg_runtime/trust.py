@@ -16,7 +16,7 @@ from lgg_runtime.readers.regular import open_regular, read_bounded
 from lgg_runtime.sidecar import sidecar_path
 
 SUFFIX = ".sig"
-MAX_BYTES = 2**16  # of a signature, and of a public key
+MAX_BYTES = 2**16  # of a signature, and of a key
 
 
 def signed_file(model: Path) -> Path:
@@ -79,6 +79,14 @@ def require_signature(model: Path, public_key: str | Path) -> str:
     return digest.decode()
 
 
+def read_key(path: Path) -> bytes:
+    """A key's file. Raises UsageError for one that is not there or cannot be read."""
+    try:
+        return read_bounded(path, MAX_BYTES)
+    except InputError as error:
+        raise UsageError(f"{path.name}: {error}") from error
+
+
 def _load_key(path: Path) -> tuple[Any, type[Exception]]:
     """The key, and what it raises for a signature that is not its own."""
     serialization = import_extra("cryptography.hazmat.primitives.serialization", "signing")
@@ -86,8 +94,8 @@ def _load_key(path: Path) -> tuple[Any, type[Exception]]:
     exceptions = import_extra("cryptography.exceptions", "signing")
     wanted = f"{path.name}: expected an Ed25519 public key in PEM; openssl pkey -pubout writes it"
     try:
-        key = serialization.load_pem_public_key(read_bounded(path, MAX_BYTES))
-    except (InputError, ValueError, exceptions.UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_public_key(read_key(path))
+    except (ValueError, exceptions.UnsupportedAlgorithm) as error:
         raise UsageError(wanted) from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(wanted)

@@ -183,13 +183,21 @@ def test_an_engine_is_known_by_its_digest_and_by_what_was_signed_of_its_sidecar(
     assert identify_model(engine, keys / "ours.pub") == (own, signed)
 
 
-@pytest.mark.parametrize("name", ["rsa.pub", "ours.pem", "gone.pub"])
+@pytest.mark.parametrize("name", ["rsa.pub", "ours.pem"])
 def test_what_is_no_public_key_is_a_usage_error(model: Path, keys: Path, name: str) -> None:
     with pytest.raises(UsageError, match="expected an Ed25519 public key in PEM"):
         require_signature(model, keys / name)
 
 
-@pytest.mark.parametrize("name", ["rsa.pem", "ours.pub", "gone.pem"])
+def test_a_key_that_is_not_there_is_told_as_that(model: Path, keys: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.pub: cannot be opened: No such file"):
+        require_signature(model, keys / "gone.pub")
+    with pytest.raises(UsageError, match=r"gone\.pem: cannot be opened: No such file"):
+        sign_model(model, keys / "gone.pem")
+    assert not signature_path(model).exists()
+
+
+@pytest.mark.parametrize("name", ["rsa.pem", "ours.pub"])
 def test_what_is_no_private_key_is_a_usage_error(model: Path, keys: Path, name: str) -> None:
     with pytest.raises(UsageError, match="expected an Ed25519 private key in PEM"):
         sign_model(model, keys / name)
