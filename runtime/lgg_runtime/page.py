@@ -152,7 +152,7 @@ def _section(
     lines = [
         f'<section id="p{number}"><h2>{_text(study.name)}: {_finding(patient)}</h2>',
         f"<p>{_numbers(slices, patient)}</p>",
-        *(f"<p>Note: {_text(note)}</p>" for note in notes),
+        f"<ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul>" if notes else "",
         f'<div class="first">{figures[first]}<figure class="chart">{chart}<figcaption>Area by '
         f"slice, first to last; the height is {count(top, 'pixel')}</figcaption></figure></div>",
         *_folded(f"{count(len(missed), 'slice')} unmarked, with tumour in the reference", missed),

@@ -161,9 +161,9 @@ def test_doubts_and_notes_stand_with_their_patient(
     infer(source, "--report")
     text = read_page(out).text
     doubts = read_run(out)["doubts"]["noise"]
-    assert f"Note: unlike the training data: {doubts}" in text.partition("noise: none")[2]
+    assert f"unlike the training data: {doubts}" in text.partition("noise: none")[2]
     (note,) = next(r["notes"] for r in read_run(out)["inputs"] if "noise" in r["name"])
-    assert f"Note: {note} (2 slices)" in text
+    assert f"{note} (2 slices)" in text
     assert "noise: unlike the training data; see doubts in summary.csv" in text
 
 
@@ -171,7 +171,7 @@ def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> N
     assert infer(phantom, "--report").code == 0
     page = read_page(out)
     assert page.pictures and all((out / os.fsdecode(p)).is_file() for p in page.pictures)
-    assert " mL" in page.text and "Note: FLAIR is series" in page.text
+    assert " mL" in page.text and "FLAIR is series" in page.text
 
 
 def test_a_run_that_was_cut_off_says_so(source: Path, out: Path, infer: Infer) -> None:
