@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ import click
 
 from lgg_runtime import __version__
 from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.errors import UsageError
+from lgg_runtime.progress import ignore, show_progress
 from lgg_runtime.providers import PROVIDERS
 from lgg_runtime.terminal import run_command, show, tell
 
@@ -99,6 +101,7 @@ class NamedPath(click.Path):
 @click.option("--json", "as_json", is_flag=True, help="Print run.json in place of the table.")
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the notes on each input too.")
 @click.version_option(__version__, prog_name="lgg-infer")
 def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
     """Find tumour in MRI slices. Research use only, not for diagnosis.
@@ -107,9 +110,13 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     pre-contrast, FLAIR and post-contrast. Slices of one folder and one stem, numbered, are one
     patient's volume. A DICOM study, a DICOMDIR and NIfTI are read too, in a tree or alone.
     """
+    if quiet and options["verbose"]:
+        raise UsageError("--quiet and --verbose: leave one out")
     origin = _read_origin(source, options)
     with _opened(origin) as given:
         journal = _infer(origin, given, output, quiet or as_json, options)
+    if options["verbose"]:
+        _print_notes(journal)
     _print(journal, output, quiet, as_json, options["report"])
     if not journal.failures:
         return 0
@@ -138,13 +145,13 @@ def _infer(
     from lgg_runtime.ahead import load_ahead
 
     settings = _load_settings(options)
-    told = _ignore if is_silent else tell
+    told = ignore if is_silent else tell
 
     def deliver(journal: Journal) -> None:
         if options["store_back"] and not isinstance(origin, Path):
             _store_back(origin, output, journal, told)
 
-    progress = partial(_bar, is_silent or options["no_progress"])
+    progress = partial(show_progress, is_silent or options["no_progress"])
     with load_ahead(options["model"], settings) as load:
         # What follows the model's own modules is imported while it is loaded.
         from lgg_runtime.inference import infer
@@ -204,22 +211,12 @@ def _load_settings(options: dict[str, Any]) -> LoadSettings:
     )
 
 
-@contextmanager
-def _bar(is_hidden: bool, total: int) -> Iterator[Callable[[int], object]]:
-    """What is called with the number of slices done."""
-    if is_hidden or sys.stderr is None or not sys.stderr.isatty():
-        yield _ignore
-        return
-    from tqdm import tqdm  # takes as long to load as ten slices
+def _print_notes(journal: Journal) -> None:
+    from lgg_runtime import report
 
-    # No thread of its own: where the memory is exhausted, Python waits for ever for one that died.
-    tqdm.monitor_interval = 0
-    with tqdm(total=total, unit="slice", leave=False) as bar:
-        yield bar.update
-
-
-def _ignore(_told: object) -> None:
-    """In place of what nobody sees."""
+    for record in journal.inputs:
+        if record.notes:
+            tell(report.describe_notes(record))
 
 
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool, has_page: bool) -> None:

@@ -86,6 +86,11 @@ def describe_failure(record: InputRecord) -> str:
     return f"{without_uids(folder)}/{record.reason}" if known else record.reason
 
 
+def describe_notes(record: InputRecord) -> str:
+    """What was recorded of an input that has notes, `NAME: note; note`."""
+    return f"{without_uids(record.name)}: {'; '.join(record.notes)}"
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned by their widest cell, the first to the left and the others to the right."""
     every = [list(header), *(list(row) for row in rows)]

@@ -153,6 +153,22 @@ def test_quiet_prints_nothing(source: Path, infer: Infer) -> None:
     assert (result.code, result.out, result.err) == (0, "", "")
 
 
+def test_verbose_prints_the_notes_on_each_input_that_has_some(
+    source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+) -> None:
+    write_picture(source / "grey" / "grey_1.png", draw_slice()[..., 1])
+    assert infer(source).err == ""
+    told = infer(source, "-v").err
+    (record,) = [record for record in read_run(out)["inputs"] if record["notes"]]
+    assert told == f"grey/grey_1.png: {'; '.join(record['notes'])}\n"
+
+
+def test_quiet_and_verbose_contradict_each_other(source: Path, out: Path, infer: Infer) -> None:
+    result = infer(source, "-q", "-v")
+    assert (result.code, result.err) == (2, "lgg-infer: --quiet and --verbose: leave one out\n")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "is_shown"),
     [("-p", True), ("-q", False), ("--json", False), ("--no-progress", False)],
