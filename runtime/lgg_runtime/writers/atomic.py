@@ -33,7 +33,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise refused(path, error) from error
     finally:
-        _discard(part)
+        with contextlib.suppress(OSError):  # the write's own error is the one to report
+            part.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -115,10 +116,3 @@ def refused(path: Path, error: OSError) -> ResourceError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "the disk is full; free some space" if full else f"cannot be written: {error.strerror}"
     return ResourceError(f"{printable(path.name)}: {reason}")
-
-
-def _discard(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:
-        return  # the write's own error is the one to report
