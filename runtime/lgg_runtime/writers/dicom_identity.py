@@ -11,6 +11,7 @@ import io
 import re
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra
@@ -70,12 +71,9 @@ class Identity:
         return cls(digest.digest())
 
     def uid(self, what: str) -> str:
-        """A UID below 2.25 (PS3.5, B.2) for the part of the result that `what` names."""
+        """A UID below 2.25, of a UUID (PS3.5, B.2), for the part that `what` names."""
         digest = hashlib.sha256(self.digest + what.encode()).digest()
-        number = int.from_bytes(digest[:16], "big")
-        # The version and variant bits of a UUID, as a root below 2.25 asks for.
-        number = number & ~(0xF << 76) & ~(0x3 << 62) | (0x5 << 76) | (0x2 << 62)
-        return f"2.25.{number}"
+        return f"2.25.{UUID(bytes=digest[:16], version=5).int}"
 
 
 def equipment(result: ScanResult) -> dict[str, Any]:
