@@ -85,10 +85,8 @@ def continues(frames: Sequence[Frame], stack: Sequence[Frame]) -> bool:
         return False
     heights = np.array([_centre(frame) for frame in stack]) @ normal
     others = np.array([_centre(frame) for frame in frames]) @ normal
-    beyond, step = (
-        np.maximum(heights[0] - others, others - heights[-1]),
-        np.median(np.diff(heights)),
-    )
+    beyond = np.maximum(heights[0] - others, others - heights[-1])
+    step = np.median(np.diff(heights))
     return bool(((beyond > 0.5 * step) & (beyond < 1.5 * step)).any())
 
 

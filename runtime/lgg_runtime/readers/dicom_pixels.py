@@ -155,14 +155,12 @@ def without_unused_bits(array: npt.NDArray[Any], data: Any) -> npt.NDArray[Any]:
 
 
 def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
-    slope, intercept = (
-        _rescale(frame, keyword, default)
-        for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-    )
+    slope = _read_number(frame, "RescaleSlope", 1.0)
+    intercept = _read_number(frame, "RescaleIntercept", 0.0)
     if slope == 0 or not np.isfinite((slope, intercept)).all():
         raise InputError(f"{frame.name}: RescaleSlope {slope:g} makes all values equal")
     with np.errstate(over="ignore", invalid="ignore"):  # to infinity, which is refused
-        plane = _rescaled(plane, frame, slope, intercept)
+        plane = _rescale(plane, frame, slope, intercept)
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
         raise InputError(
             f"{frame.name}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} give values "
@@ -171,7 +169,7 @@ def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
     return plane
 
 
-def _rescaled(
+def _rescale(
     plane: npt.NDArray[Any], frame: Frame, slope: float, intercept: float
 ) -> npt.NDArray[Any]:
     if plane.dtype.itemsize > 2 or (slope, intercept) != (1.0, 0.0):
@@ -207,7 +205,7 @@ def _find_padding(stored: npt.NDArray[Any], frame: Frame) -> Mask:
     return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
 
 
-def _rescale(frame: Frame, keyword: str, default: float) -> float:
+def _read_number(frame: Frame, keyword: str, default: float) -> float:
     value = frame.get(keyword)
     try:
         return default if value is None else float(value)
