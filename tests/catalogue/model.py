@@ -324,8 +324,7 @@ ENGINES = (
                 "provider cpu: model.engine runs with tensorrt",
                 (*INFER, "-m", "model.engine", "--provider", "cpu")),
     unavailable("no TensorRT", "An engine without TensorRT.", _no_module("tensorrt", put_engine),
-                "tensorrt is not installed (import of tensorrt halted; None in sys.modules); "
-                "pip install 'lgg-edge[tensorrt]'", ENGINE),
+                "tensorrt is not installed; pip install 'lgg-edge[tensorrt]'", ENGINE),
     unavailable("no onnxruntime", "No onnxruntime.", _no_module("onnxruntime"),
                 "onnxruntime is not installed; pip install 'lgg-edge[cpu]' (or [gpu])"
                 "{, or --provider openvino where that is installed}", INFER),

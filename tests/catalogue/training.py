@@ -243,9 +243,8 @@ EXPORTS = (
            "model.onnx"),
     export("no TensorRT", "An engine without TensorRT.",
            lambda scene: scene.patch.setitem(sys.modules, "tensorrt", None), 6,
-           "tensorrt is not installed (import of tensorrt halted; None in sys.modules); pip "
-           "install 'lgg-edge[tensorrt]'", "lgg-export", "model.onnx", "-o", "new.engine",
-           "--format", "tensorrt"),
+           "tensorrt is not installed; pip install 'lgg-edge[tensorrt]'", "lgg-export",
+           "model.onnx", "-o", "new.engine", "--format", "tensorrt"),
 )  # fmt: skip
 
 SECTION = Section(

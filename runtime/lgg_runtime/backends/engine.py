@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +18,8 @@ from lgg_runtime.backends.cuda_driver import (
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, OUTPUT
-from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError, ProviderError
+from lgg_runtime.errors import ModelError, OutOfMemoryError, ProviderError
+from lgg_runtime.extras import import_extra
 from lgg_runtime.golden import check_golden
 from lgg_runtime.sidecar import EngineKey, Sidecar, choose_profile, read_engine
 from lgg_runtime.volume import Pixels, Probability
@@ -90,13 +90,8 @@ class EngineBackend:
 
 
 def import_library(name: str) -> Any:
-    """TensorRT's module. Raises MissingExtraError where it is not installed."""
-    try:
-        return importlib.import_module(LIBRARIES[name])
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{name} is not installed ({error}); pip install 'lgg-edge[{name}]'"
-        ) from error
+    """TensorRT's module. Raises MissingExtraError, as `import_extra` does."""
+    return import_extra(LIBRARIES[name], name)
 
 
 def open_log(module: Any) -> Any:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import io
 import re
 from pathlib import Path
 from typing import Any
 
 from lgg_runtime.backends.cuda_driver import find_driver
-from lgg_runtime.errors import ProviderError
-from lgg_runtime.extras import installed_versions
+from lgg_runtime.errors import MissingExtraError, ProviderError
+from lgg_runtime.extras import import_extra, installed_versions
 
 NAMES = {
     "cpu": "CPUExecutionProvider",
@@ -73,9 +72,9 @@ def _missing_tensorrt(provider: str) -> str | None:
     if provider != "tensorrt":
         return None
     try:
-        importlib.import_module("tensorrt")  # it loads the libraries that onnxruntime links to
-    except ImportError as error:
-        return f"tensorrt is not installed ({error}); pip install 'lgg-edge[tensorrt]'"
+        import_extra("tensorrt", "tensorrt")  # it loads the libraries that onnxruntime links to
+    except MissingExtraError as error:
+        return str(error)
     return None
 
 
