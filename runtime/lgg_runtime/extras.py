@@ -1,9 +1,11 @@
-"""Optional packages: imported where they are needed, and named where they are missing or there."""
+"""Optional packages: imported where they are needed, kept silent, named where they are missing."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -49,6 +51,12 @@ def import_extra(module: str, extra: str) -> Any:
         raise MissingExtraError(
             f"{module} is installed and cannot be loaded: {first_line(error)}"
         ) from error
+
+
+def keep_silent(package: str) -> None:
+    """Ignore a package's warnings and log lines, whoever else listens to them."""
+    warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
+    logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

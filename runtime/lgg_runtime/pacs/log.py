@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 
-from lgg_runtime.readers.dicom_files import keep_silent
+from lgg_runtime.extras import keep_silent
 
 LOG = logging.getLogger("lgg_node")
 _QUOTE_VALUES = (

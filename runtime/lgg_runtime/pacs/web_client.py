@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lgg_runtime.errors import FetchError, StoreError, UsageError, printable
-from lgg_runtime.extras import import_extra
-from lgg_runtime.readers.dicom_files import DAMAGE, keep_silent, load_pydicom
+from lgg_runtime.extras import import_extra, keep_silent
+from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 # PS3.18, 10.5.3: how a server says what it stored.

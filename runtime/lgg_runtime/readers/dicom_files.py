@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError, LggError
-from lgg_runtime.extras import import_extra
+from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.regular import IrregularFileError, open_regular
 from lgg_runtime.redact import without_uids
 
@@ -73,12 +71,6 @@ def refusing_headers(reason: str) -> Iterator[None]:
         raise
     except damage() as error:
         raise InputError(reason) from error
-
-
-def keep_silent(package: str) -> None:
-    """Ignore a package's warnings and log lines, whoever else listens to them."""
-    warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
-    logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
 def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:

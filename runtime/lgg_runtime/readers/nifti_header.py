@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.extras import import_extra
-from lgg_runtime.readers.dicom_files import keep_silent
+from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.gzipped import is_gzip
 from lgg_runtime.redact import without_uids
 

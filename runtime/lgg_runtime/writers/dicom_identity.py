@@ -14,9 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.extras import import_extra
+from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.dicom import DicomSource
-from lgg_runtime.readers.dicom_files import keep_silent
 from lgg_runtime.writers.dicom_patient import copy_patient_and_study, encode, keep_encoding
 from lgg_runtime.writers.dicom_reference import bare_image
 from lgg_runtime.writers.scan import SOFTWARE, ScanResult
