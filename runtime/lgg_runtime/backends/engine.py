@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lgg_runtime.backends.acceptance import require_probability
 from lgg_runtime.backends.cuda_driver import (
     CudaDevice,
     DeviceBuffer,
@@ -16,7 +17,6 @@ from lgg_runtime.backends.cuda_driver import (
     release_with,
 )
 from lgg_runtime.backends.settings import BackendSettings
-from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import ModelError, OutOfMemoryError, ProviderError
 from lgg_runtime.extras import import_extra

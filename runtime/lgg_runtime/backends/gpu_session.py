@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lgg_runtime.backends.acceptance import require_probability
 from lgg_runtime.backends.bound_runs import BoundRuns
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver, release_with
 from lgg_runtime.backends.engine_cache import CacheKey, default_cache, open_folder, seal_folder
@@ -20,7 +21,6 @@ from lgg_runtime.backends.onnx_session import (
     read_contract,
 )
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
-from lgg_runtime.backends.signature import require_probability
 from lgg_runtime.contract import INPUT, Contract
 from lgg_runtime.errors import OutOfMemoryError, ProviderError, first_line
 from lgg_runtime.golden import check_golden

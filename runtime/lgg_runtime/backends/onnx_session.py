@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from lgg_runtime.backends.acceptance import accept_artifact, require_probability
 from lgg_runtime.backends.missing import NAMES, installed_packages
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
-from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import (
@@ -208,8 +208,8 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
 
 
 def read_contract(session: Any, path: Path) -> Contract:
-    """The contract in a session's metadata. Raises ModelError where it or the graph's signature
-    is not as it must be.
+    """The contract in a session's metadata. Raises ModelError where it, or the graph's inputs and
+    outputs, are not as they must be.
     """
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     found = [

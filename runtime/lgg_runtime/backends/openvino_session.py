@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from lgg_runtime.backends.acceptance import accept_artifact, require_probability
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.onnx_session import is_exhausted
 from lgg_runtime.backends.settings import BackendSettings
-from lgg_runtime.backends.signature import accept_artifact, require_probability
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
 from lgg_runtime.errors import (
     LggError,
