@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.header import Limits
 from lgg_runtime.readers.raster import (
     read_mask,
     read_raster,
     read_slice,
 )
+from lgg_runtime.readers.raster_header import Limits
 from stand_ins.pictures import (
     BLEED,
     GREY,

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.header import PNG_PIXEL_CHUNKS, PNG_SIGNATURE, Header, png_chunks
+from lgg_runtime.readers.raster_header import PNG_PIXEL_CHUNKS, PNG_SIGNATURE, Header, png_chunks
 
 _INTERLACED = 28  # the byte of the header chunk's last field
 # Adam7: first column and row, and the steps between them (PNG 3rd edition, 8.2).

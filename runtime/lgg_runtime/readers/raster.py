@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from lgg_runtime.errors import InputError, printable
-from lgg_runtime.readers.header import Header, Limits, read_header
 from lgg_runtime.readers.png import pixel_chunks
+from lgg_runtime.readers.raster_header import Header, Limits, read_header
 from lgg_runtime.readers.regular import read_bounded
 from lgg_runtime.readers.tiff import Layout
 from lgg_runtime.readers.tiff_pixels import read_pixels

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.strips import DECODERS, PREDICTED
 from lgg_runtime.readers.tiff import COMPRESSIONS, CUT, Layout
+from lgg_runtime.readers.tiff_compression import DECODERS, PREDICTED
 from lgg_runtime.volume import Pixels
 
 

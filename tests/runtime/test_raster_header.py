@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.header import Header, Limits, png_chunks, read_header
+from lgg_runtime.readers.raster_header import Header, Limits, png_chunks, read_header
 from stand_ins.encodings import (
     EXIF_6,
     chunk,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.strips import (
+from lgg_runtime.readers.tiff_compression import (
     DECODERS,
     expand_lzw,
     expand_lzw_by_opencv,
