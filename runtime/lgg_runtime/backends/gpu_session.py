@@ -61,7 +61,7 @@ class GpuSession:
             session = start_session(runtime, path, options, "cuda", cuda_options(gpu))
         self._runs = BoundRuns(runtime, session, self._cuda, cuda_graph=gpu.cuda_graph)
         release_with(self, self._runs, self._cuda)
-        self.golden_difference = check_golden(self.run, self.contract.golden)
+        check_golden(self.run, self.contract.golden)
 
     def repeat_on_device(self) -> int:
         """The last part of the last run once more, without copies, to time the computing alone;
