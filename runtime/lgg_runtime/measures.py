@@ -9,16 +9,16 @@ import numpy.typing as npt
 from lgg_runtime.volume import Mask
 
 
-def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float, int]:
-    """Longest diameter within a slice, the longest perpendicular to it there, and that slice.
+def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """Longest diameter within a slice, and the longest perpendicular to it there.
 
     mask: (S, H, W) bool. Diameters are between pixel centres of the slice's outline, of all
     components, plus one pixel's mean side, so that a single pixel has its own width. Zeros
     without a tumour.
     """
-    best = (0.0, 0.0, 0)
+    best = (0.0, 0.0)
     pixel = float(np.mean(spacing_mm[1:]))
-    for index, plane in enumerate(mask):
+    for plane in mask:
         if not plane.any():
             continue
         points = _outline_mm(plane, spacing_mm)
@@ -34,7 +34,7 @@ def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, 
             direction = apart[a, b] / longest
             side = points @ np.array((-direction[1], direction[0]))
             across = float(side.max() - side.min())
-        best = (longest + pixel, across + pixel, index)
+        best = (longest + pixel, across + pixel)
     return best
 
 

@@ -149,7 +149,7 @@ def test_the_report_holds_the_masks_measures_and_refers_to_its_seg(scanned: Scan
     report = highdicom.sr.srread(io.BytesIO(scanned.files["sr.dcm"]))
     (group,) = report.content.get_volumetric_roi_measurement_groups()
     measured = {one.name.value: (one.value, one.unit.value) for one in group.get_measurements()}
-    long_axis, short_axis, _ = axes_mm(scanned.scan.mask, scanned.scan.spacing_mm)
+    long_axis, short_axis = axes_mm(scanned.scan.mask, scanned.scan.spacing_mm)
     assert measured == {
         "118565006": (pytest.approx(scanned.scan.truth()["volume_ml"], abs=1e-3), "mL"),
         "103339001": (pytest.approx(long_axis, abs=1e-3), "mm"),

@@ -105,7 +105,7 @@ def _measurements(result: ScanResult) -> list[Any]:
 
     segmentation = result.segmentation
     assert segmentation.spacing_mm is not None
-    long_axis, short_axis, _ = axes_mm(segmentation.mask, segmentation.spacing_mm)
+    long_axis, short_axis = axes_mm(segmentation.mask, segmentation.spacing_mm)
     millilitre, millimetre = Code("mL", "UCUM", "milliliter"), Code("mm", "UCUM", "millimeter")
     values = (
         (Code("118565006", "SCT", "Volume"), segmentation.volume_ml or 0.0, millilitre),
