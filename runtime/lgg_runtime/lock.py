@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from lgg_runtime.writers.atomic import refused
 LOCK_FILE = ".lgg-infer.lock"
 # In the file while a run is at work, gone after any end but a sudden death.
 _MARK = b"at work\n"
-_HELD_ELSEWHERE: type[OSError] = PermissionError if sys.platform == "win32" else BlockingIOError
 
 
 @contextlib.contextmanager
@@ -59,14 +58,7 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
 def _try_lock(handle: int) -> bool:
     """Whether the lock was free. Raises OSError where the disk has none, as over a network."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except _HELD_ELSEWHERE:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True
