@@ -59,7 +59,7 @@ def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
 
 
 def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
-    """Voxels of each component of `label_components`."""
+    """Voxels of each component of `label_components`, (N,), in the order of their labels."""
     where = _extent(mask)
     if where is None:
         return np.zeros(0, np.int64)

@@ -96,7 +96,7 @@ class ModelGrid:
     def bring_back(
         self, mask: Mask, probability: Probability, threshold: float
     ) -> tuple[Mask, Probability]:
-        """Mask and probability of the model's grid, on the volume's.
+        """Mask and probability of the model's grid, (S', H', W'), on the volume's, (S, H, W).
 
         The mask is where the interpolated probability of what stayed in `mask` reaches the
         threshold, so that edges are as smooth as the model drew them.
@@ -112,7 +112,10 @@ class ModelGrid:
 
 
 def plane_of(affine: npt.NDArray[np.float64]) -> str:
-    """axial, coronal or sagittal, by the slice axis; `oblique` before it beyond 10 degrees."""
+    """axial, coronal or sagittal, by the slice axis; `oblique` before it beyond 10 degrees.
+
+    affine: (slice, row, column) to LPS; (3, 3) suffices, of any lengths.
+    """
     axes, _ = _towards_axial(affine)
     plane = ("axial", "coronal", "sagittal")[axes.index(0)]
     along = np.abs(affine[:3, 0]) / np.linalg.norm(affine[:3, 0])

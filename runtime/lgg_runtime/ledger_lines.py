@@ -27,9 +27,8 @@ class Finished:
     """One study that is done, or what was written of one that failed in part.
 
     inputs, outputs: SHA-256 by name, relative to the input's and to the output's root; without
-    inputs it proves nothing;
-    records, rows, doubts: what the run recorded of it; left_out: slices that the first look left
-    out.
+    inputs it proves nothing; records, rows, doubts: what the run recorded of it; left_out: slices
+    that the first look left out.
     """
 
     study: str

@@ -22,8 +22,8 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
 
     A shipped model is known by its digest; another has to answer its golden input, because a few
     changed bits make other masks, and no error; not in bf16, which may be further off than its
-    contract allows. Raises ModelError for a file that is refused,
-    ProviderError where it cannot run.
+    contract allows. Raises ModelError for a file that is refused, ProviderError where it cannot
+    run, OutOfMemoryError where the memory does not suffice, UsageError for what is no name or path.
     """
     path = find_model(model)
     digest, sidecar_digest = identify_model(path, settings.public_key)

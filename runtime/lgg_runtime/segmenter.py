@@ -195,7 +195,7 @@ class Segmenter:
         return self.finish(prepared, self.run(prepared))
 
     def prepare(self, study: Volume | npt.NDArray[Any]) -> Prepared:
-        """The first of the three steps of `segment`: bring to the model's grid and scale."""
+        """Bring to the model's grid and scale: the first step of `segment`. Raises InputError."""
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
         grid = ModelGrid.of(volume, self.contract.pixel_mm)
         pixels = grid.to_model(volume.pixels)
@@ -213,7 +213,7 @@ class Segmenter:
 
     def run(self, prepared: Prepared, before_batch: Callable[[], object] | None = None) -> Answer:
         """The second step: the networks alone. before_batch: called before each of their runs; what
-        it raises ends this one.
+        it raises ends this one. Raises the other errors of `segment`.
         """
         if self._process != os.getpid():  # no thread of an engine outlives a fork
             raise UsageError("the model was loaded in another process; load it in this one")
