@@ -65,10 +65,7 @@ def copy_patient_and_study(header: Any) -> Any:
 
     Raises InputError, the reason alone, for a value that no file can hold.
     """
-    load_pydicom()
-    from pydicom import Dataset
-
-    copied = Dataset()
+    copied = load_pydicom().Dataset()
     for keyword in MAY_BE_EMPTY:
         setattr(copied, keyword, "")
     for keyword in ATTRIBUTES:

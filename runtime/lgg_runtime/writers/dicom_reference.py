@@ -30,10 +30,7 @@ _KEPT = (
 
 def bare_image(header: Any) -> Any:
     """A data set of what highdicom needs of an image, without its place, pixels and patient."""
-    load_pydicom()
-    from pydicom import Dataset
-
-    image = Dataset()
+    image = load_pydicom().Dataset()
     for keyword in MAY_BE_EMPTY:
         setattr(image, keyword, "")
     for keyword in _KEPT:
