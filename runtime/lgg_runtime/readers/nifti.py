@@ -98,7 +98,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
     if "flair" not in by_role:
         raise InputError(f"{_name(paths[0])}: {_NO_FLAIR}")
     flair, affine, origin = _read_grey(by_role["flair"])
-    target = Target(flair, Lattice(affine, _shape(flair)))
+    target = Target(flair, Lattice(affine, flair.shape))
     if flair_only:
         return _volume(np.repeat(flair[..., None], 3, axis=-1), affine, origin, [AS_ASKED])
     channels, notes = [], list[str]()
@@ -119,7 +119,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
 def _bring_onto(target: Target, path: Path, name: str) -> tuple[npt.NDArray[Any], list[str]]:
     """A T1 file's pixels on FLAIR's voxels, and the note on that where they were resampled."""
     pixels, affine, _ = _read_grey(path)
-    source = Lattice(affine, _shape(pixels))
+    source = Lattice(affine, pixels.shape)
     fitted, is_resampled = fit(lambda: pixels, name, source, target, "nifti")
     return fitted, [f"{name} resampled onto FLAIR's grid"] if is_resampled else []
 
@@ -132,7 +132,7 @@ def _read_one(path: Path) -> Volume:
             raise InputError(f"{_name(path)}: {_NO_FLAIR}")
         note = "one channel, taken as FLAIR"
         return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, origin, [note])
-    return _volume(np.ascontiguousarray(pixels), affine, origin, [])
+    return _volume(pixels, affine, origin, [])
 
 
 def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
@@ -141,10 +141,6 @@ def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], N
     if pixels.ndim != 3:
         raise InputError(f"{_name(path)}: expected three axes beside other sequences")
     return pixels, _affine(path, image), NiftiSource.of(image)
-
-
-def _shape(pixels: npt.NDArray[Any]) -> tuple[int, int, int]:
-    return pixels.shape[0], pixels.shape[1], pixels.shape[2]
 
 
 def _volume(
