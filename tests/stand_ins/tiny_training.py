@@ -41,7 +41,7 @@ def make_slices() -> TrainingSlices:
     for index in range(6):
         masks[index, 8:20, 10 : 16 + index] = True
     pixels[masks] += 110
-    case = Case("A", "-", Volume(pixels), masks, "")
+    case = Case("A", Volume(pixels), masks, "")
     used = {"A": tuple(range(8))}
     return TrainingSlices([case], used, IntensitySettings(), SETTINGS.samples)
 

@@ -52,7 +52,7 @@ def test_a_case_holds_the_pixels_in_rgb_order_and_boolean_masks(tmp_path):
     np.testing.assert_array_equal(case.volume.pixels, slices)
     np.testing.assert_array_equal(case.masks, masks == 255)
     assert case.masks.dtype == bool
-    assert (case.patient, case.institution) == ("TCGA_CS_4941_19960909", "CS")
+    assert case.patient == "TCGA_CS_4941_19960909"
     assert case.volume.names[2] == "TCGA_CS_4941_19960909_3"
 
 

@@ -28,7 +28,7 @@ def make_case(name, tumour, seed=0, size=24):
     pixels = rng.integers(0, 200, (len(tumour), size, size, 3), dtype=np.uint8)
     masks = np.zeros((len(tumour), size, size), bool)
     masks[np.flatnonzero(tumour)] = True
-    return Case(name, "-", Volume(pixels), masks, "")
+    return Case(name, Volume(pixels), masks, "")
 
 
 def make_slices(settings=SETTINGS, used=None, tumour=(0, 1, 0, 1)):

@@ -189,7 +189,7 @@ def test_cases_are_predicted_whole_and_normalised(one_thread):
         pixels = rng.integers(50, 200, (3, 16, 16, 3), dtype=np.uint8)
         pixels[:, :3] = 0
         pixels[:, 3:6] //= 8  # at the head's rim, which is another one after normalisation
-        cases.append(Case(name, "-", Volume(pixels), pixels[..., 0] > 150, ""))
+        cases.append(Case(name, Volume(pixels), pixels[..., 0] > 150, ""))
     model = UNet(UNetSettings(features=2, depth=1)).eval()
     intensity = IntensitySettings(centre=90)
     used = {"A": (0, 2), "B": (1,)}

@@ -47,7 +47,6 @@ class Case:
     """One patient's volume with its reference masks, (S, H, W) bool, and a digest of both."""
 
     patient: str
-    institution: str
     volume: Volume
     masks: Mask
     digest: str
@@ -110,7 +109,7 @@ def load_case(files: CaseFiles) -> Case:
     digest.update(pixels.tobytes())
     digest.update(np.packbits(mask).tobytes())
     volume = Volume(pixels, tuple(path.stem for path in files.slices))
-    return Case(files.patient, files.institution, volume, mask, digest.hexdigest())
+    return Case(files.patient, volume, mask, digest.hexdigest())
 
 
 def keep_flair(case: Case) -> Case:
