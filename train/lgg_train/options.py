@@ -11,7 +11,14 @@ from click.core import ParameterSource
 
 from lgg_runtime.errors import InputError
 from lgg_train.augmentations import AUGMENTATIONS
-from lgg_train.recipes import RECIPES
+
+# The declared recipes, each a row of the results table by its name: options by their parameter's
+# name; what the command line says goes first.
+RECIPES: dict[str, dict[str, Any]] = {
+    "standard": {"features": 32, "depth": 3, "stride": 2, "mirror": True, "augmentation": "flair"},
+    "lite": {"features": 16, "depth": 3, "stride": 2, "augmentation": "flair"},
+    "tiny": {"features": 16, "depth": 2, "stride": 4},
+}
 
 
 def _take_recipe(context: click.Context, _: click.Parameter, name: str | None) -> None:
