@@ -8,17 +8,15 @@ from torch.nn import functional as F
 TEACHERS_SHARE = 0.5
 
 
-def mix_targets(
-    masks: torch.Tensor, probability: torch.Tensor, share: float = TEACHERS_SHARE
-) -> torch.Tensor:
-    """Targets of which `share` is the teachers' probability and the rest the masks.
+def mix_targets(masks: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    """Targets of which TEACHERS_SHARE is the teachers' probability and the rest the masks.
 
     masks, probability and what is returned: (N, 1, H, W) float32 in 0..1. Cross-entropy is linear
     in its targets, so that of mixed targets is the mix of both cross-entropies, the objective of
     Hinton et al. 2015 (Distilling the Knowledge in a Neural Network, section 2) at a temperature
     of 1.
     """
-    return (1 - share) * masks + share * probability
+    return (1 - TEACHERS_SHARE) * masks + TEACHERS_SHARE * probability
 
 
 def dice_loss(logits: torch.Tensor, masks: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
