@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lgg_runtime.volume import Pixels, Probability
 from lgg_train.device import autocast, within_memory
-from lgg_train.unet import scale_slices
+from lgg_train.unet import LARGEST_MULTIPLE, scale_slices
 
 
 @within_memory("smaller slices may fit")
@@ -22,12 +22,12 @@ def predict_slices(
 ) -> Probability:
     """Normalised slices (S, H, W, 3) uint8 to probabilities (S, H, W) float32, at any H and W.
 
-    The slices are padded with zeros to multiples of 16 and the result is cut back. precision: of
-    the forward pass, a name of AUTOCAST; in fp32 there is no TF32, on a GPU either. Raises
-    OutOfMemoryError where the memory does not suffice.
+    The slices are padded with zeros to multiples of LARGEST_MULTIPLE, and the result is cut back.
+    precision: of the forward pass, a name of AUTOCAST; in fp32 there is no TF32, on a GPU either.
+    Raises OutOfMemoryError where the memory does not suffice.
     """
     height, width = slices.shape[1:3]
-    pad = (0, -width % 16, 0, -height % 16)
+    pad = (0, -width % LARGEST_MULTIPLE, 0, -height % LARGEST_MULTIPLE)
     device = next(model.parameters()).device
     out: npt.NDArray[np.float32] = np.empty(slices.shape[:3], np.float32)
     for start in range(0, len(slices), batch):
