@@ -97,7 +97,8 @@ class UNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
-        nn.init.constant_(self.head.bias, _logit(self.settings.prior))
+        prior = torch.tensor(self.settings.prior)
+        nn.init.constant_(self.head.bias, float(torch.logit(prior)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training or not self.settings.mirror:
@@ -124,7 +125,3 @@ class UNet(nn.Module):
 def scale_slices(slices: torch.Tensor) -> torch.Tensor:
     """uint8 (N, H, W, 3) to float (N, 3, H, W) in 0..1, the network's input."""
     return slices.permute(0, 3, 1, 2).float() / 255.0
-
-
-def _logit(probability: float) -> float:
-    return float(torch.logit(torch.tensor(probability)))
