@@ -17,6 +17,7 @@ _PATH = click.Path(path_type=Path)
 _DATA = click.option(
     "--data", required=True, type=_PATH, help="Folder kaggle_3m, or one that holds it."
 )
+_DEVICE = click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
 
 
 @click.group("lgg-train")
@@ -70,7 +71,7 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
 @command.command(context_settings={"show_default": True})
 @click.argument("folder", type=_PATH)
 @_DATA
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
+@_DEVICE
 def decide(folder: Path, data: Path, device: str) -> None:
     """Choose threshold and clean-up over all patients of a cross-validation, for --decision."""
     with needs_extra("train"):
@@ -83,7 +84,7 @@ def decide(folder: Path, data: Path, device: str) -> None:
 @click.argument("run", type=_PATH)
 @_DATA
 @click.option("--split", "part", type=click.Choice(("test", "validation", "train")), default="test")
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
+@_DEVICE
 @click.option("--flair-only", is_flag=True, help="Put FLAIR in the place of the other sequences.")
 def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
     """Score a run on one part of its split, as the notebook does and by patient; scores and
