@@ -15,6 +15,7 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.loop import train
+from lgg_train.run import load_model
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.unet import UNetSettings
@@ -68,6 +69,11 @@ def read_rows(folder: Path) -> list[dict[str, float]]:
     """The run's history.csv."""
     with (folder / "history.csv").open(newline="") as stream:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def weights_of(run: Path) -> dict[str, Any]:
+    """The weights in a finished run's `model.pt`, by name."""
+    return load_model(run).network.state_dict()
 
 
 def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from lgg_train.run import (
 )
 from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings
+from stand_ins.tiny_training import assert_same_weights
 
 
 @pytest.fixture
@@ -44,9 +45,7 @@ def test_a_saved_model_is_loaded_with_all_that_decides_its_use(tmp_path, model):
     held = load_model(tmp_path)
     assert held.network.settings == model.network.settings
     assert not held.network.training
-    theirs = held.network.state_dict()
-    for name, value in model.network.state_dict().items():
-        assert torch.equal(theirs[name], value), name
+    assert_same_weights(held.network.state_dict(), model.network.state_dict())
     assert (held.decision, held.intensity) == (model.decision, model.intensity)
     assert held.training == model.training
     assert [path.name for path in tmp_path.iterdir()] == [MODEL_FILE]

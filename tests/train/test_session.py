@@ -1,6 +1,5 @@
 """A finished run's folder, scored, split in each way."""
 
-import csv
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from lgg_train.run import load_model
 from lgg_train.session import _validate
 from lgg_train.splits import Split
 from stand_ins.run_folder import contents, read_metrics
+from stand_ins.tiny_training import assert_same_weights, read_rows, weights_of
 
 DOCUMENTED = {
     "config.json", "split.json", "last.pt", "history.csv", "model.pt", "metrics_validation.json",
@@ -96,18 +96,16 @@ def test_validations_are_in_the_precision_of_training_and_the_decision_in_float3
 
 
 def test_the_history_holds_the_validations(finished_run):
-    with (finished_run / "history.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(finished_run)
     # Nine patients of six slices in batches of four: 14 steps an epoch.
-    assert [int(row["step"]) for row in rows] == [28, 56]
+    assert [row["step"] for row in rows] == [28, 56]
     for name in ("dice_mean", "dice_median", "dice_mean_largest", "f1", "recall"):
-        assert all(0 <= float(row[name]) <= 1 for row in rows)
+        assert all(0 <= row[name] <= 1 for row in rows)
 
 
 def test_the_model_is_the_average_of_the_last_checkpoint(finished_run):
     averaged = load_checkpoint(finished_run / "last.pt")["averaged"]
-    for name, value in load_model(finished_run).network.state_dict().items():
-        assert torch.equal(value, averaged[name]), name
+    assert_same_weights(weights_of(finished_run), averaged)
 
 
 def test_the_model_tells_its_training_as_the_config_does(finished_run):

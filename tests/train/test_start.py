@@ -14,6 +14,7 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.report import run_evaluation
 from lgg_train.run import load_model, save_model
+from stand_ins.tiny_training import assert_same_weights, weights_of
 
 # A rate of almost nothing, so that what the run began with is what it ends with.
 STILL = ["--epochs", "0.1", "--rate", "1e-12", "--validations", "1"]
@@ -23,7 +24,7 @@ def test_the_weights_of_the_other_run_are_what_training_begins_with(
     finished_run, train_tiny, tmp_path
 ):
     train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--mirror")
-    began = load_model(finished_run).network.state_dict()
+    began = weights_of(finished_run)
     ended = load_checkpoint(tmp_path / "run" / "last.pt")["model"]
     for name, weights in began.items():
         if "running" not in name and "num_batches" not in name:
@@ -71,9 +72,7 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
         train_tiny(tmp_path / "run", *start)
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     train_tiny(tmp_path / "run", "--resume")
-    whole = load_model(tmp_path / "whole").network.state_dict()
-    for name, value in load_model(tmp_path / "run").network.state_dict().items():
-        assert torch.equal(value, whole[name]), name
+    assert_same_weights(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
     with pytest.raises(InputError, match="made with other settings: start"):
         train_tiny(tmp_path / "again", "--start", str(tmp_path / "whole"), "--resume")
 

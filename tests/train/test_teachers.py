@@ -14,6 +14,7 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.run import load_model, save_model
 from lgg_train.teachers import mean_probability, without_mirror
 from lgg_train.unet import UNet, UNetSettings
+from stand_ins.tiny_training import assert_same_weights, weights_of
 
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
 
@@ -43,8 +44,8 @@ def taught_run(train_tiny, finished_run, wider_run, tmp_path_factory):
 
 def test_teachers_of_other_sizes_change_what_is_learnt(train_tiny, taught_run, tmp_path):
     train_tiny(tmp_path / "alone", *BRIEF)
-    alone = load_model(tmp_path / "alone").network
-    assert not torch.equal(load_model(taught_run).network.head.weight, alone.head.weight)
+    taught, alone = weights_of(taught_run), weights_of(tmp_path / "alone")
+    assert not torch.equal(taught["head.weight"], alone["head.weight"])
 
 
 def test_the_config_tells_the_teachers_and_the_digests_of_their_models(
@@ -65,9 +66,7 @@ def test_a_taught_run_resumes_with_its_own_teachers(
         broken.setattr("lgg_train.session._finish", break_off)
         train_tiny(run, *BRIEF, "--teacher", str(finished_run), "--teacher", str(wider_run))
     train_tiny(run, "--resume")
-    whole = load_model(taught_run).network.state_dict()
-    for name, value in load_model(run).network.state_dict().items():
-        assert torch.equal(value, whole[name]), name
+    assert_same_weights(weights_of(run), weights_of(taught_run))
     assert read_config(run)["options"] == read_config(taught_run)["options"]
 
 
