@@ -27,6 +27,7 @@ from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
 from lgg_train.prediction import Prediction
 from lgg_train.run import load_model
+from stand_ins.run_folder import read_config
 
 SETTINGS = ParitySettings()
 
@@ -210,7 +211,7 @@ def run_without_data(run, tmp_path):
     """The run, on a machine that its dataset is not on."""
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    config = json.loads((copy / "config.json").read_text())
+    config = read_config(copy)
     (copy / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
     return copy
 
@@ -280,7 +281,7 @@ def test_a_dataset_without_the_patients_of_the_split_is_an_error(run, artifact, 
 
 
 def _case_folder(run, case):
-    return Path(json.loads((run / "config.json").read_text())["data"]) / "kaggle_3m" / case
+    return Path(read_config(run)["data"]) / "kaggle_3m" / case
 
 
 def test_an_artifact_of_unknown_precision_is_refused(run, altered):

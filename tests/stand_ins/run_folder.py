@@ -8,6 +8,12 @@ TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tu
 TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
 
 
+def read_config(run: Path) -> dict[str, Any]:
+    """What the run recorded of itself."""
+    config: dict[str, Any] = json.loads((run / "config.json").read_text())
+    return config
+
+
 def read_metrics(folder: Path, part: str = "validation") -> dict[str, Any]:
     """The scores of a part."""
     scores: dict[str, Any] = json.loads((folder / f"metrics_{part}.json").read_text())

@@ -1,4 +1,4 @@
-"""What a command sets for signals, put back."""
+"""Ctrl-C at a certain call; what a command sets for signals, put back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import sys
 from collections.abc import Iterator
 
 from lgg_runtime.terminal import ENDING
+
+
+def break_off(*_: object) -> None:
+    """Stands in for a call at which the user gives Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from lgg_runtime.errors import InputError, MissingExtraError, UsageError
 from lgg_train.cli import command
 from lgg_train.settings import Machinery
 from lgg_train.splits import Split
-from stand_ins.run_folder import contents, read_metrics
+from stand_ins.run_folder import contents, read_config, read_metrics
+from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of
 
 BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
@@ -91,17 +92,17 @@ def test_tensorboard_s_events_are_written_where_asked_for(train_tiny, tmp_path):
 
 
 def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):
-    config = json.loads((run_copy / "config.json").read_text())
+    config = read_config(run_copy)
     config["options"]["tensorboard"] = True
     (run_copy / "config.json").write_text(json.dumps(config))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match="tensorboard"):
         train_tiny(run_copy, "--resume")
-    assert json.loads((run_copy / "config.json").read_text()) == config
+    assert read_config(run_copy) == config
 
 
 def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_copy, train_tiny):
-    config = json.loads((run_copy / "config.json").read_text())
+    config = read_config(run_copy)
     del config["options"]
     (run_copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="expected one budget"):
@@ -121,17 +122,13 @@ def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_cop
     ],
 )
 def test_a_config_that_was_damaged_is_named(run_copy, phantoms, call_main, entry, value, reason):
-    config = json.loads((run_copy / "config.json").read_text())
+    config = read_config(run_copy)
     (run_copy / "config.json").write_text(json.dumps(config | {entry: value}))
     before = contents(run_copy)
     done = call_main("train", "--data", str(phantoms), "-o", str(run_copy), "--resume")
     assert done.code == 3
     assert re.search(rf"config\.json: {reason}; train it again", done.err)
     assert contents(run_copy) == before
-
-
-def break_off(_predictions):
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])

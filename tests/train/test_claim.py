@@ -1,12 +1,10 @@
 """A run's folder belongs to one training at a time, from its first file to its last."""
 
-import json
-
 import pytest
 
 from lgg_runtime.errors import OutputConflictError
 from lgg_train.claim import check_unclaimed, claim
-from stand_ins.run_folder import contents
+from stand_ins.run_folder import contents, read_config
 
 BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
 WAIT = "another run is writing there; wait for its end or take another folder"
@@ -70,7 +68,7 @@ def test_a_training_that_ended_while_the_data_were_read_is_not_written_over(
     done = call_main("train", "--data", str(phantoms), "-o", str(out), *BRIEF, "--seed", "3")
     assert done.code == 2
     assert "holds a run already" in done.err
-    assert json.loads((out / "config.json").read_text())["options"]["epochs"] == 0.1
+    assert read_config(out)["options"]["epochs"] == 0.1
 
 
 @pytest.mark.parametrize("held", ["", "fold_1"])

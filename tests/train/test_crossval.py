@@ -13,6 +13,8 @@ from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.cli import train
 from lgg_train.crossval import SCORES, gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
+from stand_ins.run_folder import read_config
+from stand_ins.signals import break_off
 
 SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
@@ -272,7 +274,7 @@ def test_a_fold_that_does_not_tell_a_setting_had_its_default(
     one_fold, tmp_path, phantoms, call_main, missing, change
 ):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
-    config = json.loads((folder / "fold_0" / "config.json").read_text())
+    config = read_config(folder / "fold_0")
     *groups, name = missing.split()
     held = config["settings"]
     for group in groups:
@@ -287,7 +289,7 @@ def test_a_fold_that_does_not_tell_a_setting_had_its_default(
 
 def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, call_main):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
-    config = json.loads((folder / "fold_0" / "config.json").read_text())
+    config = read_config(folder / "fold_0")
     (folder / "fold_0" / "config.json").write_text(json.dumps(config | {"settings": None}))
     done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS)
     assert done.code == 3
@@ -319,10 +321,6 @@ def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, tmp_path, phanto
     assert done.code == 0, done.err
     assert (folder / "fold_0" / "model.pt").read_bytes() == before
     assert json.loads((folder / "cv.json").read_text())["per_patient_dice"]["patients"] == 12
-
-
-def break_off(*_):
-    raise KeyboardInterrupt
 
 
 def test_a_fold_that_was_broken_off_before_its_reports_gets_them(

@@ -23,7 +23,7 @@ from lgg_train.report import run_evaluation
 from lgg_train.run import load_model
 from lgg_train.session import _validate
 from lgg_train.splits import Split
-from stand_ins.run_folder import contents, read_metrics
+from stand_ins.run_folder import contents, read_config, read_metrics
 from stand_ins.tiny_training import assert_same_weights, read_rows, weights_of
 
 DOCUMENTED = {
@@ -39,7 +39,7 @@ def test_training_writes_every_documented_file_and_no_other(finished_run):
 
 
 def test_the_config_tells_data_settings_and_versions(finished_run, phantoms):
-    config = json.loads((finished_run / "config.json").read_text())
+    config = read_config(finished_run)
     assert config["data"] == str(phantoms.resolve())
     cases = load_cases(find_cases(phantoms))
     split = (finished_run / "split.json").read_bytes()
@@ -109,7 +109,7 @@ def test_the_model_is_the_average_of_the_last_checkpoint(finished_run):
 
 
 def test_the_model_tells_its_training_as_the_config_does(finished_run):
-    config = json.loads((finished_run / "config.json").read_text())
+    config = read_config(finished_run)
     training = load_model(finished_run).training
     assert training.data == config["training"]["data"]
     assert training.patients == config["training"]["patients"]

@@ -14,6 +14,8 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.report import run_evaluation
 from lgg_train.run import load_model, save_model
+from stand_ins.run_folder import read_config
+from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of
 
 # A rate of almost nothing, so that what the run began with is what it ends with.
@@ -37,9 +39,9 @@ def test_the_weights_of_the_other_run_are_what_training_begins_with(
 
 def test_the_config_tells_the_digest_of_the_model_it_began_with(finished_run, train_tiny, tmp_path):
     train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run))
-    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    settings = read_config(tmp_path / "run")["settings"]
     assert settings["start"] == hashlib.sha256((finished_run / "model.pt").read_bytes()).hexdigest()
-    assert json.loads((finished_run / "config.json").read_text())["settings"]["start"] is None
+    assert read_config(finished_run)["settings"]["start"] is None
 
 
 def test_weights_that_saw_other_patients_are_refused(finished_run, train_tiny, tmp_path):
@@ -68,7 +70,7 @@ def test_a_run_begun_so_resumes_from_its_own_checkpoint(
     start = ["--epochs", "1", "--rate", "0.01", "--validations", "2", "--start", str(finished_run)]
     train_tiny(tmp_path / "whole", *start)
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
-        broken.setattr("lgg_train.session._finish", _break_off)
+        broken.setattr("lgg_train.session._finish", break_off)
         train_tiny(tmp_path / "run", *start)
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     train_tiny(tmp_path / "run", "--resume")
@@ -82,19 +84,15 @@ def test_a_run_begun_anew_inherits_nothing_of_an_abandoned_one(
 ):
     run = tmp_path / "run"
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
-        broken.setattr("lgg_train.state.TrainingState.save", _break_off)
+        broken.setattr("lgg_train.state.TrainingState.save", break_off)
         train_tiny(run, *STILL, "--start", str(finished_run))
     assert {"earlier.csv", "history.csv"} <= {path.name for path in run.iterdir()}
     with monkeypatch.context() as broken, pytest.raises(click.Abort):
-        broken.setattr("lgg_train.session.train", _break_off)
+        broken.setattr("lgg_train.session.train", break_off)
         train_tiny(run, *STILL)
     assert {path.name for path in run.iterdir()} == {
         "config.json", "split.json", ".lgg-train.lock",
     }  # fmt: skip
-
-
-def _break_off(*_):
-    raise KeyboardInterrupt
 
 
 def test_a_run_on_all_patients_goes_on_from_a_run_of_a_split_and_keeps_its_decision(
@@ -176,13 +174,13 @@ def test_a_decision_that_was_changed_in_between_is_not_taken(train_tiny, decided
 def test_a_run_that_did_not_record_its_decision_is_resumed_with_the_one_given(
     train_tiny, decided, finished_run
 ):
-    config = json.loads((decided / "config.json").read_text())
+    config = read_config(decided)
     del config["decided"]
     (decided / "config.json").write_text(json.dumps(config))
     train_tiny(decided, "--resume", "--decision", str(finished_run))
     theirs = load_model(finished_run).decision
     assert load_model(decided).decision.threshold == theirs.threshold
-    recorded = json.loads((decided / "config.json").read_text())["decided"]
+    recorded = read_config(decided)["decided"]
     assert recorded["threshold"] == theirs.threshold
 
 

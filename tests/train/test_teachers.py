@@ -14,13 +14,11 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.run import load_model, save_model
 from lgg_train.teachers import mean_probability, without_mirror
 from lgg_train.unet import UNet, UNetSettings
+from stand_ins.run_folder import read_config
+from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of
 
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
-
-
-def read_config(run):
-    return json.loads((run / "config.json").read_text())
 
 
 def digest(run):
@@ -68,10 +66,6 @@ def test_a_taught_run_resumes_with_its_own_teachers(
     train_tiny(run, "--resume")
     assert_same_weights(weights_of(run), weights_of(taught_run))
     assert read_config(run)["options"] == read_config(taught_run)["options"]
-
-
-def break_off(*_):
-    raise KeyboardInterrupt
 
 
 def test_resuming_with_other_teachers_is_refused(
