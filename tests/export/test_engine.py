@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
 from lgg_bench.slices import phantom_slices
@@ -19,11 +20,10 @@ from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_inputs import make_profiles
 from lgg_export.graph import build_graph
-from lgg_export.precision import PRECISIONS
 from lgg_export.quantise import TARGETS, Quantiser
-from lgg_runtime import weights
 from lgg_runtime.contract import METADATA_KEY
 from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
+from lgg_runtime.loading import SHIPPED, find_model
 from lgg_runtime.sidecar import Profile, read_engine, sidecar_path
 from lgg_train.run import load_model
 from stand_ins.artifacts import write_artifact
@@ -38,7 +38,7 @@ RTX = EngineSettings("tensorrt-rtx")
 DATA_CENTRE = EngineSettings("tensorrt")
 SHIPPED_RUN = Path(__file__).parents[2] / "train" / "shipped" / "standard"
 # int8 for CPUs is not int8 for TensorRT, see test_int8.
-SHIPPED = sorted(p for p in Path(weights.__path__[0]).glob("*.onnx") if "int8" not in p.stem)
+IN_FLOAT = [name for name in SHIPPED if "int8" not in name]
 
 
 @needs_rtx
@@ -69,11 +69,9 @@ def test_rtx_compiles_each_precision_without_a_gpu_and_the_sidecar_says_everythi
 
 
 @needs_rtx
-@pytest.mark.parametrize("model", SHIPPED or [None], ids=lambda m: m.stem if m else "none")
-def test_rtx_compiles_every_shipped_model(tmp_path: Path, model: Path | None) -> None:
-    if model is None:
-        pytest.skip("no model is shipped in this tree")
-    sidecar = build_engine(model, tmp_path / "m.engine", RTX)
+@pytest.mark.parametrize("name", IN_FLOAT)
+def test_rtx_compiles_every_shipped_model(tmp_path: Path, name: str) -> None:
+    sidecar = build_engine(find_model(name), tmp_path / "m.engine", RTX)
     assert [t.dtype for t in sidecar.tensors] == ["UINT8", "FLOAT"]
     assert len(sidecar.key.profiles) == 3
 
@@ -83,12 +81,11 @@ def test_rtx_compiles_every_shipped_model(tmp_path: Path, model: Path | None) ->
 def test_rtx_compiles_the_shipped_network_in_lower_precisions(
     tmp_path: Path, precision: str
 ) -> None:
-    if not (SHIPPED_RUN / "model.pt").is_file():
-        pytest.skip("no run is shipped in this tree")
-    graph = build_graph(load_model(SHIPPED_RUN).network, PRECISIONS[precision].arithmetic)
     if precision == "int8":
-        slices = [phantom_slices(2, 64)]
-        graph = Quantiser(graph, slices, TARGETS["tensorrt"], tmp_path).build()
+        exact = onnx.load(str(find_model("standard")))
+        graph = Quantiser(exact, [phantom_slices(2, 64)], TARGETS["tensorrt"], tmp_path).build()
+    else:
+        graph = build_graph(load_model(SHIPPED_RUN).network, torch.float16)
     contract = write_artifact(tmp_path / "other.onnx", precision)
     onnx.helper.set_model_props(graph, {METADATA_KEY: contract.dumps()})
     onnx.save(graph, str(tmp_path / "m.onnx"))
@@ -256,11 +253,9 @@ def test_a_timing_cache_of_another_gpu_is_refused(tmp_path: Path) -> None:
 
 @needs_rtx
 def test_a_workspace_that_is_too_small_is_said_with_the_remedy(tmp_path: Path) -> None:
-    if not SHIPPED:
-        pytest.skip("no model is shipped in this tree")
     settings = EngineSettings("tensorrt-rtx", workspace_mib=16)
     with pytest.raises(ResourceError, match="a larger --workspace"):
-        build_engine(SHIPPED[0], tmp_path / "m.engine", settings)
+        build_engine(find_model("lite"), tmp_path / "m.engine", settings)
 
 
 @pytest.mark.parametrize(
