@@ -229,14 +229,6 @@ def test_half_precisions_train_too(tmp_path, precision):
     assert not torch.equal(network.head.weight, other.head.weight)
 
 
-def test_tensorboard_is_written_when_asked_for(tmp_path):
-    pytest.importorskip("tensorboard")
-    machinery = replace(EACH_STEP, tensorboard=True)
-    settings = replace(SETTINGS, budget=Budget(epochs=1), validations=1)
-    train(make_slices(), settings, machinery, tmp_path, no_scores)
-    assert list((tmp_path / "tensorboard").iterdir())
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -263,7 +263,6 @@ def test_impossible_settings_are_usage_errors(options, named):
         ({"schema": 2}, "expected split schema 1, found 2"),
         ({"schema": None}, "expected split schema 1, found None"),
         ({"seed": -1}, r"not a split file \(seed -1, expected 0 or more\)"),
-        ({"by": "all"}, "by all, and not all slices train"),
         ({"by": "scanner"}, "split by 'scanner': expected patient, slice, all"),
     ],
 )
