@@ -206,7 +206,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with kaggle_3m: twelve patients, three an institution, of six slices of 64 x 64."""
+    """Folder with kaggle_3m: twelve patients, one without a lesion, of six slices of 64 x 64."""
     from lgg_train.phantom import PhantomSettings, write_phantoms
 
     root = tmp_path_factory.mktemp("phantoms")

@@ -20,7 +20,6 @@ from lgg_runtime.readers.nifti import read_nifti
 
 AFFINE = np.diag([-0.9, -0.9, 5, 1])
 NAN, INFINITE = float("nan"), float("inf")
-BESIDE = "beside a qform"
 
 
 def save(path: Path, changes: dict[str, Any], kind: Any = nibabel.Nifti1Image) -> Path:
