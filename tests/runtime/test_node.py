@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from stand_ins.pacs import (
     PATIENT,
     Archive,
     associate,
+    await_associations,
     draw_studies,
     send_study,
     store,
@@ -67,9 +67,7 @@ class Bench:
 
     def work(self) -> None:
         """Each part's step once: complete, segment, send."""
-        for thread in threading.enumerate():
-            if "AcceptorThread" in thread.name:
-                thread.join(20)
+        await_associations()
         for loop in self.node.loops:
             loop.step()
 

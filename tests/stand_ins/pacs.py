@@ -25,6 +25,14 @@ CALLED = "LGG-NODE"
 PATIENT = ("Drawn", "By Code", "LGGPH", "ACC0000", "19010203", "20010203", "2.25.")
 
 
+def await_associations() -> None:
+    """Wait until every association with a node of this process has ended. Fails after a while."""
+    for thread in threading.enumerate():
+        if "AcceptorThread" in thread.name:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
 def write_config(folder: Path, destination: str = "", **sections: dict[str, Any]) -> Path:
     """A file of settings for tests: free ports, a short quiet time, no floor of free disk.
 

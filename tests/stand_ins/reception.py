@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from lgg_runtime.pacs.receiver import Receiver
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tally import Tally
-from stand_ins.pacs import write_config
+from stand_ins.pacs import await_associations, write_config
 
 
 class Reception:
@@ -29,9 +28,7 @@ class Reception:
 
     def settle(self) -> list[str]:
         """The studies' states, once every association has ended."""
-        for thread in threading.enumerate():
-            if "AcceptorThread" in thread.name:
-                thread.join(20)
+        await_associations()
         self.intake.settle()
         return [row["state"] for row in self.state.rows("SELECT state FROM study")]
 

@@ -21,7 +21,14 @@ from pynetdicom import _config
 
 from lgg_runtime.pacs import receiver
 from lgg_runtime.pacs.log import LOG, set_up_log
-from stand_ins.pacs import CALLED, PATIENT, associate, draw_studies, send_study
+from stand_ins.pacs import (
+    CALLED,
+    PATIENT,
+    associate,
+    await_associations,
+    draw_studies,
+    send_study,
+)
 from stand_ins.reception import Reception
 
 ABORT = 0x07
@@ -152,15 +159,8 @@ def test_a_peer_that_goes_without_a_request_leaves_no_thread_behind(scene: Scene
             peer.sendall(sent)
             peer.shutdown(socket.SHUT_WR)
             read_to_end(peer)
-    assert_all_end()
+    await_associations()
     scene.assert_serves(node)
-
-
-def assert_all_end() -> None:
-    for thread in threading.enumerate():
-        if "AcceptorThread" in thread.name:
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 def test_peers_that_ask_for_nothing_keep_no_association_out(scene: Scene) -> None:
@@ -172,7 +172,7 @@ def test_peers_that_ask_for_nothing_keep_no_association_out(scene: Scene) -> Non
         assert association.is_established
         association.release()
         node.receiver.stop(0.0)
-        assert_all_end()
+        await_associations()
 
 
 def store(node: Reception, image: Any) -> tuple[int, Any]:
