@@ -66,6 +66,16 @@ def with_bad_files(source: Path, draw_slice: Draw) -> Path:
 
 
 @pytest.fixture(scope="session")
+def head() -> np.ndarray:
+    """A drawn head's slices, (S, H, W, 3), which no test may change."""
+    from lgg_train.phantom import PhantomSettings, make_phantom
+
+    pixels, _ = make_phantom(1, PhantomSettings(patients=2, slices=5, size=128, seed=7))
+    pixels.flags.writeable = False
+    return pixels
+
+
+@pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small DICOM study: FLAIR, T1 before and after contrast, a localizer."""
     from stand_ins.dicom_study import write_phantom

@@ -8,13 +8,6 @@ from scipy import ndimage, spatial, stats
 
 from lgg_runtime.appearance import measure_slice
 from lgg_runtime.volume import FLAIR
-from lgg_train.phantom import PhantomSettings, make_phantom
-
-
-@pytest.fixture(scope="module")
-def head() -> np.ndarray:
-    """A phantom's slices, (S, H, W, 3)."""
-    return make_phantom(1, PhantomSettings(patients=2, slices=5, size=128, seed=7))[0]
 
 
 def test_a_mirrored_head_has_the_same_statistics(head: np.ndarray) -> None:

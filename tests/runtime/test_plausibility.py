@@ -15,16 +15,10 @@ import pytest
 from lgg_bench.non_brain import draw_non_brain
 from lgg_runtime.appearance import measure_slice
 from lgg_runtime.plausibility import PlausibilitySettings, find_doubts, judge_slice
-from lgg_train.phantom import PhantomSettings, make_phantom, write_phantoms
+from lgg_train.phantom import PhantomSettings, write_phantoms
 
 RANGES = PlausibilitySettings()
 AIR_BELOW_0 = "air is far below 0; it should be about 0"
-
-
-@pytest.fixture(scope="module")
-def head() -> np.ndarray:
-    """A phantom's slices, (S, H, W, 3)."""
-    return make_phantom(1, PhantomSettings(patients=2, slices=5, size=128, seed=7))[0]
 
 
 def test_a_head_is_not_doubted_whatever_its_scale_and_size(head: np.ndarray) -> None:
