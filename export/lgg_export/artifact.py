@@ -83,7 +83,10 @@ class ExportSettings:
 def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contract, Parity]:
     """Build the artifact of a run, compare it with PyTorch, and write it if it passes.
 
-    Raises ParityError, with every exceeded limit, where it does not; then nothing is written.
+    Raises ParityError, with every exceeded limit, where it does not, UsageError for a name of the
+    file or of the model that cannot be, InputError for a run that is not finished or whose data are
+    other ones, NoInputError for named data that are not there, and ResourceError where the file
+    cannot be written; then nothing is written.
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")

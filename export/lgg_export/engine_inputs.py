@@ -10,7 +10,11 @@ ORDINARY_SIDE = 256
 
 
 def make_profiles(contract: Contract, batch: int, size: int) -> tuple[Profile, ...]:
-    """One slice at a time; batches of ordinary slices; fewer of larger ones for the same memory."""
+    """One slice at a time; batches of ordinary slices; fewer of larger ones for the same memory.
+
+    batch: most slices a run; size: largest height and width in pixels, at least ORDINARY_SIDE.
+    Shapes are (slices, height, width, channels).
+    """
     step = contract.size_multiple
 
     def shape(count: int, height: int, width: int) -> Shape:

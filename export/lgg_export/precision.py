@@ -25,10 +25,9 @@ class Precision:
 
 
 def store_weights_as_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Halve the file: float32 weights of a graph become float16 with a cast behind each.
+    """Halve the file: float32 weights of 16 values or more become float16 with a cast behind each.
 
-    The graph computes in float32 as before, on rounded weights. Raises nothing; the model is
-    changed and returned.
+    The graph computes in float32 as before, on rounded weights. The model is changed and returned.
     """
     casts = []
     for tensor in model.graph.initializer:

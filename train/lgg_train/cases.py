@@ -82,8 +82,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
 
 def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
-    """Read the patients. Raises InputError for a mask of another size or with other values, for
-    two patients with the same images, and for one whose slices lie in two folders.
+    """Read the patients. Raises InputError as `load_case` does, for two patients with the same
+    images, and for one whose slices lie in two folders.
 
     Slices that are missing between a patient's others are told on standard error: those beside
     them are neighbours then. `progress` shows a bar where standard error is a terminal.
@@ -99,6 +99,9 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
 
 
 def load_case(files: CaseFiles) -> Case:
+    """Read a patient. Raises InputError for a file that is no picture, for a mask of another size
+    than its slice or with other values than 0 and 255, and for slices that differ in size.
+    """
     slices = [read_slice(path) for path in files.slices]
     masks = [_check_mask(path, s.shape) for path, s in zip(files.masks, slices, strict=True)]
     shapes = {s.shape for s in slices}

@@ -158,6 +158,7 @@ def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def describe(record: dict[str, Any], out: Path) -> str:
+    """What `gather` gave, as text for a person; out: the folder that it is of."""
     dice, pooled = record["per_patient_dice"], record["pooled"]
     rows = [
         [str(number), str(fold["patients"]), f"{fold['mean']:.4f}",

@@ -38,6 +38,11 @@ class History:
     def add(
         self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
     ) -> None:
+        """Take a row and write the whole file. Raises ResourceError where the disk refuses.
+
+        seconds: of training since the run began; loss: the moving mean of training's; scores: of
+        the validation.
+        """
         row = {
             "step": step,
             "minutes": round(seconds / 60, 2),

@@ -2,7 +2,7 @@
 
 config.json  split.json          settings, digests, versions; which slices were used
 last.pt      history.csv         to resume from; numbers over time
-earlier.csv                      numbers of the rounds that it went on from
+earlier.csv  tensorboard/        numbers of the rounds that it went on from; events, if asked for
 model.pt                         the averaged weights with all that export needs
 metrics_<part>.json              scores; curves.png, pr_<part>.png, panels_<part>.png
 .lgg-train.lock                  held while a training runs there
@@ -176,6 +176,7 @@ def check_cases(run: Path, cases: Iterable[Case]) -> None:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide a run's numbers."""
     names = ("lgg-edge", "albumentations", "numpy", "opencv-python-headless")
     known = {name: version(name) for name in names}
     # Of torch's own account: the metadata of a build for CUDA leave out that it is one.

@@ -33,7 +33,11 @@ class Budget:
 
 
 def learning_rate(peak: float, progress: float, warm_up: float) -> float:
-    """Linear warm-up over the first `warm_up` of the budget, then half a cosine down to zero."""
+    """Linear warm-up over the first `warm_up` of the budget, then half a cosine down to zero
+    (Loshchilov and Hutter 2017, SGDR, without restarts).
+
+    progress and warm_up: fractions of the budget. Never below a hundredth of the peak in warm-up.
+    """
     if progress < warm_up:
         return peak * max(progress / warm_up, 0.01)
     rest = min((progress - warm_up) / (1 - warm_up), 1.0)
