@@ -8,19 +8,33 @@ import nibabel
 import pytest
 
 from lgg_train.cases import find_cases
+from lgg_train.cli import train
+from stand_ins.run_folder import TINY
 
 
 def test_training_prints_its_scores_on_standard_output(call_main, phantoms, tmp_path):
-    done = call_main(
-        "train", "--data", str(phantoms), "-o", str(tmp_path / "run"), "--epochs", "0.2",
-        "--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3",
-        "--device", "cpu", "--no-progress",
-    )  # fmt: skip
+    args = ["train", "--data", str(phantoms), "-o", str(tmp_path / "run"), *TINY]
+    done = call_main(*args, "--epochs", "0.2")
     assert done.code == 0, done.err
     assert "validation, split by patient; threshold" in done.out
     assert "Research use only, not for diagnosis." in done.out
     assert "Dice by patient: mean" in done.out
     assert (tmp_path / "run" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "features", "depth", "mirror"),
+    [
+        ([], 16, 4, False),
+        (["--recipe", "standard"], 32, 3, True),
+        (["--features", "8", "--recipe", "standard"], 8, 3, True),
+        (["--recipe", "standard", "--no-mirror"], 32, 3, False),
+    ],
+)
+def test_a_recipe_gives_defaults_that_given_options_override(given, features, depth, mirror):
+    context = train.make_context("train", ["--data", "d", "--out", "o", *given])
+    found = context.params
+    assert (found["features"], found["depth"], found["mirror"]) == (features, depth, mirror)
 
 
 def test_evaluation_prints_the_scores_of_the_test_part(call_main, finished_run, phantoms, tmp_path):

@@ -10,7 +10,6 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.assessment import bootstrap, by_institution
-from lgg_train.cli import train
 from lgg_train.crossval import SCORES, gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from stand_ins.run_folder import read_config
@@ -216,21 +215,6 @@ def test_more_folds_than_patients_are_refused_before_any_is_trained(folds_told, 
     assert done.code == 3
     assert "12 patients leave nothing for" in done.err
     assert not folds_told
-
-
-@pytest.mark.parametrize(
-    ("given", "features", "depth", "mirror"),
-    [
-        ([], 16, 4, False),
-        (["--recipe", "standard"], 32, 3, True),
-        (["--features", "8", "--recipe", "standard"], 8, 3, True),
-        (["--recipe", "standard", "--no-mirror"], 32, 3, False),
-    ],
-)
-def test_a_recipe_gives_defaults_that_given_options_override(given, features, depth, mirror):
-    context = train.make_context("train", ["--data", "d", "--out", "o", *given])
-    found = context.params
-    assert (found["features"], found["depth"], found["mirror"]) == (features, depth, mirror)
 
 
 def test_a_patient_whom_two_folds_tested_is_refused():

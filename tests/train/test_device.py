@@ -7,8 +7,23 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
 from lgg_train import device
-from lgg_train.device import autocast, choose_precision, within_compiler, within_memory
+from lgg_train.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    within_compiler,
+    within_memory,
+)
 from lgg_train.predict import predict_slices
+
+
+def test_the_device_is_chosen_by_what_is_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("cpu") == choose_device("auto") == torch.device("cpu")
+    with pytest.raises(ProviderError, match="--device cuda"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
 
 
 @pytest.mark.parametrize(("computes", "chosen"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lgg_runtime.errors import ProviderError, UsageError
+from lgg_runtime.errors import UsageError
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.dataset import SampleSettings
-from lgg_train.device import choose_device
 from lgg_train.loop import STEPS_UNREAD, train
 from lgg_train.losses import segmentation_loss
 from lgg_train.schedule import Budget
@@ -242,15 +241,6 @@ def test_half_precisions_train_too(tmp_path, precision):
 def test_impossible_settings_are_usage_errors(change, named):
     with pytest.raises(UsageError, match=named):
         replace(SETTINGS, **change)
-
-
-def test_the_device_is_chosen_by_what_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("cpu") == choose_device("auto") == torch.device("cpu")
-    with pytest.raises(ProviderError, match="--device cuda"):
-        choose_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
 
 
 @pytest.mark.parametrize(("batch", "steps"), [(3, 3), (20, 1)])
