@@ -234,10 +234,10 @@ def test_a_patient_whom_two_folds_tested_is_refused():
     ],
 )
 def test_folds_of_another_cross_validation_are_not_taken(
-    one_fold, tmp_path, phantoms, call_main, change, reason
+    one_fold, call_cv, tmp_path, change, reason
 ):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
-    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS, *change)
+    done = call_cv(*TWO_FOLDS, *change)
     assert done.code == 3
     assert re.search(reason, done.err)
     assert [path.name for path in folder.iterdir()] == ["fold_0"]
@@ -255,7 +255,7 @@ def test_folds_of_another_cross_validation_are_not_taken(
     ],
 )
 def test_a_fold_that_does_not_tell_a_setting_had_its_default(
-    one_fold, tmp_path, phantoms, call_main, missing, change
+    one_fold, folds_told, call_cv, tmp_path, missing, change
 ):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
     config = read_config(folder / "fold_0")
@@ -265,17 +265,18 @@ def test_a_fold_that_does_not_tell_a_setting_had_its_default(
         held = held[group]
     del held[name]
     (folder / "fold_0" / "config.json").write_text(json.dumps(config))
-    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS, *change)
+    done = call_cv(*TWO_FOLDS, *change)
     is_other = bool(change) or name == "peak_rate"  # of which the call has not the default
     assert done.code == (3 if is_other else 0), done.err
     assert not is_other or f"fold_0: a run with other settings ({name})" in done.err
+    assert [told.split.fold for told in folds_told] == ([] if is_other else [1])
 
 
-def test_a_fold_whose_config_is_damaged_is_named(one_fold, tmp_path, phantoms, call_main):
+def test_a_fold_whose_config_is_damaged_is_named(one_fold, call_cv, tmp_path):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
     config = read_config(folder / "fold_0")
     (folder / "fold_0" / "config.json").write_text(json.dumps(config | {"settings": None}))
-    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS)
+    done = call_cv(*TWO_FOLDS)
     assert done.code == 3
     assert "fold_0/config.json: holds no settings of a run; train it again" in done.err
 
@@ -298,10 +299,10 @@ def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
     assert "fold_0: a run on other data" in done.err
 
 
-def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, tmp_path, phantoms, call_main):
+def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, call_cv, tmp_path):
     folder = shutil.copytree(one_fold, tmp_path / "cv")
     before = (folder / "fold_0" / "model.pt").read_bytes()
-    done = call_main("cv", "--data", str(phantoms), "-o", str(folder), *TWO_FOLDS)
+    done = call_cv(*TWO_FOLDS)
     assert done.code == 0, done.err
     assert (folder / "fold_0" / "model.pt").read_bytes() == before
     assert json.loads((folder / "cv.json").read_text())["per_patient_dice"]["patients"] == 12
