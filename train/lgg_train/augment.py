@@ -110,6 +110,7 @@ def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
 
     `set_random_seed` before each call makes the result depend on that seed alone.
     """
+    lesion = [LesionContrast(chosen.lesion, p=0.5)] if chosen.lesion else []
     transforms = [
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
@@ -126,13 +127,12 @@ def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
             [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
             p=1,
         ),
+        *lesion,
         SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
         BiasField(strength=chosen.bias, p=chosen.bias),
         A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
         A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
     ]
-    if chosen.lesion:
-        transforms.insert(6, LesionContrast(chosen.lesion, p=0.5))
     return A.Compose(transforms)
 
 
