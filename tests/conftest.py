@@ -21,6 +21,7 @@ from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract, Golden, 
 from lgg_runtime.golden import STEP, golden_input
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.volume import FLAIR
+from stand_ins import runs
 from stand_ins.signals import keeping_handlers
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test loads onnxruntime
@@ -133,20 +134,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, write_artifact: Callable[
 
 @pytest.fixture(scope="session")
 def draw_slice() -> Callable[..., np.ndarray]:
-    """A head of value 100 on black; where `lesion` is, (rows, columns), FLAIR is `bright`."""
-
-    def draw(
-        lesion: tuple[slice, slice] | None = None,
-        size: tuple[int, int] = (40, 48),
-        bright: int = 200,
-    ) -> np.ndarray:
-        pixels = np.zeros((*size, 3), np.uint8)
-        pixels[4:-4, 4:-4] = 100
-        if lesion is not None:
-            pixels[(*lesion, FLAIR)] = bright
-        return pixels
-
-    return draw
+    """Draws a head of value 100 on black, with a lesion or without, see `stand_ins.runs`."""
+    return runs.draw_slice
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from catalogue.row import GOOD, LESION, Keeping, Outcome, Row
-from stand_ins.runs import read_png
+from catalogue.row import GOOD, Keeping, Outcome, Row
+from stand_ins.runs import LESION, read_png
 
 MASK = GOOD.removesuffix(".png") + "_mask.png"
 

@@ -27,10 +27,10 @@ from catalogue.raster_bytes import (
     tiff,
     turned_jpeg,
 )
-from catalogue.row import GOOD, INFER, LESION, Keeping, Outcome, Row, Scene, Section, head
+from catalogue.row import GOOD, INFER, Keeping, Outcome, Row, Scene, Section
 from lgg_runtime.volume import FLAIR
 from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched
-from stand_ins.runs import read_png
+from stand_ins.runs import LESION, draw_slice, read_png
 
 Bytes = Callable[[], bytes]
 COPY = "copy the file again"
@@ -65,7 +65,9 @@ def _put_pair(scene: Scene, **masks: bytes) -> None:
     scene.put("odd_1.png", encode(".png", PIXELS))
     for suffix, data in masks.items():
         scene.put(f"odd_1_mask.{suffix}", data)
-    scene.put(GOOD.replace(".png", "_mask.png"), encode(".png", head(LESION)[..., FLAIR] // 200))
+    scene.put(
+        GOOD.replace(".png", "_mask.png"), encode(".png", draw_slice(LESION)[..., FLAIR] // 200)
+    )
 
 
 def _slice_is_not_scored(outcome: Outcome, row: Row) -> None:
@@ -113,7 +115,7 @@ def _constant(scene: Scene) -> None:
 
 def _mixed_sizes(scene: Scene) -> None:
     scene.put("odd_1.png", encode(".png", PIXELS))
-    scene.put("odd_2.png", encode(".png", head(size=(33, 41))))
+    scene.put("odd_2.png", encode(".png", draw_slice(size=(33, 41))))
 
 
 def _huge_file(scene: Scene) -> None:
@@ -279,7 +281,7 @@ READ = (
         lambda scene: scene.put("odd.png", encode(".png", PIXELS[:1, :1])), 0, "",
         masks_of_size(1, 1)),
     Row("odd size", "A picture of 255 x 257: padded for the model and cut back.",
-        lambda scene: scene.put("odd.png", encode(".png", head(size=(255, 257)))), 0, "",
+        lambda scene: scene.put("odd.png", encode(".png", draw_slice(size=(255, 257)))), 0, "",
         masks_of_size(255, 257)),
     Row("constant", "A picture of one value.", _constant, 0, "",
         Keeping("An empty mask, and probabilities that are numbers.", _empty_mask),
@@ -308,7 +310,7 @@ MASKS = (
         lambda scene: _put_pair(scene, png=encode(".png", GREY[1:])), 3,
         "odd_1_mask.png: mask is (39, 48), its slice (40, 48)", UNSCORED, command=EVALUATE),
     Row("mask of colours", "With --evaluate, a mask whose three channels differ.",
-        lambda scene: _put_pair(scene, png=encode(".png", head((slice(9, 12), slice(9, 12))))), 3,
+        lambda scene: _put_pair(scene, png=encode(".png", draw_slice(LESION))), 3,
         "odd_1_mask.png: expected a mask of one channel, found three that differ", UNSCORED,
         command=EVALUATE),
     Row("damaged mask", "With --evaluate, a damaged mask.",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from catalogue.row import head
 from stand_ins.encodings import EXIF_6, encode, encode_png, encode_tiff, jpeg_frame, jpeg_segment
+from stand_ins.runs import draw_slice
 
-PIXELS = head()
+PIXELS = draw_slice()
 GREY = np.ascontiguousarray(PIXELS[..., 0])
 OPAQUE = np.dstack([PIXELS, np.full_like(GREY, 255)])
 JPEG = encode(".jpg", PIXELS)

@@ -11,17 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lgg_runtime.lock import LOCK_FILE
-from lgg_runtime.volume import FLAIR
 from stand_ins.encodings import encode
+from stand_ins.runs import LESION, draw_slice
 
 INFER = ("lgg-infer", "in", "-o", "out")
 RECORDS = ("run.json", "summary.csv", "journal.jsonl")
 GOOD = "good/good_1.png"  # the slice beside every bad input that is not alone
-LESION = (slice(10, 16), slice(20, 28))
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Scene:
 
     def put_good(self, name: str = GOOD) -> Path:
         """A slice of 40 x 48 with a lesion of 48 pixels."""
-        return self.put(name, encode(".png", head(LESION)))
+        return self.put(name, encode(".png", draw_slice(LESION)))
 
 
 @dataclass(frozen=True)
@@ -130,15 +128,6 @@ class Section:
     title: str
     intro: str
     rows: tuple[Row, ...] = field(repr=False)
-
-
-def head(lesion: tuple[slice, slice] | None = None, size: tuple[int, int] = (40, 48)) -> np.ndarray:
-    """A head of value 100 on black, uint8 (H, W, 3); FLAIR is 200 where the lesion is."""
-    pixels = np.zeros((*size, 3), np.uint8)
-    pixels[4:-4, 4:-4] = 100
-    if lesion is not None:
-        pixels[(*lesion, FLAIR)] = 200
-    return pixels
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from catalogue.keepings import DONE, MASK, NOTHING_MADE, require_good
-from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests, head
+from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section, digests
 from lgg_runtime.lock import LOCK_FILE, lock_output
 from stand_ins.encodings import encode
-from stand_ins.runs import read_png
+from stand_ins.runs import draw_slice, read_png
 
 Make = Callable[[Scene], object]
 FULL = "the disk is full; free some space"
@@ -146,7 +146,7 @@ def _begin_run(scene: Scene) -> None:
 
 def _change_input(scene: Scene) -> None:
     _begin_run(scene)
-    scene.put(SECOND, encode(".png", head()))
+    scene.put(SECOND, encode(".png", draw_slice()))
 
 
 def _tear_journal(scene: Scene) -> None:

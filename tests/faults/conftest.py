@@ -13,6 +13,7 @@ import pytest
 
 from stand_ins.damage import read_results
 from stand_ins.forks import ForkServer
+from stand_ins.runs import LESION
 from stand_ins.workload import IMPORTED, RECORD, Workload
 
 
@@ -33,7 +34,7 @@ def patients(
     root = tmp_path_factory.mktemp("patients")
     for patient in "abcde":
         for number in (1, 2, 3):
-            lesion = (slice(10, 16), slice(20, 28)) if number == 2 else None
+            lesion = LESION if number == 2 else None
             write_picture(root / patient / f"{patient}_{number}.png", draw_slice(lesion))
     return root
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stand_ins.damage import check_folder, read_outputs
+from stand_ins.runs import LESION
 from stand_ins.workload import KILLS, Workload
 
 
@@ -75,7 +76,7 @@ def test_ten_unreadable_files_are_named_and_all_others_done(
     count = 1000 if KILLS > 100 else 50
     source = tmp_path / "many"
     for index in range(count):
-        write_picture(source / f"{index:04d}x.png", draw_slice((slice(10, 16), slice(20, 28))))
+        write_picture(source / f"{index:04d}x.png", draw_slice(LESION))
     spoiled = [f"{index:04d}x.png" for index in range(0, count, count // 10)]
     spoil(source, spoiled)
     out = tmp_path / "out"

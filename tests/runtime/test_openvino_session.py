@@ -31,7 +31,7 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.volume import FLAIR
-from stand_ins.runs import Saved
+from stand_ins.runs import LESION, Saved
 from stand_ins.threads import require_own_answers
 
 if importlib.util.find_spec("openvino") is None:
@@ -353,7 +353,7 @@ def test_the_command_runs_on_openvino_and_the_record_says_so(
     draw_slice: Callable[..., np.ndarray],
     write_picture: Callable[[Path, np.ndarray], Path],
 ) -> None:
-    write_picture(tmp_path / "in" / "p_1.png", draw_slice((slice(10, 16), slice(20, 28))))
+    write_picture(tmp_path / "in" / "p_1.png", draw_slice(LESION))
     out = tmp_path / "out"
     done = call_infer(tmp_path / "in", "-o", out, "-m", artifact, "--provider", "openvino")
     assert done.code == 0, done.err

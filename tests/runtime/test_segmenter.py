@@ -28,6 +28,7 @@ from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.provenance import describe
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import FLAIR, Volume
+from stand_ins.runs import LESION
 
 
 def load(path: Path, **settings: Any) -> Segmenter:
@@ -61,11 +62,10 @@ def test_a_bright_lesion_is_found_pixel_for_pixel(
     artifact: Path, draw_slice: Callable[..., np.ndarray]
 ) -> None:
     # FLAIR's bright level is 200, so one deviation is 10: the head becomes 80, the lesion 255.
-    where = (slice(10, 16), slice(20, 28))
-    pixels = np.stack([draw_slice(), draw_slice(where)])
+    pixels = np.stack([draw_slice(), draw_slice(LESION)])
     found = load(artifact).segment(Volume(pixels, spacing_mm=(5.0, 1.0, 1.0)))
     expected = np.zeros((2, 40, 48), bool)
-    expected[(1, *where)] = True
+    expected[(1, *LESION)] = True
     np.testing.assert_array_equal(found.mask, expected)
     np.testing.assert_allclose(found.probability[expected], 1 / (1 + np.exp(-127 / 8)))
     np.testing.assert_allclose(found.probability[0, 20, 20], 1 / (1 + np.exp(6)), rtol=1e-5)
@@ -232,7 +232,7 @@ def test_the_same_volume_gives_the_same_result_again(artifact: Path) -> None:
 def test_raw_scanner_values_are_found_as_their_8_bit_picture(
     artifact: Path, draw_slice: Callable[..., np.ndarray]
 ) -> None:
-    pixels = draw_slice((slice(10, 16), slice(20, 28)))[None]
+    pixels = draw_slice(LESION)[None]
     segmenter = load(artifact)
     expected = segmenter.segment(Volume(pixels)).mask
     assert expected.any()

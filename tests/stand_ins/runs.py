@@ -1,4 +1,4 @@
-"""A run's results on disk."""
+"""A run's slices, drawn by hand, and its results on disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,24 @@ import numpy as np
 
 from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.volume import FLAIR
 
 Draw = Callable[..., np.ndarray]
 Write = Callable[[Path, np.ndarray], Path]
 Infer = Callable[..., SimpleNamespace]
 Saved = Callable[[Any, str | None], Path]
-LESION = (slice(10, 16), slice(20, 28))
+LESION = (slice(10, 16), slice(20, 28))  # rows, columns
+
+
+def draw_slice(
+    lesion: tuple[slice, slice] | None = None, size: tuple[int, int] = (40, 48), bright: int = 200
+) -> np.ndarray:
+    """A head of 100 on black, (H, W, 3) uint8; where the lesion is, FLAIR is `bright`."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    pixels[4:-4, 4:-4] = 100
+    if lesion is not None:
+        pixels[(*lesion, FLAIR)] = bright
+    return pixels
 
 
 def files(folder: Path) -> list[str]:
