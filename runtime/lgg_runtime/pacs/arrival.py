@@ -17,6 +17,16 @@ OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
+# Those that the reader decodes. Deflated is not among them: its size is not known beforehand.
+TRANSFER_SYNTAXES = (
+    "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+)  # fmt: skip
+
 _CLASS, _INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 

@@ -34,6 +34,12 @@ def close_for_good(connection: Any) -> None:
         open_socket.close()
 
 
+def is_midway(association: Any) -> bool:
+    """Whether a peer has begun a message that is not whole, or sent one that was not looked at."""
+    dimse = association.dimse
+    return dimse.message is not None or not dimse.msg_queue.empty()
+
+
 class PduReader:
     """Reads from a connection in place of pynetdicom's own function, PDU by PDU.
 

@@ -25,8 +25,8 @@ UNCONFIRMED = (
     "refused object; send the study again, or take it as it is with retry"
 )
 REFUSED_OBJECT = (
-    "an object that came with its images was refused, and may be one of them; see to what the log "
-    "says of it and send the study again, or take it as it is with retry"
+    "an object that came with its images was refused or broke off, and may be one of them; see to "
+    "what the log says of it and send the study again, or take it as it is with retry"
 )
 KNOWN_ELSEWHERE = "; of what came, another study holds a part, and sending that again does not help"
 PURGED = "images came after the others had been removed; send the whole study again"

@@ -17,10 +17,17 @@ from lgg_runtime.pacs.arrival import (
     DUPLICATE_INSTANCE,
     OUT_OF_RESOURCES,
     SUCCESS,
+    TRANSFER_SYNTAXES,
     Refusal,
     check_arrival,
 )
-from lgg_runtime.pacs.bounds import BoundedServer, ObjectMeter, PduReader, close_for_good
+from lgg_runtime.pacs.bounds import (
+    BoundedServer,
+    ObjectMeter,
+    PduReader,
+    close_for_good,
+    is_midway,
+)
 from lgg_runtime.pacs.config import MIB, NodeConfig, is_loopback
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake, Session
 from lgg_runtime.pacs.log import LOG
@@ -31,18 +38,10 @@ from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES
 
 VERIFICATION = "1.2.840.10008.1.1"
-# Those that the reader decodes. Deflated is not among them: its size is not known beforehand.
-TRANSFER_SYNTAXES = (
-    "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2.5",
-    "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
-)  # fmt: skip
 # PS3.8, 9.3.4: result, source and reason of a rejection.
 _UNKNOWN_CALLING, _UNKNOWN_CALLED = (0x01, 0x01, 0x03), (0x01, 0x01, 0x07)
 _TOO_MANY = (0x02, 0x03, 0x02)
+_OUTCOMES = {SUCCESS: "stored", DUPLICATE_INSTANCE: "conflict"}
 # PS3.8, 9.2: waiting for a request, and the timer for it expires.
 _ASKS_FOR_NOTHING = ("Sta2", "Evt18")
 # So much later does pynetdicom's wait for a request end by itself: it would stop that timer, and
@@ -174,21 +173,18 @@ class Receiver:
         session, meter = self._peers[event.assoc]
         try:
             status = self._store(event, session, meter)
-            label = "conflict" if status == DUPLICATE_INSTANCE else "stored"
         except Refusal as error:
-            LOG.warning("an object was refused with 0x%04X: %s", error.status, error)
-            status, label = error.status, f"0x{error.status:04X}"
+            status = error.status
+            LOG.warning("an object was refused with 0x%04X: %s", status, error)
         except ResourceError as error:
-            LOG.error("an object was refused with 0x%04X: %s", OUT_OF_RESOURCES, error)
-            status, label = OUT_OF_RESOURCES, f"0x{OUT_OF_RESOURCES:04X}"
+            status = OUT_OF_RESOURCES
+            LOG.error("an object was refused with 0x%04X: %s", status, error)
         except Exception as error:  # noqa: BLE001  whatever it is, the peer has to hear a status
-            LOG.error(
-                "an object was refused with 0x%04X: %s", CANNOT_UNDERSTAND, type(error).__name__
-            )
-            status, label = CANNOT_UNDERSTAND, f"0x{CANNOT_UNDERSTAND:04X}"
-        if status not in (SUCCESS, DUPLICATE_INSTANCE):
+            status = CANNOT_UNDERSTAND
+            LOG.error("an object was refused with 0x%04X: %s", status, type(error).__name__)
+        if status not in _OUTCOMES:
             session.has_refusals = True
-        self._tally.add("objects", label)
+        self._tally.add("objects", _OUTCOMES.get(status, f"0x{status:04X}"))
         # What the node itself took is no silence of the peer, which has been waiting for this.
         event.assoc.dul._idle_timer.restart()
         return status
@@ -223,6 +219,9 @@ class Receiver:
         if not is_request or event.assoc not in self._peers:
             return
         session, _ = self._peers.pop(event.assoc)
+        if is_midway(event.assoc):
+            session.has_refusals = True
+            LOG.warning("a peer released before all that it sent was whole and answered")
         if session.has_refusals and session.instances:
             count = len(session.instances)
             LOG.warning("of %d images that came with a refused object, none is confirmed", count)

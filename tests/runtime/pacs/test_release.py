@@ -1,0 +1,90 @@
+"""A peer that releases an association in the middle of what it sends has not sent a whole study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from pydicom import dcmread
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+
+from stand_ins.pacs import MR_IMAGE, associate, draw_studies, send_study, store
+from stand_ins.reception import Reception
+
+PDU_BYTES = 4096
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Reception]:
+    one = Reception(tmp_path)
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_studies(tmp_path_factory.mktemp("drawn"), slices=2)[0]
+
+
+def send_parts(association: Any, path: Path, without_last: bool = False) -> None:
+    """Send an image in PDUs and wait for no answer; without_last: all but the last of them."""
+    (context,) = (one for one in association.accepted_contexts if one.abstract_syntax == MR_IMAGE)
+    image, request, message = dcmread(path), C_STORE(), C_STORE_RQ()
+    request.MessageID, request.Priority = 99, 2
+    request.AffectedSOPClassUID = image.SOPClassUID
+    request.AffectedSOPInstanceUID = image.SOPInstanceUID
+    request.DataSet = BytesIO(encode(image, False, True) or b"")
+    message.primitive_to_message(request)
+    parts = list(message.encode_msg(context.context_id, PDU_BYTES))
+    for part in parts[: len(parts) - without_last]:
+        association.dul.send_pdu(part)
+
+
+def test_a_study_whose_sender_released_within_an_image_is_held(
+    node: Reception, study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    *files, last = sorted(study.iterdir())
+    association = associate(node.port)
+    assert set(store(association, files)) == {0}
+    send_parts(association, last, without_last=True)
+    association.release()
+    assert node.settle() == ["held"]
+    assert (node.count("confirmed"), node.count("present")) == (0, len(files))
+    assert "a peer released before all that it sent was whole and answered" in caplog.messages
+    (row,) = node.state.rows("SELECT reason FROM study")
+    assert row["reason"].startswith("an object that came with its images was refused or broke off")
+    assert set(send_study(node.port, study)) == {0}
+    assert node.settle() == ["queued"]
+
+
+def test_a_study_whose_sender_released_before_its_images_were_answered_is_held(
+    node: Reception, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(study.iterdir())
+    association = associate(node.port)
+    store_one = node.receiver._store
+
+    def store_late(event: Any, *more: Any) -> int:
+        # Until the release has come, as where a disk is slow.
+        while event.assoc.dul.peek_next_pdu() is None:
+            event.assoc.dul.join(0.001)
+        return store_one(event, *more)
+
+    monkeypatch.setattr(node.receiver, "_store", store_late)
+    for path in files:
+        send_parts(association, path)
+    association.release()
+    assert node.settle() == ["held"]
+    assert node.count("confirmed") == 0
+    monkeypatch.undo()
+    assert set(send_study(node.port, study)) == {0}
+    assert node.settle() == ["queued"]
