@@ -12,9 +12,11 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.pdu_primitives import A_RELEASE
 
 from lgg_runtime.errors import ResourceError
+from lgg_runtime.pacs.admission import TOO_MANY, Rejection, judge
 from lgg_runtime.pacs.arrival import (
     CANNOT_UNDERSTAND,
     DUPLICATE_INSTANCE,
+    MISMATCH,
     OUT_OF_RESOURCES,
     SUCCESS,
     TRANSFER_SYNTAXES,
@@ -28,7 +30,7 @@ from lgg_runtime.pacs.bounds import (
     close_for_good,
     is_midway,
 )
-from lgg_runtime.pacs.config import MIB, NodeConfig, is_loopback
+from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake, Session
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
@@ -38,9 +40,6 @@ from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES
 
 VERIFICATION = "1.2.840.10008.1.1"
-# PS3.8, 9.3.4: result, source and reason of a rejection.
-_UNKNOWN_CALLING, _UNKNOWN_CALLED = (0x01, 0x01, 0x03), (0x01, 0x01, 0x07)
-_TOO_MANY = (0x02, 0x03, 0x02)
 _OUTCOMES = {SUCCESS: "stored", DUPLICATE_INSTANCE: "conflict"}
 # PS3.8, 9.2: waiting for a request, and the timer for it expires.
 _ASKS_FOR_NOTHING = ("Sta2", "Evt18")
@@ -134,17 +133,11 @@ class Receiver:
         connection._shutdown_socket = functools.partial(close_for_good, connection)
 
     def _on_request(self, event: Any) -> None:
-        association = event.assoc
-        request, allowed = association.requestor.primitive, self._config.listen.calling_ae_titles
-        address = association.requestor.address_info.address
-        if request.called_ae_title != self._config.node.ae_title:
-            self._reject(association, _UNKNOWN_CALLED, "wrong called AE title")
-        elif allowed and request.calling_ae_title not in allowed:
-            self._reject(association, _UNKNOWN_CALLING, "unknown calling AE title")
-        elif not allowed and not is_loopback(address):
-            self._reject(association, _UNKNOWN_CALLING, "no peer but this machine's is allowed")
-        elif not self._admit(association):
-            self._reject(association, _TOO_MANY, "too many associations")
+        rejection = judge(event.assoc, self._config)
+        if rejection is None and not self._admit(event.assoc):
+            rejection = TOO_MANY
+        if rejection is not None:
+            self._reject(event.assoc, rejection)
 
     def _admit(self, association: Any) -> bool:
         """Count an association as one of the peers; returns whether there was room for it."""
@@ -158,11 +151,11 @@ class Receiver:
             self._peers[association] = (self._intake.open_session(association.is_alive), meter)
         return True
 
-    def _reject(self, association: Any, said: tuple[int, int, int], why: str) -> None:
-        self._tally.add("rejected_associations", why)
+    def _reject(self, association: Any, rejection: Rejection) -> None:
+        self._tally.add("rejected_associations", rejection.why)
         address = association.requestor.address_info.address
-        LOG.warning("association from %s rejected: %s", address, why)
-        association.acse.send_reject(*said)
+        LOG.warning("association from %s rejected: %s", address, rejection.why)
+        association.acse.send_reject(*rejection.said)
         association.kill()
 
     def _on_pdu(self, event: Any) -> None:
@@ -196,6 +189,8 @@ class Receiver:
         body = request.DataSet.getvalue() if request.DataSet else b""
         if self._spool.free_bytes() - len(body) < limits.free_disk_mib * MIB:
             raise Refusal(OUT_OF_RESOURCES, f"less than {limits.free_disk_mib} MiB of disk is free")
+        if request.AffectedSOPClassUID != event.context.abstract_syntax:
+            raise Refusal(MISMATCH, "its SOP Class UID is not that of its presentation context")
         arrival = check_arrival(
             str(request.AffectedSOPInstanceUID),
             str(request.AffectedSOPClassUID),

@@ -19,10 +19,11 @@ import pydicom
 from pydicom.filebase import DicomBytesIO
 from pynetdicom import _config
 
-from lgg_runtime.pacs import receiver
+from lgg_runtime.pacs import admission
 from lgg_runtime.pacs.log import LOG, set_up_log
 from stand_ins.pacs import (
     CALLED,
+    MR_IMAGE,
     PATIENT,
     associate,
     await_associations,
@@ -110,7 +111,7 @@ def test_without_titles_this_machines_peers_alone_are_let_in(
 ) -> None:
     node = scene.start(titles=())
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(receiver, "is_loopback", lambda address: address != "127.0.0.1")
+        elsewhere.setattr(admission, "is_loopback", lambda address: address != "127.0.0.1")
         association = associate(node.port, "SENDER", CALLED)
     assert association.is_rejected
     answer = association.acceptor.primitive
@@ -274,6 +275,18 @@ def test_a_study_whose_images_are_all_confirmed_is_not_held_by_a_refusal(scene: 
     assert [second.send_c_store(one).Status for one in (small, image)] == [0, 0xA700]
     second.release()
     assert node.settle() == ["queued"]
+
+
+def test_an_object_of_a_class_that_was_not_agreed_on_is_refused(scene: Scene) -> None:
+    node, image = scene.start(), scene.image()
+    association = associate(node.port)
+    (context,) = (one for one in association.accepted_contexts if one.abstract_syntax == MR_IMAGE)
+    # A peer that sends its CT in the presentation context for MR.
+    context.abstract_syntax = image.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    assert association.send_c_store(image).Status == 0xA900
+    association.release()
+    scene.assert_says("refused with 0xA900: its SOP Class UID is not that of its presentation")
+    assert node.settle() == []
 
 
 @pytest.mark.parametrize("kind", [b"\x01", b"\x04"])

@@ -1,0 +1,30 @@
+"""Who may send: judged by what an association asks for and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lgg_runtime.pacs.config import NodeConfig, is_loopback
+
+
+class Rejection(NamedTuple):
+    """said: result, source and reason, as PS3.8, 9.3.4 numbers them; why: for the log."""
+
+    said: tuple[int, int, int]
+    why: str
+
+
+TOO_MANY = Rejection((0x02, 0x03, 0x02), "too many associations")
+_WRONG_CALLED = Rejection((0x01, 0x01, 0x07), "wrong called AE title")
+_UNKNOWN_CALLING = Rejection((0x01, 0x01, 0x03), "unknown calling AE title")
+_ELSEWHERE = Rejection(_UNKNOWN_CALLING.said, "no peer but this machine's is allowed")
+
+
+def judge(association: Any, config: NodeConfig) -> Rejection | None:
+    """Why an association that was asked for is not let in; None where it may be."""
+    request, allowed = association.requestor.primitive, config.listen.calling_ae_titles
+    if request.called_ae_title != config.node.ae_title:
+        return _WRONG_CALLED
+    if allowed:
+        return None if request.calling_ae_title in allowed else _UNKNOWN_CALLING
+    return None if is_loopback(association.requestor.address_info.address) else _ELSEWHERE
