@@ -22,7 +22,8 @@ class Reception:
         self.state = State(folder / "state.sqlite")
         self.spool = Spool(folder, self.state.key)
         self.intake = Intake(self.state, self.spool, quiet_seconds=0.0)
-        self.receiver = Receiver(config, self.intake, self.spool, Tally())
+        self.tally = Tally()
+        self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         self.receiver.start()
         self.port = self.receiver.port
 

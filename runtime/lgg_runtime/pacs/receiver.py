@@ -41,8 +41,8 @@ from lgg_runtime.readers.dicom_frames import SOP_CLASSES
 
 VERIFICATION = "1.2.840.10008.1.1"
 _OUTCOMES = {SUCCESS: "stored", DUPLICATE_INSTANCE: "conflict"}
-# PS3.8, 9.2: waiting for a request, and the timer for it expires.
-_ASKS_FOR_NOTHING = ("Sta2", "Evt18")
+# PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
+_ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
 # So much later does pynetdicom's wait for a request end by itself: it would stop that timer, and
 # the transition that is logged here would not come.
 _LATER_SECONDS = 1.0
@@ -228,9 +228,13 @@ class Receiver:
             event.assoc.abort()
 
     def _on_transition(self, event: Any) -> None:
-        if (event.current_state, event.fsm_event) == _ASKS_FOR_NOTHING:
+        transition = (event.current_state, event.fsm_event)
+        if transition == _ASKS_FOR_NOTHING:
             self._tally.add("cut_off", "stalled")
             LOG.warning("a peer asked for no association; cut off")
+        elif transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
+            self._tally.add("cut_off", "stalled")
+            LOG.warning("a peer sent nothing more and did not release; cut off")
 
     def _on_end(self, event: Any) -> None:
         """An association was aborted or closed; a released one is no longer among the peers."""

@@ -307,6 +307,7 @@ def test_a_pdu_of_four_gigabytes_within_an_association_ends_it(scene: Scene) -> 
     association.join(20)
     assert association.is_aborted
     scene.assert_says("a peer announced a PDU of 4294967295 bytes")
+    assert node.tally.read() == {("cut_off", "pdu length"): 1}
     scene.assert_serves(node)
 
 
@@ -317,6 +318,7 @@ def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
         peer.sendall(sent)
         read_to_end(peer)
     scene.assert_serves(node)
+    assert node.tally.read()["cut_off", "stalled"] == 1
     in_a_pdu = "a peer stalled in the middle of a PDU; cut off"
     scene.assert_says(in_a_pdu if sent else "a peer asked for no association; cut off")
 
@@ -327,7 +329,9 @@ def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> No
     association.join(20)  # it sends nothing more
     assert association.is_aborted
     node.settle()
+    scene.assert_says("a peer sent nothing more and did not release; cut off")
     scene.assert_says("an association that brought 0 images ended without a release")
+    assert node.tally.read() == {("cut_off", "stalled"): 1}
     scene.assert_serves(node)
 
 
