@@ -18,7 +18,7 @@ _HEADER_BYTES = 6
 _P_DATA, _KNOWN_TYPES = 0x04, range(0x01, 0x08)
 # Of a PDU without data. A request with 128 contexts of every syntax stays below it.
 MOST_NEGOTIATION_BYTES = 1 << 20
-_UNKNOWN_PDU = bytearray(b"\xff\x00\x00\x00\x00\x00")
+_UNKNOWN_PDU = b"\xff\x00\x00\x00\x00\x00"
 _BLOCK_BYTES = 65536
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
 
@@ -45,30 +45,41 @@ class PduReader:
 
     A PDU has to come whole within `most_seconds`, however slowly its bytes drip. One that
     announces too many bytes is handed on as of an unknown type, before any of them is read:
-    pynetdicom answers that with an A-ABORT.
+    pynetdicom answers that with an A-ABORT. What follows is no PDU, and is dropped.
     """
 
     def __init__(self, connection: Any, pdu_bytes: int, most_seconds: float, tally: Tally):
         self._connection = connection  # pynetdicom's AssociationSocket
         self._pdu_bytes, self._seconds, self._tally = pdu_bytes, most_seconds, tally
         self._body_bytes: int | None = None
+        self._is_cut_off = False
 
     def read(self, count: int) -> bytearray:
         """What DULServiceProvider asks for: first the header of a PDU, then its body."""
+        if self._is_cut_off:
+            is_more = self._connection.socket.recv(_BLOCK_BYTES)
+            return bytearray(_UNKNOWN_PDU if is_more else b"")
         if self._body_bytes == count:
             self._body_bytes = None
             return self._read(count)
         header = self._read(_HEADER_BYTES)
-        if len(header) < _HEADER_BYTES or header[0] not in _KNOWN_TYPES:
+        if len(header) < _HEADER_BYTES:
             return header
+        if header[0] not in _KNOWN_TYPES:
+            LOG.warning("a peer sent what is no PDU; cut off")
+            return self._cut_off("no PDU")
         length = int.from_bytes(header[2:], "big")
         most = self._pdu_bytes if header[0] == _P_DATA else MOST_NEGOTIATION_BYTES
         if length > most:
-            self._tally.add("cut_off", "pdu length")
             LOG.warning("a peer announced a PDU of %d bytes, above %d; cut off", length, most)
-            return bytearray(_UNKNOWN_PDU)
+            return self._cut_off("pdu length")
         self._body_bytes = length
         return header
+
+    def _cut_off(self, why: str) -> bytearray:
+        self._tally.add("cut_off", why)
+        self._is_cut_off = True
+        return bytearray(_UNKNOWN_PDU)
 
     def _read(self, count: int) -> bytearray:
         """Fewer bytes where the peer closed. Raises TimeoutError for a peer that stalls."""

@@ -1,0 +1,70 @@
+"""What is read of a peer that sends too much at once, or what is no PDU at all."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from lgg_runtime.pacs.log import LOG
+from stand_ins.pacs import associate
+from stand_ins.reception import Reception
+
+ABORT = 0x07
+# As of a PDU of four gigabytes, at whatever byte the node should begin to read again.
+BODY = b"\x04\x00\xff\xff\xff\xff" * 20000
+HTTP = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
+CLIENT_HELLO = b"\x16\x03\x01\x02\x00" + bytes(512)
+
+
+@pytest.fixture
+def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
+    made: list[Reception] = []
+
+    def make(**sections: Any) -> Reception:
+        made.append(Reception(tmp_path, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def send_and_read(node: Reception, data: bytes) -> bytes:
+    """The first bytes that a peer hears which sends these."""
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as peer:
+        peer.sendall(data)
+        return peer.recv(4096)
+
+
+def test_a_pdu_that_is_too_long_is_told_once_whatever_its_bytes(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = receive(limits={"pdu_bytes": 65536})
+    association = associate(node.port)
+    header = b"\x04\x00" + len(BODY).to_bytes(4, "big")
+    association.dul.socket.socket.sendall(header + BODY)
+    association.join(20)
+    assert association.is_aborted
+    node.settle()
+    assert node.tally.read() == {("cut_off", "pdu length"): 1}
+    told = [line for line in caplog.messages if "announced" in line]
+    assert told == ["a peer announced a PDU of 120000 bytes, above 65536; cut off"]
+
+
+@pytest.mark.parametrize("sent", [HTTP, CLIENT_HELLO], ids=["HTTP", "TLS"])
+def test_what_is_no_pdu_is_answered_with_an_abort_at_once_and_told(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    node = receive(limits={"network_seconds": 600.0})
+    assert send_and_read(node, sent)[0] == ABORT
+    node.settle()
+    assert node.tally.read() == {("cut_off", "no PDU"): 1}
+    told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+    assert told == ["a peer sent what is no PDU; cut off"]
