@@ -78,7 +78,10 @@ def test_an_echo_is_answered(receive: Callable[..., Reception]) -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_tls_wants_a_certificate_of_the_authority_and_stalls_nobody_else(
-    receive: Callable[..., Reception], study: Path, tmp_path: Path
+    receive: Callable[..., Reception],
+    study: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
@@ -97,6 +100,9 @@ def test_tls_wants_a_certificate_of_the_authority_and_stalls_nobody_else(
         assert set(store(known, sorted(study.iterdir()))) == {0}
         known.release()
     assert node.settle() == ["queued"]
+    assert node.tally.read()["cut_off", "TLS"] == 1
+    (told,) = (line for line in caplog.messages if line.startswith("TLS with a peer failed"))
+    assert "CERTIFICATE" in told
 
 
 def test_an_aborted_association_makes_no_study_complete(

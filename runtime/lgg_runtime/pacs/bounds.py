@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -82,7 +83,9 @@ class PduReader:
         return bytearray(_UNKNOWN_PDU)
 
     def _read(self, count: int) -> bytearray:
-        """Fewer bytes where the peer closed. Raises TimeoutError for a peer that stalls."""
+        """Fewer bytes where the peer closed. Raises TimeoutError for a peer that stalls, SSLError
+        for one whose TLS fails: it shakes hands with its first bytes.
+        """
         open_socket: socket.socket = self._connection.socket
         until = time.monotonic() + self._seconds
         data = bytearray()
@@ -99,6 +102,10 @@ class PduReader:
         except TimeoutError:
             self._tally.add("cut_off", "stalled")
             LOG.warning("a peer stalled in the middle of a PDU; cut off")
+            raise
+        except ssl.SSLError as error:
+            self._tally.add("cut_off", "TLS")
+            LOG.warning("TLS with a peer failed (%s); cut off", error.reason)
             raise
         finally:
             open_socket.settimeout(self._seconds)
