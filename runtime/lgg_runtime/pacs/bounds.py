@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Any
 
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationServer
 
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.tally import Tally
@@ -147,15 +147,18 @@ class ObjectMeter:
             return self._arrived.popleft()[1] if self._arrived else False
 
 
-class BoundedServer(ThreadedAssociationServer):
-    """Takes connections without waiting for any of them.
+class BoundedServer(AssociationServer):
+    """Takes connections without waiting for any of them. The association of each has begun, in its
+    own threads, before the next is looked at: those that run are all there are.
 
     most_connections: at a time, also those that have not asked for an association yet; any more
-    are closed at once. most_seconds: for the TLS handshake and for each wait for bytes.
+    are closed at once. most_seconds: for the TLS handshake and for each wait for bytes. All three
+    are set before it serves.
     """
 
-    most_connections = 64
-    most_seconds = 30.0
+    most_connections: int
+    most_seconds: float
+    tally: Tally
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """The TLS handshake is left to the connection's own thread: a peer may stall in it."""
@@ -171,6 +174,7 @@ class BoundedServer(ThreadedAssociationServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:
         if len(self.active_associations) < self.most_connections:
             return True
+        self.tally.add("cut_off", "too many connections")
         LOG.warning("more than %d connections; one was closed", self.most_connections)
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,3 +69,16 @@ def test_what_is_no_pdu_is_answered_with_an_abort_at_once_and_told(
     assert node.tally.read() == {("cut_off", "no PDU"): 1}
     told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
     assert told == ["a peer sent what is no PDU; cut off"]
+
+
+def test_one_connection_too_many_is_closed_and_told(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = receive(limits={"associations": 1, "network_seconds": 600.0})
+    with contextlib.ExitStack() as idle:
+        for _ in range(10):
+            idle.enter_context(socket.create_connection(("127.0.0.1", node.port), timeout=20))
+        assert send_and_read(node, b"") == b""
+        assert node.tally.read() == {("cut_off", "too many connections"): 1}
+        assert "more than 10 connections; one was closed" in caplog.messages
+    node.receiver.stop(0.0)
