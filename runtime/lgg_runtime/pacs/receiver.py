@@ -225,7 +225,7 @@ class Receiver:
         except ResourceError as error:
             LOG.error("a release could not be recorded, so the association is aborted: %s", error)
             self._intake.close_session(session)
-            event.assoc.abort()
+            event.assoc.abort(block=True)  # to its end: else pynetdicom answers the release as well
 
     def _on_transition(self, event: Any) -> None:
         transition = (event.current_state, event.fsm_event)
