@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 
 from lgg_runtime.pacs.bounds import close_for_good
 from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND
@@ -19,6 +23,7 @@ from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 from stand_ins.ports import free_port
 
+_PDU_BYTES = 65536
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 CALLED = "LGG-NODE"
 # What no log may hold of a phantom.
@@ -125,6 +130,20 @@ def send_study(port: int, folder: Path, abort_after: int | None = None) -> list[
     else:
         association.abort()
     return statuses
+
+
+def send_parts(association: Any, image: Any, without_last: bool = False) -> None:
+    """Send an image in PDUs and wait for no answer; without_last: all but the last of them."""
+    (context,) = (one for one in association.accepted_contexts if one.abstract_syntax == MR_IMAGE)
+    request, message = C_STORE(), C_STORE_RQ()
+    request.MessageID, request.Priority = 99, 2
+    request.AffectedSOPClassUID = image.SOPClassUID
+    request.AffectedSOPInstanceUID = image.SOPInstanceUID
+    request.DataSet = BytesIO(encode(image, False, True) or b"")
+    message.primitive_to_message(request)
+    parts = list(message.encode_msg(context.context_id, _PDU_BYTES))
+    for part in parts[: len(parts) - without_last]:
+        association.dul.send_pdu(part)
 
 
 class Archive:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
+from pydicom import dcmread
+
 from lgg_runtime.pacs.log import LOG
-from stand_ins.pacs import associate
+from stand_ins.pacs import associate, draw_studies, send_parts
 from stand_ins.reception import Reception
 
 ABORT = 0x07
@@ -82,3 +86,42 @@ def test_one_connection_too_many_is_closed_and_told(
         assert node.tally.read() == {("cut_off", "too many connections"): 1}
         assert "more than 10 connections; one was closed" in caplog.messages
     node.receiver.stop(0.0)
+
+
+def test_a_pdu_that_drips_has_its_time_as_a_whole(receive: Callable[..., Reception]) -> None:
+    node, pause = receive(limits={"network_seconds": 1.0}), threading.Event()
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as peer:
+        peer.sendall(b"\x01\x00\x00\x00\x10\x00")
+        begun = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() < begun + 20:
+                peer.sendall(b"\x00")
+                pause.wait(0.2)
+    node.settle()
+    assert node.tally.read() == {("cut_off", "stalled"): 1}
+
+
+def test_objects_that_come_before_the_first_is_looked_at_count_together(
+    receive: Callable[..., Reception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = receive(limits={"object_mib": 1})
+    image = dcmread(min(draw_studies(tmp_path / "drawn", slices=2)[0].iterdir()))
+    image.PixelData = bytes(600 << 10)
+    store_one, handled = node.receiver._store, threading.Semaphore(0)
+
+    def store_once_all_came(event: Any, *more: Any) -> int:
+        if not node.tally.read():
+            while event.assoc.dimse.msg_queue.qsize() < 2:
+                event.assoc.dul.join(0.001)
+        handled.release()
+        return store_one(event, *more)
+
+    monkeypatch.setattr(node.receiver, "_store", store_once_all_came)
+    association = associate(node.port)
+    for _ in range(3):
+        send_parts(association, image)
+    for _ in range(3):
+        assert handled.acquire(timeout=20)
+    association.abort()
+    node.settle()
+    assert node.tally.read() == {("objects", "stored"): 1, ("objects", "0xA700"): 2}

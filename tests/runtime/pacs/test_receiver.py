@@ -1,7 +1,10 @@
-"""How the node lets go of a peer."""
+"""What a peer is offered, and how the node lets go of it: at a stop, and when it cannot record."""
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,14 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
-from stand_ins.pacs import associate, draw_studies, store
+from pynetdicom import AE
+
+from lgg_runtime.pacs.receiver import Receiver
+from stand_ins.pacs import CALLED, associate, draw_studies, store
 from stand_ins.reception import Reception
+
+STATEMENT = Path(__file__).parents[3] / "docs" / "conformance.md"
+CT_IMAGE, DEFLATED = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1.99"
 
 
 @pytest.fixture
@@ -33,6 +42,70 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(draw_studies(tmp_path_factory.mktemp("drawn"), slices=2)[0].iterdir())
 
 
+def read_tables() -> list[list[str]]:
+    """The UIDs of each table of the statement's part on receiving; `.51` stands for another end."""
+    part = STATEMENT.read_text(encoding="utf-8").split("## Receiving")[1]
+    tables = []
+    for table in part.split("\n\n")[1:3]:
+        uids = []
+        for row in table.splitlines()[2:]:
+            first, *ends = row.split("|")[2].strip().split(", ")
+            uids += [first, *(first.rpartition(".")[0] + end for end in ends)]
+        tables.append(uids)
+    return tables
+
+
+def test_a_peer_is_offered_what_the_conformance_statement_says(
+    receive: Callable[..., Reception],
+) -> None:
+    classes, syntaxes = read_tables()
+    assert (len(classes), len(syntaxes)) == (4, 12)
+    offered = [(one, syntax) for one in classes for syntax in syntaxes]
+    entity = AE("SENDER")
+    for one, syntax in [*offered, (classes[1], DEFLATED), (CT_IMAGE, syntaxes[0])]:
+        entity.add_requested_context(one, syntax)
+    association = entity.associate("127.0.0.1", receive().port, ae_title=CALLED)
+    taken = [(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts]
+    assert sorted(taken) == sorted(offered)
+    stated = re.search(r"PDU length \| (\d+) bytes", STATEMENT.read_text(encoding="utf-8"))
+    assert stated is not None
+    assert association.acceptor.maximum_length == int(stated[1])
+    association.release()
+
+
+def test_an_association_that_runs_at_the_stop_may_end_and_no_other_begins(
+    receive: Callable[..., Reception], files: list[Path]
+) -> None:
+    node = receive()
+    association = associate(node.port)
+    assert store(association, files[:1]) == [0]
+    server = node.receiver._server
+    assert server is not None
+    stopping = threading.Thread(target=node.receiver.stop, args=(60.0,))
+    stopping.start()
+    while server.fileno() != -1:
+        stopping.join(0.01)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", node.port), timeout=20)
+    assert set(store(association, files[1:])) == {0}
+    association.release()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert node.settle() == ["queued"]
+
+
+def test_an_association_that_does_not_end_in_its_time_is_aborted(
+    receive: Callable[..., Reception], files: list[Path]
+) -> None:
+    node = receive()
+    association = associate(node.port)
+    assert set(store(association, files)) == {0}
+    node.receiver.stop(0.1)
+    association.join(10)  # before its own patience of 20 s ends
+    assert association.is_aborted
+    assert node.settle() == ["held"]
+
+
 def test_a_release_that_cannot_be_recorded_is_answered_with_an_abort(
     receive: Callable[..., Reception], files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -48,3 +121,15 @@ def test_a_release_that_cannot_be_recorded_is_answered_with_an_abort(
     assert node.settle() == ["held"]
     assert node.count("confirmed") == 0
     assert "a release could not be recorded, so the association is aborted" in caplog.text
+
+
+def test_an_association_that_ended_unseen_keeps_no_other_out(
+    receive: Callable[..., Reception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Receiver, "_on_end", lambda *_: None)
+    node = receive(limits={"associations": 1})
+    associate(node.port).abort()
+    node.settle()
+    association = associate(node.port)
+    assert association.is_established
+    association.release()

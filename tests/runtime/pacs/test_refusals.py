@@ -165,9 +165,9 @@ def test_a_peer_that_goes_without_a_request_leaves_no_thread_behind(scene: Scene
 
 
 def test_peers_that_ask_for_nothing_keep_no_association_out(scene: Scene) -> None:
-    node = scene.start(associations=1)
+    node = scene.start(associations=2)
     with contextlib.ExitStack() as idle:
-        for _ in range(4):
+        for _ in range(11):  # more than pynetdicom's own limit, of 10 by default
             idle.enter_context(connect(node))
         association = associate(node.port)
         assert association.is_established

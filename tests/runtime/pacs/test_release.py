@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,9 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
 from pydicom import dcmread
-from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode
 
-from stand_ins.pacs import MR_IMAGE, associate, draw_studies, send_study, store
+from stand_ins.pacs import associate, draw_studies, send_parts, send_study, store
 from stand_ins.reception import Reception
-
-PDU_BYTES = 4096
 
 
 @pytest.fixture
@@ -35,27 +29,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_studies(tmp_path_factory.mktemp("drawn"), slices=2)[0]
 
 
-def send_parts(association: Any, path: Path, without_last: bool = False) -> None:
-    """Send an image in PDUs and wait for no answer; without_last: all but the last of them."""
-    (context,) = (one for one in association.accepted_contexts if one.abstract_syntax == MR_IMAGE)
-    image, request, message = dcmread(path), C_STORE(), C_STORE_RQ()
-    request.MessageID, request.Priority = 99, 2
-    request.AffectedSOPClassUID = image.SOPClassUID
-    request.AffectedSOPInstanceUID = image.SOPInstanceUID
-    request.DataSet = BytesIO(encode(image, False, True) or b"")
-    message.primitive_to_message(request)
-    parts = list(message.encode_msg(context.context_id, PDU_BYTES))
-    for part in parts[: len(parts) - without_last]:
-        association.dul.send_pdu(part)
-
-
 def test_a_study_whose_sender_released_within_an_image_is_held(
     node: Reception, study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     *files, last = sorted(study.iterdir())
     association = associate(node.port)
     assert set(store(association, files)) == {0}
-    send_parts(association, last, without_last=True)
+    send_parts(association, dcmread(last), without_last=True)
     association.release()
     assert node.settle() == ["held"]
     assert (node.count("confirmed"), node.count("present")) == (0, len(files))
@@ -81,7 +61,7 @@ def test_a_study_whose_sender_released_before_its_images_were_answered_is_held(
 
     monkeypatch.setattr(node.receiver, "_store", store_late)
     for path in files:
-        send_parts(association, path)
+        send_parts(association, dcmread(path))
     association.release()
     assert node.settle() == ["held"]
     assert node.count("confirmed") == 0
