@@ -152,19 +152,16 @@ class BoundedServer(AssociationServer):
     own threads, before the next is looked at: those that run are all there are.
 
     most_connections: at a time, also those that have not asked for an association yet; any more
-    are closed at once. most_seconds: for the TLS handshake and for each wait for bytes. All three
-    are set before it serves.
+    are closed at once. Both are set before it serves.
     """
 
     most_connections: int
-    most_seconds: float
     tally: Tally
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """The TLS handshake is left to the connection's own thread: a peer may stall in it."""
         assert self.socket is not None
         client, address = self.socket.accept()
-        client.settimeout(self.most_seconds)
         if self.ssl_context:
             client = self.ssl_context.wrap_socket(
                 client, server_side=True, do_handshake_on_connect=False

@@ -91,7 +91,7 @@ class Receiver:
             raise unusable(where, listen.address, error) from error
         assert self._server is not None
         self._server.most_connections = 2 * limits.associations + 8
-        self._server.most_seconds, self._server.tally = limits.network_seconds, self._tally
+        self._server.tally = self._tally
         entity._servers.append(self._server)  # type: ignore[arg-type]
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
 
