@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 pytest.importorskip("pynetdicom")
 
 from lgg_runtime.pacs import intake as module
-from lgg_runtime.pacs.intake import REFUSED_OBJECT, Intake
-from stand_ins.records import Records
+from lgg_runtime.pacs.arrival import Arrival
+from lgg_runtime.pacs.intake import DUPLICATE, REFUSED_OBJECT, STORED, Intake
+from stand_ins.records import STUDY, Records
 
 
 def reason_of(records: Records) -> str:
@@ -48,3 +50,67 @@ def test_a_held_study_tells_of_an_object_that_was_refused_since(records: Records
     second.has_refusals = True
     records.intake.release(second)
     assert reason_of(records) == REFUSED_OBJECT
+
+
+def test_a_study_waits_for_no_association_that_ended_unseen(records: Records) -> None:
+    is_open = True
+    session = records.intake.open_session(lambda: is_open)
+    records.bring(session, 1)
+    records.intake.settle()
+    assert records.states() == ["receiving"]
+    is_open = False
+    records.intake.settle()
+    assert records.states() == ["held"]
+    records.intake.close_session(session)  # as where its end is told late
+
+
+def test_an_image_that_comes_as_its_study_is_queued_is_awaited(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_one, late = records.intake._settle_one, []
+
+    def settle_and_receive(study: str) -> bool:
+        is_settled = settle_one(study)
+        if not late:
+            late.append(records.intake.open_session(lambda: False))  # it ends unseen
+            records.bring(late[0], 2)
+        return is_settled
+
+    monkeypatch.setattr(records.intake, "_settle_one", settle_and_receive)
+    records.send(1)
+    assert records.states() == ["receiving"]
+    records.intake.settle()
+    assert records.states() == ["held"]
+
+
+def test_a_study_that_was_forgotten_is_awaited_no_more(records: Records) -> None:
+    session = records.associate()
+    records.bring(session, 1)
+    records.intake.release(session)
+    records.state.rows("DELETE FROM study")
+    assert records.intake.settle() is None
+
+
+def test_an_image_that_two_associations_bring_at_once_is_kept_once(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, writes, outcomes = records.spool.keep_image, [], []
+
+    def keep_slowly(study: str, instance: str, data: bytes) -> None:
+        writes.append(instance)
+        if len(writes) == 1:
+            second.start()
+            second.join(0.5)  # it would be through, if it did not wait
+        keep(study, instance, data)
+
+    def bring() -> None:
+        arrival = Arrival(STUDY, f"{STUDY}.1", b"file", b"body")
+        outcomes.append(records.intake.keep(records.associate(), arrival))
+
+    second = threading.Thread(target=bring, daemon=True)
+    monkeypatch.setattr(records.spool, "keep_image", keep_slowly)
+    bring()
+    second.join(20)
+    assert not second.is_alive()
+    assert outcomes == [STORED, DUPLICATE]
+    assert len(writes) == 1
