@@ -58,3 +58,34 @@ def test_a_loop_that_waits_takes_its_next_step_when_it_is_woken() -> None:
     assert steps.acquire(timeout=20)
     loop.tell_to_stop()
     assert loop.join(20)
+
+
+def test_a_loop_waits_as_its_step_says_and_a_bounded_time_where_it_says_nothing() -> None:
+    outcomes: list[float | ResourceError | None] = [2.0, None, ResourceError("full"), 0.0]
+    waits, ended = [], threading.Event()
+
+    class Waits(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return True
+
+    def step() -> float | None:
+        outcome = outcomes.pop(0)
+        if not outcomes:
+            loop.tell_to_stop()
+            ended.set()
+        if isinstance(outcome, ResourceError):
+            raise outcome
+        return outcome
+
+    loop = Loop("a loop", step)
+    loop._wake = Waits()
+    loop.start()
+    assert ended.wait(20) and loop.join(20)
+    assert waits == [2.0, loops.LONGEST_WAIT_SECONDS, loops.WAIT_AFTER_ERROR_SECONDS]
+
+
+def test_a_loop_that_did_not_begin_has_nothing_to_end() -> None:
+    loop = Loop("a loop", lambda: None)
+    loop.tell_to_stop()
+    assert loop.join(20)

@@ -1,0 +1,56 @@
+"""How each study ended: in its record, in the counts, and in one line of the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.errors import InputError
+from lgg_runtime.pacs.jobs import Job, Made
+from lgg_runtime.pacs.spool import NAME_DIGITS
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.worker import Worker
+from stand_ins.records import Records
+
+
+def test_each_study_s_end_is_recorded_counted_and_told(
+    records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = {"1.2.1": InputError("no FLAIR of 1.2.840.1.2.3"), "1.2.2": ValueError("of a patient")}
+    names = {records.spool.name_of(study): error for study, error in errors.items()}
+
+    def make(job: Job) -> Made:
+        if job.study in names:
+            raise names[job.study]
+        return records.make(job)
+
+    for study in (*errors, "1.2.3"):
+        records.send(1, 2, study=study)
+    tally = Tally()
+    worker = Worker(records.jobs, make, ["archive"], tally)
+    with caplog.at_level(logging.INFO):
+        assert [worker.step() for _ in range(4)] == [0.0, 0.0, 0.0, None]
+        records.state.rows("UPDATE study SET state = 'queued' WHERE state = 'done'")
+        assert worker.step() == 0.0
+    rows = records.state.rows("SELECT state, reason FROM study ORDER BY ready_at")
+    refused, failed, done = map(tuple, rows)
+    assert (refused[0], failed, done) == ("refused", ("failed", "ValueError"), ("done", ""))
+    assert tally.read() == {
+        ("studies", "refused"): 1,
+        ("studies", "failed"): 1,
+        ("studies", "done"): 2,
+    }
+    one, two, three = (records.spool.name_of(s)[:NAME_DIGITS] for s in (*errors, "1.2.3"))
+    lines = [re.sub(r"in \d\.\d\d s", "in T", line) for line in caplog.messages]
+    assert lines == [
+        f"study {one} refused: {refused[1]}",
+        f"study {two} failed: ValueError",
+        f"study {three}: 2 slices in T",
+        f"study {three}: 2 slices in T; the result is the one that was known",
+    ]
+    assert "1.2.840" not in caplog.text
+    assert records.states("delivery") == ["waiting"]
