@@ -62,6 +62,7 @@ def serve() -> Iterator[Callable[[list[str]], str]]:
     def start(reasons: list[str]) -> str:
         tally = Tally()
         tally.add("objects", "stored")
+        tally.add("studies", "done")
         collector = NodeCollector(lambda: STATUS, tally, lambda: 5)
         servers.append(HealthServer(Http(port=free_port()), collector, lambda: reasons))
         return f"http://127.0.0.1:{servers[-1].port}"
@@ -89,7 +90,9 @@ def test_metrics_are_read_by_prometheus(serve: Callable[[list[str]], str]) -> No
     }
     assert values["lgg_node_studies", "held"] == 1
     assert values["lgg_node_deliveries", "pacs", "waiting"] == 2
-    assert values["lgg_node_objects_total", "stored"] == 1
+    counts = {key: value for key, value in values.items() if key[0].endswith("_total")}
+    objects, studies = ("lgg_node_objects_total", "stored"), ("lgg_node_studies_total", "done")
+    assert counts == {objects: 1, studies: 1}
     assert values["lgg_node_seconds", "made"] == 1.5
     assert values["lgg_node_free_bytes",] == 5
 
@@ -112,6 +115,7 @@ def test_health_is_told_without_a_body_where_none_is_wanted(
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (code, b"")
     assert int(answer.headers["Content-Length"]) > 0
+    assert answer.headers["Content-Type"] == "application/json"
     connection.close()
 
 
