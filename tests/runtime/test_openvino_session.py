@@ -236,6 +236,22 @@ def test_exhausted_memory_is_an_error_of_its_own(
         session.run(np.zeros((1, 16, 16, 3), np.uint8))
 
 
+@pytest.mark.parametrize("failure", [MemoryError, KeyboardInterrupt])
+def test_a_size_whose_requests_could_not_be_made_is_prepared_anew(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    def fail(_compiled: Any) -> Any:
+        raise failure
+
+    session, slices = OpenVinoSession(artifact, SETTINGS), make_slices(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(import_openvino().CompiledModel, "create_infer_request", fail)
+        with pytest.raises((OutOfMemoryError, KeyboardInterrupt)):
+            session.run(slices)
+    assert session._prepare(slices.shape[1:3]).qsize() > 0
+    np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
+
+
 def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
     if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor does not compute in bf16")

@@ -117,9 +117,9 @@ class OpenVinoSession:
             self._model.reshape({INPUT: [1, *size, len(self.contract.channels)]})
             compiled = self._core.compile_model(self._model, "CPU", self._options)
             idle: _Idle = SimpleQueue()
-            self._requests[size] = idle
             for _ in range(self._streams * REQUESTS_A_STREAM):
                 idle.put(compiled.create_infer_request())
+            self._requests[size] = idle  # once it is whole: a run waits for ever at an empty one
         self._requests.move_to_end(size)
         return self._requests[size]
 
