@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, OutOfMemoryError
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.providers import PROVIDERS
 
@@ -48,6 +48,16 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_every_provider_can_be_asked_for() -> None:
     names = [LoadSettings(provider=name).provider for name in PROVIDERS]
     assert names == ["cpu", "openvino", "cuda", "tensorrt", "auto"]
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_probabilities_that_do_not_fit_are_exhausted_memory(artifact: Path, provider: str) -> None:
+    if provider == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("pip install 'lgg-edge[openvino]'")
+    backend = load_backend(artifact, BackendSettings(provider, 1))
+    slices = np.broadcast_to(np.uint8(0), (2**40, 16, 16, 3))
+    with pytest.raises(OutOfMemoryError, match="the memory does not suffice"):
+        backend.inner.run(slices)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])

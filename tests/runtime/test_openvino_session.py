@@ -224,34 +224,6 @@ def test_a_run_that_fails_leaves_no_request_running(
     assert {idle.get() for _ in requests} == set(requests)
 
 
-def test_exhausted_memory_is_an_error_of_its_own(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def exhaust(_size: tuple[int, ...]) -> Any:
-        raise MemoryError
-
-    session = OpenVinoSession(artifact, SETTINGS)
-    monkeypatch.setattr(session, "_prepare", exhaust)
-    with pytest.raises(OutOfMemoryError, match="the memory does not suffice"):
-        session.run(np.zeros((1, 16, 16, 3), np.uint8))
-
-
-@pytest.mark.parametrize("failure", [MemoryError, KeyboardInterrupt])
-def test_a_size_whose_requests_could_not_be_made_is_prepared_anew(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
-) -> None:
-    def fail(_compiled: Any) -> Any:
-        raise failure
-
-    session, slices = OpenVinoSession(artifact, SETTINGS), make_slices(2)
-    with monkeypatch.context() as patched:
-        patched.setattr(import_openvino().CompiledModel, "create_infer_request", fail)
-        with pytest.raises((OutOfMemoryError, KeyboardInterrupt)):
-            session.run(slices)
-    assert session._prepare(slices.shape[1:3]).qsize() > 0
-    np.testing.assert_allclose(session.run(slices), expected(slices), atol=1e-6)
-
-
 def test_bf16_is_computed_by_choice_and_said(artifact: Path) -> None:
     if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor does not compute in bf16")
@@ -300,18 +272,6 @@ def test_a_package_that_does_not_start_is_an_error_in_one_line(
     with pytest.raises(kind, match=told) as refused:
         OpenVinoSession(artifact, SETTINGS)
     assert "\n" not in str(refused.value)
-
-
-def test_exhausted_memory_is_not_the_file_s_fault(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def compile_model(*_: object) -> None:
-        raise RuntimeError("at core.cpp:132\nFailed to allocate 1572864 bytes of memory\n")
-
-    core = SimpleNamespace(get_property=CORE.get_property, compile_model=compile_model)
-    monkeypatch.setattr(openvino_session, "open_core", lambda: core)
-    with pytest.raises(OutOfMemoryError, match="the memory does not suffice for OpenVINO"):
-        OpenVinoSession(artifact, SETTINGS)
 
 
 def test_the_bytes_that_run_are_those_that_were_checked(

@@ -72,9 +72,9 @@ class OnnxSession:
         """As Backend.run. Raises OutOfMemoryError where the memory does not suffice; what the
         sessions held is freed then, so that fewer slices may fit.
         """
-        probability: Probability = np.empty(slices.shape[:3], np.float32)
-        run = partial(self._run_slice, slices, probability)
         try:
+            probability: Probability = np.empty(slices.shape[:3], np.float32)
+            run = partial(self._run_slice, slices, probability)
             if self._streams == 1:
                 for index in range(len(slices)):
                     run(index)

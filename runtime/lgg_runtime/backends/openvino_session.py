@@ -95,16 +95,17 @@ class OpenVinoSession:
             raise _refused(path, error) from error
 
     def run(self, slices: Pixels) -> Probability:
-        probability: Probability = np.empty(slices.shape[:3], np.float32)
         try:
+            probability: Probability = np.empty(slices.shape[:3], np.float32)
             with self._lock:
                 idle = self._prepare(slices.shape[1:3])
             _run(slices, idle, probability)
-        except MemoryError as error:
-            raise OutOfMemoryError("the memory does not suffice; give smaller slices") from error
         except Exception as error:
             # OpenVINO's exceptions share no base; the input's shape is ours, so only the graph or
             # its memory can be at fault.
+            if is_exhausted(error):
+                text = "the memory does not suffice; give smaller slices"
+                raise OutOfMemoryError(text) from error
             raise ModelError(f"the model cannot be run: {_last_line(error)}") from error
         require_probability(probability, slices)
         return probability
