@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_bench.operations import list_operations
-from lgg_runtime.backends.openvino_session import open_core
+from lgg_runtime.backends.openvino_core import open_core
 from lgg_runtime.contract import INPUT
 from lgg_runtime.volume import Pixels
 

@@ -38,7 +38,7 @@ def load_onnxruntime(model: str) -> Predict:
 
 
 def load_openvino(model: str) -> Predict:
-    from lgg_runtime.backends.openvino_session import import_openvino
+    from lgg_runtime.backends.openvino_core import import_openvino
 
     compiled = import_openvino().Core().compile_model(model, "CPU")
     return lambda slices: compiled(slices)[0]

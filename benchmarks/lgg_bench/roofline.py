@@ -26,7 +26,7 @@ from lgg_bench.table import Table
 from lgg_bench.timing import Clock, TimingSettings, time_in_turn
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
-from lgg_runtime.backends.openvino_session import open_core
+from lgg_runtime.backends.openvino_core import open_core
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra

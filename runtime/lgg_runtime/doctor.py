@@ -161,7 +161,7 @@ def _load_onnxruntime(path: Path) -> Callable[[], object]:
 
 
 def _load_openvino(path: Path) -> Callable[[], object]:
-    from lgg_runtime.backends.openvino_session import open_core
+    from lgg_runtime.backends.openvino_core import open_core
 
     options = {"INFERENCE_NUM_THREADS": available_cores(), "INFERENCE_PRECISION_HINT": "f32"}
     compiled = open_core().compile_model(str(path), "CPU", options)

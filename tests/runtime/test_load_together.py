@@ -116,7 +116,7 @@ _AT_ONCE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from lgg_runtime.backends.openvino_session import import_openvino, open_core
+from lgg_runtime.backends.openvino_core import import_openvino, open_core
 assert "openvino" not in sys.modules
 start = Barrier(8)
 def open_one(_):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lgg_runtime.backends import BackendSettings, openvino_session
-from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino, open_core
+from lgg_runtime.backends.openvino_core import import_openvino, open_core
+from lgg_runtime.backends.openvino_session import OpenVinoSession
 from lgg_runtime.errors import OutOfMemoryError
 from lgg_runtime.volume import FLAIR
 

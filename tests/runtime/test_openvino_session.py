@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from lgg_runtime.backends import BackendSettings, load_backend, openvino_session
+from lgg_runtime.backends import BackendSettings, load_backend, openvino_core, openvino_session
 from lgg_runtime.backends.model_file import read_model
-from lgg_runtime.backends.openvino_session import OpenVinoSession, import_openvino
+from lgg_runtime.backends.openvino_core import import_openvino
+from lgg_runtime.backends.openvino_session import OpenVinoSession
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import (
     MissingExtraError,
@@ -37,7 +38,7 @@ from stand_ins.threads import require_own_answers
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
 SETTINGS = BackendSettings("openvino", 1)
-CORE = openvino_session.open_core()
+CORE = openvino_core.open_core()
 
 
 def make_slices(count: int, height: int = 16, width: int = 32) -> np.ndarray:
@@ -267,7 +268,7 @@ def test_a_package_that_does_not_start_is_an_error_in_one_line(
     def fail() -> None:
         raise RuntimeError(said)
 
-    monkeypatch.setattr(openvino_session, "_make_core", openvino_session._make_core.__wrapped__)
+    monkeypatch.setattr(openvino_core, "_make_core", openvino_core._make_core.__wrapped__)
     monkeypatch.setattr(import_openvino(), "Core", fail)
     with pytest.raises(kind, match=told) as refused:
         OpenVinoSession(artifact, SETTINGS)
@@ -301,7 +302,7 @@ def test_bf16_needs_openvino() -> None:
 
 def test_loading_openvino_reports_to_nobody(tmp_path: Path) -> None:
     code = (
-        "import sys; from lgg_runtime.backends.openvino_session import import_openvino;"
+        "import sys; from lgg_runtime.backends.openvino_core import import_openvino;"
         "import_openvino(); print('openvino_telemetry' in sys.modules, "
         "'openvino.tools.ovc' in sys.modules)"
     )
@@ -353,6 +354,31 @@ thread.join()
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 signal.raise_signal(signal.SIGTERM)
 """
+
+
+# A network that was let go leaves its threads to the next one, and none of them outlives a fork.
+FORKED = """if True:
+    import os, signal, sys, numpy
+    from lgg_runtime import LggError, LoadSettings, Segmenter
+    settings = LoadSettings(provider="openvino", threads=1)
+    Segmenter.load(sys.argv[1], settings).segment(numpy.ones((16, 16, 3)))
+    if os.fork():
+        print(os.wait()[1])
+    else:
+        signal.alarm(20)
+        try:
+            Segmenter.load(sys.argv[1], settings)
+        except LggError as error:
+            print(type(error).__name__, error, flush=True)
+"""
+
+
+def test_a_process_that_was_forked_after_openvino_began_is_told_and_ends(artifact: Path) -> None:
+    command = [sys.executable, "-c", FORKED, str(artifact)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    told, status = done.stdout.splitlines()
+    assert told.startswith("UsageError OpenVINO began before this process was forked; fork first")
+    assert status == "0"
 
 
 def test_a_signal_is_handled_after_another_thread_dropped_the_session(artifact: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_openvino_refuses_is_said_in_its_last_line(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     pytest.importorskip("openvino")
-    from lgg_runtime.backends.openvino_session import import_openvino
+    from lgg_runtime.backends.openvino_core import import_openvino
 
     library = import_openvino()
     owner = library.frontend.FrontEnd if step == "convert" else library.Core

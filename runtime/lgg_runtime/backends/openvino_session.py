@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections import OrderedDict, deque
-from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock, RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,15 @@ import numpy as np
 from lgg_runtime.backends.acceptance import accept_artifact, require_probability
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.onnx_session import is_exhausted
+from lgg_runtime.backends.openvino_core import TOO_LITTLE, import_openvino, last_line, open_core
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
 from lgg_runtime.errors import (
     LggError,
-    MissingExtraError,
     ModelError,
     OutOfMemoryError,
     ProviderError,
 )
-from lgg_runtime.extras import import_extra
 from lgg_runtime.volume import Pixels, Probability
 
 MOST_STREAMS = 4
@@ -36,14 +33,10 @@ MOST_SIZES = 4
 _USUAL_SIZE = (256, 256)
 # So many wait for a stream, that none is idle while the results of another are fetched.
 REQUESTS_A_STREAM = 4
-_CONVERTERS = "openvino.tools.ovc"
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _METADATA = ["framework", METADATA_KEY]
-# Two models may be loaded at once; the package is imported, and its core made, by one of them.
-_OPENING = RLock()
 # OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
-_TOO_LITTLE = "the memory does not suffice for OpenVINO"
 
 _Idle = SimpleQueue[Any]  # requests that nothing runs on
 _Running = deque[tuple[int, Any]]  # slices' numbers and their requests, the oldest first
@@ -106,7 +99,7 @@ class OpenVinoSession:
             if is_exhausted(error):
                 text = "the memory does not suffice; give smaller slices"
                 raise OutOfMemoryError(text) from error
-            raise ModelError(f"the model cannot be run: {_last_line(error)}") from error
+            raise ModelError(f"the model cannot be run: {last_line(error)}") from error
         require_probability(probability, slices)
         return probability
 
@@ -164,52 +157,6 @@ def _fetch(running: _Running, idle: _Idle, out: Probability) -> None:
     idle.put(request)
 
 
-def import_openvino() -> Any:
-    """The module, without its conversion tools. Raises MissingExtraError where it is missing.
-
-    Importing those tools writes an identifier into the user's home and reports the use to the
-    vendor over the network. The package goes without them where they are not there.
-    """
-    with _OPENING:
-        hidden = _CONVERTERS not in sys.modules
-        if hidden:
-            sys.modules[_CONVERTERS] = None  # type: ignore[assignment]
-        try:
-            return import_extra("openvino", "openvino")
-        finally:
-            if hidden:
-                del sys.modules[_CONVERTERS]
-
-
-def open_core() -> Any:
-    """OpenVINO's core, one for the life of the process, in which its CPU plugin then stays loaded.
-    Raises MissingExtraError where the package is missing or broken, OutOfMemoryError where the
-    memory does not suffice for it.
-
-    The plugin gives the thread that loads it a stack for signals. Unloaded by another thread, it
-    frees that stack and leaves it in use: the next signal ends the process (2026.4.1).
-    """
-    with _OPENING:
-        return _make_core()
-
-
-@cache
-def _make_core() -> Any:
-    library = import_openvino()
-    try:
-        core = library.Core()
-        core.get_property("CPU", "FULL_DEVICE_NAME")  # which loads the plugin
-    except Exception as error:
-        # What is left of a package that was removed or overwritten fails in any way.
-        if is_exhausted(error):
-            raise OutOfMemoryError(_TOO_LITTLE) from error
-        raise MissingExtraError(
-            f"openvino is installed and does not start: {_last_line(error)}; mend it with two "
-            "commands: pip uninstall -y openvino; pip install 'lgg-edge[openvino]'"
-        ) from error
-    return core
-
-
 def _read_model(library: Any, path: Path, data: bytes) -> Any:
     """The graph in a file's bytes, those that were checked. Raises ModelError for what OpenVINO
     does not take.
@@ -226,8 +173,8 @@ def _read_model(library: Any, path: Path, data: bytes) -> Any:
 def _refused(path: Path, error: Exception) -> LggError:
     """What an exception of OpenVINO's about a file means."""
     if is_exhausted(error):
-        return OutOfMemoryError(_TOO_LITTLE)
-    return ModelError(f"{path.name}: OpenVINO refuses it: {_last_line(error)}")
+        return OutOfMemoryError(TOO_LITTLE)
+    return ModelError(f"{path.name}: OpenVINO refuses it: {last_line(error)}")
 
 
 def _read_contract(model: Any, path: Path) -> Contract:
@@ -246,9 +193,3 @@ def _require_precision(core: Any, precision: str) -> None:
             f"--cpu-precision {precision}: this processor does not compute in it; "
             "leave it out for fp32"
         )
-
-
-def _last_line(error: Exception) -> str:
-    """What OpenVINO says after the places in its own source, at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:200]
