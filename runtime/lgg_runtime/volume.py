@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Volume:
         On any scale, but air is about 0.
     names: one name a slice, for messages and file names.
     spacing_mm: distance between slices, rows and columns, or None where it is unknown: the affine's
-        where that is given.
+        where that is given; kept as floats.
     affine: (4, 4), from (slice, row, column, 1) to mm leftwards, backwards and upwards of the
         patient (LPS, as DICOM has it), or None where it is unknown; kept as float64.
     source: what a writer needs of the files that were read to refer to them, None for pictures.
@@ -67,8 +68,8 @@ class Volume:
         if self.names and len(self.names) != shape[0]:
             raise InputError(f"volume: {shape[0]} slices but {len(self.names)} names")
         spacing = self.spacing_mm
-        if spacing is not None and not _are_lengths(spacing):
-            raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
+        if spacing is not None:
+            object.__setattr__(self, "spacing_mm", _read_lengths(spacing))
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError(
                 "volume: expected a (4, 4) affine whose axes have a length and span a volume, and "
@@ -112,11 +113,16 @@ def _require_magnitude(largest: float) -> None:
         )
 
 
-def _are_lengths(spacing: object) -> bool:
-    if isinstance(spacing, np.ndarray) and spacing.ndim != 1:
-        return False
-    values = spacing if isinstance(spacing, (tuple, list, np.ndarray)) else ()
-    return len(values) == 3 and all(isinstance(v, _REAL) and 0 < v < math.inf for v in values)
+def _read_lengths(spacing: object) -> tuple[float, ...]:
+    """In float64: sums and products in the type of some would overflow. Raises InputError."""
+    is_row = not isinstance(spacing, np.ndarray) or spacing.ndim == 1
+    values = spacing if is_row and isinstance(spacing, (tuple, list, np.ndarray)) else ()
+    if len(values) == 3 and all(isinstance(value, _REAL) for value in values):
+        with contextlib.suppress(OverflowError):  # of a larger int than a float holds
+            lengths = tuple(map(float, values))
+            if all(0 < length < math.inf for length in lengths):
+                return lengths
+    raise InputError(f"volume: expected a spacing of three lengths in mm, found {spacing}")
 
 
 def _is_placement(affine: object) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.grid import ModelGrid
 from lgg_runtime.volume import CHANNELS, FLAIR, Segmentation, Volume
 
 
@@ -74,6 +75,7 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
         (1, (1, 1), 1),
         np.array(1.0),
         np.ones((3, 1)),
+        (1, 1, 10**400),
     ],
 )
 def test_a_spacing_that_is_no_three_lengths_is_refused(spacing: object) -> None:
@@ -149,6 +151,17 @@ def test_a_spacing_that_contradicts_the_affine_is_refused() -> None:
     assert len(Volume(pixels, spacing_mm=(5.0, 0.9402, 0.9398), affine=affine)) == 2
     with pytest.raises(InputError, match=r"spacing \(0.94, 0.94, 5\) is not .* \(5, 0.94, 0.94\)"):
         Volume(pixels, spacing_mm=(0.94, 0.94, 5), affine=affine)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, np.int64, np.uint8])
+def test_a_spacing_of_another_real_type_is_kept_as_floats(kind: type) -> None:
+    given = np.array([50, 15, 16]).astype(kind)
+    for spacing in (given, list(given), tuple(given)):
+        volume = Volume(np.zeros((20, 256, 256, 3), np.uint8), spacing_mm=spacing)  # type: ignore[arg-type]
+        assert volume.spacing_mm == (50, 15, 16)
+        assert {type(length) for length in volume.spacing_mm} == {float}
+        with pytest.raises(InputError, match=r"20 slices of 4096 x 4369\.1 of .* at most 4096"):
+            ModelGrid.of(volume)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, np.int64, np.uint8])
