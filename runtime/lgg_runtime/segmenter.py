@@ -87,8 +87,8 @@ class Segmenter:
         self.first_look: Segmenter | None = None
         self._process = os.getpid()
         outlive_fork(self)
-        contract = backend.contract
-        self.threshold = contract.threshold if settings.threshold is None else settings.threshold
+        chosen = backend.contract.threshold if settings.threshold is None else settings.threshold
+        self.threshold = float(chosen)  # else probabilities would be compared in its type
 
     @classmethod
     def load(

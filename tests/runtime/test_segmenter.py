@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from lgg_runtime.intensity import normalise
 from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.provenance import describe
-from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.segmenter import Answer, Segmenter
 from lgg_runtime.volume import FLAIR, Volume
 from stand_ins.runs import LESION
 
@@ -145,6 +146,16 @@ def test_the_threshold_can_be_replaced_and_belongs_to_the_tumour(artifact: Path)
     assert (own.threshold, found.threshold) == (0.5, level)
     np.testing.assert_array_equal(found.mask, own.probability >= level)
     assert (own.probability == level).any() and found.mask.sum() > own.mask.sum()
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.longdouble, Fraction])
+def test_a_threshold_of_any_type_is_compared_in_float32(artifact: Path, kind: type) -> None:
+    segmenter = load(artifact, threshold=kind(0.7))
+    prepared = segmenter.prepare(Volume(texture((1, 20, 30))))
+    just_there = np.full((1, 20, 30), 0.7, np.float32)  # 0.699999988
+    found = segmenter.finish(prepared, Answer(just_there))
+    assert found.mask.all()
+    assert type(found.threshold) is float
 
 
 def test_a_replaced_threshold_decides_on_another_grid_too(artifact: Path) -> None:
