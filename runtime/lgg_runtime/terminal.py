@@ -17,6 +17,7 @@ from typing import NoReturn, TextIO
 import click
 
 from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
+from lgg_runtime.exhausted import telling_exhausted_memory
 
 INTERRUPTED, TERMINATED = 130, 143
 # Each but SIGTERM may have been ignored by who started the command: a shell, nohup.
@@ -48,7 +49,8 @@ def run_command(command: click.Command) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
     try:
-        code = command.main(prog_name=command.name, standalone_mode=False)
+        with telling_exhausted_memory():
+            code = command.main(prog_name=command.name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         with _whatever_happens():
@@ -56,9 +58,6 @@ def run_command(command: click.Command) -> NoReturn:
         sys.exit(error.exit_code)
     except LggError as error:
         _end(f"{command.name}: {error}", error.exit_code)
-    except MemoryError:
-        told = f"{command.name}: memory exhausted; give fewer or smaller slices"
-        _end(told, ResourceError.exit_code)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             name = printable(str(error.filename))

@@ -216,6 +216,20 @@ def test_an_error_of_opencv_is_an_input_error(
         read_raster(path)
 
 
+def test_memory_that_ends_in_opencv_is_not_the_picture_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(".png"))
+
+    def fail(*_: object) -> None:
+        raise cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 48000000")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(cv2.error, match="Insufficient memory"):
+        read_raster(path)
+
+
 def test_the_limits_of_the_caller_are_held(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(tiff())

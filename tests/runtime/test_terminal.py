@@ -9,11 +9,14 @@ import weakref
 from collections.abc import Callable, Iterator
 
 import click
+import cv2
 import pytest
 
 from lgg_runtime import errors
 from lgg_runtime.terminal import Terminated, run_command
 from stand_ins.signals import keeping_handlers
+
+NO_MEMORY = cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 48000000")
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,7 @@ def failing(error: BaseException) -> Callable[[], object]:
         (errors.ResourceError("full"), 7, "tool: full"),
         (errors.ParityError("differs"), 9, "tool: differs"),
         (MemoryError(), 7, "tool: memory exhausted; give fewer or smaller slices"),
+        (NO_MEMORY, 7, "tool: memory exhausted; give fewer or smaller slices"),
         (OSError(errno.ENOSPC, "full"), 7, "tool: the disk is full; free some space"),
         (
             OSError(errno.ENAMETOOLONG, "File name too long", "aaa\n"),

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from lgg_runtime.errors import InputError, printable
+from lgg_runtime.exhausted import is_memory_exhausted
 from lgg_runtime.readers.png import pixel_chunks
 from lgg_runtime.readers.raster_header import Header, Limits, read_header
 from lgg_runtime.readers.regular import read_bounded
@@ -62,7 +63,8 @@ def is_mask_name(path: Path) -> bool:
 def read_raster(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> Slice:
     """One slice with the notes on how it was read; one channel is taken as FLAIR for all three.
 
-    Raises InputError, `NAME: reason`, for every file that is not one whole 8-bit picture.
+    Raises InputError, `NAME: reason`, for every file that is not one whole 8-bit picture; where the
+    memory ends, an error that `is_memory_exhausted` knows.
     """
     path = Path(path)
     with _named(path):
@@ -151,6 +153,8 @@ def _decode(data: bytes, header: Header) -> Pixels:
         # UNCHANGED keeps alpha for the check above, and never turns by the EXIF orientation.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
+        if is_memory_exhausted(error):  # which is not the picture's fault
+            raise
         raise InputError(f"{header.format} cannot be decoded: OpenCV refuses it") from error
     if image is None:
         raise InputError(f"{header.format} cannot be decoded; is it damaged?")
