@@ -19,6 +19,7 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, Boxes, CropSettings, find_boxes, whole_frames
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.exhausted import telling_exhausted_memory
 from lgg_runtime.first_look import require_same_slices, run_from_signs
 from lgg_runtime.forked import outlive_fork
 from lgg_runtime.grid import ModelGrid
@@ -81,8 +82,7 @@ class Segmenter:
     def __init__(
         self, backend: Backend, settings: LoadSettings, digest: str = "", why: str = "as asked for"
     ):
-        self._backend = backend
-        self.settings = settings
+        self._backend, self.settings = backend, settings
         self.digest, self.why = digest, why
         self.first_look: Segmenter | None = None
         self._process = os.getpid()
@@ -182,17 +182,17 @@ class Segmenter:
     def segment(self, study: Volume | npt.NDArray[Any]) -> Segmentation:
         """Find tumour in a volume, or in one slice (H, W, 3) as a volume of one.
 
-        A volume that knows its spacing and place is brought to the model's scale and view, and
-        the result is on the volume's own voxels.
-        The three steps are `prepare`, `run` and `finish`. The same volume always gives the same
-        result on one provider. Several threads may call it at once; on a GPU, the network then
-        runs for one of them at a time.
+        A volume that knows its spacing and place is brought to the model's scale and view, and the
+        result is on the volume's own voxels. The three steps are `prepare`, `run` and `finish`. The
+        same volume always gives the same result on one provider. Several threads may call it at
+        once; on a GPU, the network then runs for one of them at a time.
         Raises InputError for another shape or a spacing that no patient has, ModelError if the
-        model's output is no number, OutOfMemoryError where not even one slice fits, UsageError in a
-        process that was forked after the load.
+        model's output is no number, OutOfMemoryError where the memory does not suffice, UsageError
+        in a process that was forked after the load.
         """
-        prepared = self.prepare(study)
-        return self.finish(prepared, self.run(prepared))
+        with telling_exhausted_memory():
+            prepared = self.prepare(study)
+            return self.finish(prepared, self.run(prepared))
 
     def prepare(self, study: Volume | npt.NDArray[Any]) -> Prepared:
         """Bring to the model's grid and scale: the first step of `segment`. Raises InputError."""

@@ -22,7 +22,7 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract
 from lgg_runtime.crop import CropSettings
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings, find_model
@@ -228,6 +228,16 @@ def test_a_process_that_was_forked_after_the_load_is_told(artifact: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     says = "UsageError the model was loaded in another process; load it in this one\nFalse\n0\n"
     assert done.stdout == says
+
+
+@pytest.mark.parametrize("step", ["prepare", "run", "finish"])
+def test_memory_that_ends_in_any_step_is_an_error_of_ours(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    segmenter = load(artifact)
+    monkeypatch.setattr(segmenter, step, lambda *_: np.empty(2**60, np.uint8))
+    with pytest.raises(OutOfMemoryError, match=r"^memory exhausted; give fewer or smaller slices$"):
+        segmenter.segment(Volume(texture((1, 20, 30))))
 
 
 def test_the_same_volume_gives_the_same_result_again(artifact: Path) -> None:
