@@ -128,7 +128,7 @@ def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
 @command.command()
 @_CONFIG
 def check(path: Path) -> None:
-    """Check the settings; every mistake is listed."""
+    """Check the settings, and load the model; every mistake is listed."""
     from lgg_runtime.pacs.config import load_config
     from lgg_runtime.pacs.preflight import check_settings
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import lock_output
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.pacs.config import MIB, NodeConfig
@@ -17,7 +16,7 @@ from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
 from lgg_runtime.pacs.outbox import Outbox, find_orphans
-from lgg_runtime.pacs.preflight import require_packages
+from lgg_runtime.pacs.preflight import load_model, require_packages
 from lgg_runtime.pacs.results import ResultMaker
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.sender import Sender
@@ -141,18 +140,11 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
     require_packages()
     from lgg_runtime.pacs.metrics import HealthServer
 
-    model = config.model
-    settings = LoadSettings(
-        provider=model.provider,
-        threads=model.threads or None,
-        batch=model.batch or None,
-        first_look=model.first_look or None,
-    )
     make_folder(config.node.spool, 0o700)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_output(config.node.spool))
         require_records(config.node.spool)
-        segmenter = Segmenter.load(model.name, settings)
+        segmenter = load_model(config.model)
         LOG.info("model %s on %s", segmenter.name, segmenter.provider)
         state = State(config.node.spool / DATABASE)
         stack.callback(state.close)

@@ -1,4 +1,4 @@
-"""What settings point to: the files of TLS, destinations' addresses and passwords, models."""
+"""What settings point to: the files of TLS, destinations' addresses and passwords, the model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lgg_runtime.errors import LggError, UsageError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.loading import find_model
-from lgg_runtime.pacs.config import NodeConfig, describe_mistakes
+from lgg_runtime.loading import LoadSettings, find_model
+from lgg_runtime.pacs.config import Model, NodeConfig, describe_mistakes
 from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import make_transport
+from lgg_runtime.segmenter import Segmenter
 
 _PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client")
 
@@ -22,9 +23,23 @@ def require_packages() -> None:
         import_extra(module, "node")
 
 
+def load_model(model: Model) -> Segmenter:
+    """Raises ModelError for the model or the first look, ProviderError where the provider cannot
+    run them.
+    """
+    settings = LoadSettings(
+        provider=model.provider,
+        threads=model.threads or None,
+        batch=model.batch or None,
+        first_look=model.first_look or None,
+    )
+    return Segmenter.load(model.name, settings)
+
+
 def check_settings(path: Path, config: NodeConfig) -> None:
-    """Open what a node would open at its start, but no port. Raises UsageError that lists every
-    mistake, and as `require_packages`; path: the settings' file.
+    """Open what a node would open at its start, but no port; the model is loaded where all else is
+    well, since that may take minutes. Raises UsageError that lists every mistake, and as
+    `require_packages` and `load_model`; path: the settings' file.
     """
     require_packages()
     checks: list[tuple[str, Callable[[], object]]] = [("", partial(make_server_tls, config.listen))]
@@ -41,3 +56,4 @@ def check_settings(path: Path, config: NodeConfig) -> None:
             mistakes.append(f"{where}{error}")
     if mistakes:
         raise UsageError(describe_mistakes(path, mistakes))
+    load_model(config.model)

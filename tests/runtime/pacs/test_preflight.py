@@ -1,0 +1,42 @@
+"""What a check of the settings finds that reading them does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("prometheus_client")
+
+from lgg_runtime.errors import LggError, ModelError, ProviderError
+from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.preflight import check_settings
+from stand_ins.pacs import write_config
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ({"name": "text.onnx"}, ModelError),
+        ({"first_look": "text.onnx"}, ModelError),
+        ({"provider": "tensorrt"}, ProviderError),
+    ],
+)
+def test_a_model_that_no_start_would_take_is_refused(
+    tmp_path: Path, artifact: Path, model: dict[str, Any], error: type[LggError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("text.onnx").write_text("no model")
+    path = write_config(tmp_path, model={"name": str(artifact)} | model)
+    with pytest.raises(error):
+        check_settings(path, load_config(path))
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_model_that_a_start_takes_passes(tmp_path: Path, artifact: Path) -> None:
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    check_settings(path, load_config(path))
+    assert not (tmp_path / "spool").exists()
