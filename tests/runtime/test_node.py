@@ -262,11 +262,11 @@ def test_work_that_a_kill_interrupted_is_done_again_a_bounded_number_of_times(
     node = bench()
     send_study(node.port, study)
     node.node.intake.settle()
-    jobs = Jobs(node.state, node.node.spool, node.config.study.attempts)
+    jobs = Jobs(node.state, node.node.spool)
     for _ in range(node.config.study.attempts):
         assert jobs.claim() is not None
         jobs.recover()
-    assert jobs.claim() is None
+    node.work()
     (trouble,) = node.status["troubles"]
     assert trouble["reason"] == "the node ended 5 times while it worked on it"
     assert (

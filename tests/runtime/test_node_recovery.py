@@ -99,7 +99,7 @@ def test_a_node_awaits_what_an_earlier_process_left_of_a_study_that_grew(tmp_pat
 
 def make_worker(records: Records, make: Callable[[Job], Made]) -> Worker:
     """A worker that makes a result as the test says, instead of with a model."""
-    return Worker(records.jobs, make, ["archive"], Tally())
+    return Worker(records.jobs, make, ["archive"], Tally(), attempts=5)
 
 
 @pytest.mark.parametrize(

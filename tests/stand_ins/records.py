@@ -29,7 +29,7 @@ class Records:
     def _open(self) -> None:
         self.state = State(self._folder / DATABASE)
         self.spool = Spool(self._folder, self.state.key)
-        self.jobs = Jobs(self.state, self.spool, attempts=5)
+        self.jobs = Jobs(self.state, self.spool)
         self.jobs.recover()
         self.intake = Intake(self.state, self.spool, quiet_seconds=0.0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.pacs.spool import Spool
-from lgg_runtime.pacs.state import DONE, FAILED, QUEUED, RECEIVING, WAITING, WORKING, State
+from lgg_runtime.pacs.state import DONE, QUEUED, RECEIVING, WAITING, WORKING, State
 
 # Two values: the state of a study that got new images since work on it began, and of one that did
 # not. The former is received again, because more of it may be on its way.
@@ -19,7 +19,8 @@ _ENDS_AS = "state = CASE WHEN generation > done_generation THEN ? ELSE ? END"
 @dataclass(frozen=True)
 class Job:
     """A study to segment: its images as they were when work on it began. digests: the SHA-256 of
-    each file as it was written, in hexadecimal digits.
+    each file as it was written, in hexadecimal digits; interrupted: how often a kill ended the work
+    on it since it last grew.
     """
 
     study: str
@@ -28,6 +29,7 @@ class Job:
     last_at: float
     ready_at: float
     started_at: float
+    interrupted: int
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Made:
 
 
 class Jobs:
-    """The queue. A job that a kill interrupted comes again, `attempts` times at most."""
+    """The queue. A job that a kill interrupted comes again."""
 
-    def __init__(self, state: State, spool: Spool, attempts: int):
-        self._state, self._spool, self._attempts = state, spool, attempts
+    def __init__(self, state: State, spool: Spool):
+        self._state, self._spool = state, spool
 
     def recover(self) -> None:
         """At the start, before an Intake looks: what an earlier process was working on is queued
@@ -64,13 +66,6 @@ class Jobs:
             ).fetchone()
             if row is None:
                 return None
-            if row["attempts"] >= self._attempts:
-                reason = f"the node ended {row['attempts']} times while it worked on it"
-                run(
-                    "UPDATE study SET state = ?, reason = ?, ended_at = ? WHERE id = ?",
-                    (FAILED, reason, now, row["id"]),
-                )
-                return None
             run(
                 "UPDATE study SET state = ?, attempts = attempts + 1, started_at = ?, "
                 "done_generation = generation WHERE id = ?",
@@ -83,7 +78,8 @@ class Jobs:
             ).fetchall()
         files = tuple(self._spool.image(row["id"], one["id"]) for one in found)
         digests = tuple(one["file"] for one in found)
-        return Job(row["id"], files, digests, row["last_at"], row["ready_at"], now)
+        last_at, ready_at, attempts = (row[name] for name in ("last_at", "ready_at", "attempts"))
+        return Job(row["id"], files, digests, last_at, ready_at, now, attempts)
 
     def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
         """Record a result and where it has to be sent; returns whether the result is a new one."""

@@ -42,7 +42,7 @@ class Node:
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
-        jobs = Jobs(state, self.spool, config.study.attempts)
+        jobs = Jobs(state, self.spool)
         jobs.recover()
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
@@ -50,7 +50,7 @@ class Node:
         self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
         self._names = names = [one.name for one in config.destinations]
         make = ResultMaker(segmenter, self.spool).make
-        self._worker = Worker(jobs, make, names, self.tally)
+        self._worker = Worker(jobs, make, names, self.tally, config.study.attempts)
         self._send_loops = self._make_send_loops()
         self._work_loop = Loop("worker", self._work)
         settle = Loop("completeness", self._settle)

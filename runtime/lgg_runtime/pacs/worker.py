@@ -14,12 +14,19 @@ from lgg_runtime.redact import without_uids
 
 
 class Worker:
-    """Does one study at a time. make: makes its result, or raises why there is none."""
+    """Does one study at a time. make: makes its result, or raises why there is none; attempts:
+    after how many that a kill interrupted a study is given up.
+    """
 
     def __init__(
-        self, jobs: Jobs, make: Callable[[Job], Made], destinations: Sequence[str], tally: Tally
+        self,
+        jobs: Jobs,
+        make: Callable[[Job], Made],
+        destinations: Sequence[str],
+        tally: Tally,
+        attempts: int,
     ):
-        self._jobs, self._make = jobs, make
+        self._jobs, self._make, self._attempts = jobs, make, attempts
         self._destinations, self._tally = tuple(destinations), tally
         self._at_hand: Job | None = None
 
@@ -36,6 +43,10 @@ class Worker:
 
     def _do(self, job: Job) -> None:
         name = job.study[:NAME_DIGITS]
+        if job.interrupted >= self._attempts:
+            reason = f"the node ended {job.interrupted} times while it worked on it"
+            self._give_up(job, FAILED, reason)
+            return
         try:
             made = self._make(job)
         except InputError as error:

@@ -52,7 +52,7 @@ def test_what_is_told_of_a_refused_study_holds_no_uid(records: Records) -> None:
         raise InputError(f"series {uid}: no FLAIR")
 
     records.send(1)
-    assert Worker(records.jobs, refuse, [], Tally()).step() == 0.0
+    assert Worker(records.jobs, refuse, [], Tally(), 5).step() == 0.0
     (row,) = records.state.rows("SELECT state, reason FROM study")
     assert row["state"] == "refused"
     assert uid not in row["reason"]

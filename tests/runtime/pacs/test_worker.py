@@ -31,7 +31,7 @@ def test_each_study_s_end_is_recorded_counted_and_told(
     for study in (*errors, "1.2.3"):
         records.send(1, 2, study=study)
     tally = Tally()
-    worker = Worker(records.jobs, make, ["archive"], tally)
+    worker = Worker(records.jobs, make, ["archive"], tally, attempts=5)
     with caplog.at_level(logging.INFO):
         assert [worker.step() for _ in range(4)] == [0.0, 0.0, 0.0, None]
         records.state.rows("UPDATE study SET state = 'queued' WHERE state = 'done'")
@@ -54,3 +54,24 @@ def test_each_study_s_end_is_recorded_counted_and_told(
     ]
     assert "1.2.840" not in caplog.text
     assert records.states("delivery") == ["waiting"]
+
+
+def test_a_study_that_ends_the_node_again_and_again_is_given_up_told_and_counted(
+    records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    records.send(1)
+    records.send(1, study="1.2.2")
+    for _ in range(2):
+        records.claim()
+        records.jobs.recover()
+    tally = Tally()
+    worker = Worker(records.jobs, records.make, [], tally, attempts=2)
+    with caplog.at_level(logging.WARNING):
+        assert worker.step() == 0.0, "the next study does not wait for a further one to come"
+    (row,) = records.state.rows("SELECT state, reason FROM study WHERE state != 'queued'")
+    assert tuple(row) == ("failed", "the node ended 2 times while it worked on it")
+    assert tally.read() == {("studies", "failed"): 1}
+    (line,) = caplog.messages
+    assert line.endswith(f"failed: {row['reason']}")
+    assert worker.step() == 0.0
+    assert tally.read() == {("studies", "failed"): 1, ("studies", "done"): 1}
