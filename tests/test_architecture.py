@@ -73,8 +73,21 @@ def test_the_network_stays_in_its_room() -> None:
             assert not network & set(imported(path.read_text(encoding="utf-8"))), path
 
 
+def test_what_segments_knows_of_no_run() -> None:
+    """Whoever has the arrays at hand needs no folders; the commands alone begin runs."""
+    root = PACKAGES["lgg_runtime"]
+    users = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if "lgg_runtime.run" in path.read_text(encoding="utf-8") and path.parent.name != "run"
+    }
+    assert users == {"cli.py", "pacs/pull.py"}
+
+
 def test_the_runtime_loads_no_torch() -> None:
-    names = ", ".join(f"lgg_runtime{n}" for n in ("", ".segmenter", ".pipeline", ".cli", ".report"))
+    names = ", ".join(
+        f"lgg_runtime{n}" for n in ("", ".segmenter", ".run.pipeline", ".cli", ".run.report")
+    )
     code = f"import sys, {names}; print('torch' in sys.modules, 'cv2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

@@ -30,11 +30,11 @@ from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import MissingExtraError, UsageError
-from lgg_runtime.job import Job
-from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
-from lgg_runtime.pipeline import run_job
 from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.pipeline import run_job
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Mask, Pixels, Probability
 from lgg_train.phantom import PhantomSettings, write_phantoms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lgg_runtime.report import format_table
+from lgg_runtime.table import format_table
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract, Training
 from lgg_runtime.errors import ModelError
+from lgg_runtime.metrics import describe_pooled
 from lgg_runtime.plural import count
-from lgg_runtime.report import describe_pooled
 from lgg_runtime.sidecar import Sidecar
 
 

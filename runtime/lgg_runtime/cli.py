@@ -20,10 +20,10 @@ from lgg_runtime.providers import PROVIDERS
 from lgg_runtime.terminal import run_command, show, tell
 
 if TYPE_CHECKING:
-    from lgg_runtime.journal import Journal
     from lgg_runtime.loading import LoadSettings
     from lgg_runtime.pacs.pull import Pull
-    from lgg_runtime.request import Request
+    from lgg_runtime.run.journal import Journal
+    from lgg_runtime.run.request import Request
 
 EXIT_CODES = """lgg-infer doctor says what works on this machine.
 
@@ -154,7 +154,7 @@ def _infer(
     progress = partial(show_progress, is_silent or options["no_progress"])
     with load_ahead(options["model"], settings) as load:
         # What follows the model's own modules is imported while it is loaded.
-        from lgg_runtime.inference import infer
+        from lgg_runtime.run.inference import infer
 
         request = _read_request(origin, given, output, settings, options)
         return infer(request, load, told, progress, deliver)
@@ -164,7 +164,7 @@ def _read_request(
     origin: Path | Pull, given: Path, output: Path, settings: LoadSettings, options: dict[str, Any]
 ) -> Request:
     from lgg_runtime.readers.dicom_series import SeriesChoice
-    from lgg_runtime.request import Request
+    from lgg_runtime.run.request import Request
 
     shown = {"overlay"} if options["report"] else set()
     pictures = [name for name in _PICTURES if options[name] or name in shown]
@@ -212,7 +212,7 @@ def _load_settings(options: dict[str, Any]) -> LoadSettings:
 
 
 def _print_notes(journal: Journal) -> None:
-    from lgg_runtime import report
+    from lgg_runtime.run import report
 
     for record in journal.inputs:
         if record.notes:
@@ -220,7 +220,7 @@ def _print_notes(journal: Journal) -> None:
 
 
 def _print(journal: Journal, output: Path, quiet: bool, as_json: bool, has_page: bool) -> None:
-    from lgg_runtime import report
+    from lgg_runtime.run import report
 
     for record in journal.failures:
         tell(report.describe_failure(record))

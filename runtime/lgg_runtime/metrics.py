@@ -103,3 +103,11 @@ def _ratio(numerator: int, denominator: int, nothing_expected: bool = True) -> f
     if denominator == 0:
         return 1.0 if nothing_expected else 0.0
     return numerator / denominator
+
+
+def describe_pooled(pooled: dict[str, Any]) -> str:
+    """The ratios of all pixels together, as `Counts.to_json` gives them, in one line."""
+    return (
+        f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
+        f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}"
+    )

@@ -15,8 +15,8 @@ from lgg_bench.eager import load_eager
 from lgg_bench.rival import ENGINES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
-from lgg_runtime import results
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.run import finishing
 
 SLICES = phantom_slices(2, 48)
 
@@ -40,7 +40,7 @@ def test_results_stay_where_they_shall(tmp_path):
 
 
 def test_the_runtime_is_compiled_as_an_installed_one_is():
-    compiled = Path(cache_from_source(results.__file__))
+    compiled = Path(cache_from_source(finishing.__file__))
     compiled.unlink(missing_ok=True)
     infer_command("--version")
     assert compiled.is_file()

@@ -55,16 +55,16 @@ def _older_result(scene: Scene) -> None:
 
 def _await_first(scene: Scene) -> threading.Event:
     """Set once the good slice's mask is on disk: writes lag behind."""
-    from lgg_runtime import results
+    from lgg_runtime.run import finishing
 
-    real, done = results.write_atomically, threading.Event()
+    real, done = finishing.write_atomically, threading.Event()
 
     def write(path: Path, data: bytes) -> None:
         real(path, data)
         if path.name == Path(MASK).name:
             done.set()
 
-    scene.patch.setattr(results, "write_atomically", write)
+    scene.patch.setattr(finishing, "write_atomically", write)
     return done
 
 

@@ -16,11 +16,11 @@ from PIL import Image
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Contract, Golden, Training
 from lgg_runtime.intensity import IntensitySettings
-from lgg_runtime.journal import DONE, InputRecord
-from lgg_runtime.ledger_lines import Finished, encode_line
 from lgg_runtime.metrics import Counts
 from lgg_runtime.pacs.config import EXAMPLE
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.journal import DONE, InputRecord
+from lgg_runtime.run.ledger_lines import Finished, encode_line
+from lgg_runtime.run.summary import SummaryRow
 
 
 def draw(height: int = 8, width: int = 10) -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 from fuzz import seeds, seeds_dicom
 from lgg_runtime.contract import Contract
 from lgg_runtime.errors import InputError, ModelError, UsageError
-from lgg_runtime.ledger_lines import encode_line, parse_lines
 from lgg_runtime.pacs.arrival import check_arrival, is_uid
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.nifti import read_nifti
 from lgg_runtime.readers.raster import read_raster
 from lgg_runtime.readers.raster_header import Limits
+from lgg_runtime.run.ledger_lines import encode_line, parse_lines
 
 MEMORY = Path("/dev/shm")
 # As small as the seeds, so that a file which claims more is refused and not decoded.

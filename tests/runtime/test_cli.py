@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from lgg_runtime import inference, results
-from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.run import finishing, inference
+from lgg_runtime.run.journal import Journal
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_png, read_rows, read_run
@@ -192,14 +192,14 @@ def test_a_run_that_is_killed_does_not_leave_the_success_of_an_earlier_one(
     source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     infer(source)
-    real = results.write_atomically
+    real = finishing.write_atomically
     states = []
 
     def watch(path: Path, data: bytes) -> None:
         states.append(read_run(out)["state"])
         real(path, data)
 
-    monkeypatch.setattr(results, "write_atomically", watch)
+    monkeypatch.setattr(finishing, "write_atomically", watch)
     infer(source)
     assert states == ["running"] * 4
     assert read_run(out)["state"] == "complete"

@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from lgg_runtime import results
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.lock import lock_output
+from lgg_runtime.run import finishing
 from stand_ins.runs import BAD, Infer, Write, files, read_run
 
 
@@ -254,14 +254,14 @@ def test_an_output_that_cannot_be_made_is_told_before_the_model_is_loaded(
 def test_a_disk_that_fills_up_ends_the_run_and_what_was_done_is_recorded(
     source: Path, out: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = results.write_atomically
+    real = finishing.write_atomically
 
     def fill_up(path: Path, data: bytes) -> None:
         if path.name == "b_1_mask.png":
             raise ResourceError(f"{path.name}: the disk is full; free some space")
         real(path, data)
 
-    monkeypatch.setattr(results, "write_atomically", fill_up)
+    monkeypatch.setattr(finishing, "write_atomically", fill_up)
     result = infer(source)
     assert (result.code, result.out) == (7, "")
     assert result.err == "lgg-infer: b_1_mask.png: the disk is full; free some space\n"

@@ -24,9 +24,9 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.crop import CropSettings
 from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, UsageError
 from lgg_runtime.intensity import normalise
-from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings, find_model
-from lgg_runtime.provenance import describe
+from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.provenance import describe
 from lgg_runtime.segmenter import Answer, Segmenter
 from lgg_runtime.volume import FLAIR, Volume
 from stand_ins.runs import LESION

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.journal import RUN_FILE, SUMMARY_FILE
-from lgg_runtime.ledger import JOURNAL_FILE
-from lgg_runtime.ledger_lines import parse_lines
 from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.run.journal import RUN_FILE, SUMMARY_FILE
+from lgg_runtime.run.ledger import JOURNAL_FILE
+from lgg_runtime.run.ledger_lines import parse_lines
 from lgg_runtime.writers.atomic import PART_SUFFIX
 
 OWN_FILES = (RUN_FILE, SUMMARY_FILE, JOURNAL_FILE, LOCK_FILE)

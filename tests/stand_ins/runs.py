@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.run.ledger import JOURNAL_FILE
 from lgg_runtime.volume import FLAIR
 
 Draw = Callable[..., np.ndarray]

@@ -15,7 +15,7 @@ CHECKPOINT_KILLS = int(os.environ.get("LGG_FAULT_CHECKPOINT_KILLS", "12"))
 RECORD = os.environ.get("LGG_FAULT_RECORD")
 
 IMPORTED = (
-    "click", "cv2", "lgg_runtime.cli", "lgg_runtime.inference", "lgg_runtime.report",
+    "click", "cv2", "lgg_runtime.cli", "lgg_runtime.run.inference", "lgg_runtime.run.report",
     "onnxruntime", "tqdm",
 )  # fmt: skip
 

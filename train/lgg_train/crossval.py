@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError, OutputConflictError
-from lgg_runtime.metrics import Counts, join_scores
+from lgg_runtime.metrics import Counts, describe_pooled, join_scores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
-from lgg_runtime.report import describe_pooled, format_table
+from lgg_runtime.table import format_table
 from lgg_runtime.terminal import tell
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.assessment import bootstrap, by_institution

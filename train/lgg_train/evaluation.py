@@ -11,9 +11,9 @@ from torch import nn
 
 from lgg_runtime.errors import printable
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
-from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.metrics import Counts, describe_pooled, summarise
 from lgg_runtime.plural import count
-from lgg_runtime.report import describe_pooled, format_table
+from lgg_runtime.table import format_table
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.predict import predict_slices

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import FetchError, UsageError
-from lgg_runtime.journal import DONE, Journal
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
     count_series,
@@ -21,6 +20,7 @@ from lgg_runtime.pacs.dicomweb import (
 )
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
+from lgg_runtime.run.journal import DONE, Journal
 from lgg_runtime.writers.atomic import refused
 
 MOST_BYTES = 4 << 30  # of one study; its files lie on disk, not in memory

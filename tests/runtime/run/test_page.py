@@ -10,10 +10,10 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import pytest
 
-from lgg_runtime.journal import Journal
-from lgg_runtime.page import encode_page
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.summary import summarise_volume
+from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.page import encode_page
+from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_run
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lgg_runtime.ledger import Ledger
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.listing import Listing
+from lgg_runtime.run.ledger import Ledger
 
 
 @dataclass(frozen=True)

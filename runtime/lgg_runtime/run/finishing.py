@@ -12,16 +12,16 @@ from pathlib import Path
 
 from lgg_runtime import __version__
 from lgg_runtime.errors import InputError, ModelError, printable
-from lgg_runtime.job import Job
-from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
-from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import Counts
-from lgg_runtime.pending import PendingWrites
 from lgg_runtime.readers.study import LoadedVolume
-from lgg_runtime.reading import ReadyStudy, ReadyVolume
-from lgg_runtime.request import NOT_SCORED
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import DONE, FAILED, InputRecord, Journal
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.pending import PendingWrites
+from lgg_runtime.run.reading import ReadyStudy, ReadyVolume
+from lgg_runtime.run.request import NOT_SCORED
+from lgg_runtime.run.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.segmenter import Answer, Prepared, Segmenter
-from lgg_runtime.summary import SummaryRow, join_volumes, summarise_volume
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
@@ -33,7 +33,7 @@ STUDIES_PENDING = 2
 Found = Answer | InputError | ModelError
 
 
-class Results:
+class Finishing:
     """Takes what the model found, study by study: one thread finishes them in order, another one
     writes. The first failure is raised by the next call.
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from lgg_runtime import __version__
 from lgg_runtime.notice import RESEARCH_ONLY
-from lgg_runtime.packed import Packed
-from lgg_runtime.summary import SummaryRow, encode_csv
+from lgg_runtime.run.packed import Packed
+from lgg_runtime.run.summary import SummaryRow, encode_csv
 from lgg_runtime.writers.atomic import write_atomically
 
 RUN_FILE, SUMMARY_FILE, REPORT_FILE = "run.json", "summary.csv", "report.html"

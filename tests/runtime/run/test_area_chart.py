@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from lgg_runtime.area_chart import draw_areas
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.area_chart import draw_areas
+from lgg_runtime.run.summary import SummaryRow
 
 
 def row(area: int, counts: Counts | None = None, name: str = "s") -> SummaryRow:

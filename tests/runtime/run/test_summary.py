@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import (
+from lgg_runtime.run.summary import (
     SummaryRow,
     encode_csv,
     join_volumes,

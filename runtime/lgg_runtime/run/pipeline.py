@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable
 from itertools import chain
 
-from lgg_runtime.job import Job
-from lgg_runtime.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
-from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.metrics import summarise
 from lgg_runtime.readers.listing import Listing
-from lgg_runtime.reading import Reading
 from lgg_runtime.redact import without_uids
-from lgg_runtime.results import Results
-from lgg_runtime.running import Running
+from lgg_runtime.run.finishing import Finishing
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import FAILED, SKIPPED_MASK, InputRecord, Journal
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.reading import Reading
+from lgg_runtime.run.running import Running
+from lgg_runtime.run.summary import partly_scored
 from lgg_runtime.segmenter import Segmenter
-from lgg_runtime.summary import partly_scored
 
 
 def run_job(
@@ -39,25 +39,27 @@ def run_job(
     begun = time.perf_counter()
     reading = reading or Reading(job)
     running = Running(segmenter)
-    results = Results(job, segmenter, journal)
+    finishing = Finishing(job, segmenter, journal)
     try:
         reading.use(segmenter, job.ledger)
         ran = running.pass_through(reading)
         for study, (ready, found) in zip(job.listing.studies, ran, strict=True):
             known = ready if isinstance(ready, Finished) else ready.record
             journal.left_out += known.left_out
-            results.add(ready, found)
+            finishing.add(ready, found)
             advance(len(study.paths))
-        results.finish()
+        finishing.finish()
     finally:
         reading.close()  # what waits for its next study ends by it
         running.close()
-        results.close()
+        finishing.close()
         _record_passed_over(job.listing, journal)
         total = time.perf_counter() - begun
         journal.seconds |= {"read": reading.seconds, "run": running.seconds, "total": total}
-    if results.counts:
-        journal.metrics = summarise(results.counts) | {"partly_scored": partly_scored(journal.rows)}
+    if finishing.counts:
+        journal.metrics = summarise(finishing.counts) | {
+            "partly_scored": partly_scored(journal.rows)
+        }
 
 
 def _record_passed_over(listing: Listing, journal: Journal) -> None:

@@ -10,14 +10,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from lgg_runtime import reading as module
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.job import Job
-from lgg_runtime.ledger import Ledger
-from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.reading import Reading, ReadyStudy
+from lgg_runtime.run import reading as module
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.ledger import Ledger
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.reading import Reading, ReadyStudy
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.workers import Workers
 

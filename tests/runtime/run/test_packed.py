@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from lgg_runtime import packed as module
-from lgg_runtime.journal import DONE, InputRecord
 from lgg_runtime.metrics import Counts
-from lgg_runtime.packed import Packed
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run import packed as module
+from lgg_runtime.run.journal import DONE, InputRecord
+from lgg_runtime.run.packed import Packed
+from lgg_runtime.run.summary import SummaryRow
 
 
 def record(number: int) -> InputRecord:

@@ -14,12 +14,12 @@ import cv2
 
 from lgg_runtime.cores import available_cores
 from lgg_runtime.errors import InputError, ModelError, ResourceError, printable
-from lgg_runtime.job import Job
-from lgg_runtime.ledger import Ledger, digest_inputs, stamp_inputs
-from lgg_runtime.ledger_lines import Finished
-from lgg_runtime.pending import StudyRecord
 from lgg_runtime.readers.listing import RASTER, Study
 from lgg_runtime.readers.study import LoadedStudy, LoadedVolume, load_study
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.ledger import Ledger, digest_inputs, stamp_inputs
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.pending import StudyRecord
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.workers import Workers

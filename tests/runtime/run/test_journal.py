@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
-from lgg_runtime.summary import summarise_volume
+from lgg_runtime.run.journal import DONE, FAILED, SKIPPED_MASK, InputRecord, Journal
+from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_is_gone_is_an_error(tmp_path: Path, journal: Journal) -> 
 
 def test_the_contract_page_names_each_field_of_the_record(journal: Journal, tmp_path: Path) -> None:
     journal.write(tmp_path, "complete")
-    page = Path(__file__).parents[2] / "docs" / "contract.md"
+    page = Path(__file__).parents[3] / "docs" / "contract.md"
     section = page.read_text(encoding="utf-8").partition("## The fields of `run.json`")[2]
     first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = [name.strip("` ") for cell in first_cells for name in cell.split(",")]

@@ -18,12 +18,12 @@ from lgg_runtime.errors import (
     StoreError,
     UsageError,
 )
-from lgg_runtime.inference import infer
-from lgg_runtime.journal import Journal
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.request import Request
+from lgg_runtime.run.inference import infer
+from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 from stand_ins.runs import files, read_run
 

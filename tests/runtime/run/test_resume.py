@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgg_runtime import results as results_module
-from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
+from lgg_runtime.run import finishing
+from lgg_runtime.run.ledger import JOURNAL_FILE
 from stand_ins.runs import LESION, Draw, Infer, Write
 
 
@@ -44,7 +44,7 @@ def infer(call_infer: Infer, source: Path, artifact: Path) -> Infer:
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]]:
     """Interrupts the run before the named output; lists the outputs that were written."""
-    real = results_module.write_atomically
+    real = finishing.write_atomically
 
     def arrange(name: str | None) -> list[str]:
         written: list[str] = []
@@ -55,7 +55,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], list[str]
             real(path, data)
             written.append(path.name)
 
-        monkeypatch.setattr(results_module, "write_atomically", watch)
+        monkeypatch.setattr(finishing, "write_atomically", watch)
         return written
 
     return arrange

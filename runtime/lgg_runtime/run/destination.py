@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, UsageError
-from lgg_runtime.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE
-from lgg_runtime.ledger import JOURNAL_FILE
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_files import is_dicomdir_name
 from lgg_runtime.readers.listing import RASTER, Listing
 from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
+from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE
+from lgg_runtime.run.ledger import JOURNAL_FILE
 from lgg_runtime.writers.atomic import find_nearest, refused
 
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, REPORT_FILE, JOURNAL_FILE, LOCK_FILE}

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from lgg_runtime.first_look import LEAST_SIGN
-from lgg_runtime.journal import Journal, tool_versions
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.redact import without_uids
-from lgg_runtime.request import Request
+from lgg_runtime.run.journal import Journal, tool_versions
+from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lgg_runtime.journal import DONE, FAILED, InputRecord, Journal
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.readers.study import MISSING
-from lgg_runtime.report import describe_failure, describe_run, format_table
-from lgg_runtime.summary import partly_scored, summarise_volume
+from lgg_runtime.run.journal import DONE, FAILED, InputRecord, Journal
+from lgg_runtime.run.report import describe_failure, describe_run
+from lgg_runtime.run.summary import partly_scored, summarise_volume
 from lgg_runtime.volume import Segmentation
 
 
@@ -28,19 +28,6 @@ def journal_of(*patients: str, counts: Counts | None = None) -> Journal:
         journal.inputs += [InputRecord(f"{patient}_{n}.png", DONE) for n in (1, 2)]
         journal.rows += summarise_volume(patient, ["1", "2"], found, [counts, None])
     return journal
-
-
-def test_a_table_is_aligned() -> None:
-    assert format_table(["patient", "n"], [["a", "1000"], ["long name", "2"]]).split("\n") == [
-        "patient       n",
-        "---------  ----",
-        "a          1000",
-        "long name     2",
-    ]
-
-
-def test_a_table_without_rows_is_its_header() -> None:
-    assert format_table(["ab", "c"], []).split("\n") == ["ab  c", "--  -"]
 
 
 def test_a_patient_is_a_line_with_its_numbers() -> None:

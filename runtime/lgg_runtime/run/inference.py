@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
-from lgg_runtime.destination import check_names, check_output, check_places
 from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
-from lgg_runtime.job import Job
-from lgg_runtime.journal import REPORT_FILE, Journal
-from lgg_runtime.ledger import Ledger, open_ledger
 from lgg_runtime.lock import lock_output
-from lgg_runtime.pipeline import run_job
 from lgg_runtime.processor import multiplies_int8
-from lgg_runtime.provenance import decisive, describe, settings_of
 from lgg_runtime.providers import ON_GPU
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
-from lgg_runtime.reading import Reading
-from lgg_runtime.request import Request
+from lgg_runtime.run.destination import check_names, check_output, check_places
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import REPORT_FILE, Journal
+from lgg_runtime.run.ledger import Ledger, open_ledger
+from lgg_runtime.run.pipeline import run_job
+from lgg_runtime.run.provenance import decisive, describe, settings_of
+from lgg_runtime.run.reading import Reading
+from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder, require_folder
 
@@ -96,7 +96,7 @@ def _recorded(
 
     def write(state: str) -> None:
         if request.report:
-            from lgg_runtime.page import write_page
+            from lgg_runtime.run.page import write_page
 
             write_page(request.output, journal, listing, state)
         journal.write(request.output, state)

@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.job import Job
-from lgg_runtime.journal import DONE, InputRecord, Journal
-from lgg_runtime.ledger import Ledger, open_ledger
 from lgg_runtime.loading import LoadSettings
-from lgg_runtime.pending import SLICES_PENDING, PendingWrites, StudyRecord
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.results import STUDIES_PENDING, Results
+from lgg_runtime.run.finishing import STUDIES_PENDING, Finishing
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import DONE, InputRecord, Journal
+from lgg_runtime.run.ledger import Ledger, open_ledger
+from lgg_runtime.run.pending import SLICES_PENDING, PendingWrites, StudyRecord
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.workers import Workers
 
@@ -92,7 +92,7 @@ def test_no_more_studies_than_the_bound_wait_to_be_finished(
     tmp_path: Path, source: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(list_studies(source), tmp_path / "out")
-    results = Results(job, Segmenter.load(artifact, LoadSettings(threads=2)), Journal({}))
+    results = Finishing(job, Segmenter.load(artifact, LoadSettings(threads=2)), Journal({}))
     results.close()
     pool = Waiting()
     monkeypatch.setattr(results, "_finisher", pool)

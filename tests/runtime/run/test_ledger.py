@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgg_runtime import ledger as ledger_module
 from lgg_runtime.errors import OutputConflictError
-from lgg_runtime.journal import DONE, InputRecord
-from lgg_runtime.ledger import (
+from lgg_runtime.metrics import Counts
+from lgg_runtime.run import ledger as ledger_module
+from lgg_runtime.run.journal import DONE, InputRecord
+from lgg_runtime.run.ledger import (
     JOURNAL_FILE,
     SCHEMA,
     digest_inputs,
@@ -23,9 +24,8 @@ from lgg_runtime.ledger import (
     open_ledger,
     stamp_inputs,
 )
-from lgg_runtime.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
-from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import summarise_volume
+from lgg_runtime.run.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
+from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 
 RUN = {"model": "a" * 64, "outputs": ("mask",), "threshold": 0.5}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from lgg_runtime.journal import InputRecord
 from lgg_runtime.metrics import Counts
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.journal import InputRecord
+from lgg_runtime.run.summary import SummaryRow
 
 # earlier: what runs before it left in the folder; journals of schema 2 have no such entry.
 _HEADER = {"schema", "run", "earlier"}

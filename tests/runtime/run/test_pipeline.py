@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from lgg_runtime import results
 from lgg_runtime.errors import InputError, LggError, ModelError, ResourceError
-from lgg_runtime.job import Job
-from lgg_runtime.journal import DONE, FAILED, SKIPPED_MASK, Journal
 from lgg_runtime.loading import LoadSettings
-from lgg_runtime.pending import SLICES_PENDING
-from lgg_runtime.pipeline import run_job
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.study import MIXED_SIZES
-from lgg_runtime.results import STUDIES_PENDING
+from lgg_runtime.run import finishing
+from lgg_runtime.run.finishing import STUDIES_PENDING
+from lgg_runtime.run.job import Job
+from lgg_runtime.run.journal import DONE, FAILED, SKIPPED_MASK, Journal
+from lgg_runtime.run.pending import SLICES_PENDING
+from lgg_runtime.run.pipeline import run_job
 from lgg_runtime.segmenter import Prepared, Segmenter
 from lgg_runtime.volume import Volume
 from lgg_runtime.writers.formats import OUTPUTS
@@ -191,14 +191,14 @@ def test_slices_of_other_sizes_are_volumes_of_their_own_and_one_patient(
 def test_a_failed_write_ends_the_run_and_nothing_is_recorded_that_is_not_there(
     tmp_path: Path, source: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = results.write_atomically
+    real = finishing.write_atomically
 
     def fill_up(path: Path, data: bytes) -> None:
         if path.name == "a_2_overlay.png":
             raise ResourceError(f"{path.name}: the disk is full")
         real(path, data)
 
-    monkeypatch.setattr(results, "write_atomically", fill_up)
+    monkeypatch.setattr(finishing, "write_atomically", fill_up)
     journal = Journal({})
     job = Job(list_studies(source), tmp_path / "out", tuple(OUTPUTS))
     with pytest.raises(ResourceError, match="a_2_overlay"):

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lgg_runtime.area_chart import draw_areas
 from lgg_runtime.errors import printable
-from lgg_runtime.journal import REPORT_FILE, Journal, tool_versions
-from lgg_runtime.ledger import in_words
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.listing import RASTER, Listing, Study
-from lgg_runtime.report import describe_failure, describe_metrics, describe_warnings
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.area_chart import draw_areas
+from lgg_runtime.run.journal import REPORT_FILE, Journal, tool_versions
+from lgg_runtime.run.ledger import in_words
+from lgg_runtime.run.report import describe_failure, describe_metrics, describe_warnings
+from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.writers.atomic import write_atomically
 
 _STYLE = """

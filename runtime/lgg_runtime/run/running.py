@@ -11,9 +11,9 @@ from threading import Event, Lock
 from typing import Any
 
 from lgg_runtime.errors import InputError, ModelError
-from lgg_runtime.ledger_lines import Finished
-from lgg_runtime.reading import ReadyStudy, ReadyVolume
-from lgg_runtime.results import Found
+from lgg_runtime.run.finishing import Found
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.reading import ReadyStudy, ReadyVolume
 from lgg_runtime.segmenter import Answer, Segmenter
 from lgg_runtime.workers import CHECK_S, Workers
 

@@ -7,7 +7,7 @@ from html import escape
 
 from lgg_runtime.errors import printable
 from lgg_runtime.plural import count
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.summary import SummaryRow
 
 # Of the drawing, in its own units; the page stretches it.
 _WIDTH, _HEIGHT = 640, 100

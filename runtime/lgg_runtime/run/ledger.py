@@ -17,9 +17,9 @@ from typing import Any
 
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, printable
-from lgg_runtime.journal import REPORT_FILE
-from lgg_runtime.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.redact import without_uids
+from lgg_runtime.run.journal import REPORT_FILE
+from lgg_runtime.run.ledger_lines import Finished, encode_line, parse_lines
 from lgg_runtime.writers.atomic import refused, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"

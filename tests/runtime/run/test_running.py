@@ -12,16 +12,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from lgg_runtime import running as running_module
 from lgg_runtime.crop import whole_frames
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.grid import ModelGrid
-from lgg_runtime.ledger_lines import Finished
 from lgg_runtime.loading import LoadSettings
-from lgg_runtime.pending import StudyRecord
 from lgg_runtime.readers.listing import Study
-from lgg_runtime.reading import ReadyStudy, ReadyVolume
-from lgg_runtime.running import Running
+from lgg_runtime.run import running as running_module
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.pending import StudyRecord
+from lgg_runtime.run.reading import ReadyStudy, ReadyVolume
+from lgg_runtime.run.running import Running
 from lgg_runtime.segmenter import Answer, Prepared, Segmenter
 from lgg_runtime.volume import Volume
 

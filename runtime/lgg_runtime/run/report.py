@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import printable
-from lgg_runtime.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
+from lgg_runtime.metrics import describe_pooled
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
+from lgg_runtime.run.summary import SummaryRow
+from lgg_runtime.table import format_table
 
 _MOST_ROWS = 40
 
@@ -91,19 +93,6 @@ def describe_notes(record: InputRecord) -> str:
     return f"{without_uids(record.name)}: {'; '.join(record.notes)}"
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by their widest cell, the first to the left and the others to the right."""
-    every = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[c]) for row in every) for c in range(len(header))]
-    lines = []
-    for row in every:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
 def _count_slices(journal: Journal) -> tuple[Counter[str], Counter[str]]:
     """Slices by patient, and those with tumour."""
     slices: Counter[str] = Counter()
@@ -146,14 +135,6 @@ def _cells(row: SummaryRow, slices: int, with_tumour: int, optional: Sequence[st
         "Dice": "" if row.counts is None else f"{row.counts.dice:.4f}",
     }
     return cells + [last[name] for name in optional]
-
-
-def describe_pooled(pooled: dict[str, Any]) -> str:
-    """The ratios of all pixels together, as `Counts.to_json` gives them, in one line."""
-    return (
-        f"Pooled pixels: IoU {pooled['iou']:.4f}, precision {pooled['precision']:.4f}, "
-        f"recall {pooled['recall']:.4f}, F1 {pooled['f1']:.4f}"
-    )
 
 
 def _partly(partly: dict[str, dict[str, int]]) -> list[str]:

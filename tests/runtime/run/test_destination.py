@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime import destination
+from lgg_runtime.run import destination
 from stand_ins.runs import Draw, Infer, Write, files
 
 
@@ -57,7 +57,7 @@ def test_nor_does_the_folder_of_a_single_slice(
 @pytest.fixture
 def takes_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk of the output takes A for a, as those of Windows, macOS and USB sticks do."""
-    monkeypatch.setattr("lgg_runtime.destination._takes_one_case", lambda _output: True)
+    monkeypatch.setattr("lgg_runtime.run.destination._takes_one_case", lambda _output: True)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.journal import InputRecord, Journal
-from lgg_runtime.ledger import Ledger
-from lgg_runtime.ledger_lines import Finished
-from lgg_runtime.summary import SummaryRow
+from lgg_runtime.run.journal import InputRecord, Journal
+from lgg_runtime.run.ledger import Ledger
+from lgg_runtime.run.ledger_lines import Finished
+from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.workers import Workers
 
 SLICES_PENDING = 64

@@ -1,0 +1,1 @@
+"""A run over a folder: files in, results out, and a record of what was done."""
