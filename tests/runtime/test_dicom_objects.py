@@ -44,6 +44,8 @@ from stand_ins.dicom_study import Study, reason, write_dicomdir
          "no finite numbers in float32; export the study again"),
         ({"RescaleSlope": 1, "RescaleIntercept": -1e39}, "RescaleSlope 1 and RescaleIntercept "
          "-1e+39 give values that are no finite numbers in float32; export the study again"),
+        ({"RescaleSlope": 1, "RescaleIntercept": "1e999"}, "RescaleSlope 1 and RescaleIntercept "
+         "inf give values that are no finite numbers in float32; export the study again"),
         ({"PixelData": None}, "has no pixels"),
         ({"PixelData": b"\0" * 64}, "its pixels are cut short, damaged or changed"),
     ],

@@ -157,7 +157,7 @@ def without_unused_bits(array: npt.NDArray[Any], data: Any) -> npt.NDArray[Any]:
 def _real_values(plane: npt.NDArray[Any], frame: Frame) -> npt.NDArray[Any]:
     slope = _read_number(frame, "RescaleSlope", 1.0)
     intercept = _read_number(frame, "RescaleIntercept", 0.0)
-    if slope == 0 or not np.isfinite((slope, intercept)).all():
+    if slope == 0:
         raise InputError(f"{frame.name}: RescaleSlope {slope:g} makes all values equal")
     with np.errstate(over="ignore", invalid="ignore"):  # to infinity, which is refused
         plane = _rescale(plane, frame, slope, intercept)
