@@ -101,7 +101,7 @@ def test_tls_wants_a_certificate_of_the_authority_and_stalls_nobody_else(
         known.release()
     assert node.settle() == ["queued"]
     assert node.tally.read()["cut_off", "TLS"] == 1
-    (told,) = (line for line in caplog.messages if line.startswith("TLS with a peer failed"))
+    (told,) = (line for line in caplog.messages if line.startswith("TLS with 127.0.0.1 failed"))
     assert "CERTIFICATE" in told
 
 

@@ -35,6 +35,11 @@ def close_for_good(connection: Any) -> None:
         open_socket.close()
 
 
+def address_of(association: Any) -> str:
+    """The network address of a peer, for the log."""
+    return str(association.requestor.address_info.address)
+
+
 def is_midway(association: Any) -> bool:
     """Whether a peer has begun a message that is not whole, or sent one that was not looked at."""
     dimse = association.dimse
@@ -47,10 +52,11 @@ class PduReader:
     A PDU has to come whole within `most_seconds`, however slowly its bytes drip. One that
     announces too many bytes is handed on as of an unknown type, before any of them is read:
     pynetdicom answers that with an A-ABORT. What follows is no PDU, and is dropped.
+    connection: pynetdicom's AssociationSocket.
     """
 
     def __init__(self, connection: Any, pdu_bytes: int, most_seconds: float, tally: Tally):
-        self._connection = connection  # pynetdicom's AssociationSocket
+        self._connection, self._address = connection, address_of(connection.assoc)
         self._pdu_bytes, self._seconds, self._tally = pdu_bytes, most_seconds, tally
         self._body_bytes: int | None = None
         self._is_cut_off = False
@@ -67,12 +73,13 @@ class PduReader:
         if len(header) < _HEADER_BYTES:
             return header
         if header[0] not in _KNOWN_TYPES:
-            LOG.warning("a peer sent what is no PDU; cut off")
+            LOG.warning("%s sent what is no PDU; cut off", self._address)
             return self._cut_off("no PDU")
         length = int.from_bytes(header[2:], "big")
         most = self._pdu_bytes if header[0] == _P_DATA else MOST_NEGOTIATION_BYTES
         if length > most:
-            LOG.warning("a peer announced a PDU of %d bytes, above %d; cut off", length, most)
+            told = "%s announced a PDU of %d bytes, above %d; cut off"
+            LOG.warning(told, self._address, length, most)
             return self._cut_off("pdu length")
         self._body_bytes = length
         return header
@@ -101,11 +108,11 @@ class PduReader:
                 data += block
         except TimeoutError:
             self._tally.add("cut_off", "stalled")
-            LOG.warning("a peer stalled in the middle of a PDU; cut off")
+            LOG.warning("%s stalled in the middle of a PDU; cut off", self._address)
             raise
         except ssl.SSLError as error:
             self._tally.add("cut_off", "TLS")
-            LOG.warning("TLS with a peer failed (%s); cut off", error.reason)
+            LOG.warning("TLS with %s failed (%s); cut off", self._address, error.reason)
             raise
         finally:
             open_socket.settimeout(self._seconds)
@@ -172,8 +179,9 @@ class BoundedServer(AssociationServer):
         if len(self.active_associations) < self.most_connections:
             return True
         self.tally.add("cut_off", "too many connections")
-        LOG.warning("more than %d connections; one was closed", self.most_connections)
+        told = "more than %d connections; that of %s was closed"
+        LOG.warning(told, self.most_connections, client_address[0])
         return False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        LOG.warning("a connection failed before it asked for anything")
+        LOG.warning("the connection of %s failed before it asked for anything", client_address[0])

@@ -27,6 +27,7 @@ from lgg_runtime.pacs.bounds import (
     BoundedServer,
     ObjectMeter,
     PduReader,
+    address_of,
     close_for_good,
     is_midway,
 )
@@ -153,8 +154,7 @@ class Receiver:
 
     def _reject(self, association: Any, rejection: Rejection) -> None:
         self._tally.add("rejected_associations", rejection.why)
-        address = association.requestor.address_info.address
-        LOG.warning("association from %s rejected: %s", address, rejection.why)
+        LOG.warning("association from %s rejected: %s", address_of(association), rejection.why)
         association.acse.send_reject(*rejection.said)
         association.kill()
 
@@ -216,7 +216,8 @@ class Receiver:
         session, _ = self._peers.pop(event.assoc)
         if is_midway(event.assoc):
             session.has_refusals = True
-            LOG.warning("a peer released before all that it sent was whole and answered")
+            told = "%s released before all that it sent was whole and answered"
+            LOG.warning(told, address_of(event.assoc))
         if session.has_refusals and session.instances:
             count = len(session.instances)
             LOG.warning("of %d images that came with a refused object, none is confirmed", count)
@@ -231,10 +232,11 @@ class Receiver:
         transition = (event.current_state, event.fsm_event)
         if transition == _ASKS_FOR_NOTHING:
             self._tally.add("cut_off", "stalled")
-            LOG.warning("a peer asked for no association; cut off")
+            LOG.warning("%s asked for no association; cut off", address_of(event.assoc))
         elif transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
             self._tally.add("cut_off", "stalled")
-            LOG.warning("a peer sent nothing more and did not release; cut off")
+            told = "%s sent nothing more and did not release; cut off"
+            LOG.warning(told, address_of(event.assoc))
 
     def _on_end(self, event: Any) -> None:
         """An association was aborted or closed; a released one is no longer among the peers."""
@@ -243,6 +245,6 @@ class Receiver:
             event.assoc.dul.to_user_queue.put(None)
         session, _ = self._peers.pop(event.assoc, (None, None))
         if session is not None:
-            count = len(session.instances)
-            LOG.warning("an association that brought %d images ended without a release", count)
+            told = "an association from %s that brought %d images ended without a release"
+            LOG.warning(told, address_of(event.assoc), len(session.instances))
             self._intake.close_session(session)

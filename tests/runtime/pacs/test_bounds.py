@@ -60,7 +60,7 @@ def test_a_pdu_that_is_too_long_is_told_once_whatever_its_bytes(
     node.settle()
     assert node.tally.read() == {("cut_off", "pdu length"): 1}
     told = [line for line in caplog.messages if "announced" in line]
-    assert told == ["a peer announced a PDU of 120000 bytes, above 65536; cut off"]
+    assert told == ["127.0.0.1 announced a PDU of 120000 bytes, above 65536; cut off"]
 
 
 @pytest.mark.parametrize("sent", [HTTP, CLIENT_HELLO], ids=["HTTP", "TLS"])
@@ -72,7 +72,7 @@ def test_what_is_no_pdu_is_answered_with_an_abort_at_once_and_told(
     node.settle()
     assert node.tally.read() == {("cut_off", "no PDU"): 1}
     told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
-    assert told == ["a peer sent what is no PDU; cut off"]
+    assert told == ["127.0.0.1 sent what is no PDU; cut off"]
 
 
 def test_one_connection_too_many_is_closed_and_told(
@@ -84,7 +84,7 @@ def test_one_connection_too_many_is_closed_and_told(
             idle.enter_context(socket.create_connection(("127.0.0.1", node.port), timeout=20))
         assert send_and_read(node, b"") == b""
         assert node.tally.read() == {("cut_off", "too many connections"): 1}
-        assert "more than 10 connections; one was closed" in caplog.messages
+        assert "more than 10 connections; that of 127.0.0.1 was closed" in caplog.messages
     node.receiver.stop(0.0)
 
 

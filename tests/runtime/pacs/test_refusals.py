@@ -296,7 +296,7 @@ def test_a_pdu_of_four_gigabytes_is_answered_with_an_abort(scene: Scene, kind: b
         peer.sendall(kind + b"\x00" + FOUR_GIGABYTES)
         with peer.makefile("rb") as answer:
             assert answer.read(10)[:1] == bytes([ABORT])
-    scene.assert_says("a peer announced a PDU of 4294967295 bytes")
+    scene.assert_says("127.0.0.1 announced a PDU of 4294967295 bytes")
     scene.assert_serves(node)
 
 
@@ -306,7 +306,7 @@ def test_a_pdu_of_four_gigabytes_within_an_association_ends_it(scene: Scene) -> 
     association.dul.socket.socket.sendall(b"\x04\x00" + FOUR_GIGABYTES)
     association.join(20)
     assert association.is_aborted
-    scene.assert_says("a peer announced a PDU of 4294967295 bytes")
+    scene.assert_says("127.0.0.1 announced a PDU of 4294967295 bytes")
     assert node.tally.read() == {("cut_off", "pdu length"): 1}
     scene.assert_serves(node)
 
@@ -319,8 +319,8 @@ def test_a_peer_that_stalls_is_cut_off(scene: Scene, sent: bytes) -> None:
         read_to_end(peer)
     scene.assert_serves(node)
     assert node.tally.read()["cut_off", "stalled"] == 1
-    in_a_pdu = "a peer stalled in the middle of a PDU; cut off"
-    scene.assert_says(in_a_pdu if sent else "a peer asked for no association; cut off")
+    in_a_pdu = "127.0.0.1 stalled in the middle of a PDU; cut off"
+    scene.assert_says(in_a_pdu if sent else "127.0.0.1 asked for no association; cut off")
 
 
 def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> None:
@@ -329,8 +329,8 @@ def test_a_peer_that_stalls_within_an_association_is_cut_off(scene: Scene) -> No
     association.join(20)  # it sends nothing more
     assert association.is_aborted
     node.settle()
-    scene.assert_says("a peer sent nothing more and did not release; cut off")
-    scene.assert_says("an association that brought 0 images ended without a release")
+    scene.assert_says("127.0.0.1 sent nothing more and did not release; cut off")
+    scene.assert_says("an association from 127.0.0.1 that brought 0 images ended without a release")
     assert node.tally.read() == {("cut_off", "stalled"): 1}
     scene.assert_serves(node)
 
@@ -339,7 +339,7 @@ def test_an_aborted_association_is_told(scene: Scene, study: Path) -> None:
     node = scene.start()
     send_study(node.port, study, abort_after=2)
     assert node.settle() == ["held"]
-    scene.assert_says("an association that brought 2 images ended without a release")
+    scene.assert_says("an association from 127.0.0.1 that brought 2 images ended without a release")
     scene.assert_serves(node)
 
 

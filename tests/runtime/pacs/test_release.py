@@ -39,7 +39,7 @@ def test_a_study_whose_sender_released_within_an_image_is_held(
     association.release()
     assert node.settle() == ["held"]
     assert (node.count("confirmed"), node.count("present")) == (0, len(files))
-    assert "a peer released before all that it sent was whole and answered" in caplog.messages
+    assert "127.0.0.1 released before all that it sent was whole and answered" in caplog.messages
     (row,) = node.state.rows("SELECT reason FROM study")
     assert row["reason"].startswith("an object that came with its images was refused or broke off")
     assert set(send_study(node.port, study)) == {0}
