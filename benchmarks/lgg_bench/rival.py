@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 
 BATCH = 8
+# Of what lgg-infer takes for a slice, so that both read the same files.
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 Predict = Callable[[Any], Any]
 
 
@@ -53,14 +55,15 @@ ENGINES: dict[str, Callable[[str], Predict]] = {
 
 
 def segment_folder(predict: Predict, folder: Path, output: Path) -> None:
-    paths = sorted(p for p in folder.rglob("*.tif") if not p.stem.endswith("_mask"))
+    slices = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in slices if not p.stem.endswith("_mask"))
     if not paths:
-        raise SystemExit(f"{folder}: no .tif slice in it, which is all that a notebook reads")
+        raise SystemExit(f"{folder}: no slice in it")
     output.mkdir(parents=True)
     for start in range(0, len(paths), BATCH):
         chosen = paths[start : start + BATCH]
-        slices = np.stack([_read(path) for path in chosen])
-        for path, probability in zip(chosen, predict(slices), strict=True):
+        pixels = np.stack([_read(path) for path in chosen])
+        for path, probability in zip(chosen, predict(pixels), strict=True):
             mask = (probability >= 0.5).astype(np.uint8) * 255
             cv2.imwrite(str(output / f"{path.stem}_mask.png"), mask)
 

@@ -7,15 +7,17 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from lgg_bench import whole
 from lgg_bench.eager import load_eager
-from lgg_bench.rival import ENGINES, segment_folder
+from lgg_bench.rival import ENGINES, SUFFIXES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.readers import raster
 from lgg_runtime.run import finishing
 
 SLICES = phantom_slices(2, 48)
@@ -76,8 +78,20 @@ def test_pytorch_s_rivals_differ_by_the_compilation_alone(run, monkeypatch, comp
 
 
 def test_a_rival_that_finds_no_slice_fails(tmp_path):
-    with pytest.raises(SystemExit, match=r"no \.tif slice in it"):
+    cv2.imwrite(str(tmp_path / "a_mask.png"), np.zeros((16, 16), np.uint8))
+    with pytest.raises(SystemExit, match="no slice in it"):
         segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
+
+
+def test_a_rival_reads_every_file_that_lgg_infer_takes_for_a_slice(tmp_path):
+    """Else it would be timed on fewer slices than it is told to have done."""
+    assert set(SUFFIXES) == raster.SUFFIXES
+    for number, suffix in enumerate((*SUFFIXES, ".TIF")):
+        picture = np.full((16, 16, 3), 8 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / f"a_{number}{suffix}"), picture)
+    segment_folder(lambda slices: slices[..., 0] / 16, tmp_path, tmp_path / "out")
+    marked = {path.name: cv2.imread(str(path)).max() for path in (tmp_path / "out").iterdir()}
+    assert marked == {f"a_{number}_mask.png": 255 * (number > 0) for number in range(6)}
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path):
