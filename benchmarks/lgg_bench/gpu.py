@@ -95,7 +95,7 @@ def measure_gpu(
     tell("ceilings")
     ceilings = measure_ceilings(cuda, settings.clock)
     slices = phantom_slices(max(settings.batches), settings.size)
-    peers = load_peers(artifacts[0], run, settings.provider)
+    peers = load_peers(artifacts, run, settings.provider)
     count = (len(files) + len(peers)) * len(settings.batches)
     seconds = min(settings.most_s, settings.minutes * 60 / (2 * count))
     bench = _Bench(settings, slices, seconds, cuda)

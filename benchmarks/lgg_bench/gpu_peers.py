@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,18 @@ from lgg_runtime.volume import Pixels, Probability
 Run = Callable[[Pixels], Probability]
 
 
-def load_peers(artifact: Path, run: Path | None, provider: str) -> dict[str, Callable[[], Run]]:
+def load_peers(
+    artifacts: Sequence[Path], run: Path | None, provider: str
+) -> dict[str, Callable[[], Run]]:
     """By name, which says of which artifact or run it is: what loads each.
 
+    artifacts: of which onnxruntime runs the first ONNX file, and takes no part where there is none;
     run: a training run's folder for PyTorch, None to leave it out.
     """
     on = "cpu" if provider == "cpu" else "cuda"
     peers: dict[str, Callable[[], Run]] = {
-        f"onnxruntime, defaults, {artifact.name}": partial(_load_defaults, artifact, on)
+        f"onnxruntime, defaults, {path.name}": partial(_load_defaults, path, on)
+        for path in [path for path in artifacts if path.suffix.lower() == ".onnx"][:1]
     }
     if run is None:
         return peers

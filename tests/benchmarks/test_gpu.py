@@ -121,12 +121,12 @@ def test_each_artifact_is_held_to_the_limits_of_its_precision(
 
 
 def test_what_else_runs_is_called_by_its_artifact_or_its_run() -> None:
-    found = load_peers(Path("weights/a.onnx"), Path("runs/b"), "cuda")
-    assert list(found) == [
-        "onnxruntime, defaults, a.onnx",
-        "PyTorch eager, b",
-        "PyTorch fp16 channels_last, CUDA graph, b",
-    ]
+    artifacts = [Path("weights/b.engine"), Path("weights/a.onnx"), Path("weights/c.onnx")]
+    pytorch = ["PyTorch eager, b", "PyTorch fp16 channels_last, CUDA graph, b"]
+    found = load_peers(artifacts, Path("runs/b"), "cuda")
+    assert list(found) == ["onnxruntime, defaults, a.onnx", *pytorch]
+    assert list(load_peers(artifacts[:1], Path("runs/b"), "tensorrt")) == pytorch
+    assert list(load_peers(artifacts, Path("runs/b"), "cpu")) == list(found)[:2]
 
 
 def tabulate_made_up(precision: str, **changes: Any) -> list[Table]:
