@@ -22,8 +22,7 @@ def load_eager(run: Path, layout: str, provider: str) -> Callable[[Pixels], Prob
     It takes uint8 (N, H, W, 3) and gives float32 (N, H, W) arrays: scaling, layout and sigmoid
     are inside. layout: NCHW or channels_last, of weights and input; provider: cpu or cuda.
     """
-    if provider == "cuda" and not torch.cuda.is_available():
-        raise ProviderError("provider cuda: this installation of PyTorch finds no CUDA device")
+    require_device(provider)
     device, memory = torch.device(provider), _LAYOUTS[layout]
     # PyTorch documents this argument; its type stubs leave it out.
     network = load_model(run, device).network.to(memory_format=memory)  # type: ignore[call-overload]
@@ -35,6 +34,12 @@ def load_eager(run: Path, layout: str, provider: str) -> Callable[[Pixels], Prob
         return probability
 
     return predict
+
+
+def require_device(provider: str) -> None:
+    """Raises ProviderError for cuda where PyTorch does not find it."""
+    if provider == "cuda" and not torch.cuda.is_available():
+        raise ProviderError("provider cuda: this installation of PyTorch finds no CUDA device")
 
 
 @contextmanager

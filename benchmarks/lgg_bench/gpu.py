@@ -83,8 +83,9 @@ def measure_gpu(
     `ceilings`; `artifacts`, by label, whose `memory_mib` is of the GPU, None on the CPU; `rows`,
     one for each subject and batch; `parity`, by label; `folder`, the stages of a run over phantoms.
 
-    Raises ProviderError where the provider cannot run, InputError for a run without weights and
-    ModelError for an artifact that is refused, of an ONNX file before minutes are measured.
+    Raises ProviderError where the provider cannot run or PyTorch finds no GPU for the run,
+    InputError for a run without weights and ModelError for an artifact that is refused; of the run
+    and of ONNX files before minutes are measured.
     """
     machine = describe_machine()
     files, weights = label_artifacts(artifacts), digest_run(run)
@@ -92,10 +93,10 @@ def measure_gpu(
     for path in files.values():
         if path.suffix == ".onnx":
             describe_artifact(path, BackendSettings("cpu", 1))
+    peers = load_peers(artifacts, run, settings.provider)
     tell("ceilings")
     ceilings = measure_ceilings(cuda, settings.clock)
     slices = phantom_slices(max(settings.batches), settings.size)
-    peers = load_peers(artifacts, run, settings.provider)
     count = (len(files) + len(peers)) * len(settings.batches)
     seconds = min(settings.most_s, settings.minutes * 60 / (2 * count))
     bench = _Bench(settings, slices, seconds, cuda)

@@ -23,7 +23,8 @@ def load_peers(
     """By name, which says of which artifact or run it is: what loads each.
 
     artifacts: of which onnxruntime runs the first ONNX file, and takes no part where there is none;
-    run: a training run's folder for PyTorch, None to leave it out.
+    run: a training run's folder for PyTorch, None to leave it out. Raises ProviderError where
+    PyTorch, which is to take part, finds no GPU.
     """
     on = "cpu" if provider == "cpu" else "cuda"
     peers: dict[str, Callable[[], Run]] = {
@@ -33,7 +34,8 @@ def load_peers(
     if run is None:
         return peers
     with needs_extra("train"):
-        from lgg_bench.eager import load_eager
+        from lgg_bench.eager import load_eager, require_device
+    require_device(on)
     of = run.resolve().name
     peers[f"PyTorch eager, {of}"] = partial(load_eager, run, "NCHW", on)
     if on == "cuda":

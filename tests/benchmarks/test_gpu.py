@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from lgg_export.engine import EngineSettings, build_engine
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.backends.engine import EngineBackend
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ProviderError, UsageError
 from stand_ins.artifacts import write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
@@ -120,13 +121,28 @@ def test_each_artifact_is_held_to_the_limits_of_its_precision(
     assert (found["limits"], found["passed"]) == (limits, True)
 
 
-def test_what_else_runs_is_called_by_its_artifact_or_its_run() -> None:
+def test_what_else_runs_is_called_by_its_artifact_or_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     artifacts = [Path("weights/b.engine"), Path("weights/a.onnx"), Path("weights/c.onnx")]
     pytorch = ["PyTorch eager, b", "PyTorch fp16 channels_last, CUDA graph, b"]
     found = load_peers(artifacts, Path("runs/b"), "cuda")
     assert list(found) == ["onnxruntime, defaults, a.onnx", *pytorch]
     assert list(load_peers(artifacts[:1], Path("runs/b"), "tensorrt")) == pytorch
     assert list(load_peers(artifacts, Path("runs/b"), "cpu")) == list(found)[:2]
+
+
+def test_pytorch_that_finds_no_gpu_is_told_before_minutes_are_measured(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ROOT / "train" / "shipped" / "tiny"
+    told: list[str] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("lgg_bench.gpu.find_driver", StandInDriver)
+    with pytest.raises(ProviderError, match="this installation of PyTorch finds no CUDA device"):
+        measure_gpu([model], run, replace(QUICK, provider="cuda"), told.append)
+    assert told == []
 
 
 def tabulate_made_up(precision: str, **changes: Any) -> list[Table]:
