@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -242,6 +244,38 @@ def test_copies_go_through_pinned_memory_and_give_it_back(monkeypatch: pytest.Mo
     ways = ("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2")
     copies = [name for name in driver.calls if name in (*ways, "cuStreamSynchronize")]
     assert copies == [name for way in ways for name in 6 * (way, "cuStreamSynchronize")]
+
+
+class Matrix:
+    """A square matrix of PyTorch's stand-in, which tells of its products."""
+
+    def __init__(self, calls: list[str], shape: tuple[int, int], device: str, dtype: str) -> None:
+        self.calls, self.told = calls, f"{device} {dtype} {shape[0]}"
+
+    def __matmul__(self, _other: object) -> None:
+        self.calls.append(self.told)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_a_gpu_s_products_are_of_the_fastest_of_a_few_calls_each_of_which_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch, on_gpu: bool
+) -> None:
+    calls: list[str] = []
+    cuda = SimpleNamespace(is_available=lambda: on_gpu, synchronize=lambda: calls.append("wait"))
+    pytorch = SimpleNamespace(
+        float32="single", float16="half", randn=partial(Matrix, calls), cuda=cuda
+    )
+    monkeypatch.setitem(sys.modules, "torch", pytorch)
+    looks = [0.0]
+    # Of the products in either type, then of the copies.
+    for seconds in ((0.04, 0.02, 0.03, 0.05, 0.06) if on_gpu else ()) * 2 + 10 * (1.0,):
+        looks += [looks[-1] + seconds, looks[-1] + seconds]
+    found = measure_ceilings(CudaDevice(StandInDriver()), Clock(now=iter(looks).__next__))
+    rate = pytest.approx(2 * 8192**3 / 0.02 / 1e12)
+    products = {"fp32_tflops": rate, "fp16_tflops": rate} if on_gpu else {}
+    assert {name: found[name] for name in found if "copy" not in name} == products
+    each = [f"cuda {dtype} 8192" for dtype in ("single", "half")]
+    assert calls == ([call for one in each for call in 6 * (one, "wait")] if on_gpu else [])
 
 
 def test_a_processor_s_ceilings_are_of_the_fastest_of_a_few_calls() -> None:
