@@ -18,7 +18,13 @@ import numpy as np
 from lgg_bench.artifacts import describe_artifact, label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
-from lgg_bench.machine import computes_bf16, describe_machine, note_load, require_threads
+from lgg_bench.machine import (
+    computes_bf16,
+    describe_machine,
+    note_load,
+    note_shared_cores,
+    require_threads,
+)
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
@@ -203,7 +209,8 @@ def tabulate(record: Record) -> list[Table]:
         "precision is the fastest of its rows, whatever the engine: an engine's own row may be "
         "slower than what it computes of an artifact."
     )
-    notes = [note, *note_load(record.machine)]
+    shared = note_shared_cores(settings["threads"], record.machine)
+    notes = [note, *shared, *note_load(record.machine)]
     tables = [
         Table(f"What the machine reaches, {threads}", ["", "GFLOP/s"], ceilings, notes),
         Table(

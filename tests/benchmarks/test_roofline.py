@@ -149,9 +149,11 @@ def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told
         "rows": [row | {"gflops": 1.0, "fraction": None}],
         "layers": {"a.onnx": {"arithmetic": arithmetic, "kinds": []}},
     }
-    settings = {"threads": 1, "batch": 1, "size": 32}
-    reached, *_, table = tabulate(Record("roofline", settings, {"load": 3.0}, results))
-    assert "The machine was busy in the minute before the start (load 3)" in reached.notes[-1]
+    settings, machine = {"threads": 2, "batch": 1, "size": 32}, {"load": 3.0, "cores": 1}
+    reached, *_, table = tabulate(Record("roofline", settings, machine, results))
+    _, shared, busy = reached.notes
+    assert "Only 1 core for this process: more threads share" in shared
+    assert "The machine was busy in the minute before the start (load 3)" in busy
     assert table.title == f"Where OpenVINO's time goes, a.onnx, one slice in {told}"
 
 
