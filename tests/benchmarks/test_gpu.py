@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,11 +19,8 @@ from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 from lgg_bench.gpu_parity import compare_with_cpu
 from lgg_bench.gpu_peers import load_peers
-from lgg_bench.gpu_tables import tabulate
 from lgg_bench.operations import count_operations
-from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
-from lgg_bench.table import Table
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import Clock
 from lgg_export.engine import EngineSettings, build_engine
@@ -145,62 +141,6 @@ def test_pytorch_that_finds_no_gpu_is_told_before_minutes_are_measured(
     with pytest.raises(ProviderError, match="this installation of PyTorch finds no CUDA device"):
         measure_gpu([model], run, replace(QUICK, provider="cuda"), told.append)
     assert told == []
-
-
-def tabulate_made_up(precision: str, **changes: Any) -> list[Table]:
-    """The tables of a record with one artifact that does 1e9 operations a slice, 1,000 a second."""
-    whole = {"slices_per_second": 1000.0, "ms_per_slice": {"p50": 1.0, "p99": 1.0}}
-    row = {"subject": "a.onnx", "batch": 1, "end_to_end": whole, "compute": None}
-    known = {"precision": precision, "operations": 10**9, "load_s": 1.0, "memory_mib": None}
-    compared = {"largest_probability_difference": 0.5, "flipped_pixels": 1e-5, "passed": True}
-    limits = {"probability": None, "flipped": 2e-3}
-    folder = {"read": 2.0, "run": 0.5, "finish": 1.5, "total": 1.0, "slices": 24, "busy": 0.5}
-    results = {
-        "gpu": None,
-        "ceilings": {"fp32_tflops": 4.0, "fp16_tflops": 8.0},
-        "artifacts": {"a.onnx": known},
-        "rows": [row],
-        "parity": {"a.onnx": compared | {"limits": limits}},
-        "folder": folder,
-    }
-    return tabulate(Record("gpu", {"size": 64}, {"load": 0}, results | changes))
-
-
-@pytest.mark.parametrize(
-    ("precision", "share"),
-    [
-        ("fp32", "25.0%"),
-        ("fp32 with fp16 weights", "25.0%"),
-        ("fp16", "12.5%"),
-        ("int8", "-"),
-        ("int8 symmetric", "-"),
-    ],
-)
-def test_the_share_is_of_the_ceiling_of_the_artifact_s_own_arithmetic(
-    precision: str, share: str
-) -> None:
-    throughput, _, _ = tabulate_made_up(precision)
-    assert throughput.rows[0][-1] == share
-
-
-def test_memory_that_no_gpu_has_and_what_may_differ_by_any_amount_are_told_so() -> None:
-    _, artifacts, _ = tabulate_made_up("int8")
-    assert artifacts.rows == [["a.onnx (int8)", "1.00", "-", "0.5", "1 / 200", "passed"]]
-
-
-def test_stages_beside_the_model_are_told_to_be_sums_that_may_exceed_the_total() -> None:
-    _, _, folder = tabulate_made_up("fp32")
-    assert [row[0] for row in folder.rows] == ["read", "run", "finish", "total"]
-    assert "read and finish are added up over the threads" in folder.notes[1]
-    assert "may be more than the total" in folder.notes[1]
-
-
-@pytest.mark.parametrize(
-    ("tflops", "told"), [(0.04628, "0.0463"), (8.1264, "8.13"), (50.996, "51.0"), (769.3, "769.3")]
-)
-def test_ceilings_have_three_digits_at_least(tflops: float, told: str) -> None:
-    throughput, _, _ = tabulate_made_up("fp32", ceilings={"fp32_tflops": tflops})
-    assert f"Ceilings: fp32_tflops {told}." in throughput.notes[1]
 
 
 def test_an_artifact_that_computes_something_else_fails(model: Path, tmp_path: Path) -> None:
