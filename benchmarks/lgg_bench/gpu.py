@@ -134,7 +134,6 @@ def measure_folder(artifact: Path, settings: GpuBenchSettings) -> dict[str, floa
         source, output = Path(folder) / "in", Path(folder) / "out"
         phantoms = PhantomSettings(settings.patients, SLICES_OF_PATIENT, settings.size, seed=5)
         write_phantoms(source, phantoms)
-        output.mkdir()
         journal = Journal({})
         run_job(Job(list_studies(source), output), segmenter, journal, lambda _count: None)
     seconds = dict(journal.seconds)
