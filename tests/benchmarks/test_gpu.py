@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lgg_bench import ceilings
+from lgg_bench import ceilings, gpu
 from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 from lgg_bench.gpu_parity import compare_with_cpu
@@ -59,7 +60,9 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert results["gpu"] is None and results["run"] is None
     assert results["parity"]["m.onnx"]["passed"] is True
     assert results["parity"]["m.onnx"]["flipped_pixels"] == 0
-    assert 0 < results["folder"]["busy"] <= 1
+    folder = results["folder"]
+    assert folder["slices"] == 24
+    assert 0 < folder["busy"] == folder["run"] / folder["total"] <= 1
     assert results["artifacts"]["m.onnx"]["operations"] == 2 * 3 * 64 * 64
     text = describe_record(record)
     assert "Slices of 64 on CPU" in text
@@ -77,6 +80,53 @@ def test_a_bad_run_or_artifact_is_refused_before_minutes_are_measured(
     with pytest.raises(InputError, match=r"no model\.pt in it"):
         measure_gpu([model], tmp_path, QUICK, told.append)
     assert told == []
+
+
+def test_all_timed_calls_share_the_minutes_and_none_takes_more_than_it_may(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    class Bench:
+        """Keeps what a row may take, and ends the measurement."""
+
+        def __init__(self, *settings: Any) -> None:
+            given.append(settings[2])
+            raise InterruptedError
+
+    other = model.with_name("other.onnx")
+    write_artifact(other)
+    monkeypatch.setattr(gpu, "_Bench", Bench)
+    for minutes in (0.2, 9.0):
+        with pytest.raises(InterruptedError):
+            measure_gpu([model, other], None, replace(QUICK, minutes=minutes, most_s=5.0))
+    # Three subjects with two batches each, with copies and without.
+    assert given == [pytest.approx(12 / 12), 5.0]
+
+
+def test_memory_is_what_loading_and_the_largest_batch_took(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, free, looks = load_backend(model, BackendSettings("cpu", 1)), [2**30], [3.0, 5.5]
+
+    def take(mib: int, result: Any) -> Any:
+        free[0] -= mib * 2**20
+        return result
+
+    monkeypatch.setattr(gpu, "load_backend", lambda *_: take(3, backend))
+    monkeypatch.setattr(type(backend), "run", lambda _, slices: take(len(slices), None))
+    settings = replace(QUICK, clock=Clock(now=lambda: looks.pop(0)))
+    cuda: Any = SimpleNamespace(memory_bytes=lambda: (free[0], 2**31))
+    found, _ = gpu._Bench(settings, phantom_slices(4, 64), 1.0, cuda).load(model)
+    assert (found["load_s"], found["memory_mib"]) == (2.5, 7.0)
+
+
+@pytest.mark.parametrize(("most_s", "timed"), [(0.0, [1, 2, 3]), (10.0, [1, 2, 3, 4])])
+def test_a_row_is_timed_after_a_first_call_three_times_at_least(
+    fake_time: Any, most_s: float, timed: list[int]
+) -> None:
+    bench = gpu._Bench(replace(QUICK, clock=fake_time.clock), phantom_slices(1, 64), most_s, None)
+    assert bench._time(fake_time.worker("a", [100, 1, 2, 3, 4, 5])).tolist() == [timed]
 
 
 @pytest.mark.parametrize("differs", ["name", "training"])
