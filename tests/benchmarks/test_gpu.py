@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lgg_bench import ceilings, gpu
-from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 from lgg_bench.gpu_parity import compare_with_cpu
 from lgg_bench.gpu_peers import load_peers
@@ -25,7 +23,7 @@ from lgg_bench.slices import phantom_slices
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import Clock
 from lgg_export.engine import EngineSettings, build_engine
-from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends import BackendSettings, engine, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.backends.engine import EngineBackend
 from lgg_runtime.errors import InputError, ModelError, ProviderError, UsageError
@@ -68,6 +66,31 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert "Slices of 64 on CPU" in text
     assert results["artifacts"]["m.onnx"]["memory_mib"] is None
     assert "the model ran" in text
+
+
+def test_an_engine_alone_is_measured_with_the_computing_apart(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, library = model.with_name("m.engine"), StandInTensorRT()
+    build_engine(model, path, EngineSettings("tensorrt", batch=4), library, StandInDriver())
+    monkeypatch.setattr(engine, "import_library", lambda _: library)
+    for module in (gpu, engine):
+        monkeypatch.setattr(module, "find_driver", StandInDriver)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    results = measure_gpu([path], None, replace(QUICK, provider="tensorrt")).results
+    cuda = CudaDevice(StandInDriver())
+    assert results["gpu"] == {
+        "name": cuda.name,
+        "compute_capability": cuda.compute_capability,
+        "driver": cuda.driver_version,
+        "memory_gib": round(cuda.memory_bytes()[1] / 2**30, 1),
+    }
+    assert [(row["subject"], row["batch"]) for row in results["rows"]] == [
+        ("m.engine", 1),
+        ("m.engine", 2),
+    ]
+    assert all(row["compute"]["slices_per_second"] > 0 for row in results["rows"])
+    assert results["parity"]["m.engine"]["passed"] is None
 
 
 def test_a_bad_run_or_artifact_is_refused_before_minutes_are_measured(
@@ -209,73 +232,16 @@ def test_an_artifact_that_computes_something_else_fails(model: Path, tmp_path: P
 
 
 def test_compute_is_timed_apart_from_the_copies(model: Path, tmp_path: Path) -> None:
-    engine = tmp_path / "m.engine"
+    path = tmp_path / "m.engine"
     settings = EngineSettings("tensorrt", batch=4, size=256)
-    build_engine(model, engine, settings, StandInTensorRT(), StandInDriver())
+    build_engine(model, path, settings, StandInTensorRT(), StandInDriver())
     driver = StandInDriver()
     chosen = BackendSettings("tensorrt", 1)
-    backend = EngineBackend(engine, chosen, StandInTensorRT(), driver)
+    backend = EngineBackend(path, chosen, StandInTensorRT(), driver)
     backend.run(np.zeros((6, 32, 32, 3), np.uint8))
     driver.calls.clear()
     assert backend.repeat_on_device() == 2  # six slices ran as four and two
     assert driver.calls == ["cuCtxSetCurrent", "cuStreamSynchronize"]
-
-
-def test_copies_go_through_pinned_memory_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    driver = StandInDriver()
-    ticks = iter(range(100))
-    clock = Clock(now=lambda: next(ticks) * 1e-6)
-    found = measure_ceilings(CudaDevice(driver), clock)
-    assert found == pytest.approx({"copy_in_gb_s": 4.096, "copy_out_gb_s": 4.096})
-    assert not driver.held
-    assert not driver.pinned
-    # Each way five times and once before, and each time waited for.
-    ways = ("cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2")
-    copies = [name for name in driver.calls if name in (*ways, "cuStreamSynchronize")]
-    assert copies == [name for way in ways for name in 6 * (way, "cuStreamSynchronize")]
-
-
-class Matrix:
-    """A square matrix of PyTorch's stand-in, which tells of its products."""
-
-    def __init__(self, calls: list[str], shape: tuple[int, int], device: str, dtype: str) -> None:
-        self.calls, self.told = calls, f"{device} {dtype} {shape[0]}"
-
-    def __matmul__(self, _other: object) -> None:
-        self.calls.append(self.told)
-
-
-@pytest.mark.parametrize("on_gpu", [True, False])
-def test_a_gpu_s_products_are_of_the_fastest_of_a_few_calls_each_of_which_was_waited_for(
-    monkeypatch: pytest.MonkeyPatch, on_gpu: bool
-) -> None:
-    calls: list[str] = []
-    cuda = SimpleNamespace(is_available=lambda: on_gpu, synchronize=lambda: calls.append("wait"))
-    pytorch = SimpleNamespace(
-        float32="single", float16="half", randn=partial(Matrix, calls), cuda=cuda
-    )
-    monkeypatch.setitem(sys.modules, "torch", pytorch)
-    looks = [0.0]
-    # Of the products in either type, then of the copies.
-    for seconds in ((0.04, 0.02, 0.03, 0.05, 0.06) if on_gpu else ()) * 2 + 10 * (1.0,):
-        looks += [looks[-1] + seconds, looks[-1] + seconds]
-    found = measure_ceilings(CudaDevice(StandInDriver()), Clock(now=iter(looks).__next__))
-    rate = pytest.approx(2 * 8192**3 / 0.02 / 1e12)
-    products = {"fp32_tflops": rate, "fp16_tflops": rate} if on_gpu else {}
-    assert {name: found[name] for name in found if "copy" not in name} == products
-    each = [f"cuda {dtype} 8192" for dtype in ("single", "half")]
-    assert calls == ([call for one in each for call in 6 * (one, "wait")] if on_gpu else [])
-
-
-def test_a_processor_s_ceilings_are_of_the_fastest_of_a_few_calls() -> None:
-    looks = [0.0]
-    for seconds in 2 * (0.004, 0.002, 0.001, 0.003, 0.005):  # of the product, then of the copy
-        looks += [looks[-1] + seconds, looks[-1] + seconds]
-    found = measure_ceilings(None, Clock(now=iter(looks).__next__))
-    assert found == pytest.approx(
-        {"fp32_tflops": 2 * 1024**3 / 0.001 / 1e12, "copy_gb_s": 4096 / 4 / 0.001 / 1e9}
-    )
 
 
 def test_operations_are_those_of_the_convolutions(tmp_path: Path) -> None:
