@@ -1,5 +1,6 @@
 """The GPU benchmark on the CPU provider, and its calls for a GPU on stand-ins."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -61,10 +62,15 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     folder = results["folder"]
     assert folder["slices"] == 24
     assert 0 < folder["busy"] == folder["run"] / folder["total"] <= 1
-    assert results["artifacts"]["m.onnx"]["operations"] == 2 * 3 * 64 * 64
+    known = results["artifacts"]["m.onnx"]
+    assert known["operations"] == 2 * 3 * 64 * 64
+    assert known["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert record.settings == {
+        "batches": [1, 2], "size": 64, "provider": "cpu", "minutes": 5.0, "patients": 1,
+    }  # fmt: skip
     text = describe_record(record)
     assert "Slices of 64 on CPU" in text
-    assert results["artifacts"]["m.onnx"]["memory_mib"] is None
+    assert known["memory_mib"] is None
     assert "the model ran" in text
 
 

@@ -126,7 +126,9 @@ def test_a_number_of_threads_is_one_that_lgg_infer_takes():
             require_threads(1, number)
 
 
-def test_the_memory_is_in_gib(monkeypatch):
-    held = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+def test_the_memory_is_in_gib_and_the_load_that_of_the_last_minute(monkeypatch):
+    held = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(4.26 * 2**18)}
     monkeypatch.setattr(machine.os, "sysconf", held.get)
-    assert machine._memory_gib() == 4.0
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (1.237, 5.0, 15.0))
+    found = describe_machine()
+    assert (found["memory_gib"], found["load"]) == (4.3, 1.24)
