@@ -14,11 +14,12 @@ from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import _summarise, profile_layers
 from lgg_bench.operations import count_operations, count_run_operations, list_operations
 from lgg_bench.record import Record
-from lgg_bench.roofline import RooflineSettings, measure_roofline, tabulate
+from lgg_bench.roofline import RooflineSettings, _engines, measure_roofline, tabulate
+from lgg_bench.slices import phantom_slices
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import TimingSettings
 from lgg_export.graph import build_graph
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, UsageError
 from lgg_train.unet import UNet, UNetSettings
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,7 @@ def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
     settings = RooflineSettings(1, 1, 32, openvino=False, timing=TimingSettings(1, 1, 0))
     record = measure_roofline([artifact], settings)
     (row,) = record.results["rows"]
+    assert not any("OpenVINO" in ceiling["engine"] for ceiling in record.results["ceilings"])
     best = max(c["gflops"] for c in record.results["ceilings"] if c["precision"] == "fp32")
     assert row["fraction"] == pytest.approx(row["gflops"] / best)
     assert (row["engine"], row["precision"]) == ("onnxruntime", "fp32")
@@ -216,3 +218,53 @@ def test_bf16_is_left_out_where_the_processor_does_not_compute_in_it(artifact, m
     results = measure_roofline([artifact], settings).results
     measured = {row["precision"] for row in (*results["ceilings"], *results["rows"])}
     assert measured == {"fp32", "int8"}
+
+
+def test_openvino_takes_part_in_bf16_as_well_where_the_processor_and_the_artifact_can(artifact):
+    ways = {
+        (has_bf16, openvino): {
+            name: (chosen.provider, chosen.threads, chosen.cpu_precision)
+            for name, chosen in _engines(artifact, RooflineSettings(3, openvino=openvino), has_bf16)
+        }
+        for has_bf16 in (True, False)
+        for openvino in (True, False)
+    }
+    alone = {"onnxruntime": ("cpu", 3, "fp32")}
+    both = alone | {"OpenVINO": ("openvino", 3, "fp32")}
+    in_bf16 = both | {"OpenVINO, bf16": ("openvino", 3, "bf16")}
+    assert ways == {
+        (True, True): in_bf16, (False, True): both, (True, False): alone, (False, False): alone,
+    }  # fmt: skip
+    int8 = ROOT / "runtime" / "lgg_runtime" / "weights" / "tiny-int8.onnx"
+    assert [name for name, _ in _engines(int8, RooflineSettings(3), True)] == list(both)
+
+
+def test_a_rate_is_that_of_the_median_call_after_one_that_is_not_timed(monkeypatch):
+    called = []
+
+    def time_in_turn(calls, *_):
+        assert called == ["a", "b"]
+        return {name: np.array([[0.5, 4.0], [1.0, 0.25], [8.0, 2.0]]) for name in calls}
+
+    monkeypatch.setattr(roofline, "time_in_turn", time_in_turn)
+    calls = {
+        (name,): (lambda name=name: called.append(name), operations)
+        for name, operations in (("a", 3 * 10**9), ("b", 6 * 10**9))
+    }
+    assert roofline._rates(calls, TimingSettings()) == {("a",): 2.0, ("b",): 4.0}
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"batch": 0}, {"size": 100}])
+def test_impossible_settings_are_usage_errors(wrong):
+    with pytest.raises(UsageError):
+        RooflineSettings(**wrong)
+
+
+def test_the_operations_of_a_call_are_those_of_all_its_slices(artifact):
+    settings = RooflineSettings(1, batch=4, size=32, openvino=False)
+    subjects = roofline._subjects({"a.onnx": artifact}, phantom_slices(4, 32), settings, False)
+    (key,) = subjects
+    call, operations = subjects[key]
+    assert key == ("a.onnx", "onnxruntime", "fp32")
+    assert operations == 4 * count_operations(artifact, 32, 32)
+    assert call().shape == (4, 32, 32)
