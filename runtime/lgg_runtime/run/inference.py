@@ -98,7 +98,12 @@ def _recorded(
         if request.report:
             from lgg_runtime.run.page import write_page
 
-            write_page(request.output, journal, listing, state)
+            try:
+                write_page(request.output, journal, listing, state)
+            except ResourceError as error:  # the smaller journal may fit where the page does not
+                ends_by_it = state in ("running", "complete")
+                journal.write(request.output, f"stopped: {error}" if ends_by_it else state)
+                raise
         journal.write(request.output, state)
 
     write("running")  # a run that is killed leaves no older one's success

@@ -22,7 +22,7 @@ from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.run.inference import infer
-from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.journal import REPORT_FILE, Journal
 from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 from stand_ins.runs import files, read_run
@@ -129,6 +129,31 @@ def test_a_record_that_does_not_fit_ends_a_run_that_nothing_else_ended(
 
     with pytest.raises(ResourceError, match=r"summary\.csv"):
         Caller(lambda _: monkeypatch.setattr(Journal, "write", refuse)).infer(request_)
+
+
+def test_a_page_that_cannot_be_written_does_not_keep_the_record_from_it(
+    request_: Request, out: Path
+) -> None:
+    def occupy(_journal: Journal) -> None:
+        (out / REPORT_FILE).unlink()
+        (out / REPORT_FILE).mkdir()
+
+    def fail(journal: Journal) -> None:
+        occupy(journal)
+        raise StoreError("the server is full")
+
+    refused = "report.html: cannot be written: Is a directory"
+    with_page = replace(request_, outputs=("overlay",), report=True)
+    with pytest.raises(StoreError):
+        Caller(fail).infer(with_page)
+    assert read_run(out)["state"] == "stopped: the server is full"
+    with pytest.raises(ResourceError, match=refused):  # before anything is done
+        Caller().infer(with_page)
+    assert (read_run(out)["state"], read_run(out)["counts"]["done"]) == (f"stopped: {refused}", 0)
+    (out / REPORT_FILE).rmdir()
+    with pytest.raises(ResourceError, match=refused):
+        Caller(occupy).infer(with_page)
+    assert (read_run(out)["state"], read_run(out)["counts"]["done"]) == (f"stopped: {refused}", 4)
 
 
 @pytest.mark.parametrize(
