@@ -139,15 +139,14 @@ def _section(
     patient: SummaryRow,
     notes: Sequence[str],
 ) -> str:
-    """One patient: a chart of all slices, the slice to look at first, and the others with tumour,
-    be it missed.
+    """One patient: a chart of all slices, the slice to look at first, all whose tumour was missed,
+    and the others that are marked.
     """
     figures = [_figure(row, _overlay(study, row, n)) for n, row in enumerate(slices, 1)]
     # Without tumour, where it came nearest to a finding.
     first = max(range(len(slices)), key=lambda n: (slices[n].area_px, slices[n].max_probability))
-    others = [n for n in range(len(slices)) if n != first]
-    marked = [figures[n] for n in others if slices[n].tumour_present]
-    missed = [figures[n] for n in others if slices[n].reference_px and not slices[n].tumour_present]
+    marked = [figures[n] for n, row in enumerate(slices) if row.tumour_present and n != first]
+    missed = [figures[n] for n, row in enumerate(slices) if row.reference_px and not row.area_px]
     chart, top = draw_areas(slices)
     lines = [
         f'<section id="p{number}"><h2>{_text(study.name)}: {_finding(patient)}</h2>',

@@ -119,6 +119,18 @@ def test_a_missed_slice_is_shown_as_one(
     assert len(references) == 2, "of the slices with a mask alone"
 
 
+def test_a_patient_whose_tumour_was_missed_in_every_slice_has_each_of_them_counted(
+    source: Path, out: Path, infer: Infer, write_picture: Write
+) -> None:
+    """Also the one that is shown first: with nothing marked, it is where a finding was nearest."""
+    truth = np.zeros((40, 48), np.uint8)
+    truth[LESION] = 255
+    write_picture(source / "deep" / "b" / "b_1_mask.png", truth)
+    infer(source, "--report", "--evaluate")
+    missed = read_page(out).text.partition("deep/b: none")[2]
+    assert "1 slice unmarked, with tumour in the reference b_1: 0 pixels, Dice 0.0000" in missed
+
+
 @pytest.mark.parametrize("name", ["<b>&amp;\"'", "%41 #?", "\udcff", "javascript:x"])
 def test_no_name_is_taken_for_html_or_for_another_address(
     tmp_path: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write, name: str
