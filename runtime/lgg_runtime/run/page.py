@@ -209,7 +209,8 @@ def _failures(journal: Journal) -> Iterator[str]:
 
 
 def _details(journal: Journal) -> str:
-    model = {name: journal.model[name] for name in ("name", "precision", "sha256", "threshold")}
+    told = ("name", "precision", "sha256", "threshold", "first_look")
+    model = {name: journal.model[name] for name in told}
     shown = {
         "model": model,
         "provider": journal.provider,

@@ -91,6 +91,18 @@ def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
     assert f"Results: {out}  (summary.csv, run.json; look at report.html first)" in done.out
 
 
+def test_it_tells_of_a_first_look_and_what_that_left_out(
+    source: Path, out: Path, infer: Infer, artifact: Path
+) -> None:
+    infer(source, "--report", "--first-look", str(artifact))
+    look = read_run(out)["model"]["first_look"]
+    assert look["left_out"] > 0
+    told = ", first_look " + " ".join(f"{name} {value}" for name, value in look.items())
+    assert told in read_page(out).text
+    infer(source, "--report")
+    assert ", first_look" not in read_page(out).text
+
+
 def test_other_slices_with_tumour_are_behind_a_fold(
     source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
 ) -> None:
