@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
+from lgg_runtime.exhausted import telling_exhausted_memory
 from lgg_runtime.lock import lock_output
 from lgg_runtime.processor import multiplies_int8
 from lgg_runtime.providers import ON_GPU
@@ -109,7 +110,8 @@ def _recorded(
     write("running")  # a run that is killed leaves no older one's success
     state = "interrupted"
     try:
-        yield
+        with telling_exhausted_memory():
+            yield
         state = "complete"
     except LggError as error:
         state = f"stopped: {error}"

@@ -13,6 +13,7 @@ import pytest
 from lgg_runtime.errors import (
     LggError,
     ModelError,
+    OutOfMemoryError,
     OutputConflictError,
     ResourceError,
     StoreError,
@@ -84,6 +85,19 @@ def test_results_that_nobody_takes_stop_the_run(request_: Request, out: Path) ->
     with pytest.raises(StoreError):
         Caller(refuse).infer(request_)
     assert read_run(out)["state"] == "stopped: the server is full"
+
+
+def test_memory_that_ended_outside_of_the_model_is_what_stopped_the_run(
+    request_: Request, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Segmenter, "prepare", exhaust)
+    with pytest.raises(OutOfMemoryError):
+        Caller().infer(request_)
+    told = "stopped: memory exhausted; give fewer or smaller slices"
+    assert read_run(out)["state"] == told
 
 
 @pytest.mark.parametrize("lost", ["moved", "without its lock"])
