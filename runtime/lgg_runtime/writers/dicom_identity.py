@@ -11,7 +11,6 @@ import io
 import re
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra, keep_silent
@@ -71,6 +70,8 @@ class Identity:
 
     def uid(self, what: str) -> str:
         """A UID below 2.25, of a UUID (PS3.5, B.2), for the part that `what` names."""
+        from uuid import UUID  # every run loads this module, and few write DICOM
+
         digest = hashlib.sha256(self.digest + what.encode()).digest()
         return f"2.25.{UUID(bytes=digest[:16], version=5).int}"
 
