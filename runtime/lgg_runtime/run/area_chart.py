@@ -25,7 +25,7 @@ def draw_areas(slices: Sequence[SummaryRow]) -> tuple[str, int]:
     parts = []
     for number, (row, area) in enumerate(zip(slices, truth, strict=True)):
         left, height = number * step, _HEIGHT * row.area_px / top
-        known = "" if area is None else f", reference {area:,}"
+        known = "" if area is None else f", reference {area}"
         # The slice's whole height takes the mouse.
         parts.append(
             f"<g><title>{escape(printable(row.name))}: {count(row.area_px, 'pixel')}{known}</title>"

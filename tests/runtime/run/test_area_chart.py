@@ -31,10 +31,10 @@ def test_bars_stand_from_left_to_right_and_the_largest_area_is_as_high_as_the_dr
 
 
 def test_a_reference_is_a_line_at_its_area_and_none_where_it_is_not_known() -> None:
-    drawing, top = draw_areas([row(50, Counts(tp=30, fp=20, fn=370, tn=0)), row(10)])
-    assert top == 400
+    drawing, top = draw_areas([row(500, Counts(tp=300, fp=200, fn=3700, tn=0)), row(10)])
+    assert top == 4000
     assert re.findall(r'class="reference" d="(.*?)"', drawing) == ["M0.0 0.0h320.0"]
-    assert "50 pixels, reference 400" in drawing and "10 pixels<" in drawing
+    assert "500 pixels, reference 4000<" in drawing and "10 pixels<" in drawing
     assert bars(drawing)[0][3] == 12.5
 
 
