@@ -13,7 +13,7 @@ import pytest
 from lgg_runtime import loading, opening
 from lgg_runtime.contract import METADATA_KEY, Contract
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, OutOfMemoryError
 from lgg_runtime.loading import SHIPPED, LoadSettings, find_model, read_sums
 from lgg_runtime.segmenter import Segmenter
 
@@ -38,6 +38,17 @@ def test_a_shipped_model_is_found_by_its_name(
     (tmp_path / "standard.onnx").write_bytes(data.replace(b"tiny", b"tinz"))
     with pytest.raises(ModelError, match=r"^standard\.onnx: not the file that was shipped; "):
         Segmenter.load()
+
+
+def test_memory_that_ends_before_the_file_is_read_is_an_error_of_ours(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lgg_runtime.backends.model_file.read_bounded", exhaust)
+    with pytest.raises(OutOfMemoryError, match="memory exhausted"):
+        Segmenter.load(artifact, LoadSettings(threads=1))
 
 
 @pytest.mark.parametrize(
