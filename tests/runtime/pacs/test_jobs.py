@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pynetdicom")
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, LggError, ModelError
 from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
@@ -45,15 +45,18 @@ def test_a_study_that_grew_has_all_its_attempts_again(records: Records) -> None:
     assert [row["attempts"] for row in records.state.rows("SELECT attempts FROM study")] == [0]
 
 
-def test_what_is_told_of_a_refused_study_holds_no_uid(records: Records) -> None:
+@pytest.mark.parametrize(("kind", "state"), [(InputError, "refused"), (ModelError, "failed")])
+def test_what_is_told_of_a_study_without_a_result_is_why_and_holds_no_uid(
+    records: Records, kind: type[LggError], state: str
+) -> None:
     uid = "1.2.826.0.1.3680043.8.498.123456789"
 
     def refuse(_job: Job) -> Made:
-        raise InputError(f"series {uid}: no FLAIR")
+        raise kind(f"series {uid}: no FLAIR")
 
     records.send(1)
     assert Worker(records.jobs, refuse, [], Tally(), 5).step() == 0.0
     (row,) = records.state.rows("SELECT state, reason FROM study")
-    assert row["state"] == "refused"
+    assert row["state"] == state
     assert uid not in row["reason"]
     assert row["reason"].endswith(": no FLAIR")
