@@ -38,6 +38,15 @@ def test_a_job_is_of_the_images_that_are_confirmed_and_there(records: Records, c
     assert len(job.digests) == 2
 
 
+def test_a_study_whose_end_is_recorded_is_not_put_back(records: Records) -> None:
+    records.send(1)
+    job = records.claim()
+    records.jobs.complete(job, records.make(job), ())
+    records.jobs.put_back(job)
+    (row,) = records.state.rows("SELECT state, attempts FROM study")
+    assert tuple(row) == ("done", 1)
+
+
 def test_a_study_that_grew_has_all_its_attempts_again(records: Records) -> None:
     records.finish(1)
     records.state.rows("UPDATE study SET attempts = 4")
