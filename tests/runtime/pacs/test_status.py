@@ -64,12 +64,31 @@ def test_times_are_of_the_last_results_however_many_destinations_each_has(
 def test_a_node_that_has_done_nothing_has_no_times(records: Records, config: NodeConfig) -> None:
     status = read_status(records.state, config)
     assert describe_status(status).splitlines()[-1] == RESEARCH_ONLY_LINE
-    assert status["seconds"] == {}
+    assert status["seconds"] == {} and status["research_use_only"] is True
     assert set(status["studies"].values()) == {0}
     assert status["results"] == {"total": 0, "last_hour": 0, "last_day": 0}
     assert status["destinations"] == {
         KNOWN: {"waiting": 0, "sending": 0, "sent": 0, "given up": 0, "last_failure": ""}
     }
+
+
+def test_the_lines_for_people_hold_every_count_and_time() -> None:
+    status = {
+        "studies": {"receiving": 1, "done": 12},
+        "images": {"images": 40, "bytes": 5 << 19, "conflicts": 3},
+        "troubles": [{"study": "abc", "state": "held", "reason": "an abort"}],
+        "destinations": {},
+        "results": {"total": 7, "last_hour": 1, "last_day": 2},
+        "seconds": {"after_quiet": {"median": 1.25, "slowest": 31.5}},
+    }
+    assert describe_status(status).splitlines() == [
+        "studies     1 receiving, 12 done",
+        "images      40, 2.5 MiB on the disk, 3 conflicts",
+        "results     7, 1 in the last hour, 2 in the last day",
+        "after quiet 1.25 s, slowest 31.50 s",
+        "held        abc  an abort",
+        RESEARCH_ONLY_LINE,
+    ]
 
 
 def test_results_count_by_their_age(records: Records, config: NodeConfig) -> None:
@@ -106,7 +125,7 @@ def test_of_several_failures_the_one_that_is_tried_again_last_is_told(
 ) -> None:
     for number in range(3):
         records.finish(1, to=[KNOWN], study=f"1.2.{number}")
-    for place, row in enumerate(records.state.rows("SELECT result FROM delivery")):
+    for place, row in enumerate(records.state.rows("SELECT result FROM delivery ORDER BY rowid")):
         records.state.rows(
             "UPDATE delivery SET next_at = ?, reason = ? WHERE result = ?",
             ((place + 1) % 3, f"at {(place + 1) % 3}", row["result"]),
@@ -148,6 +167,19 @@ def test_studies_in_trouble_are_listed_with_what_can_be_done(
     name = records.spool.name_of("1.2.1")[:12]
     assert f"refused     {name}  why refused" in describe_status(status)
     assert records.spool.name_of("1.2.1") not in describe_status(status)
+
+
+def test_the_latest_study_in_trouble_stands_first_and_has_its_own_reason_alone(
+    records: Records, config: NodeConfig
+) -> None:
+    for number, last_at in enumerate((20, 30, 10)):
+        records.finish(1, study=f"1.2.{number}")
+        records.state.rows(
+            "UPDATE study SET state = 'held', reason = ?, last_at = ? WHERE id = ?",
+            (f"at {last_at}", last_at, records.spool.name_of(f"1.2.{number}")),
+        )
+    told = [one["reason"] for one in read_status(records.state, config)["troubles"]]
+    assert told == ["at 30", "at 20", "at 10"]
 
 
 def test_every_study_in_trouble_is_listed(records: Records, config: NodeConfig) -> None:
