@@ -1,0 +1,74 @@
+"""The node's command where there is nothing to do, or nothing that it may do."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("prometheus_client")
+
+from click import UsageError
+from click.testing import CliRunner
+
+from lgg_runtime.errors import NoInputError
+from lgg_runtime.pacs.cli import command
+from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import State
+from lgg_runtime.terminal import ENDING
+from stand_ins.pacs import write_config
+from stand_ins.signals import keeping_handlers
+
+STUDY = "a" * 32
+
+
+@pytest.mark.parametrize("words", [["status"], ["retry", "--all"], ["forget", "old"]])
+def test_a_look_where_no_node_has_run_says_so_and_makes_nothing(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "spool").mkdir()
+    with pytest.raises(NoInputError, match="spool: no node has run there yet"):
+        command.main([*words, "--config", str(write_config(tmp_path))], standalone_mode=False)
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "left"), [([], "failed"), ([STUDY, "--all"], "failed"), ([STUDY], "queued")]
+)
+def test_a_retry_is_of_the_studies_that_are_named_or_of_all(
+    tmp_path: Path, words: list[str], left: str
+) -> None:
+    (tmp_path / "spool").mkdir()
+    path = str(write_config(tmp_path))
+    with closing(State(tmp_path / "spool" / DATABASE)) as state, state.change() as run:
+        run("INSERT INTO study (id, state, last_at) VALUES (?, 'failed', 0)", (STUDY,))
+    done = CliRunner().invoke(command, ["retry", *words, "--config", path])
+    with closing(State(tmp_path / "spool" / DATABASE)) as state:
+        assert [row["state"] for row in state.rows("SELECT state FROM study")] == [left]
+    assert done.exit_code == (0 if left == "queued" else UsageError.exit_code)
+    told = "1 queued again" if left == "queued" else "name STUDIES or give --all"
+    assert told in done.output
+
+
+@pytest.mark.parametrize("is_ignored", [True, False])
+def test_a_node_ends_with_its_terminal_except_under_nohup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ignored: bool
+) -> None:
+    class Started(Exception):
+        pass
+
+    def start(_config: object) -> None:
+        raise Started
+
+    monkeypatch.setattr("lgg_runtime.pacs.node.run_node", start)
+    monkeypatch.setattr("lgg_runtime.pacs.log.set_up_log", lambda _level: None)
+    with keeping_handlers():
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+        with pytest.raises(Started):
+            command.main(["run", "--config", str(write_config(tmp_path))], standalone_mode=False)
+        heard = {number for number in ENDING if callable(signal.getsignal(number))}
+    assert heard == set(ENDING) - ({signal.SIGHUP} if is_ignored else set())
