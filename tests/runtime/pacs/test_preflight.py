@@ -12,7 +12,7 @@ pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import LggError, ModelError, ProviderError
 from lgg_runtime.pacs.config import load_config
-from lgg_runtime.pacs.preflight import check_settings
+from lgg_runtime.pacs.preflight import check_settings, load_model
 from stand_ins.pacs import write_config
 
 
@@ -40,3 +40,14 @@ def test_a_model_that_a_start_takes_passes(tmp_path: Path, artifact: Path) -> No
     path = write_config(tmp_path, model={"name": str(artifact)})
     check_settings(path, load_config(path))
     assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "held"), [({"threads": 0}, (None, None)), ({"threads": 1, "batch": 3}, (1, 3))]
+)
+def test_a_model_runs_with_the_threads_and_the_batch_that_are_set(
+    tmp_path: Path, artifact: Path, model: dict[str, Any], held: tuple[int | None, ...]
+) -> None:
+    path = write_config(tmp_path, model={"name": str(artifact)} | model)
+    settings = load_model(load_config(path).model).settings
+    assert (settings.threads, settings.batch) == held
