@@ -14,6 +14,7 @@ from lgg_runtime.pacs.arrival import Arrival, Refusal, check_arrival, is_uid
 
 CLASS, INSTANCE, STUDY = "1.2.840.10008.5.1.4.1.1.4", "1.2.3.4", "1.2.3.1"
 LONGEST = "1." + 62 * "2"
+NESTED = 40 * (b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff")
 
 
 def encode(class_uid: str = CLASS, instance: str = INSTANCE, study: str = STUDY) -> bytes:
@@ -46,6 +47,13 @@ def test_an_object_that_is_what_its_command_announced_is_taken() -> None:
             0xC000,
             "is cut short or damaged",
         ),
+        (
+            INSTANCE,
+            encode() + b"\x08\x00\x05\x00OB\x00\x00",
+            0xC000,
+            "is cut short or damaged",
+        ),
+        (INSTANCE, NESTED, 0xC000, "its sequences are nested deeper than 32"),
     ],
 )
 def test_another_object_than_its_command_announced_is_refused(
