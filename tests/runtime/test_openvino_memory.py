@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,3 +71,12 @@ def test_exhausted_memory_is_not_the_file_s_fault(
     monkeypatch.setattr(openvino_session, "open_core", lambda: core)
     with pytest.raises(OutOfMemoryError, match="the memory does not suffice for OpenVINO"):
         OpenVinoSession(artifact, SETTINGS)
+
+
+def test_a_session_keeps_no_slices_of_a_run_that_is_over(artifact: Path) -> None:
+    session = OpenVinoSession(artifact, SETTINGS)
+    slices = SLICES.copy()
+    held = weakref.ref(slices)
+    session.run(slices)
+    del slices
+    assert held() is None
