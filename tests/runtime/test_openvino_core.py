@@ -1,0 +1,76 @@
+"""OpenVINO itself: what it does beside the networks, in a process of its own each."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
+
+
+def test_loading_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lgg_runtime.backends.openvino_core import import_openvino;"
+        "import_openvino(); print('openvino_telemetry' in sys.modules, "
+        "'openvino.tools.ovc' in sys.modules)"
+    )
+    home = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=home, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
+    assert list(tmp_path.iterdir()) == []
+
+
+DROPPED_ELSEWHERE = """
+import signal, sys, threading
+from pathlib import Path
+from queue import SimpleQueue
+from lgg_runtime.backends import BackendSettings, load_backend
+
+held = [load_backend(Path(sys.argv[1]), BackendSettings("openvino", 1))]
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+# A network that was let go leaves its threads to the next one, and none of them outlives a fork.
+FORKED = """if True:
+    import os, signal, sys, numpy
+    from lgg_runtime import LggError, LoadSettings, Segmenter
+    settings = LoadSettings(provider="openvino", threads=1)
+    Segmenter.load(sys.argv[1], settings).segment(numpy.ones((16, 16, 3)))
+    if os.fork():
+        print(os.wait()[1])
+    else:
+        signal.alarm(20)
+        try:
+            Segmenter.load(sys.argv[1], settings)
+        except LggError as error:
+            print(type(error).__name__, error, flush=True)
+"""
+
+
+def test_a_process_that_was_forked_after_openvino_began_is_told_and_ends(artifact: Path) -> None:
+    command = [sys.executable, "-c", FORKED, str(artifact)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    told, status = done.stdout.splitlines()
+    assert told.startswith("UsageError OpenVINO began before this process was forked; fork first")
+    assert status == "0"
+
+
+def test_a_signal_is_handled_after_another_thread_dropped_the_session(artifact: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED_ELSEWHERE, artifact], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
