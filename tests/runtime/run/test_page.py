@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -63,6 +64,16 @@ def read_page(folder: Path) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
+def read_table(folder: Path) -> list[list[str]]:
+    """The cells of the table of patients, its header first."""
+    lines = re.findall("<tr>(.*?)</tr>", (folder / "report.html").read_text("utf-8"), re.DOTALL)
+    cells = [re.findall("<t[hd]>(.*?)</t[hd]>", line) for line in lines]
+    return [[re.sub("<.*?>", "", cell) for cell in line] for line in cells]
+
+
+HEADER = ["patient", "finding", "area px", "largest px", "max p"]
+
+
 def test_its_pictures_are_files_and_its_links_lead_somewhere(
     source: Path, out: Path, infer: Infer
 ) -> None:
@@ -87,7 +98,13 @@ def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
     assert "a: tumour 1 of 3 slices marked; 48 pixels, the largest component 48" in text
     assert "deep/b: none 0 of 1 slice marked; 0 pixels" in text
     assert read_run(out)["model"]["sha256"] in text and "onnxruntime" in text
-    assert "not complete" not in text
+    assert "not complete" not in text and "green" not in text
+    assert "details" not in {tag for tag, _ in read_page(out).tags}, "nothing is behind a fold"
+    assert read_table(out) == [
+        [*HEADER, "doubts"],
+        ["a", "tumour", "48", "48", "1.00", "yes"],
+        ["deep/b", "none", "0", "0", "0.00", "yes"],
+    ]
     assert f"Results: {out}  (summary.csv, run.json; look at report.html first)" in done.out
 
 
@@ -125,6 +142,11 @@ def test_a_missed_slice_is_shown_as_one(
     assert "1 slice unmarked, with tumour in the reference a_1: 0 pixels, Dice 0.0000" in page.text
     assert "Dice 0.9057, recall 0.8276, precision 1.0000" in page.text
     assert "Dice by patient: mean 0.9057" in page.text
+    assert "b_1: 0 pixels" in page.text and "b_1: 0 pixels, Dice" not in page.text
+    assert "; green: the reference's outline." in page.text
+    assert [(line[0], *line[5:]) for line in read_table(out)] == [
+        ("patient", "Dice", "doubts"), ("a", "0.9057", "yes"), ("deep/b", "", "yes"),
+    ]  # fmt: skip
     assert "Only slices with a mask are scored: a 2 of 3" in page.text
     assert b"a/a_1_overlay.png" in page.pictures
     references = [attrs for tag, attrs in page.tags if attrs.get("class") == "reference"]
@@ -143,6 +165,25 @@ def test_a_patient_whose_tumour_was_missed_in_every_slice_has_each_of_them_count
     assert "1 slice unmarked, with tumour in the reference b_1: 0 pixels, Dice 0.0000" in missed
 
 
+def test_a_slice_that_is_marked_is_not_missed(
+    source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+) -> None:
+    write_picture(source / "a" / "a_3.png", draw_slice((slice(10, 14), slice(20, 28))))
+    write_picture(source / "a" / "a_3_mask.png", np.full((40, 48), 255, np.uint8))
+    infer(source, "--report", "--evaluate")
+    text = read_page(out).text
+    assert "1 further slice marked a_3: 32 pixels" in text and "unmarked" not in text
+
+
+def test_without_a_finding_the_slice_that_came_nearest_stands_first(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    infer(source, "--report", "--threshold", "0.99999999")
+    page = read_page(out)
+    assert "a: none 0 of 3 slices marked" in page.text
+    assert page.pictures[0] == b"a/a_2_overlay.png"
+
+
 @pytest.mark.parametrize("name", ["<b>&amp;\"'", "%41 #?", "\udcff", "javascript:x"])
 def test_no_name_is_taken_for_html_or_for_another_address(
     tmp_path: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write, name: str
@@ -151,7 +192,8 @@ def test_no_name_is_taken_for_html_or_for_another_address(
     folder = tmp_path / "in" / name
     folder.mkdir(parents=True)
     (folder / f"{name}_1.png").write_bytes(whole)
-    assert infer(tmp_path / "in", "--report").code == 0
+    (folder / f"{name}_2.png").write_bytes(b"")
+    assert infer(tmp_path / "in", "--report").code == 3
     page = read_page(out)
     overlay = f"{name}/{name}_1_overlay.png"
     assert page.pictures == [os.fsencode(overlay)] and (out / overlay).is_file()
@@ -159,6 +201,7 @@ def test_no_name_is_taken_for_html_or_for_another_address(
     assert "b" not in {tag for tag, _ in page.tags}
     shown = name.encode("unicode_escape").decode() if name == "\udcff" else name
     assert f"{shown}: tumour" in page.text
+    assert f"{shown}_2.png: " in page.text.rpartition("Could not be used")[2]
 
 
 def test_what_could_not_be_used_is_named(with_bad_files: Path, out: Path, infer: Infer) -> None:
@@ -196,6 +239,9 @@ def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> N
     page = read_page(out)
     assert page.pictures and all((out / os.fsdecode(p)).is_file() for p in page.pictures)
     assert " mL" in page.text and "FLAIR is series" in page.text
+    assert "(1 slices)" not in page.text
+    assert read_table(out) == [[*HEADER, "mL"], ["study", "tumour", "184", "37", "1.00", "268.99"]]
+    assert "largest component 37; volume 268.99 mL; highest probability 1.00" in page.text
 
 
 def test_a_run_that_was_cut_off_says_so(source: Path, out: Path, infer: Infer) -> None:
