@@ -1,4 +1,4 @@
-"""OpenVINO itself: what it does beside the networks, in a process of its own each."""
+"""OpenVINO itself: what it says, and what it does beside the networks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from lgg_runtime.backends.openvino_core import last_line
+
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
+
+
+def test_of_what_openvino_says_the_last_line_is_told_and_no_more_than_a_line_holds() -> None:
+    assert last_line(RuntimeError("at core.cpp:1\n  Device CPU is not registered \n\n")) == (
+        "Device CPU is not registered"
+    )
+    assert last_line(RuntimeError(" \n")) == "RuntimeError"
+    assert last_line(RuntimeError("x" * 300)) == "x" * 200
 
 
 def test_loading_openvino_reports_to_nobody(tmp_path: Path) -> None:
