@@ -82,6 +82,9 @@ def test_what_segments_knows_of_no_run() -> None:
         if "lgg_runtime.run" in path.read_text(encoding="utf-8") and path.parent.name != "run"
     }
     assert users == {"cli.py", "pacs/pull.py"}
+    for package in ("lgg_train", "lgg_export"):
+        sources = (path.read_text(encoding="utf-8") for path in PACKAGES[package].rglob("*.py"))
+        assert not any("lgg_runtime.run" in source for source in sources)
 
 
 def test_the_runtime_loads_no_torch() -> None:

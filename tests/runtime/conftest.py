@@ -15,6 +15,7 @@ from lgg_runtime.contract import Contract
 from stand_ins.runs import LESION, Draw, Infer, Saved, Write
 
 if TYPE_CHECKING:
+    from stand_ins.reception import Reception
     from stand_ins.records import Records
 
 
@@ -99,3 +100,19 @@ def records(tmp_path: Path) -> Iterator[Records]:
     made = Records(tmp_path)
     yield made
     made.state.close()
+
+
+@pytest.fixture
+def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
+    """Starts the receiving half of a node, with sections of its settings."""
+    from stand_ins.reception import Reception
+
+    made: list[Reception] = []
+
+    def make(**sections: Any) -> Reception:
+        made.append(Reception(tmp_path, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()

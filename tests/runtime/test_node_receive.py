@@ -6,7 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,6 @@ needs_storescu = pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's stor
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_studies(tmp_path_factory.mktemp("drawn"), slices=4)[0]
-
-
-@pytest.fixture
-def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
-    made: list[Reception] = []
-
-    def make(**sections: Any) -> Reception:
-        made.append(Reception(tmp_path, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
 
 
 def send_in(syntax: str, port: int, files: list[Path]) -> int:

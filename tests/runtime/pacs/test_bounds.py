@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,6 @@ ABORT = 0x07
 BODY = b"\x04\x00\xff\xff\xff\xff" * 20000
 HTTP = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00" + bytes(512)
-
-
-@pytest.fixture
-def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
-    made: list[Reception] = []
-
-    def make(**sections: Any) -> Reception:
-        made.append(Reception(tmp_path, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
 
 
 def send_and_read(node: Reception, data: bytes) -> bytes:

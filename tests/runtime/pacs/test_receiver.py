@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,19 +21,6 @@ from stand_ins.reception import Reception
 
 STATEMENT = Path(__file__).parents[3] / "docs" / "conformance.md"
 CT_IMAGE, DEFLATED = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1.99"
-
-
-@pytest.fixture
-def receive(tmp_path: Path) -> Iterator[Callable[..., Reception]]:
-    made: list[Reception] = []
-
-    def make(**sections: Any) -> Reception:
-        made.append(Reception(tmp_path, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
 
 
 @pytest.fixture(scope="module")
