@@ -250,7 +250,7 @@ DISK = (
 
 MEMORY_AND_SIGNALS = (
     Row("memory", "Memory that is exhausted while a picture is decoded.", _exhaust_memory, 7,
-        "lgg-infer: memory exhausted; give fewer or smaller slices", INTERRUPTED),
+        "lgg-infer: memory exhausted; give fewer or smaller slices", STOPPED),
     Row("SIGTERM", "SIGTERM in mid-run.", _signal_in_mid_run(signal.SIGTERM), 143,
         "lgg-infer: terminated", INTERRUPTED),
     Row("Ctrl-C", "Ctrl-C in mid-run.", _signal_in_mid_run(signal.SIGINT), 130,
