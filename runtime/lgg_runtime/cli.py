@@ -166,8 +166,8 @@ def _read_request(
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.run.request import Request
 
-    shown = {"overlay"} if options["report"] else set()
-    pictures = [name for name in _PICTURES if options[name] or name in shown]
+    wanted = options | {"overlay": options["overlay"] or options["report"]}
+    pictures = [name for name in _PICTURES if wanted[name]]
     return Request(
         given=given,
         recorded=str(origin) if isinstance(origin, Path) else origin.described,

@@ -40,6 +40,10 @@ class Study:
         """
         return self.folder / Path(self.name).name
 
+    def scan_output(self, end: str) -> Path:
+        """Where a scan's file goes whose name ends so, relative to the output's root."""
+        return self.base.with_name(f"{self.base.name}_{end}")
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -25,7 +25,7 @@ from lgg_runtime.segmenter import Answer, Prepared, Segmenter
 from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
-from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
+from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS, numbered
 from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, show_scan, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
@@ -143,11 +143,11 @@ class Finishing:
         self, ready: ReadyStudy, scan: Volume, result: Segmentation
     ) -> list[SummaryRow]:
         study = ready.study
-        base = self._job.output / study.base
         encoded = _encode_scan(scan, result, self._job.outputs, self._segmenter)
-        files = {base.with_name(f"{base.name}_{end}"): data for end, data in encoded.items()}
+        output = self._job.output
+        files = {output / study.scan_output(end): data for end, data in encoded.items()}
         require_names((target.name for target in files), study.folder.parts)
-        written = tuple(target.relative_to(self._job.output).as_posix() for target in files)
+        written = tuple(target.relative_to(output).as_posix() for target in files)
         found = () if result.tumour_present else ("no tumour found",)
         unscored = (f"not scored: {NOT_SCORED}",) if self._job.evaluate else ()
         done = InputRecord(study.name, DONE, "", (*scan.notes, *found, *unscored), written)
@@ -194,7 +194,7 @@ def _encode_scan(
 def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
     """Pictures of each slice, by number."""
     end, encode = OUTPUTS[name]
-    return {f"{n:03d}{end}": encode(shown) for n, shown in enumerate(show_scan(result), 1)}
+    return {numbered(n, end): encode(shown) for n, shown in enumerate(show_scan(result), 1)}
 
 
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:

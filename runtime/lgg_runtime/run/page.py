@@ -23,6 +23,7 @@ from lgg_runtime.run.ledger import in_words
 from lgg_runtime.run.report import describe_failure, describe_metrics, describe_warnings
 from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.writers.atomic import write_atomically
+from lgg_runtime.writers.formats import OUTPUTS, numbered
 
 _STYLE = """
 :root { color-scheme: light dark }
@@ -169,9 +170,10 @@ def _folded(summary: str, figures: Sequence[str]) -> list[str]:
 
 def _overlay(study: Study, row: SummaryRow, number: int) -> Path:
     """Where a slice's overlay lies below the output folder; number: of the slice in its volume."""
+    end, _ = OUTPUTS["overlay"]
     if study.kind == RASTER:
-        return study.folder / f"{row.name}_overlay.png"
-    return study.base.with_name(f"{study.base.name}_{number:03d}_overlay.png")
+        return study.folder / (row.name + end)
+    return study.scan_output(numbered(number, end))
 
 
 def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:

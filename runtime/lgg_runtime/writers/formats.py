@@ -25,6 +25,12 @@ OUTPUTS: dict[str, tuple[str, Callable[[SliceResult], bytes]]] = {
     "probability": ("_probability.tif", encode_probability),
 }
 
+
+def numbered(number: int, end: str) -> str:
+    """The end of a picture's name that is of one slice of a scan, the first being 1."""
+    return f"{number:03d}{end}"
+
+
 # Name of the output: the kinds of input that it can be written for, and the function that gives
 # its files, by the ends of their names.
 SCAN_OUTPUTS: dict[str, tuple[frozenset[str], Callable[[ScanResult], dict[str, bytes]]]] = {
