@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.raster import (
-    SUFFIXES,
-    is_mask_name,
-    read_mask,
-    read_raster,
-    read_slice,
-)
+from lgg_runtime.readers.listing import is_mask_name
+from lgg_runtime.readers.raster import SUFFIXES, read_mask, read_raster, read_slice
 from stand_ins.pictures import (
     AS_FLAIR,
     BITS,

@@ -9,7 +9,7 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, printable
 
 RASTER = "raster"
-_MASK = re.compile(r"(.*)_mask\.", re.IGNORECASE | re.DOTALL)
+_MASK = re.compile(r"(.*)_mask\..*", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,14 @@ class Listing:
         return found[0] if found else None
 
 
+def is_mask_name(path: Path) -> bool:
+    """Whether a file is a reference mask by its name, `*_mask.*`."""
+    return _MASK.match(path.name) is not None
+
+
 def slice_of(mask: Path) -> Path:
     """The path, without suffix, of the slice that a reference mask belongs to.
 
     Of `_mask.png` that is the folder, so that it belongs to no slice.
     """
-    match = _MASK.match(mask.name)
-    return mask.parent / (match[1] if match else "")
+    return mask.parent / _MASK.sub(r"\1", mask.name)

@@ -55,11 +55,6 @@ class Slice:
     notes: tuple[str, ...]
 
 
-def is_mask_name(path: Path) -> bool:
-    """Whether a file is a reference mask by its name, `*_mask.*`."""
-    return "_mask." in path.name.lower()
-
-
 def read_raster(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> Slice:
     """One slice with the notes on how it was read; one channel is taken as FLAIR for all three.
 

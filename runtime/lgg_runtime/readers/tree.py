@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, NoInputError, printable
-from lgg_runtime.readers.listing import slice_of
-from lgg_runtime.readers.raster import SUFFIXES, is_mask_name
+from lgg_runtime.readers.listing import is_mask_name, slice_of
+from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.scans import list_file
 
 EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
