@@ -20,7 +20,12 @@ from lgg_runtime.readers.listing import RASTER, Listing, Study
 from lgg_runtime.run.area_chart import draw_areas
 from lgg_runtime.run.journal import REPORT_FILE, Journal, tool_versions
 from lgg_runtime.run.ledger import in_words
-from lgg_runtime.run.report import describe_failure, describe_metrics, describe_warnings
+from lgg_runtime.run.report import (
+    describe_failure,
+    describe_metrics,
+    describe_warnings,
+    measured_columns,
+)
 from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_runtime.writers.formats import OUTPUTS, numbered
@@ -92,26 +97,17 @@ def _overview(journal: Journal, state: str) -> Iterator[str]:
         yield f"<p>{'<br>'.join(map(_text, describe_metrics(journal.metrics)))}</p>\n"
     if not patients:
         return
-    optional = {
-        "mL": any(row.volume_ml is not None for row in patients),
-        "Dice": journal.metrics is not None,
-        "doubts": bool(journal.doubts),
+    named = enumerate((row.patient for row in patients), 1)
+    columns = {
+        "patient": [f'<a href="#p{number}">{_text(name)}</a>' for number, name in named],
+        "finding": [_finding(row) for row in patients],
+        **measured_columns(journal),
     }
-    shown = [name for name, is_known in optional.items() if is_known]
-    header = ["patient", "finding", "area px", "largest px", "max p", *shown]
+    if journal.doubts:
+        columns["doubts"] = ["yes" if row.patient in journal.doubts else "" for row in patients]
     yield '<div class="wide"><table><tr>'
-    yield "".join(f"<th>{name}</th>" for name in header) + "</tr>\n"
-    for number, row in enumerate(patients, 1):
-        doubts = "yes" if row.patient in journal.doubts else ""
-        last = {"mL": _volume(row), "Dice": _dice(row), "doubts": doubts}
-        cells = [
-            f'<a href="#p{number}">{_text(row.patient)}</a>',
-            _finding(row),
-            f"{row.area_px}",
-            f"{row.largest_component_px}",
-            f"{row.max_probability:.2f}",
-            *(last[name] for name in shown),
-        ]
+    yield "".join(f"<th>{name}</th>" for name in columns) + "</tr>\n"
+    for cells in zip(*columns.values(), strict=True):
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
     yield "</table></div>\n"
 
@@ -181,7 +177,7 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
     parts = [
         f"{marked} of {count(len(slices), 'slice')} marked",
         f"{count(patient.area_px, 'pixel')}, the largest component {patient.largest_component_px}",
-        f"volume {_volume(patient)} mL" if patient.volume_ml is not None else "",
+        f"volume {patient.volume_ml:.2f} mL" if patient.volume_ml is not None else "",
         f"highest probability {patient.max_probability:.2f}",
     ]
     if (counts := patient.counts) is not None:
@@ -193,7 +189,7 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
 
 def _figure(row: SummaryRow, picture: Path) -> str:
     name = _text(row.name)
-    dice = f", Dice {_dice(row)}" if row.counts is not None else ""
+    dice = f", Dice {row.counts.dice:.4f}" if row.counts is not None else ""
     return (
         f'<figure><a href="{_link(picture)}"><img src="{_link(picture)}" loading="lazy" '
         f'alt="Overlay of {name}"></a><figcaption>{name}: {count(row.area_px, "pixel")}{dice}'
@@ -231,14 +227,6 @@ def _listed(values: dict[str, Any]) -> str:
 
 def _finding(row: SummaryRow) -> str:
     return "tumour" if row.tumour_present else "none"
-
-
-def _volume(row: SummaryRow) -> str:
-    return "" if row.volume_ml is None else f"{row.volume_ml:.2f}"
-
-
-def _dice(row: SummaryRow) -> str:
-    return "" if row.counts is None else f"{row.counts.dice:.4f}"
 
 
 def _text(text: str) -> str:

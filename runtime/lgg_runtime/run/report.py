@@ -14,7 +14,6 @@ from lgg_runtime.plural import count
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
-from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.table import format_table
 
 _MOST_ROWS = 40
@@ -70,6 +69,23 @@ def describe_warnings(journal: Journal) -> list[str]:
     return lines
 
 
+def measured_columns(journal: Journal) -> dict[str, list[str]]:
+    """What tables tell of each patient's finding, by column; without what is known of none."""
+    patients = journal.patients
+    columns = {
+        "area px": [str(row.area_px) for row in patients],
+        "largest px": [str(row.largest_component_px) for row in patients],
+        "max p": [f"{row.max_probability:.2f}" for row in patients],
+    }
+    if any(row.volume_ml is not None for row in patients):
+        volumes = [row.volume_ml for row in patients]
+        columns["mL"] = ["" if volume is None else f"{volume:.2f}" for volume in volumes]
+    if journal.metrics is not None:
+        scores = [row.counts for row in patients]
+        columns["Dice"] = ["" if counts is None else f"{counts.dice:.4f}" for counts in scores]
+    return columns
+
+
 def describe_metrics(metrics: dict[str, Any]) -> list[str]:
     """The scores of a run that was evaluated, as `run.json` has them, in a few lines."""
     dice = metrics["per_patient_dice"]
@@ -105,36 +121,17 @@ def _count_slices(journal: Journal) -> tuple[Counter[str], Counter[str]]:
 
 
 def _table(journal: Journal, slices: Counter[str], with_tumour: Counter[str]) -> str:
-    header = ["patient", "slices", "with tumour", "area px", "largest px", "max p"]
-    patients = journal.patients
-    optional = {
-        "mL": any(row.volume_ml is not None for row in patients),
-        "Dice": journal.metrics is not None,
+    names = [row.patient for row in journal.patients]
+    columns = {
+        "patient": [printable(name) for name in names],
+        "slices": [str(slices[name]) for name in names],
+        "with tumour": [str(with_tumour[name]) for name in names],
+        **measured_columns(journal),
     }
-    shown = [name for name, is_known in optional.items() if is_known]
-    rows = [
-        _cells(row, slices[row.patient], with_tumour[row.patient], shown)
-        for row in patients[:_MOST_ROWS]
-    ]
-    table = format_table([*header, *shown], rows)
-    left = len(patients) - len(rows)
-    return table + (f"\n... and {left} more in summary.csv" if left else "")
-
-
-def _cells(row: SummaryRow, slices: int, with_tumour: int, optional: Sequence[str]) -> list[str]:
-    cells = [
-        printable(row.patient),
-        str(slices),
-        str(with_tumour),
-        str(row.area_px),
-        str(row.largest_component_px),
-        f"{row.max_probability:.2f}",
-    ]
-    last = {
-        "mL": "" if row.volume_ml is None else f"{row.volume_ml:.2f}",
-        "Dice": "" if row.counts is None else f"{row.counts.dice:.4f}",
-    }
-    return cells + [last[name] for name in optional]
+    rows = list(zip(*columns.values(), strict=True))
+    table = format_table(list(columns), rows[:_MOST_ROWS])
+    left = len(rows) - _MOST_ROWS
+    return table + (f"\n... and {left} more in summary.csv" if left > 0 else "")
 
 
 def _partly(partly: dict[str, dict[str, int]]) -> list[str]:
