@@ -48,14 +48,11 @@ Key = TypeVar("Key", bound=tuple[str, ...])
 
 @dataclass(frozen=True)
 class RooflineSettings:
-    """threads: of the computation; batch, size: of the artifacts' slices; openvino: whether it
-    takes part.
-    """
+    """threads: of the computation; batch, size: of the artifacts' slices."""
 
     threads: int = 2
     batch: int = 8
     size: int = 256
-    openvino: bool = True
     timing: TimingSettings = field(default_factory=lambda: TimingSettings(rounds=7))
 
     def __post_init__(self) -> None:
@@ -102,9 +99,7 @@ def measure_roofline(artifacts: Sequence[Path], settings: RooflineSettings) -> R
         for (label, engine, kind), rate in rates.items()
     ]  # fmt: skip
     layers = {
-        label: profile_layers(path, slices[:1], settings.threads)
-        for label, path in files.items()
-        if settings.openvino
+        label: profile_layers(path, slices[:1], settings.threads) for label, path in files.items()
     }
     results = {
         "artifacts": {label: digest_file(path) for label, path in files.items()},
@@ -163,8 +158,6 @@ def _large(
         )
         call = partial(session.run, None, {INPUT: x})
         yield precision, "onnxruntime, convolutions", call, operations
-    if not settings.openvino:
-        return
     core = open_core()
     for precision in (*types, "int8"):
         path = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
@@ -182,8 +175,6 @@ def _engines(
     path: Path, settings: RooflineSettings, has_bf16: bool
 ) -> Iterator[tuple[str, BackendSettings]]:
     yield "onnxruntime", BackendSettings("cpu", settings.threads)
-    if not settings.openvino:
-        return
     yield "OpenVINO", BackendSettings("openvino", settings.threads)
     contract = load_backend(path, BackendSettings("cpu", 1)).contract
     if has_bf16 and contract.precision.startswith("fp32"):

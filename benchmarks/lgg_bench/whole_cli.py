@@ -136,19 +136,15 @@ def coldstart(
 @click.command(context_settings=_DEFAULTS)
 @ARTIFACTS
 @_THREADS
-@click.option("--openvino/--no-openvino", default=True, help="Whether OpenVINO takes part.")
 @OUTPUT
-def roofline(
-    artifacts: tuple[Path, ...], threads: int, openvino: bool, output: Path | None
-) -> None:
+def roofline(artifacts: tuple[Path, ...], threads: int, output: Path | None) -> None:
     """What this machine computes at best, and the fraction of it that engines reach."""
     from lgg_runtime.extras import needs_extra
 
     with needs_extra("train"):
         from lgg_bench.roofline import RooflineSettings, measure_roofline
 
-    settings = RooflineSettings(threads, openvino=openvino)
-    measured(output, lambda: measure_roofline(artifacts, settings))
+    measured(output, lambda: measure_roofline(artifacts, RooflineSettings(threads)))
 
 
 @click.command(context_settings=_DEFAULTS)
