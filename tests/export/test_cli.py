@@ -63,6 +63,16 @@ def test_of_an_artifact_an_engine_is_made_whatever_comes_first(call_main, words)
     assert done.err.startswith("Usage: lgg-export engine")
 
 
+def test_a_timing_cache_is_refused_of_the_library_that_times_nothing(call_main):
+    done = call_main(
+        "m.onnx", "-o", "m.engine", "--format", "tensorrt-rtx", "--timing-cache", "m.timings"
+    )
+    assert done.code == 2
+    assert done.err == (
+        "lgg-export: --timing-cache: tensorrt-rtx times nothing at build; leave it out\n"
+    )
+
+
 @pytest.mark.parametrize("words", [("-o", "m.onnx"), ("--output", "m.onnx"), ("--output=m.onnx",)])
 def test_an_artifact_s_name_as_an_option_s_value_makes_no_engine(call_main, tmp_path, words):
     done = call_main(*words, tmp_path / "gone")
