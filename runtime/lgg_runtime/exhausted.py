@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from lgg_runtime.errors import OutOfMemoryError
 
+# What helps a run, and what helps a load, in which no slice takes part yet.
+SMALLER_INPUT, SMALLER_MODEL = "give fewer or smaller slices", "free some, or take a smaller model"
 # cv2.Error.StsNoMem in the text: `code` is that of the class, of the last error in any thread.
 _OPENCV_S = "(-4:"
 
@@ -18,11 +20,11 @@ def is_memory_exhausted(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def telling_exhausted_memory() -> Iterator[None]:
+def telling_exhausted_memory(remedy: str = SMALLER_INPUT) -> Iterator[None]:
     """Around work that may exhaust the memory. Raises OutOfMemoryError where it does."""
     try:
         yield
     except Exception as error:
         if not is_memory_exhausted(error):
             raise
-        raise OutOfMemoryError("memory exhausted; give fewer or smaller slices") from error
+        raise OutOfMemoryError(f"memory exhausted; {remedy}") from error

@@ -10,7 +10,7 @@ from lgg_runtime.backends import Backend, BackendSettings, open_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import ModelError
-from lgg_runtime.exhausted import telling_exhausted_memory
+from lgg_runtime.exhausted import SMALLER_MODEL, telling_exhausted_memory
 from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import REINSTALL, SHIPPED, LoadSettings, find_model, read_sums
 from lgg_runtime.providers import ON_GPU
@@ -18,7 +18,7 @@ from lgg_runtime.trust import identify_model
 from lgg_runtime.volume import CHANNELS
 
 
-@telling_exhausted_memory()
+@telling_exhausted_memory(SMALLER_MODEL)
 def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str, str]:
     """The backend, the SHA-256 of its file, and why it runs where it does.
 

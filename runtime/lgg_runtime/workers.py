@@ -9,10 +9,11 @@ from threading import Thread, current_thread
 from typing import ParamSpec, TypeVar
 
 from lgg_runtime.errors import ResourceError, UsageError
+from lgg_runtime.exhausted import SMALLER_INPUT
 
 CHECK_S = 2.0
 _THREAD_BYTES = 16 << 20  # its stack of 8 MiB, and what Python needs to begin
-_NO_THREAD = "the memory does not suffice for a thread; give fewer or smaller slices"
+_NO_THREAD = f"the memory does not suffice for a thread; free some, or {SMALLER_INPUT}"
 _ENDING = "Python is ending; join the threads that segment before the main thread ends"
 
 P = ParamSpec("P")

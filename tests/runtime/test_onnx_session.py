@@ -325,7 +325,7 @@ def test_without_onnxruntime_the_install_command_is_told(
         (OSError(5, "Input/output error"), MissingExtraError, "Input/output error"),
         (SyntaxError("invalid"), MissingExtraError, "invalid"),
         (ModuleNotFoundError("No module named 'x'", name="x"), MissingExtraError, "named 'x'"),
-        (ImportError("a.so: failed to map segment"), OutOfMemoryError, "memory"),
+        (ImportError("a.so: failed to map segment"), OutOfMemoryError, "smaller model"),
     ],
     ids=repr,
 )

@@ -69,7 +69,9 @@ def test_exhausted_memory_is_not_the_file_s_fault(
 
     core = SimpleNamespace(get_property=open_core().get_property, compile_model=compile_model)
     monkeypatch.setattr(openvino_session, "open_core", lambda: core)
-    with pytest.raises(OutOfMemoryError, match="the memory does not suffice for OpenVINO"):
+    with pytest.raises(
+        OutOfMemoryError, match="the memory does not suffice for OpenVINO; free some, "
+    ):
         OpenVinoSession(artifact, SETTINGS)
 
 

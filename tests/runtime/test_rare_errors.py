@@ -97,7 +97,7 @@ def test_a_model_that_does_not_fit_into_memory_is_exhausted_memory(
     fail = fail_with(RuntimeError("std::bad_alloc"))
     runtime = onnx_session.import_onnxruntime()
     monkeypatch.setattr(runtime, "InferenceSession", fail)
-    with pytest.raises(OutOfMemoryError, match="the memory does not suffice"):
+    with pytest.raises(OutOfMemoryError, match="the memory does not suffice; free some, or take"):
         load_backend(artifact, CPU)
 
 
@@ -109,7 +109,9 @@ def test_a_run_that_does_not_fit_opens_the_session_again(
     slices = np.zeros((count, 16, 16, 3), np.uint8)
     full = SimpleNamespace(run=fail_with(MemoryError()))
     monkeypatch.setitem(session._sessions, 1, full)
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(
+        OutOfMemoryError, match="the memory does not suffice; give fewer or smaller"
+    ):
         session.run(slices)
     assert session.run(slices).shape == (count, 16, 16)
 

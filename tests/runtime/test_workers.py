@@ -99,7 +99,8 @@ def test_a_thread_that_cannot_begin_is_an_error(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with Workers(1) as pool, pytest.raises(ResourceError, match="does not suffice for a thread"):
+    told = "the memory does not suffice for a thread; free some, or give fewer or smaller slices"
+    with Workers(1) as pool, pytest.raises(ResourceError, match=told):
         pool.submit(int)
 
 

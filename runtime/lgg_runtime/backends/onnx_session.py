@@ -27,6 +27,7 @@ from lgg_runtime.errors import (
     OutOfMemoryError,
     first_line,
 )
+from lgg_runtime.exhausted import SMALLER_INPUT, SMALLER_MODEL
 from lgg_runtime.extras import reraise_signal
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.workers import Workers
@@ -36,7 +37,7 @@ MOST_STREAMS = 4
 _EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate", "bfc_arena",
               "failed to map segment", "cannot allocate memory", "can't alloc",
               "resource temporarily unavailable")  # fmt: skip
-_TOO_LITTLE = "the memory does not suffice; give fewer or smaller slices"
+_TOO_LITTLE = "the memory does not suffice"
 
 
 class OnnxSession:
@@ -87,7 +88,7 @@ class OnnxSession:
             # or its memory can be at fault.
             if is_exhausted(error):
                 self._sessions.clear()
-                raise OutOfMemoryError(_TOO_LITTLE) from error
+                raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_INPUT}") from error
             raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         return probability
 
@@ -152,7 +153,7 @@ def import_onnxruntime(extras: str = "") -> Any:
         # What is left of a package that was removed or overwritten fails in any way.
         reraise_signal(error)
         if is_exhausted(error):
-            raise OutOfMemoryError(_TOO_LITTLE) from error
+            raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_MODEL}") from error
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
             other = "" if extras or find_spec("openvino") is None else ", or --provider openvino"
             raise MissingExtraError(f"onnxruntime is not installed; {install}{other}") from error
@@ -203,7 +204,7 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
     except Exception as error:
         # onnxruntime's exceptions share no base; all but exhausted memory mean a refused file.
         if is_exhausted(error):
-            raise OutOfMemoryError(_TOO_LITTLE) from error
+            raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_MODEL}") from error
         raise ModelError(f"{path.name}: onnxruntime refuses it: {first_line(error)}") from error
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from lgg_runtime.backends.onnx_session import is_exhausted
 from lgg_runtime.errors import MissingExtraError, OutOfMemoryError, UsageError
+from lgg_runtime.exhausted import SMALLER_MODEL
 from lgg_runtime.extras import import_extra
 from lgg_runtime.forked import outlive_fork
 
-TOO_LITTLE = "the memory does not suffice for OpenVINO"
+TOO_LITTLE = f"the memory does not suffice for OpenVINO; {SMALLER_MODEL}"
 _CONVERTERS = "openvino.tools.ovc"
 # Two models may be loaded at once; the package is imported, and its core made, by one of them.
 _OPENING = RLock()
