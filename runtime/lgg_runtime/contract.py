@@ -21,6 +21,7 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE, RESEARCH_ONLY
 from lgg_runtime.plausibility import PlausibilitySettings
+from lgg_runtime.typed_json import build
 from lgg_runtime.volume import CHANNELS
 
 SCHEMA = 1
@@ -134,8 +135,7 @@ class Contract:
         for where, part in _texts(value, "contract"):
             if not part.isprintable():
                 raise ModelError(f"{where}: expected printable characters alone")
-        contract: Contract = _build(cls, value, "contract")
-        return contract
+        return build(cls, value, "contract")
 
 
 def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -175,69 +175,3 @@ def _check_constants(contract: Contract) -> None:
     for name, value, low, high in within:
         if not low <= value <= high:
             raise ModelError(f"contract.{name}: expected {low} to {high}, found {value}")
-
-
-_NESTED: dict[str, Any] = {
-    "intensity": IntensitySettings,
-    "cleanup": CleanupSettings,
-    "crop": CropSettings,
-    "plausibility": PlausibilitySettings,
-    "training": Training,
-    "golden": Golden,
-}
-_TUPLES = {"shape": int, "samples": float, "channels": str} | {
-    statistic.name: float for statistic in dataclasses.fields(PlausibilitySettings)
-}
-_PLAIN: dict[str, type | tuple[type, ...]] = {
-    "str": str,
-    "int": int,
-    "float": (int, float),
-    "dict[str, Any]": dict,
-    "dict[str, int]": dict,
-}
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """A dataclass from parsed JSON, with every field's presence and type checked."""
-    if not isinstance(value, dict):
-        raise ModelError(f"{where}: expected an object, found {type(value).__name__}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for name in value:
-        if name not in fields:
-            raise ModelError(f"{where}: unknown field {name!r}")
-    given: dict[str, Any] = {}
-    for name, spec in fields.items():
-        if name in value:
-            given[name] = _convert(name, spec.type, value[name], f"{where}.{name}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise ModelError(f"{where}: field {name!r} is missing")
-    return kind(**given)
-
-
-def _convert(name: str, annotation: Any, value: Any, where: str) -> Any:
-    if name in _NESTED:
-        return _build(_NESTED[name], value, where)
-    if name in _TUPLES:
-        item: Any = _TUPLES[name]
-        plain = (int, float) if item is float else item
-        if not isinstance(value, list) or not all(_is(entry, plain) for entry in value):
-            raise ModelError(f"{where}: expected a list of {item.__name__}")
-        return tuple(_number(entry, where) if item is float else entry for entry in value)
-    expected = _PLAIN[annotation]
-    if not _is(value, expected):
-        raise ModelError(f"{where}: expected {annotation}, found {type(value).__name__}")
-    if annotation == "dict[str, int]" and not all(_is(entry, int) for entry in value.values()):
-        raise ModelError(f"{where}: expected whole numbers as its values")
-    return _number(value, where) if annotation == "float" else value
-
-
-def _number(value: float, where: str) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise ModelError(f"{where}: the number is too large") from error
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """isinstance, where true and false are no numbers."""
-    return isinstance(value, kind) and not isinstance(value, bool)

@@ -18,6 +18,7 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.digests import require_digest
 from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.readers.regular import read_bounded
+from lgg_runtime.typed_json import build
 
 SCHEMA = 1
 SUFFIX = ".json"
@@ -102,8 +103,8 @@ class Sidecar:
             if claimed != _digest_of(body):
                 raise ModelError("its digest does not fit its content; it was changed")
             return cls(
-                _key(body["key"]),
-                tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in body["tensors"]),
+                build(EngineKey, body["key"], "key"),
+                tuple(build(Tensor, each, "tensors") for each in body["tensors"]),
                 Contract.loads(json.dumps(body["contract"])),
                 body["golden_difference"],
             )
@@ -178,12 +179,3 @@ def choose_profile(profiles: tuple[Profile, ...], shape: tuple[int, ...]) -> tup
 
 def _digest_of(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _key(value: dict[str, Any]) -> EngineKey:
-    profiles = tuple(
-        Profile(**{name: tuple(shape) for name, shape in profile.items()})
-        for profile in value["profiles"]
-    )
-    capabilities = tuple(value["compute_capabilities"])
-    return EngineKey(**{**value, "profiles": profiles, "compute_capabilities": capabilities})

@@ -104,6 +104,28 @@ def test_what_is_no_sidecar_is_refused_with_the_reason(
         read_engine(path)
 
 
+@pytest.mark.parametrize(
+    ("of_the_key", "told"),
+    [
+        ({"workspace_bytes": "1"}, "key.workspace_bytes: expected int, found str"),
+        ({"compute_capabilities": "SM90"}, "key.compute_capabilities: expected a list, found str"),
+        ({"profiles": ({},)}, "key.profiles: field 'smallest' is missing"),
+        (
+            {"profiles": (replace(ONE, smallest=(1, 16)),)},
+            "key.profiles.smallest: expected 4 entries, found 2",
+        ),
+    ],
+)
+def test_a_key_of_other_types_is_refused_by_name(
+    tmp_path: Path, of_the_key: dict[str, object], told: str
+) -> None:
+    path, sidecar = write_pair(tmp_path)
+    other = replace(sidecar, key=replace(sidecar.key, **of_the_key))
+    sidecar_path(path).write_text(other.dumps())
+    with pytest.raises(ModelError, match=f"^m.engine.json: {told}$"):
+        read_engine(path)
+
+
 @pytest.mark.parametrize("field", [field.name for field in fields(EngineKey)])
 def test_the_digest_covers_every_part_of_the_key(tmp_path: Path, field: str) -> None:
     _, sidecar = write_pair(tmp_path)

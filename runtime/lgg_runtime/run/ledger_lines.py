@@ -6,17 +6,16 @@ are finished studies.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from lgg_runtime.metrics import Counts
+from lgg_runtime.errors import ModelError
 from lgg_runtime.run.journal import InputRecord
 from lgg_runtime.run.summary import SummaryRow
+from lgg_runtime.typed_json import build
 
 # earlier: what runs before it left in the folder; journals of schema 2 have no such entry.
 _HEADER = {"schema", "run", "earlier"}
@@ -71,7 +70,7 @@ def parse_lines(data: bytes) -> ParsedLines:
                 header = _require(value, value.keys() in ({"schema", "run"}, _HEADER))
             else:
                 finished.append(_build_finished(value))
-        except (ValueError, RecursionError):
+        except (ModelError, ValueError, RecursionError):
             break
         whole += len(line) + 1
     return ParsedLines(header, tuple(finished), whole)
@@ -87,10 +86,7 @@ def _decode_line(line: bytes) -> dict[str, Any]:
 
 
 def _build_finished(value: dict[str, Any]) -> Finished:
-    _require(value, all(isinstance(value.get(name), list) for name in ("records", "rows")))
-    records = tuple(_build(InputRecord, entry) for entry in value["records"])
-    rows = tuple(_build(SummaryRow, entry) for entry in value["rows"])
-    finished: Finished = _build(Finished, value | {"records": records, "rows": rows})
+    finished = build(Finished, value, "finished", whole=True)
     _require_below(list(finished.outputs))
     return finished
 
@@ -102,46 +98,8 @@ def _require_below(names: Any) -> None:
         raise ValueError("no list of names")
 
 
-def _build(kind: Any, value: Any) -> Any:
-    """A dataclass from its JSON form. Raises ValueError for other fields, or another type."""
-    fields = dataclasses.fields(kind)
-    if not isinstance(value, dict) or value.keys() != {spec.name for spec in fields}:
-        raise ValueError(f"no {kind.__name__}")
-    given: dict[str, Any] = {}
-    for spec in fields:
-        entry = value[spec.name]
-        if spec.type == "Counts | None" and entry is not None:
-            entry = _build(Counts, entry)
-        elif not _CHECKS[str(spec.type)](entry):
-            raise ValueError(f"{kind.__name__}.{spec.name}")
-        given[spec.name] = tuple(entry) if isinstance(entry, list) else entry
-    return kind(**given)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-
-
-def _is_digests(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "bool": lambda value: isinstance(value, bool),
-    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "float": _is_number,
-    "float | None": lambda value: value is None or _is_number(value),
-    "Counts | None": lambda value: value is None,
-    "dict[str, str]": _is_digests,
-    "tuple[str, ...]": _is_texts,
-    "tuple[InputRecord, ...]": lambda value: isinstance(value, tuple),
-    "tuple[SummaryRow, ...]": lambda value: isinstance(value, tuple),
-}
 
 
 def _require(value: dict[str, Any], holds: bool) -> dict[str, Any]:
