@@ -166,7 +166,9 @@ def _row(
         area_px=area,
         area_mm2=None if per_pixel is None else area * per_pixel,
         largest_component_px=int(component_sizes(result.mask).max(initial=0)),
-        mean_probability=float(result.probability[result.mask].mean()) if area else None,
+        mean_probability=float(result.probability[result.mask].mean(dtype=np.float64))
+        if area
+        else None,
         max_probability=float(result.probability.max()),
         volume_ml=result.volume_ml,
         counts=counts,

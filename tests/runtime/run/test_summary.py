@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_every_slice_and_the_patient_have_a_row(found: Segmentation) -> None:
     assert [row.tumour_present for row in rows] == [True, True, False, True]
     assert [row.mean_probability for row in rows] == [0.625, 0.75, None, pytest.approx(4 / 6)]
     assert [row.max_probability for row in rows] == [1.0, 0.75, 0.125, 1.0]
+
+
+def test_all_six_digits_of_a_mean_are_right() -> None:
+    probability = np.random.default_rng(0).random((40, 64, 64), np.float32)
+    found = Segmentation(probability >= 0.1, probability, 0.1)
+    rows = summarise_volume("P", [f"P_{n}" for n in range(40)], found, [None] * 40)
+    marked = [p[p >= 0.1].tolist() for p in (*probability, probability)]
+    exact = [f"{math.fsum(values) / len(values):.6g}" for values in marked]
+    assert [row.cells()["mean_probability"] for row in rows] == exact
 
 
 def test_the_largest_component_of_a_patient_is_a_3d_one(found: Segmentation) -> None:
