@@ -113,5 +113,6 @@ def _measurements(result: ScanResult) -> list[Any]:
         (Code("103340004", "SCT", "Short Axis"), short_axis, millimetre),
     )
     return [
-        Measurement(name=name, value=round(value, 3), unit=unit) for name, value, unit in values
+        Measurement(name=name, value=float(f"{value:.6g}"), unit=unit)
+        for name, value, unit in values
     ]

@@ -1,0 +1,36 @@
+"""The numbers of a report, read with highdicom."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("highdicom")
+pytest.importorskip("SimpleITK")
+
+import highdicom
+
+from lgg_runtime.writers.dicom_sr import encode_dicom_sr
+from stand_ins.dicom_study import Study, result_of
+
+
+@pytest.mark.parametrize("pixel_mm", [0.03, 0.1, 1.0])
+def test_the_least_finding_keeps_its_size(study: Study, pixel_mm: float) -> None:
+    for path in (path for series in study.by_series.values() for path in series):
+        study.change(path, PixelSpacing=[pixel_mm, pixel_mm])
+    result = result_of(study)
+    mask = np.zeros(result.segmentation.mask.shape, bool)
+    mask[2, 9, 9] = True
+    result = replace(result, segmentation=replace(result.segmentation, mask=mask))
+    report = highdicom.sr.srread(io.BytesIO(encode_dicom_sr(result)["sr.dcm"]))
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    measured = {one.name.value: one.value for one in group.get_measurements()}
+    voxel_ml = pixel_mm**2 * result.volume.spacing_mm[0] / 1000
+    assert measured == {
+        "118565006": pytest.approx(voxel_ml, rel=1e-5),
+        "103339001": pytest.approx(pixel_mm, rel=1e-5),
+        "103340004": pytest.approx(pixel_mm, rel=1e-5),
+    }  # volume, long axis and short axis in SCT
