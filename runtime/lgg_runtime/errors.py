@@ -18,15 +18,20 @@ LggError                     1
 from __future__ import annotations
 
 
-class LggError(Exception):
-    """Base of all errors that a user can cause or mend; `exit_code` ends the command."""
-
-    exit_code = 1
-
-
 def printable(text: str) -> str:
     """A name as it may stand in a message: what would break the line or the terminal, escaped."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+class LggError(Exception):
+    """Base of all errors that a user can cause or mend; `exit_code` ends the command. Its text is
+    one line, whatever names and values it tells.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
 
 
 def first_line(error: BaseException) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lgg_runtime import cli, errors
+from lgg_runtime import Segmenter, Volume, cli, errors
+from lgg_runtime.readers.folder import list_studies
 
 CODES = {
     "LggError": 1,
@@ -59,3 +62,19 @@ def test_the_help_of_the_command_tells_the_exit_codes() -> None:
 )
 def test_a_name_in_a_message_stays_on_its_line(name: str, shown: str) -> None:
     assert errors.printable(name) == shown
+
+
+@pytest.mark.parametrize("name", sorted(CODES))
+def test_the_text_of_an_error_is_one_line(name: str) -> None:
+    assert str(getattr(errors, name)("a\nb\x1b[31m.onnx: café")) == r"a\nb\x1b[31m.onnx: caf\xe9"
+    assert str(getattr(errors, name)("a\\b.onnx: café")) == "a\\b.onnx: café"
+
+
+def test_so_is_that_of_a_name_or_a_value_which_is_not(tmp_path: Path) -> None:
+    pixels = np.zeros((1, 16, 16, 3), np.uint8)
+    with pytest.raises(errors.ModelError, match=r"^no\\nsuch: no such model; .*$"):
+        Segmenter.load("no\nsuch")
+    with pytest.raises(errors.NoInputError, match=r"/no\\nsuch: no such file or folder$"):
+        list_studies(tmp_path / "no\nsuch")
+    with pytest.raises(errors.InputError, match=r"in mm, found \[\[1\. 0\.\]\\n \[0\. 1\.\]\]$"):
+        Volume(pixels, spacing_mm=np.eye(2))  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ def test_numbered_slices_of_one_stem_are_one_study_in_the_order_of_numbers(tmp_p
     listing = list_studies(tree(tmp_path, "P_1.tif", "P_10.tif", "P_2.tif", "P_009.tif"))
     assert studies(listing) == {"P": ["P_1.tif", "P_2.tif", "P_009.tif", "P_10.tif"]}
     assert listing.studies[0].folder == Path()
+    assert list_studies(str(tmp_path)) == listing
 
 
 def test_other_stems_are_other_studies(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_every_mistake_is_listed_in_one_go(tmp_path: Path) -> None:
     assert any("expected a whole number from 1 to 1000, found 0" in line for line in lines)
 
 
+def test_a_mistake_stays_on_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "node\n.toml"
+    path.write_text(EXAMPLE.read_text(encoding="utf-8") + '\n["a\\nb"]\n["c\\u001bd"]\n')
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    first, *lines = str(caught.value).splitlines()
+    assert first.endswith(r"node\n.toml: 2 to mend")
+    assert [line.split(":")[0] for line in lines] == [r"  a\nb", r"  c\x1bd"]
+
+
 @pytest.mark.parametrize(
     ("destination", "said"),
     [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.cores import MOST_THREADS
-from lgg_runtime.errors import UsageError
+from lgg_runtime.errors import UsageError, printable
 from lgg_runtime.pacs.fields import (
     file,
     folder,
@@ -43,6 +43,17 @@ def is_loopback(address: str) -> bool:
         return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     except ValueError:
         return address == "localhost"
+
+
+class MistakesError(UsageError):
+    """Settings with mistakes in them: a line for the file, and one for each mistake."""
+
+    def __init__(self, path: Path, mistakes: Sequence[str]):
+        super().__init__(f"{path}: {len(mistakes)} to mend")
+        self.mistakes = sorted(mistakes)
+
+    def __str__(self) -> str:
+        return "\n  ".join((super().__str__(), *map(printable, self.mistakes)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +162,9 @@ _HAS_NO_USE = {"c-store": ("url", "user", "password_file"), "stow": _NEEDS["c-st
 
 
 def load_config(path: Path) -> NodeConfig:
-    """Read and check a file. Raises UsageError that lists every mistake in it."""
+    """Read and check a file. Raises MistakesError for what is wrong in it, UsageError where it is
+    no TOML or cannot be read.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -174,13 +187,8 @@ def load_config(path: Path) -> NodeConfig:
     if sections["retention"] is not None:
         _check_retention(sections["retention"], mistakes)
     if mistakes:
-        raise UsageError(describe_mistakes(path, mistakes))
+        raise MistakesError(path, mistakes)
     return NodeConfig(**sections, destinations=destinations)  # type: ignore[arg-type]
-
-
-def describe_mistakes(path: Path, mistakes: Sequence[str]) -> str:
-    lines = "".join(f"\n  {line}" for line in sorted(mistakes))
-    return f"{path}: {len(mistakes)} to mend{lines}"
 
 
 def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lgg_runtime.errors import LggError, UsageError
+from lgg_runtime.errors import LggError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings, find_model
-from lgg_runtime.pacs.config import Model, NodeConfig, describe_mistakes
+from lgg_runtime.pacs.config import MistakesError, Model, NodeConfig
 from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.segmenter import Segmenter
@@ -38,7 +38,7 @@ def load_model(model: Model) -> Segmenter:
 
 def check_settings(path: Path, config: NodeConfig) -> None:
     """Open what a node would open at its start, but no port; the model is loaded where all else is
-    well, since that may take minutes. Raises UsageError that lists every mistake, and as
+    well, since that may take minutes. Raises MistakesError, and as
     `require_packages` and `load_model`; path: the settings' file.
     """
     require_packages()
@@ -55,5 +55,5 @@ def check_settings(path: Path, config: NodeConfig) -> None:
         except LggError as error:
             mistakes.append(f"{where}{error}")
     if mistakes:
-        raise UsageError(describe_mistakes(path, mistakes))
+        raise MistakesError(path, mistakes)
     load_model(config.model)

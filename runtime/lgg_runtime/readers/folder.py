@@ -16,7 +16,7 @@ from lgg_runtime.redact import without_uids
 _NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
 
 
-def list_studies(given: Path) -> Listing:
+def list_studies(given: Path | str) -> Listing:
     """List the slices and scans of a file, a folder or a tree; symbolic links are not followed.
 
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
@@ -24,6 +24,7 @@ def list_studies(given: Path) -> Listing:
     their numbers behind unlike separators and may be of two people, or where two studies, of slices
     or scans, would share the beginning of their outputs' names or their name in the results.
     """
+    given = Path(given)
     files = find_files(given)
     root = files.root
     scans = find_scans(files.others, root)
