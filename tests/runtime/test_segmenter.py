@@ -350,6 +350,11 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None
         find_model(tmp_path / name)
 
 
+def test_a_model_of_no_name_is_called_so() -> None:
+    with pytest.raises(ModelError, match=r"^model of no name: no such model; "):
+        find_model("")
+
+
 @pytest.mark.parametrize(
     ("provider", "asked", "batches"),
     [

@@ -45,7 +45,7 @@ def describe_run(journal: Journal, output: Path, has_page: bool = False) -> str:
         studies = count(journal.resumed, "study", "studies")
         lines.append(f"Taken over unchanged from the earlier run: {studies}.")
     page = f"; look at {REPORT_FILE} first" if has_page else ""
-    lines.append(f"Results: {output}  ({SUMMARY_FILE}, {RUN_FILE}{page})")
+    lines.append(f"Results: {printable(str(output))}  ({SUMMARY_FILE}, {RUN_FILE}{page})")
     lines.append(RESEARCH_ONLY_LINE)
     return "\n".join(lines)
 

@@ -72,6 +72,11 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     ]
 
 
+def test_a_folder_of_an_odd_name_stays_on_its_line() -> None:
+    lines = describe_run(journal_of("P"), Path("out\n\x1b[31m")).split("\n")
+    assert lines[-2] == r"Results: out\n\x1b[31m  (summary.csv, run.json)"
+
+
 def test_a_device_is_named_where_it_says_more_than_the_provider() -> None:
     journal = journal_of("P")
     journal.provider = {"ran": "openvino", "device": "CPU (Core, fp32)"}
