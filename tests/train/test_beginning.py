@@ -151,6 +151,20 @@ def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_t
     assert contents(run_copy) == before
 
 
+def test_resuming_on_data_without_a_patient_or_a_slice_names_whose(
+    run_copy, phantoms, tmp_path, train_tiny
+):
+    missing, short = Split.read(run_copy / "split.json").patients("train")[:2]
+    other = shutil.copytree(phantoms, tmp_path / "other")
+    shutil.rmtree(other / "kaggle_3m" / missing)
+    for path in (other / "kaggle_3m" / short).glob("*_6*.tif"):
+        path.unlink()
+    before = contents(run_copy)
+    with pytest.raises(InputError, match=f"do not hold all slices .* {missing}, {short}$"):
+        train_tiny(run_copy, *BRIEF, "--resume", "--data", str(other))
+    assert contents(run_copy) == before
+
+
 def test_resuming_what_was_never_begun_is_refused(tmp_path, train_tiny):
     for more in (BRIEF, ()):
         with pytest.raises(InputError, match=r"run: no run to go on with; leave --resume out"):

@@ -79,7 +79,7 @@ def begin(
     else:
         require_folder(out)
         require_no_run(out)
-    split = Split.read(out / SPLIT_FILE) if request.resume else _divide(files, request)
+    split = _read_begun(out, files) if request.resume else _divide(files, request)
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
     training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
@@ -159,18 +159,30 @@ def _identify(request: TrainingRequest) -> TrainSettings:
     )
 
 
+def _read_begun(out: Path, files: Sequence[CaseFiles]) -> Split:
+    """The split of the run to go on with. Raises InputError for one that is not of these data."""
+    split = Split.read(out / SPLIT_FILE)
+    _require_held(split, files)
+    return split
+
+
 def _divide(files: Sequence[CaseFiles], request: TrainingRequest) -> Split:
     """The given split, or a new one. Raises InputError for one that is not of these data."""
     if request.split_file is None:
         split = make_split(files, request.split)
     else:
         split = Split.read(request.split_file)
-    known = {case.patient: case for case in files}
-    for members in split.parts.values():
-        check_held(members, known)
+    _require_held(split, files)
     if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
         raise InputError("the split, by all, leaves slices of the data out")
     return split
+
+
+def _require_held(split: Split, files: Sequence[CaseFiles]) -> None:
+    """Raises InputError for a split that names slices which the data do not hold."""
+    known = {case.patient: case for case in files}
+    for members in split.parts.values():
+        check_held(members, known)
 
 
 def _check_resumed(
