@@ -127,6 +127,16 @@ def test_the_seed_decides_and_the_order_of_the_cases_does_not(by):
     assert (one.seed, other.seed) == (1, 2), "and is written beside the parts"
 
 
+@pytest.mark.parametrize("folds", [None, 5])
+def test_patients_who_each_have_an_institution_of_their_own_are_drawn_by_the_seed(folds):
+    cases = make_cases({f"{n:03d}": 1 for n in range(20)})
+    tested = {
+        tuple(make_split(cases, SplitSettings(seed=seed, folds=folds)).patients("test"))
+        for seed in range(5)
+    }
+    assert len(tested) == 5
+
+
 @pytest.mark.parametrize(
     "wanted", [SplitSettings(), SplitSettings("slice", seed=4), SplitSettings("all")]
 )

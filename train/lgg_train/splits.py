@@ -168,7 +168,8 @@ def needed_parts(by: str) -> tuple[str, ...]:
 
 
 def make_split(cases: Sequence[CaseFiles], settings: SplitSettings) -> Split:
-    """Divide the patients, stratified by institution, or their slices.
+    """Divide the patients, stratified by institution, or their slices. Institutions of one patient
+    are one stratum.
 
     Raises InputError where a part would be empty.
     """
@@ -200,6 +201,10 @@ def _deal_patients(
     strata: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         strata[case.institution].append(case.patient)
+    # Of strata of one patient each the seed would shuffle nothing, and the names alone decide.
+    alone = sorted(name for name, group in strata.items() if len(group) == 1)
+    for name in alone[1:]:
+        strata[alone[0]] += strata.pop(name)
     members = {name: rng.permutation(sorted(strata[name])).tolist() for name in sorted(strata)}
     if settings.folds is not None:
         order = [patient for name in members for patient in members[name]]
