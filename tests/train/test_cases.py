@@ -168,12 +168,18 @@ def test_no_folder_says_how_to_get_the_data(tmp_path):
         find_cases(tmp_path / "nowhere")
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    def refuse(folder):
-        raise PermissionError(errno.EACCES, "Permission denied")
+@pytest.mark.parametrize("closed", [".", "P"])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, closed):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    folder, listed = tmp_path / closed, type(tmp_path).iterdir
+
+    def refuse(path):
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
 
     monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
-    with pytest.raises(NoInputError, match=rf"^{tmp_path}: cannot be read \(Permission denied\)$"):
+    with pytest.raises(NoInputError, match=rf"^{folder}: cannot be read \(Permission denied\)$"):
         find_cases(tmp_path)
 
 

@@ -69,7 +69,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
         folders = sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
         pairs = [_pair_files(folder) for folder in folders]
     except OSError as error:
-        raise NoInputError(f"{base}: cannot be read ({error.strerror})") from error
+        folder = error.filename or base
+        raise NoInputError(f"{folder}: cannot be read ({error.strerror})") from error
     problems = [problem for _, unpaired in pairs for problem in unpaired]
     if problems:
         raise InputError(f"{base}: unfit files: {', '.join(map(printable, problems))}")
