@@ -26,7 +26,7 @@ def draw_areas(slices: Sequence[SummaryRow]) -> tuple[str, int]:
     for number, (row, area) in enumerate(zip(slices, truth, strict=True)):
         left, height = number * step, _HEIGHT * row.area_px / top
         known = "" if area is None else f", reference {area}"
-        # The slice's whole height takes the mouse.
+        # The slice's whole height takes the mouse, where the page's style fills it.
         parts.append(
             f"<g><title>{escape(printable(row.name))}: {count(row.area_px, 'pixel')}{known}</title>"
             f'<path class="slice" d="M{left:.1f} 0h{step:.1f}V{_HEIGHT}h{-step:.1f}z"/>'

@@ -44,8 +44,8 @@ figure img { display: block; background: #000; width: 100% }
 .first figure { flex: 1 1 16em; margin-right: 0 } .first .chart { flex: 2 2 24em }
 h2, figcaption { overflow-wrap: anywhere } figcaption { font-size: .85em }
 svg { width: 100%; height: 12em; display: block } svg * { vector-effect: non-scaling-stroke }
-rect { fill: #e0282f } path { fill: none } g:hover .slice { fill: #8884 }
-.axes { stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
+rect { fill: #e0282f } .slice { fill: transparent } g:hover .slice { fill: #8884 }
+.axes { fill: none; stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
 dt { font-weight: 600; float: left; clear: left; width: 11em } dd { margin-left: 11.5em }
 dd { overflow-wrap: anywhere } summary { cursor: pointer }
 """

@@ -8,6 +8,7 @@ import pytest
 
 from lgg_runtime.metrics import Counts
 from lgg_runtime.run.area_chart import draw_areas
+from lgg_runtime.run.page import _STYLE
 from lgg_runtime.run.summary import SummaryRow
 
 
@@ -42,6 +43,14 @@ def test_a_reference_is_a_line_at_its_area_and_none_where_it_is_not_known() -> N
 def test_a_lone_slice_without_or_with_one_pixel_has_a_chart(area: int) -> None:
     drawing, top = draw_areas([row(area)])
     assert (top, bars(drawing)[0][3]) == (1, 100 * area)
+
+
+def test_a_slice_takes_the_mouse_over_its_whole_height_whether_it_is_marked_or_not() -> None:
+    drawing, _ = draw_areas([row(0), row(50)])
+    zones = re.findall(r'<path class="slice" d="(.*?)"/>', drawing)
+    assert zones == ["M0.0 0h320.0V100h-320.0z", "M320.0 0h320.0V100h-320.0z"]
+    # SVG 2, 15.6: a shape without a fill lets the mouse through.
+    assert ".slice { fill: transparent }" in _STYLE and "path {" not in _STYLE
 
 
 def test_a_name_is_no_markup() -> None:
