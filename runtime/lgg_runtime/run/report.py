@@ -29,11 +29,10 @@ def describe_run(journal: Journal, output: Path, has_page: bool = False) -> str:
     if journal.metrics is not None:
         lines += describe_metrics(journal.metrics)
     provider = journal.provider
-    seconds = journal.seconds.get("total", 0.0)
     ran, device = provider["ran"], provider["device"]
     where = ran if device.lower() == ran else f"{ran} ({device})"
     lines.append(
-        f"{count(slices.total(), 'slice')} on {where} in {seconds:.1f} s, "
+        f"{count(slices.total(), 'slice')} on {where} in {journal.seconds['total']:.1f} s, "
         f"{len(journal.failures)} failed; model {journal.model['name']} in "
         f"{journal.model['precision']}, threshold {journal.model['threshold']:g}"
     )

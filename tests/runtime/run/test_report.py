@@ -10,8 +10,9 @@ import pytest
 
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.readers.study import MISSING
+from lgg_runtime.redact import short_digest
 from lgg_runtime.run.journal import DONE, FAILED, InputRecord, Journal
-from lgg_runtime.run.report import describe_failure, describe_run
+from lgg_runtime.run.report import describe_failure, describe_notes, describe_run
 from lgg_runtime.run.summary import partly_scored, summarise_volume
 from lgg_runtime.volume import Segmentation
 
@@ -46,6 +47,7 @@ def test_a_volume_has_a_column_where_one_is_known() -> None:
 
 def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
     journal = journal_of("P")
+    journal.inputs.append(InputRecord("p/P_3.png", DONE, notes=("grey",)))
     assert "missing" not in describe_run(journal, Path("out"))
     note = f"{MISSING}: 3; and so on"
     journal.inputs += [InputRecord(f"p/P_{n}.png", DONE, notes=("grey", note)) for n in (4, 9)]
@@ -110,10 +112,20 @@ def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
         ("p/1.tif", "1_mask.png: damaged", "1_mask.png: damaged"),
         ("1.2.840.113619.2.1/1.tif", "1.tif: empty", "uid-"),
         ("p\n/1.tif", "1.tif: empty", "p\\n/1.tif: empty"),
+        ("p/1\n.tif", "1\\n.tif: empty", "p/1\\n.tif: empty"),
     ],
 )
 def test_a_failure_is_told_with_the_folder_of_its_file(name: str, reason: str, line: str) -> None:
     assert describe_failure(InputRecord(name, FAILED, reason)).startswith(line)
+
+
+def test_a_uid_in_a_name_is_told_as_a_digest_with_notes_and_gaps() -> None:
+    journal = journal_of("P")
+    record = InputRecord("1.2.840.113619.2.1/P_4.png", DONE, notes=(f"{MISSING}: 3", "grey"))
+    journal.inputs.append(record)
+    digest = short_digest("1.2.840.113619.2.1")
+    assert describe_notes(record) == f"uid-{digest}/P_4.png: {MISSING}: 3; grey"
+    assert f"missing before uid-{digest}/P_4.png;" in describe_run(journal, Path("out"))
 
 
 @pytest.mark.parametrize(("patients", "left"), [(40, 0), (41, 1), (100, 60)])
