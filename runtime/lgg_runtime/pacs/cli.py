@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -42,12 +43,13 @@ def run(path: Path) -> None:
 
     config = load_config(path)
     set_up_log(config.node.log_level)
-    stop = threading.Event()
+    # Not an Event: a second signal, as `timeout` sends, would wait for ever for the first's lock.
+    heard: SimpleQueue[int] = SimpleQueue()
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda number, _frame: heard.put(number))
     with run_node(config):
-        stop.wait()
+        heard.get()
     _end_at_once()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -72,3 +74,29 @@ def test_a_node_ends_with_its_terminal_except_under_nohup(
             command.main(["run", "--config", str(write_config(tmp_path))], standalone_mode=False)
         heard = {number for number in ENDING if callable(signal.getsignal(number))}
     assert heard == set(ENDING) - ({signal.SIGHUP} if is_ignored else set())
+
+
+# Another signal at every call that the handling of the first makes.
+TWO_SIGNALS = """if True:
+    import contextlib, signal, sys
+    from lgg_runtime.pacs import cli, node
+
+    def interrupt(_frame, event, _):
+        if event == "call":
+            signal.raise_signal(signal.SIGINT)
+
+    @contextlib.contextmanager
+    def run_node(_config):
+        sys.setprofile(interrupt)
+        signal.raise_signal(signal.SIGTERM)
+        sys.setprofile(None)
+        yield
+
+    node.run_node = run_node
+    cli.command.main(["run", "--config", sys.argv[1]], standalone_mode=False)
+"""
+
+
+def test_a_second_signal_within_the_first_ends_a_node_as_well(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", TWO_SIGNALS, str(write_config(tmp_path))]
+    subprocess.run(words, check=True, timeout=60)
