@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import tifffile
 from scipy import ndimage
+from tqdm import tqdm
 
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.run import finishing, inference
@@ -177,7 +178,10 @@ def test_progress_is_shown_on_a_terminal_that_wants_it(
     source: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch, option: str, is_shown: bool
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert ("0/4 [" in infer(source, option).err) == is_shown
+    monkeypatch.setattr(tqdm, "monitor_interval", 10)
+    monkeypatch.setattr(tqdm, "monitor", None)
+    assert ("0/4 [00:00<?, ?slice/s]" in infer(source, option).err) == is_shown
+    assert tqdm.monitor is None, "a thread that a run would wait for where the memory ends"
 
 
 def test_a_second_run_replaces_the_first(source: Path, out: Path, infer: Infer) -> None:
