@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import threading
@@ -59,7 +58,6 @@ def _end_at_once() -> None:
     worker that comes back from native code while Python ends would abort the process.
     """
     if threading.active_count() > 1:
-        logging.shutdown()
         os._exit(0)
 
 

@@ -37,6 +37,13 @@ def test_a_look_where_no_node_has_run_says_so_and_makes_nothing(
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["run"], ["status"], ["retry"], ["forget", "old"], ["check"]])
+def test_what_needs_settings_asks_for_them(words: list[str]) -> None:
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == UsageError.exit_code
+    assert "Missing option '--config'" in done.output
+
+
 @pytest.mark.parametrize(
     ("words", "left"), [([], "failed"), ([STUDY, "--all"], "failed"), ([STUDY], "queued")]
 )
