@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lgg_bench.artifacts import describe_artifact, label_artifacts
+from lgg_bench.artifacts import label_artifacts
 from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import profile_layers
 from lgg_bench.machine import (
@@ -80,8 +80,9 @@ def measure_roofline(artifacts: Sequence[Path], settings: RooflineSettings) -> R
 
     machine = describe_machine()
     files = label_artifacts(artifacts)
-    for path in files.values():
-        describe_artifact(path, BackendSettings("cpu", 1))  # refused before minutes are measured
+    slices = phantom_slices(settings.batch, settings.size)
+    # Loaded before the ceilings: what an engine refuses is told before minutes are measured.
+    subjects = _subjects(files, slices, settings, computes_bf16(machine))
     with tempfile.TemporaryDirectory() as folder, torch_threads(settings.threads):
         large = _large(Path(folder), settings, computes_bf16(machine))
         found = _rates({(p, e): (call, ops) for p, e, call, ops in large}, settings.timing)
@@ -90,8 +91,6 @@ def measure_roofline(artifacts: Sequence[Path], settings: RooflineSettings) -> R
         for (precision, engine), rate in found.items()
     ]
     best = {p: max(r for (q, _), r in found.items() if q == p) for p, _ in found}
-    slices = phantom_slices(settings.batch, settings.size)
-    subjects = _subjects(files, slices, settings, computes_bf16(machine))
     rates = _rates(subjects, settings.timing)
     rows = [
         {"artifact": label, "engine": engine, "precision": kind, "gflops": rate,

@@ -193,6 +193,16 @@ def test_what_is_no_artifact_is_refused_before_anything_is_measured(tmp_path, mo
         measure_roofline([tmp_path / "a.onnx"], RooflineSettings(1, 1, 32))
 
 
+def test_what_openvino_refuses_is_so_before_anything_is_measured(
+    write_artifact, tmp_path, monkeypatch
+):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(roofline, "_large", None)
+    path = write_artifact(tmp_path / "a.onnx", precision="int8 symmetric")
+    with pytest.raises(ModelError, match="made for TensorRT"):
+        measure_roofline([path], RooflineSettings(1, 1, 32))
+
+
 def test_operations_of_what_is_no_graph_are_refused(tmp_path):
     (tmp_path / "a.onnx").write_text("# not a model")
     with pytest.raises(ModelError, match=r"^a\.onnx: not an ONNX file$"):
