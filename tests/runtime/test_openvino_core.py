@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.backends.openvino_core import last_line
+from lgg_runtime.backends.openvino_core import import_openvino, last_line
 
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
@@ -36,6 +36,14 @@ def test_loading_openvino_reports_to_nobody(tmp_path: Path) -> None:
     )
     assert done.stdout.split() == ["False", "False"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_conversion_tools_that_a_program_has_loaded_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino.tools.ovc", sys)
+    import_openvino()
+    assert sys.modules["openvino.tools.ovc"] is sys
 
 
 DROPPED_ELSEWHERE = """
