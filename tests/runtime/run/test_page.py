@@ -13,7 +13,7 @@ import pytest
 
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run.journal import Journal
-from lgg_runtime.run.page import encode_page
+from lgg_runtime.run.page import encode_page, write_page
 from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_run
@@ -218,6 +218,7 @@ def test_a_run_without_any_result_has_a_page_too(tmp_path: Path, out: Path, infe
     (tmp_path / "in" / "empty.png").write_bytes(b"")
     assert infer(tmp_path / "in", "--report").code == 4
     assert "0 patients, 0 with a finding" in read_page(out).text
+    assert read_table(out) == []
 
 
 def test_doubts_and_notes_stand_with_their_patient(
@@ -232,6 +233,20 @@ def test_doubts_and_notes_stand_with_their_patient(
     (note,) = next(r["notes"] for r in read_run(out)["inputs"] if "noise" in r["name"])
     assert f"{note} (2 slices)" in text
     assert "noise: unlike the training data; see doubts in summary.csv" in text
+
+
+def test_a_doubt_is_told_of_its_patient_alone_and_the_name_of_a_model_is_no_markup(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    infer(source)
+    journal = Journal({}, model=read_run(out)["model"] | {"name": "<i>"})
+    found = Segmentation(np.ones((1, 2, 3), bool), np.ones((1, 2, 3), np.float32), 0.5)
+    for name in ("a", "deep/b"):
+        journal.rows += summarise_volume(name, ["1"], found, [None])
+    journal.doubts = {"deep/b": "dark"}
+    write_page(out, journal, list_studies(source), "complete")
+    assert [line[-1] for line in read_table(out)] == ["doubts", "", "yes"]
+    assert "model <i> in fp32" in read_page(out).text
 
 
 def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> None:
