@@ -243,10 +243,11 @@ def test_a_doubt_is_told_of_its_patient_alone_and_the_name_of_a_model_is_no_mark
     found = Segmentation(np.ones((1, 2, 3), bool), np.ones((1, 2, 3), np.float32), 0.5)
     for name in ("a", "deep/b"):
         journal.rows += summarise_volume(name, ["1"], found, [None])
-    journal.doubts = {"deep/b": "dark"}
+    journal.doubts = {"deep/b": "<u>"}
     write_page(out, journal, list_studies(source), "complete")
     assert [line[-1] for line in read_table(out)] == ["doubts", "", "yes"]
-    assert "model <i> in fp32" in read_page(out).text
+    text = read_page(out).text
+    assert "model <i> in fp32" in text and "unlike the training data: <u>" in text
 
 
 def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> None:
