@@ -81,7 +81,7 @@ class Finishing:
         rows: list[SummaryRow] = []
         for volume, values in zip(ready.volumes, found, strict=True):
             rows += self._finish_volume(ready, volume, values)
-        ready.record.rows += join_volumes(rows)
+        ready.record.rows += join_volumes(rows, [path.stem for path in ready.study.files])
         ready.record.doubts += _doubts_of(ready.volumes)
         self._add_rows(ready.study.name, ready.record.rows)
         self._add_doubts(ready.study.name, ready.record.doubts)

@@ -92,8 +92,11 @@ def summarise_volume(
     return [*rows, _row("patient", (patient, ""), result, total)]
 
 
-def join_volumes(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
-    """Rows of one patient's volumes, where slices differ in size, with one row for the patient."""
+def join_volumes(rows: Sequence[SummaryRow], names: Sequence[str]) -> list[SummaryRow]:
+    """Rows of one patient's volumes, where slices differ in size, with one row for the patient.
+
+    names: of the slices, in the order of their rows.
+    """
     patient = [row for row in rows if row.level == "patient"]
     if len(patient) < 2:
         return list(rows)
@@ -110,7 +113,9 @@ def join_volumes(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
         max_probability=max(row.max_probability for row in patient),
         counts=sum(known, Counts()) if known else None,
     )
-    return [*(row for row in rows if row.level != "patient"), joined]
+    place = {name: index for index, name in enumerate(names)}
+    slices = [row for row in rows if row.level != "patient"]
+    return [*sorted(slices, key=lambda row: place[row.name]), joined]
 
 
 def partly_scored(rows: Iterable[SummaryRow]) -> dict[str, dict[str, int]]:

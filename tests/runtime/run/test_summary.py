@@ -80,17 +80,18 @@ def test_volumes_of_one_patient_share_a_row(found: Segmentation) -> None:
     none = Segmentation(np.zeros((1, 2, 2), bool), np.full((1, 2, 2), 0.25, np.float32), 0.5)
     first = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
     second = summarise_volume("P", ["d"], none, [Counts(0, 0, 1, 3)])
-    for rows in (join_volumes(first + second), join_volumes(second + first)):
-        assert [row.name for row in rows if row.level == "slice"] in (list("abcd"), list("dabc"))
+    for each in (first + second, second + first):
+        rows = join_volumes(each, "adbc")
+        assert [row.name for row in rows if row.level == "slice"] == list("adbc")
         (patient,) = (row for row in rows if row.level == "patient")
         assert rows[-1] == patient
         assert (patient.area_px, patient.largest_component_px) == (6, 5)
         assert patient.mean_probability == pytest.approx(4 / 6)
         assert (patient.max_probability, patient.tumour_present) == (1.0, True)
         assert patient.counts == Counts(2, 2, 1, 19)
-    assert join_volumes(first) == first
-    assert join_volumes(second + second)[-1].mean_probability is None
-    assert join_volumes([]) == []
+    assert join_volumes(first, "abc") == first
+    assert join_volumes(second + second, "d")[-1].mean_probability is None
+    assert join_volumes([], "") == []
 
 
 def test_a_shared_row_weighs_volumes_by_their_tumour_and_names_the_largest_component(
@@ -99,7 +100,7 @@ def test_a_shared_row_weighs_volumes_by_their_tumour_and_names_the_largest_compo
     sure = Segmentation(np.ones((1, 1, 2), bool), np.ones((1, 1, 2), np.float32), 0.5)
     parts = (found, list("abc")), (sure, ["d"])
     rows = [r for part, names in parts for r in summarise_volume("P", names, part, [None] * 3)]
-    patient = join_volumes(rows)[-1]
+    patient = join_volumes(rows, "abcd")[-1]
     assert (patient.area_px, patient.largest_component_px) == (8, 5)
     assert patient.mean_probability == pytest.approx((6 * (4 / 6) + 2 * 1.0) / 8)
 
