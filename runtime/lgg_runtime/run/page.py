@@ -230,7 +230,7 @@ def _finding(row: SummaryRow) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(str(text)))
+    return escape(printable(text))
 
 
 def _link(path: Path) -> str:

@@ -95,7 +95,8 @@ def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
     text = read_page(out).text
     assert "Research use only, not for diagnosis." in text
     assert "2 patients, 1 with a finding" in text
-    assert "a: tumour 1 of 3 slices marked; 48 pixels, the largest component 48" in text
+    marked = "1 of 3 slices marked; 48 pixels, the largest component 48; highest probability 1.00"
+    assert f"a: tumour {marked}" in text
     assert "deep/b: none 0 of 1 slice marked; 0 pixels" in text
     assert read_run(out)["model"]["sha256"] in text and "onnxruntime" in text
     assert "not complete" not in text and "green" not in text
