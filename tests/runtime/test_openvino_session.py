@@ -221,9 +221,11 @@ def test_runs_at_once_go_side_by_side(artifact: Path, monkeypatch: pytest.Monkey
     assert idle.qsize() == 2
 
 
-def test_a_run_that_fails_leaves_no_request_running(
+def test_a_run_takes_all_requests_and_leaves_none_running_where_it_fails(
     artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_once: list[int] = []
+
     class Request:
         is_running = False
 
@@ -231,6 +233,7 @@ def test_a_run_that_fails_leaves_no_request_running(
             self.is_running = True
 
         def wait(self) -> None:
+            at_once.append(sum(request.is_running for request in requests))
             self.is_running = False
             raise RuntimeError(f"request {requests.index(self)} failed")
 
@@ -242,6 +245,7 @@ def test_a_run_that_fails_leaves_no_request_running(
     monkeypatch.setattr(session, "_prepare", lambda _size: idle)
     with pytest.raises(ModelError, match="the model cannot be run: request 0 failed"):
         session.run(make_slices(6))
+    assert at_once[0] == len(requests)
     assert not any(request.is_running for request in requests)
     assert {idle.get() for _ in requests} == set(requests)
 
