@@ -31,6 +31,7 @@ EXPECTED = 1 / (1 + np.exp(-(SLICES[..., FLAIR].astype(float) - 128) / 8))
         RuntimeError("at infer_request.cpp:223\nstd::bad_alloc\n"),
         RuntimeError("at core.cpp:109\ncan't alloc\n"),
         RuntimeError("at core.cpp:109\nResource temporarily unavailable\n"),
+        RuntimeError("at core.cpp:109\nstd::future_error: Broken promise\n"),  # of no thread
     ],
 )
 def test_exhausted_memory_is_an_error_of_its_own(

@@ -36,7 +36,7 @@ MOST_STREAMS = 4
 
 _EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate", "bfc_arena",
               "failed to map segment", "cannot allocate memory", "can't alloc",
-              "resource temporarily unavailable")  # fmt: skip
+              "resource temporarily unavailable", "broken promise")  # fmt: skip
 _TOO_LITTLE = "the memory does not suffice"
 
 
