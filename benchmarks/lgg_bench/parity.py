@@ -215,7 +215,7 @@ def _quality(results: dict[str, Any], where: str) -> Table:
         rows.append([_label(row), *_scores((row["parity"] or {}).get("artifact"))])
     title = (
         f"Quality on {results['subject']} ({count(results['slices'], 'slice')}), "
-        f"threshold {results['threshold']:g}"
+        f"threshold {results['threshold']}"
     )
     notes = [
         "IoU, recall, precision and F1 over all pixels; Dice of each patient's volume. "

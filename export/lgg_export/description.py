@@ -23,7 +23,7 @@ def describe_contract(contract: Contract) -> str:
         ("channels", ", ".join(c.channels)),
         ("scale", f"pixels of {c.pixel_mm:g} mm, where the spacing is known"),
         ("output", f"{OUTPUT}: float32 [N, H, W] in 0..1"),
-        ("threshold", f"{c.threshold:g}"),
+        ("threshold", str(c.threshold)),
         ("clean-up", c.cleanup.describe()),
         ("decided by", c.how_decided),
         ("intensity", f"over the head, each channel: {c.intensity.centre:g} + "

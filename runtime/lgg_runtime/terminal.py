@@ -77,9 +77,9 @@ def run_command(command: click.Command) -> NoReturn:
 
 
 def show(text: str, nl: bool = True) -> None:
-    """Print a result."""
+    """Print a result; what would break the terminal is escaped."""
     with ignoring_lost_reader(sys.stdout):
-        click.echo(text, nl=nl)
+        click.echo("\n".join(map(printable, text.split("\n"))), nl=nl)
 
 
 def tell(line: str) -> None:

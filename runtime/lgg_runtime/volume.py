@@ -72,8 +72,8 @@ class Volume:
             object.__setattr__(self, "spacing_mm", _read_lengths(spacing))
         if self.affine is not None and not _is_placement(self.affine):
             raise InputError(
-                "volume: expected a (4, 4) affine whose axes have a length and span a volume, and "
-                "whose last row is 0, 0, 0, 1"
+                "volume: expected an affine as a (4, 4) array whose axes have a length and span a "
+                "volume, and whose last row is 0, 0, 0, 1"
             )
         if self.affine is not None:
             object.__setattr__(self, "affine", self.affine.astype(np.float64))

@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 from lgg_runtime import errors
-from lgg_runtime.terminal import Terminated, run_command
+from lgg_runtime.terminal import Terminated, run_command, show
 from stand_ins.signals import keeping_handlers
 
 NO_MEMORY = cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 48000000")
@@ -188,3 +188,10 @@ def test_a_name_that_is_no_text_can_be_printed(capsys: pytest.CaptureFixture[str
         run_command(command_that(lambda: click.echo("caf\udce9")))
     assert ended.value.code == 0
     assert capsys.readouterr().out == "caf\\udce9\n"
+
+
+def test_a_result_keeps_its_lines_and_sends_the_terminal_no_orders(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show("out\x1b[2J: done\né")
+    assert capsys.readouterr().out == "out\\x1b[2J: done\né\n"

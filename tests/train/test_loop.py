@@ -91,7 +91,8 @@ def test_the_scores_are_told_on_standard_error(tmp_path, capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert [line for line in told.err.splitlines() if line] == [
-        f"step {step}: dice_mean 0.5000" for step in (4, 8, 12)
+        f"step {row['step']:.0f}: loss {row['loss']:.4f}, dice_mean 0.5000"
+        for row in read_rows(tmp_path)
     ]
 
 

@@ -162,7 +162,7 @@ def describe(record: dict[str, Any], out: Path) -> str:
     dice, pooled = record["per_patient_dice"], record["pooled"]
     rows = [
         [str(number), str(fold["patients"]), f"{fold['mean']:.4f}",
-         f"{fold['decision']['threshold']:g}"]
+         f"{fold['decision']['threshold']}"]
         for number, fold in enumerate(record["folds"])
     ]  # fmt: skip
     low, high = record["intervals"]["mean"]

@@ -38,7 +38,7 @@ class Decision:
 
     def describe(self) -> str:
         """For a person: the threshold and which components stay."""
-        return f"threshold {self.threshold:g}, clean-up: {self.cleanup.describe()}"
+        return f"threshold {self.threshold}, clean-up: {self.cleanup.describe()}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -83,8 +83,8 @@ def load_decided(folder: Path) -> TrainedModel:
             raise InputError(f"{folder}: no {DECISION_FILE} in it; `lgg-train decide` chooses one")
         return load_model(folder)
     path = folder / DECISION_FILE
+    held = read_json(path)
     try:
-        held = read_json(path)
         decision = Decision.from_json(held)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -84,8 +84,9 @@ def train(
                 state.save(folder / LAST_FILE, history.rows)
                 saved = time.monotonic()
             if validates:
+                told = _line(state.step, {"loss": state.mean_loss} | scores)
                 with ignoring_lost_reader(sys.stderr):
-                    bar.write(f"step {state.step}: " + _line(scores), file=sys.stderr)
+                    bar.write(told, file=sys.stderr)
     finally:
         bar.close()
         batches.close()
@@ -94,5 +95,5 @@ def train(
     return state.averaged.eval()
 
 
-def _line(scores: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+def _line(step: int, numbers: dict[str, float]) -> str:
+    return f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())

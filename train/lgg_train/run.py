@@ -125,9 +125,9 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ModelError as error:
-        raise InputError(f"{path.name}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     except ValueError as error:
-        raise InputError(f"{path.name}: not JSON ({error})") from error
+        raise InputError(f"{path}: not JSON ({error})") from error
 
 
 def describe_training(split: Split, data_digest: str) -> Training:

@@ -83,7 +83,7 @@ def _overview(journal: Journal, state: str) -> Iterator[str]:
     yield (
         f"<p>{count(len(patients), 'patient')}, {found} with a finding; model "
         f"{_text(journal.model['name'])} in {_text(journal.model['precision'])}, threshold "
-        f"{journal.model['threshold']:g}. Red: what the model marks as FLAIR abnormality"
+        f"{journal.model['threshold']}. Red: what the model marks as FLAIR abnormality"
         f"{reference}.</p>\n"
     )
     if state != "complete":

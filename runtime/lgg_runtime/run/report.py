@@ -34,7 +34,7 @@ def describe_run(journal: Journal, output: Path, has_page: bool = False) -> str:
     lines.append(
         f"{count(slices.total(), 'slice')} on {where} in {journal.seconds['total']:.1f} s, "
         f"{len(journal.failures)} failed; model {journal.model['name']} in "
-        f"{journal.model['precision']}, threshold {journal.model['threshold']:g}"
+        f"{journal.model['precision']}, threshold {journal.model['threshold']}"
     )
     if look := journal.model.get("first_look"):
         left_out = count(look["left_out"], "slice")

@@ -60,7 +60,7 @@ class Identity:
         Raises as `source_of` does.
         """
         source, threshold = source_of(result), result.segmentation.threshold
-        digest = hashlib.sha256(f"{result.algorithm} {threshold:g} {result.verdict}".encode())
+        digest = hashlib.sha256(f"{result.algorithm} {threshold} {result.verdict}".encode())
         digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
         for frame in source.frames:
             place = f"{frame.position} {frame.orientation} {frame.spacing}"

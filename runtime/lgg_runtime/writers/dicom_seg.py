@@ -124,7 +124,7 @@ def _describe(result: ScanResult, identity: Identity) -> Any:
             source=SOFTWARE,
             parameters={
                 "model SHA-256": algorithm.digest,
-                "threshold": f"{result.segmentation.threshold:g}",
+                "threshold": str(result.segmentation.threshold),
             },
         ),
         tracking_uid=identity.uid("tracking"),

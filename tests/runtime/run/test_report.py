@@ -74,6 +74,12 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     ]
 
 
+def test_a_threshold_is_told_as_it_was_asked_for() -> None:
+    journal = journal_of("P")
+    journal.model["threshold"] = 0.99999999
+    assert "in int8, threshold 0.99999999\n" in describe_run(journal, Path("out"))
+
+
 def test_a_folder_of_an_odd_name_stays_on_its_line() -> None:
     lines = describe_run(journal_of("P"), Path("out\n\x1b[31m")).split("\n")
     assert lines[-2] == r"Results: out\n\x1b[31m  (summary.csv, run.json)"
