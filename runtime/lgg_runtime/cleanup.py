@@ -68,15 +68,23 @@ def component_sizes(mask: Mask) -> npt.NDArray[np.int64]:
 
 def clean_up(mask: Mask, settings: CleanupSettings) -> Mask:
     """Drop the small components of a volume, (S, H, W) bool; the input is not changed."""
+    return drop_small(mask, settings)[0]
+
+
+def drop_small(mask: Mask, settings: CleanupSettings) -> tuple[Mask, float]:
+    """`clean_up`, and the voxels of the largest component that it drops as a fraction of the
+    volume's largest one, 0 where all stay.
+    """
     where = _extent(mask)
     if where is None:
-        return mask.copy()
+        return mask.copy(), 0.0
     labels, _ = _label(mask[where])
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
+    keeps = settings.keeps(sizes)
     stays: Mask = np.zeros(mask.shape, bool)
-    stays[where] = settings.keeps(sizes)[labels]
-    return stays
+    stays[where] = keeps[labels]
+    return stays, float(sizes[~keeps].max() / sizes.max())
 
 
 def _extent(mask: Mask) -> tuple[slice, slice, slice] | None:

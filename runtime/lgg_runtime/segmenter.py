@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lgg_runtime.backends import Backend, share_threads
 from lgg_runtime.backends.within_memory import WithinMemory, is_memory_limited
 from lgg_runtime.batching import fill_boxes, run_boxes
-from lgg_runtime.cleanup import clean_up
+from lgg_runtime.cleanup import drop_small
 from lgg_runtime.contract import Contract
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import Box, Boxes, CropSettings, find_boxes, whole_frames
@@ -231,10 +231,10 @@ class Segmenter:
     def finish(self, prepared: Prepared, answer: Answer) -> Segmentation:
         """The last step: decide, clean up, and bring back to the volume's own voxels."""
         probability = answer.probability
-        mask = clean_up(probability >= self.threshold, self.contract.cleanup)
+        mask, dropped = drop_small(probability >= self.threshold, self.contract.cleanup)
         mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
-        spacing_mm = prepared.spacing_mm
-        return Segmentation(mask, probability, self.threshold, spacing_mm, prepared.doubts)
+        spacing_mm, doubts = prepared.spacing_mm, prepared.doubts
+        return Segmentation(mask, probability, self.threshold, spacing_mm, doubts, dropped)
 
     def _boxes(self, head: Mask) -> tuple[Box | None, ...]:
         if not self.settings.crop:

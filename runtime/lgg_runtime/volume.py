@@ -151,6 +151,8 @@ class Segmentation:
     probability: (S, H, W) float32 in 0..1, the model's, on the volume's own voxels.
     threshold: the probability at and above which a pixel is tumour before the clean-up.
     spacing_mm: as in the volume; doubts: why the volume does not look like the training data.
+    dropped_fraction: voxels of the largest component that the clean-up dropped, as a fraction of
+        the largest component's; 0 where all stay.
     """
 
     mask: Mask
@@ -158,6 +160,7 @@ class Segmentation:
     threshold: float
     spacing_mm: tuple[float, float, float] | None = None
     doubts: tuple[str, ...] = ()
+    dropped_fraction: float = 0.0
 
     @property
     def tumour_present(self) -> bool:

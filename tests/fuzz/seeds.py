@@ -113,7 +113,9 @@ def seed_contracts() -> list[bytes]:
 
 
 def seed_journals() -> list[bytes]:
-    row = SummaryRow("slice", "a", "a_1", True, 4, 1.5, 4, 0.75, 0.9, None, Counts(1, 2, 3, 4))
+    row = SummaryRow(
+        "slice", "a", "a_1", True, 4, 1.5, 4, 0.75, 0.9, None, None, Counts(1, 2, 3, 4)
+    )
     record = InputRecord("a_1.png", DONE, "", ("a note",), ("a_1_mask.png",))
     finished = Finished("a", {"a_1.png": "0"}, {"a_1_mask.png": "1"}, (record,), (row,))
     header = encode_line({"schema": 1, "run": {"model": "2"}})

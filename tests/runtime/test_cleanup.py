@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from lgg_runtime.cleanup import CleanupSettings, clean_up, label_components
+from lgg_runtime.cleanup import CleanupSettings, clean_up, drop_small, label_components
 
 # Eight neighbours within the slice, the same pixel of the slices before and after.
 STRUCTURE = np.zeros((3, 3, 3), bool)
@@ -143,3 +143,18 @@ def test_clean_up_takes_away_alone_and_a_second_time_nothing(
 )
 def test_what_stays_is_told_in_words(fraction: float, voxels: int, told: str) -> None:
     assert CleanupSettings(fraction, voxels).describe() == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "dropped"),
+    [
+        (CleanupSettings(), 0.0),
+        (CleanupSettings(smallest_fraction=0.5), 0.25),
+        (CleanupSettings(smallest_fraction=1.0), 0.75),
+        (CleanupSettings(smallest_voxels=5), 1.0),  # the largest itself
+    ],
+)
+def test_the_largest_that_is_dropped_is_told(settings: CleanupSettings, dropped: float) -> None:
+    mask = volume("####.# ......", "...... .###..")  # of 4, 1 and 3 voxels
+    assert drop_small(mask, settings)[1] == dropped
+    assert drop_small(np.zeros((2, 3, 4), bool), settings)[1] == 0.0

@@ -180,6 +180,11 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
         f"volume {patient.volume_ml:.2f} mL" if patient.volume_ml is not None else "",
         f"highest probability {patient.max_probability:.2f}",
     ]
+    if patient.drops_much:
+        parts.append(
+            f"dropped by the clean-up: a region of {patient.dropped_fraction:.2f} times the "
+            "largest one's size"
+        )
     if (counts := patient.counts) is not None:
         parts.append(
             f"Dice {counts.dice:.4f}, recall {counts.recall:.4f}, precision {counts.precision:.4f}"

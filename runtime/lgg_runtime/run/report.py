@@ -14,6 +14,7 @@ from lgg_runtime.plural import count
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
+from lgg_runtime.run.summary import LARGE_DROPPED
 from lgg_runtime.table import format_table
 
 _MOST_ROWS = 40
@@ -60,6 +61,11 @@ def describe_warnings(journal: Journal) -> list[str]:
         for record in journal.inputs
         if any(note.startswith(MISSING) for note in record.notes)
     ]
+    if dropped := [printable(row.patient) for row in journal.patients if row.drops_much]:
+        lines.append(
+            f"{_list_few(dropped)}: the clean-up dropped a region of {LARGE_DROPPED:g} times the "
+            "largest one's size or more, which may be tumour; see dropped_fraction in summary.csv"
+        )
     if gaps:
         lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")
     if journal.stale:

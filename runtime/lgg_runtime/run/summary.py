@@ -17,6 +17,9 @@ from lgg_runtime.metrics import Counts
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import Segmentation
 
+# From this fraction of the largest component on, one that the clean-up dropped is told of.
+LARGE_DROPPED = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
@@ -25,6 +28,7 @@ class SummaryRow:
     Areas and the largest component are in pixels of the mask; area_mm2 and volume_ml are None
     where the spacing is unknown. A patient's largest component is a 3-D one, a slice's is 2-D.
     mean_probability is over the tumour pixels of the mask, None where there are none.
+    dropped_fraction is as in the segmentation, None for a slice.
     """
 
     level: str
@@ -37,12 +41,18 @@ class SummaryRow:
     mean_probability: float | None
     max_probability: float
     volume_ml: float | None = None
+    dropped_fraction: float | None = None
     counts: Counts | None = None
 
     @property
     def reference_px(self) -> int | None:
         """Pixels of tumour in the reference mask, None without one."""
         return None if self.counts is None else self.counts.tp + self.counts.fn
+
+    @property
+    def drops_much(self) -> bool:
+        """Whether the clean-up dropped what may be another tumour."""
+        return (self.dropped_fraction or 0.0) >= LARGE_DROPPED
 
     @classmethod
     def of(cls, *fields: Any) -> SummaryRow:
@@ -63,6 +73,7 @@ class SummaryRow:
             "area_mm2": _number(self.area_mm2),
             "volume_ml": _number(self.volume_ml),
             "largest_component_px": str(self.largest_component_px),
+            "dropped_fraction": _number(self.dropped_fraction),
             "mean_probability": _number(self.mean_probability),
             "max_probability": _number(self.max_probability),
             "dice": _number(c.dice if c else None),
@@ -111,6 +122,7 @@ def join_volumes(rows: Sequence[SummaryRow], names: Sequence[str]) -> list[Summa
         if area
         else None,
         max_probability=max(row.max_probability for row in patient),
+        dropped_fraction=max(row.dropped_fraction or 0.0 for row in patient),
         counts=sum(known, Counts()) if known else None,
     )
     place = {name: index for index, name in enumerate(names)}
@@ -176,6 +188,7 @@ def _row(
         else None,
         max_probability=float(result.probability.max()),
         volume_ml=result.volume_ml,
+        dropped_fraction=result.dropped_fraction if level == "patient" else None,
         counts=counts,
     )
 

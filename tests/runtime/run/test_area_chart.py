@@ -13,7 +13,7 @@ from lgg_runtime.run.summary import SummaryRow
 
 
 def row(area: int, counts: Counts | None = None, name: str = "s") -> SummaryRow:
-    return SummaryRow("slice", "p", name, area > 0, area, None, area, None, 0.5, None, counts)
+    return SummaryRow("slice", "p", name, area > 0, area, None, area, None, 0.5, None, None, counts)
 
 
 def bars(drawing: str) -> list[tuple[float, ...]]:

@@ -42,7 +42,9 @@ def test_many_are_added_at_once() -> None:
 
 def test_nested_values_come_back() -> None:
     rows: Packed[SummaryRow] = Packed(SummaryRow.of)
-    ours = SummaryRow("slice", "p", "p_1", True, 3, 1.5, 3, 0.75, 0.9, None, Counts(1, 2, 3, 4))
+    ours = SummaryRow(
+        "slice", "p", "p_1", True, 3, 1.5, 3, 0.75, 0.9, None, None, Counts(1, 2, 3, 4)
+    )
     values = [
         replace(ours, name="\udcff", counts=None),
         *(replace(ours, area_px=n) for n in range(300)),

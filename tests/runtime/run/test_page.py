@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -11,12 +12,13 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import pytest
 
+from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run.journal import Journal
 from lgg_runtime.run.page import encode_page, write_page
 from lgg_runtime.run.summary import summarise_volume
-from lgg_runtime.volume import Segmentation
-from stand_ins.runs import LESION, Draw, Infer, Write, files, read_run
+from lgg_runtime.volume import FLAIR, Segmentation
+from stand_ins.runs import LESION, Draw, Infer, Write, files, read_rows, read_run
 
 _VOID = {"meta", "img", "br"}
 
@@ -220,6 +222,30 @@ def test_a_run_without_any_result_has_a_page_too(tmp_path: Path, out: Path, infe
     assert infer(tmp_path / "in", "--report").code == 4
     assert "0 patients, 0 with a finding" in read_page(out).text
     assert read_table(out) == []
+
+
+def test_a_region_that_the_clean_up_dropped_is_told_by_a_resumed_run_too(
+    source: Path,
+    out: Path,
+    infer: Infer,
+    write_artifact: Callable[..., Path],
+    draw_slice: Draw,
+    write_picture: Write,
+) -> None:
+    pixels = draw_slice(LESION)
+    pixels[26:31, 10:16, FLAIR] = 200  # beside a lesion of 48 pixels one of 30
+    write_picture(source / "a" / "a_2.png", pixels)
+    settings = CleanupSettings(smallest_fraction=1.0)
+    model = write_artifact(out.parent / "cleaning.onnx", cleanup=settings)
+    for more in ((), ("--resume",)):
+        told = infer(source, "-m", model, "--report", *more).out
+        assert "Warning: a: the clean-up dropped a region of 0.25 times" in told
+        rows = {row["patient"]: row for row in read_rows(out) if row["level"] == "patient"}
+        assert [rows[name]["dropped_fraction"] for name in rows] == ["0.625", "0"]
+        assert [rows[name]["area_px"] for name in rows] == ["48", "0"]
+        before, _, after = read_page(out).text.partition("deep/b: none 0 of 1")
+        line = "dropped by the clean-up: a region of 0.62 times the largest one's size"
+        assert line in before and "clean-up" not in after
 
 
 def test_doubts_and_notes_stand_with_their_patient(

@@ -57,6 +57,20 @@ def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
     assert "p/P_22.png and 2 more; see run.json" in describe_run(journal, Path("out"))
 
 
+def test_a_large_region_that_the_clean_up_dropped_is_warned_of() -> None:
+    journal = journal_of("P")
+    assert "clean-up" not in describe_run(journal, Path("out"))
+    mask = np.ones((1, 1, 2), bool)
+    for name, fraction in (("Q", 0.9), ("R", 0.25), ("S", 0.2)):
+        found = Segmentation(mask, mask * np.float32(1), 0.5, dropped_fraction=fraction)
+        journal.rows += summarise_volume(name, ["1"], found, [None])
+    told = (
+        "Warning: Q, R: the clean-up dropped a region of 0.25 times the largest one's size or "
+        "more, which may be tumour; see dropped_fraction in summary.csv"
+    )
+    assert told in describe_run(journal, Path("out")).split("\n")
+
+
 def test_a_first_look_is_told_with_what_it_left_out() -> None:
     journal = journal_of("P")
     journal.model["first_look"] = {"name": "quick", "precision": "int8", "left_out": 1}

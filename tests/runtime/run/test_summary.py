@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from lgg_runtime.volume import Segmentation
 
 HEADER = [
     *("level", "patient", "name", "tumour_present", "area_px", "area_mm2", "volume_ml"),
-    *("largest_component_px", "mean_probability", "max_probability"),
+    *("largest_component_px", "dropped_fraction", "mean_probability", "max_probability"),
     *("dice", "recall", "precision", "use", "doubts"),
 ]
 
@@ -61,6 +62,17 @@ def test_all_six_digits_of_a_mean_are_right() -> None:
 def test_the_largest_component_of_a_patient_is_a_3d_one(found: Segmentation) -> None:
     rows = summarise_volume("P", ["P_1", "P_2", "P_3"], found, [None] * 3)
     assert [row.largest_component_px for row in rows] == [3, 2, 0, 5]
+
+
+def test_what_the_clean_up_dropped_stands_in_the_patients_row(found: Segmentation) -> None:
+    of_each = [
+        summarise_volume("P", names, replace(found, dropped_fraction=fraction), [None] * 3)
+        for names, fraction in ((list("abc"), 0.25), (list("def"), 0.125))
+    ]
+    assert [row.dropped_fraction for row in of_each[0]] == [None, None, None, 0.25]
+    assert [rows[-1].drops_much for rows in of_each] == [True, False]
+    joined = join_volumes(of_each[1] + of_each[0], "abcdef")[-1]
+    assert (joined.dropped_fraction, joined.cells()["dropped_fraction"]) == (0.25, "0.25")
 
 
 def test_without_spacing_there_is_no_area_in_mm2_and_no_volume(found: Segmentation) -> None:
@@ -108,14 +120,14 @@ def test_a_shared_row_weighs_volumes_by_their_tumour_and_names_the_largest_compo
 def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:
     rows = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
     read = list(csv.reader(io.StringIO("".join(encode_csv(rows)), newline="")))
-    use = "research use only, not for diagnosis"
-    score = ["0.666667", "1", "0.5"]
+    end = ["research use only, not for diagnosis", ""]
+    score, bare = ["0.666667", "1", "0.5", *end], ["", "", "", *end]
     assert read == [
         HEADER,
-        ["slice", "P", "a", "yes", "4", "1", "0.005", "3", "0.625", "1", *score, use, ""],
-        ["slice", "P", "b", "yes", "2", "0.5", "0.0025", "2", "0.75", "0.75", "", "", "", use, ""],
-        ["slice", "P", "c", "no", "0", "0", "0", "0", "", "0.125", "", "", "", use, ""],
-        ["patient", "P", "", "yes", "6", "1.5", "0.0075", "5", "0.666667", "1", *score, use, ""],
+        ["slice", "P", "a", "yes", "4", "1", "0.005", "3", "", "0.625", "1", *score],
+        ["slice", "P", "b", "yes", "2", "0.5", "0.0025", "2", "", "0.75", "0.75", *bare],
+        ["slice", "P", "c", "no", "0", "0", "0", "0", "", "", "0.125", *bare],
+        ["patient", "P", "", "yes", "6", "1.5", "0.0075", "5", "0", "0.666667", "1", *score],
     ]
 
 
@@ -142,7 +154,7 @@ def test_a_patient_is_partly_scored_with_some_masks_not_with_none_and_not_with_a
     known = Counts(tn=4)
     scored = {"none": (None, None), "some": (known, None), "all": (known, known)}
     rows = [
-        SummaryRow("slice", patient, f"{n}", False, 0, None, 0, 0.0, 0.0, None, counts)
+        SummaryRow("slice", patient, f"{n}", False, 0, None, 0, 0.0, 0.0, None, None, counts)
         for patient, given in scored.items()
         for n, counts in enumerate(given)
     ]
