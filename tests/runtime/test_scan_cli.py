@@ -77,10 +77,10 @@ def test_every_output_of_a_dicom_study_is_written(
     mask = mask_of(out / "study_0001/study_0001_mask.nii.gz")
     millilitres = mask.sum() * np.prod([188 / 8 * 0.9, 3.6, 3.6]) / 1000
     assert millilitres > 0
-    assert run["patients"] == [
-        {"name": "study_0001", "tumour": True, "volume_ml": pytest.approx(millilitres)}
-    ]
     rows = list(csv.DictReader((out / "summary.csv").read_text().splitlines()))
+    dropped = pytest.approx(float(rows[-1]["dropped_fraction"]), rel=1e-5)
+    measured = {"volume_ml": pytest.approx(millilitres), "dropped_fraction": dropped}
+    assert run["patients"] == [{"name": "study_0001", "tumour": True} | measured]
     assert float(rows[-1]["volume_ml"]) == pytest.approx(millilitres, rel=1e-5)
     report = pydicom.dcmread(out / "study_0001/study_0001_sr.dcm")
     assert f"{millilitres:.3f}".rstrip("0") in str(report)
@@ -184,7 +184,8 @@ def test_a_study_without_a_finding_has_valid_objects_that_say_so(
     done = call_infer(source, "-o", out, "-m", nothing, "-ot", "dicom-seg", "-ot", "dicom-sr")
     assert done.code == 0
     run = run_of(out)
-    assert run["patients"] == [{"name": "study_0001", "tumour": False, "volume_ml": 0.0}]
+    measured = {"volume_ml": 0.0, "dropped_fraction": 1.0}
+    assert run["patients"] == [{"name": "study_0001", "tumour": False} | measured]
     assert run["inputs"][0]["notes"][-1] == "no tumour found"
     seg = pydicom.dcmread(out / "study_0001/study_0001_seg.dcm")
     assert seg.SeriesDescription == "FLAIR abnormality: none found - research use only"

@@ -118,8 +118,13 @@ class Journal:
             "doubts": self.doubts,
             "stale": self.stale,
             "patients": [
-                {"name": r.patient, "tumour": r.tumour_present, "volume_ml": r.volume_ml}
-                for r in patients
+                {
+                    "name": row.patient,
+                    "tumour": row.tumour_present,
+                    "volume_ml": row.volume_ml,
+                    "dropped_fraction": row.dropped_fraction,
+                }
+                for row in patients
             ],
         }
 

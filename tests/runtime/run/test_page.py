@@ -242,6 +242,7 @@ def test_a_region_that_the_clean_up_dropped_is_told_by_a_resumed_run_too(
         assert "Warning: a: the clean-up dropped a region of 0.25 times" in told
         rows = {row["patient"]: row for row in read_rows(out) if row["level"] == "patient"}
         assert [rows[name]["dropped_fraction"] for name in rows] == ["0.625", "0"]
+        assert [p["dropped_fraction"] for p in read_run(out)["patients"]] == [0.625, 0]
         assert [rows[name]["area_px"] for name in rows] == ["48", "0"]
         before, _, after = read_page(out).text.partition("deep/b: none 0 of 1")
         line = "dropped by the clean-up: a region of 0.62 times the largest one's size"
