@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +17,22 @@ from stand_ins.pictures import (
     EXIF_JPEG,
     GREY,
     JPEG,
+    NIBBLES,
     ONE_CHANNEL,
     OPAQUE,
     PALETTE,
     PLTE,
+    PLTE_16,
     RANDOM,
     RGB,
     chunk,
     decoded,
     encoded,
+    interlaced,
+    pack_4_bits,
     png,
     tiff,
+    tiff_of_4_bits,
 )
 
 READ: list[tuple[str, str, bytes, np.ndarray, tuple[str, ...]]] = [
@@ -56,6 +59,20 @@ READ: list[tuple[str, str, bytes, np.ndarray, tuple[str, ...]]] = [
         tiff(BITS),
         np.where(BITS, 255, 0).astype(np.uint8)[..., None].repeat(3, 2),
         ("1-bit samples scaled to 0..255", ONE_CHANNEL),
+    ),
+    (
+        "1-bit tiff, white is zero",
+        "a.tif",
+        tiff(BITS, photometric="miniswhite"),
+        np.where(BITS, 0, 255).astype(np.uint8)[..., None].repeat(3, 2),
+        ("white-is-zero inverted", "1-bit samples scaled to 0..255", ONE_CHANNEL),
+    ),
+    (
+        "palette tiff of 4 bits",
+        "a.tif",
+        tiff_of_4_bits(NIBBLES),
+        PALETTE.T[NIBBLES],
+        ("palette expanded",),
     ),
     (
         "palette tiff",
@@ -86,6 +103,13 @@ READ: list[tuple[str, str, bytes, np.ndarray, tuple[str, ...]]] = [
         RGB,
         ("EXIF orientation 6 ignored",),
     ),
+    (
+        "tiff turned the other way",
+        "a.tif",
+        tiff(extratags=[(274, "H", 1, 8, True)]),
+        RGB,
+        ("EXIF orientation 8 ignored",),
+    ),
     ("1x1", "a.tif", tiff(RGB[:1, :1]), RGB[:1, :1], ()),
     ("constant", "a.tif", tiff(np.full_like(RGB, 9)), np.full_like(RGB, 9), ()),
     ("png", "a.png", encoded(".png"), RGB, ()),
@@ -93,6 +117,13 @@ READ: list[tuple[str, str, bytes, np.ndarray, tuple[str, ...]]] = [
     ("grey png", "a.png", encoded(".png", GREY), AS_FLAIR, (ONE_CHANNEL,)),
     ("rgba png", "a.png", encoded(".png", OPAQUE), RGB, ("opaque alpha dropped",)),
     ("palette png", "a.png", png(GREY, 3, PLTE), PALETTE.T[GREY], ("palette expanded",)),
+    (
+        "palette png of 4 bits",
+        "a.png",
+        png(pack_4_bits(NIBBLES), 3, PLTE_16, bits=4),
+        PALETTE.T[NIBBLES],
+        ("palette expanded",),
+    ),
     (
         "palette png with opaque entries",
         "a.png",
@@ -121,16 +152,8 @@ READ: list[tuple[str, str, bytes, np.ndarray, tuple[str, ...]]] = [
         RGB,
         ("opaque alpha dropped",),
     ),
-    (
-        "interlaced png",
-        "a.png",
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 1))
-        + chunk(b"IDAT", zlib.compress(b"\0\1\2\3"))
-        + chunk(b"IEND"),
-        np.array([[[1, 2, 3]]], np.uint8),
-        (),
-    ),
+    ("interlaced png", "a.png", interlaced(RGB), RGB, ()),
+    ("interlaced png 1x1", "a.png", interlaced(RGB[:1, :1]), RGB[:1, :1], ()),
     ("text bomb", "a.png", png(RGB, 2, chunk(b"zTXt", b"a\0\0" + b"x" * 9)), RGB, ()),
     ("broken profile", "a.png", png(RGB, 2, chunk(b"iCCP", b"a\0\0junk")), RGB, ()),
     ("jpeg", "a.jpg", JPEG, decoded(JPEG), ()),

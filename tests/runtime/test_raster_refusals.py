@@ -21,6 +21,7 @@ from stand_ins.pictures import (
     BLEED,
     GREY,
     JPEG,
+    NIBBLES,
     OPAQUE,
     PLTE,
     RGB,
@@ -30,6 +31,7 @@ from stand_ins.pictures import (
     png,
     recompressed,
     tiff,
+    tiff_of_4_bits,
 )
 
 SCALING = "and their scaling to 0..255 is not declared; convert to 8 bits"
@@ -118,6 +120,12 @@ REFUSED: list[tuple[str, bytes, str]] = [
         f"or the three channels {CHANNELS}",
     ),
     (
+        "grey with alpha and another sample",
+        tiff(RGB, photometric=1, planarconfig=1, extrasamples=[2, 0]),
+        "expected one or three channels, found 3 of grey with transparency; save FLAIR alone, "
+        f"or the three channels {CHANNELS}",
+    ),
+    (
         "five channels",
         tiff(np.dstack([RGB, RGB[..., :2]]), photometric=1, planarconfig=1),
         "expected one or three channels, found 5 of grey; save FLAIR alone, "
@@ -132,6 +140,11 @@ REFUSED: list[tuple[str, bytes, str]] = [
         "alpha tiff",
         tiff(BLEED, extrasamples=[2]),
         "its alpha channel is not opaque; flatten it onto a background",
+    ),
+    (
+        "palette of other samples",
+        tiff_of_4_bits(NIBBLES, colours=256),
+        "TIFF is damaged: its palette has 768 values",
     ),
     (
         "transparent palette entry",

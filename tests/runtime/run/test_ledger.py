@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +120,23 @@ def test_another_run_is_refused_and_its_journal_kept(
     assert (out / JOURNAL_FILE).read_bytes() == before
 
 
+def test_a_run_without_an_option_of_then_is_refused(out: Path) -> None:
+    now = {name: value for name, value in RUN.items() if name != "threshold"}
+    with (
+        pytest.raises(OutputConflictError, match=r"threshold was 0\.5, now it is none"),
+        open_ledger(out, now, resume=True),
+    ):
+        pytest.fail("went on with another run")
+
+
+def test_a_study_that_is_not_proven_is_not_taken_over(out: Path) -> None:
+    """Its inputs cannot be read again, so that nothing is known of them now either."""
+    with open_ledger(out, RUN, resume=True) as ledger:
+        ledger.append(replace(finished("c"), inputs={}, outputs={}))
+    with open_ledger(out, RUN, resume=True) as ledger:
+        assert ledger.find("c", {}) is None
+
+
 def test_a_journal_of_another_schema_is_refused(out: Path) -> None:
     (out / JOURNAL_FILE).write_bytes(encode_line({"schema": 2, "run": RUN}))
     with (
@@ -222,6 +239,12 @@ def test_a_header_that_names_what_is_not_below_the_folder_is_none(earlier: objec
     assert parse_lines(header + line) == ParsedLines(None, (), 0)
 
 
+@pytest.mark.parametrize("header", [{"schema": SCHEMA}, {"schema": SCHEMA, "run": {}, "more": 1}])
+def test_a_header_of_another_form_is_none(header: dict[str, object]) -> None:
+    line = encode_line(asdict(finished()))
+    assert parse_lines(encode_line(header) + line) == ParsedLines(None, (), 0)
+
+
 def test_two_files_whose_names_differ_in_uids_of_one_short_digest_prove_nothing(
     tmp_path: Path,
 ) -> None:
@@ -264,3 +287,23 @@ def test_a_file_that_is_written_again_has_another_stamp(tmp_path: Path) -> None:
     assert stamp_inputs([path]) != before
     path.unlink()
     assert stamp_inputs([path]) == ()
+
+
+def test_another_file_of_the_same_size_and_time_has_another_stamp(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"abc")
+    other.write_bytes(b"ABC")
+    before = stamp_inputs([path])
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
+    assert stamp_inputs([path]) != before
+
+
+def test_a_file_that_has_grown_has_another_stamp_whatever_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    before = stamp_inputs([path])
+    status = path.stat()
+    path.write_bytes(b"abcd")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert stamp_inputs([path]) != before
