@@ -79,6 +79,14 @@ def test_the_run_tells_model_provider_and_settings(
     assert run["use"] == "research use only, not for diagnosis"
 
 
+def test_the_run_tells_the_batch_that_was_not_given(
+    source: Path, out: Path, infer: Infer, artifact: Path
+) -> None:
+    infer(source, "--provider", "cpu")
+    batch = Segmenter.load(artifact, LoadSettings("cpu")).batch
+    assert read_run(out)["settings"]["batch"] == batch > 0
+
+
 def test_probabilities_are_the_segmenters(
     source: Path, out: Path, infer: Infer, artifact: Path, draw_slice: Draw
 ) -> None:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from lgg_runtime.errors import ResourceError
-from lgg_runtime.lock import lock_output
+from lgg_runtime.lock import LOCK_FILE, lock_output
 from lgg_runtime.run import finishing
 from stand_ins.runs import BAD, Infer, Write, files, read_run
 
@@ -190,14 +190,26 @@ def test_results_that_would_go_among_the_inputs_are_refused(
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["run.json", "summary.csv", "report.html", "journal.jsonl", LOCK_FILE]
+)
 def test_a_folder_named_as_the_runs_own_file_is_refused(
-    source: Path, out: Path, infer: Infer
+    source: Path, out: Path, infer: Infer, name: str
 ) -> None:
-    shutil.move(source / "a", source / "run.json")
+    shutil.move(source / "a", source / name)
     result = infer(source)
     assert result.code == 8
-    assert "in the place of the run's own run.json" in result.err
+    assert f"in the place of the run's own {name}" in result.err
     assert not out.exists()
+
+
+def test_below_another_folder_the_name_of_the_runs_own_file_is_free(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    (source / "b").mkdir(exist_ok=True)
+    shutil.move(source / "a", source / "b" / "run.json")
+    assert infer(source).code == 0
+    assert list((out / "b" / "run.json").glob("*_mask.png"))
 
 
 @pytest.mark.parametrize("relative", ["input", "output"])

@@ -100,8 +100,9 @@ def test_no_more_pages_are_counted_than_a_limit() -> None:
         read_directory(chained_tiff(65_536))
 
 
-def test_a_predictor_without_its_compression_is_ignored() -> None:
-    np.testing.assert_array_equal(pixels_of(with_field(317, 2)), RGB)
+@pytest.mark.parametrize("predictor", [2, 3])
+def test_a_predictor_without_its_compression_is_ignored(predictor: int) -> None:
+    np.testing.assert_array_equal(pixels_of(with_field(317, predictor)), RGB)
 
 
 def without_entries() -> bytes:
@@ -131,6 +132,7 @@ def of_kind(tag: int, kind: int) -> bytes:
 
 
 PLAIN = encode_tiff(RGB)
+STRIPS = encode_tiff(RGB, rowsperstrip=10)
 PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
 REMEDY = "save it uncompressed, or with LZW or deflate"
 BROKEN = [
@@ -141,6 +143,7 @@ BROKEN = [
     (PLAIN[:4] + b"\xff" * 4 + PLAIN[8:], "its directory lies outside the file"),
     (patched(PLAIN, 273, "<I", len(PLAIN)), "a strip or tile ends outside the file"),
     (patched(PLAIN, 278, "<H", 1), "expected 37 strips or tiles, found 1 offsets and 1 lengths"),
+    (patched(STRIPS, 278, "<H", 37), "expected 1 strips or tiles, found 4 offsets and 4 lengths"),
     (patched(PLAIN, 278, "<H", 0), "a strip or tile of no size"),
     (patched(PLAIN, 279, "<I", 5000), "strip or tile 0 gives 5000 of 5550 bytes"),
     (patched(PLAIN, 279, "<I", 0), "strip or tile 0 gives 0 of 5550 bytes"),
@@ -182,6 +185,12 @@ def test_the_last_strip_of_each_plane_may_be_filled_up() -> None:
     filled = patched(data, 279, "<12H", *[500] * 12) + bytes(150)
     assert filled[last : last + 350] == data[last : last + 350]
     np.testing.assert_array_equal(pixels_of(filled), RGB)
+
+
+def test_a_strip_may_be_filled_up_to_whole_words() -> None:
+    np.testing.assert_array_equal(pixels_of(patched(PLAIN, 279, "<I", 5553) + bytes(4)), RGB)
+    with pytest.raises(InputError, match="strip or tile 0 holds 5554 bytes, its pixels are 5550"):
+        pixels_of(patched(PLAIN, 279, "<I", 5554) + bytes(4))
 
 
 def test_a_last_strip_may_be_filled_up_to_the_height_of_the_others() -> None:

@@ -41,9 +41,21 @@ def decisive(journal: Journal, outputs: tuple[str, ...], choice: SeriesChoice) -
         "threshold": journal.model["threshold"],
         "provider": journal.provider["ran"],
         "outputs": sorted(outputs),
-        "series": without_uids(str(choice)),
+        "series": _chosen(choice),
         "versions": tool_versions() | journal.versions,
     }
+
+
+def _chosen(choice: SeriesChoice) -> dict[str, list[str]] | None:
+    """The series that were chosen by hand, by the option; None where the rules choose."""
+    given = {
+        "series_uid": choice.series_uids,
+        "flair": (choice.flair,),
+        "t1": (choice.t1,),
+        "t1c": (choice.t1c,),
+    }
+    chosen = {name: [without_uids(one) for one in ones if one] for name, ones in given.items()}
+    return {name: ones for name, ones in chosen.items() if ones} or None
 
 
 def describe(journal: Journal, segmenter: Segmenter, requested: str) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lgg_runtime.loading import LoadSettings
 from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.run import finishing
 from lgg_runtime.run.ledger import JOURNAL_FILE
+from lgg_runtime.segmenter import Segmenter
 from stand_ins.runs import LESION, Draw, Infer, Write
 
 
@@ -112,6 +114,19 @@ def test_a_complete_run_is_resumed_without_work(
     assert "Taken over unchanged from the earlier run: 4 studies." in done.out
     assert results(tmp_path / "out") == before
     assert (tmp_path / "out" / JOURNAL_FILE).read_bytes() == journal
+
+
+def test_what_decides_no_result_may_differ_in_a_resumed_run(
+    tmp_path: Path, source: Path, artifact: Path, call_infer: Infer
+) -> None:
+    """The name of the input, and who chose the provider."""
+    ran = Segmenter.load(artifact, LoadSettings("auto")).provider
+    model = ("-o", tmp_path / "out", "-m", artifact, "--threads", "2")
+    call_infer(source, *model, "--provider", ran)
+    moved = source.rename(tmp_path / "moved")
+    done = call_infer(moved, *model, "--provider", "auto", "--resume")
+    assert done.code == 0
+    assert "Taken over unchanged from the earlier run: 4 studies." in done.out
 
 
 def test_only_what_changed_is_done_again(
@@ -286,6 +301,16 @@ def test_scans_are_resumed_too(
     stop_at("study_0002_mask.nii.gz")
     assert call(tmp_path / "out").code == 130
     written = stop_at(None)
+    chosen = ("--flair", "2", "--series-uid", "2.25.1001435798133328161")
+    refused = call(tmp_path / "out", "--resume", *chosen)
+    assert refused.code == 8
+    assert "series was none, now it is series_uid uid-" in refused.err
+    assert " flair 2; repeat" in refused.err and "1001435798133328161" not in refused.err
     assert call(tmp_path / "out", "--resume").code == 0
     assert written == ["study_0002_seg.dcm", "study_0002_mask.nii.gz"]
     assert results(tmp_path / "out") == results(tmp_path / "whole")
+    kinds = ("-ot", "nifti", "-ot", "dicom-seg")  # in another order
+    done = call_infer(
+        tmp_path / "dicom", "-o", tmp_path / "out", "-m", artifact, *kinds, "--resume"
+    )
+    assert (done.code, len(written)) == (0, 2)
