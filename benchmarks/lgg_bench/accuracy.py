@@ -11,7 +11,9 @@ from lgg_bench.document import fill_page
 from lgg_bench.run_record import PARTS, RunRecord
 from lgg_bench.table import Table
 from lgg_runtime.errors import InputError, UsageError
+from lgg_train.dataset import SampleSettings
 from lgg_train.history import HISTORY_FILE
+from lgg_train.options import RECIPES
 from lgg_train.run import FLAIR_ONLY, read_json
 
 
@@ -196,7 +198,7 @@ def _leak(leaks: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> str:
     for record in leaks:
         recipe = record.name.partition("-by-")[0]
         augmentation = record.config["settings"]["samples"]["augmentation"]
-        by_patient = folds.get(f"{recipe.removesuffix(f'-{augmentation}')}-{augmentation}")
+        by_patient = folds.get(_name_folds(recipe.removesuffix(f"-{augmentation}"), augmentation))
         if by_patient is not None:
             rows.append([recipe, "patient, in folds", *_pooled(by_patient), ""])
         scores = record.scores["test"]
@@ -205,6 +207,13 @@ def _leak(leaks: Sequence[RunRecord], folds: dict[str, dict[str, Any]]) -> str:
     header = ("recipe", "split by", "test pixels", "IoU", "recall", "precision", "F1",
               "IoU, mean over tumour slices")  # fmt: skip
     return Table("The same code, two splits", header, rows).as_markdown()
+
+
+def _name_folds(recipe: str, augmentation: str) -> str:
+    """The name of a recipe's cross-validation with that augmentation, see Evidence."""
+    own = RECIPES.get(recipe, {}).get("augmentation", SampleSettings.augmentation)
+    is_own = recipe in RECIPES and augmentation == own
+    return recipe if is_own else f"{recipe}-{augmentation}"
 
 
 def _pooled(scores: dict[str, Any]) -> list[str]:

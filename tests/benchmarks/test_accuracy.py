@@ -96,6 +96,22 @@ def test_a_run_by_slice_stands_behind_the_folds_of_its_recipe_and_augmentation()
     assert "| 1,000 | 0.1000 | 0.2000 | 0.3000 | 0.4000 |" in rows[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "augmentation", "folds"),
+    [("lite", "flair", "lite"), ("tiny", "plain", "tiny"), ("tiny-mild", "mild", "tiny-mild")],
+)
+def test_a_recipe_s_own_augmentation_is_not_in_the_name_of_its_folds(
+    tmp_path, name, augmentation, folds
+):
+    run = shutil.copytree(LEAKS[0], tmp_path / f"{name}-by-slice")
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["samples"]["augmentation"] = augmentation
+    (run / "config.json").write_text(json.dumps(config))
+    given = {folds: json.loads(FOLDS[0].read_text())}
+    block = Evidence([], given, [RunRecord.read(run)]).blocks()["leak"]
+    assert f"| {name} | patient, in folds |" in block
+
+
 def test_what_flair_alone_costs_is_told_of_cross_validations_that_scored_it():
     record = json.loads(FOLDS[0].read_text()) | {"flair_only": None}
     pooled = record["pooled"] | {"recall": 0.5}

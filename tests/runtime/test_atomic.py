@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.errors import ResourceError
+from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.writers.atomic import (
     PART_SUFFIX,
     make_folder,
     require_folder,
+    require_names,
     require_writable,
     write_atomically,
 )
@@ -148,3 +149,15 @@ def test_a_file_in_whose_place_a_folder_stands_could_not_be_written(tmp_path: Pa
     (tmp_path / "older.onnx").touch()
     for name in ("older.onnx", "new.onnx"):
         require_writable(tmp_path / name)
+
+
+def test_the_longest_names_are_those_that_a_disk_takes(tmp_path: Path) -> None:
+    file, folder = "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 125, "a" * 255  # 250 bytes, and 255
+    require_names([file], [folder])
+    (tmp_path / folder).mkdir()
+    write_atomically(tmp_path / folder / file, b"")
+    for longer in (([file + "a"], []), ([], [folder + "a"])):
+        with pytest.raises(InputError, match="a name of 256 bytes, at most 255 are possible"):
+            require_names(*longer)
+    with pytest.raises(ResourceError, match="File name too long"):
+        write_atomically(tmp_path / folder / (file + "a"), b"")

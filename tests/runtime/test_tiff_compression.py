@@ -95,6 +95,10 @@ def test_the_example_of_packbits_is_unpacked() -> None:
     assert unpack_bits(memoryview(packed), 24) == expected
 
 
+def test_a_packbits_byte_of_128_stands_for_nothing() -> None:
+    assert unpack_bits(memoryview(b"\x80\x00\x07\x80\x80\xff\x08"), 3) == b"\7\10\10"
+
+
 @pytest.mark.parametrize("compression", [LZW, DEFLATE, PACK_BITS])
 @pytest.mark.parametrize("kind", ["noise", "few values", "constant", "ramp"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
