@@ -112,6 +112,14 @@ def test_an_image_without_a_place_in_a_series_that_is_not_used_does_no_harm(stud
     assert len(read_dicom(study.files)) == 6
 
 
+@pytest.mark.parametrize("series", [FLAIR, T1, T1C])
+def test_one_in_a_series_that_is_used_is_refused(study: Study, series: int) -> None:
+    path = study.by_series[series][0]
+    study.change(path, PixelSpacing=None)
+    expected = f"{path.name}: no usable PixelSpacing; without it there is no volume"
+    assert reason(study) == expected
+
+
 def test_a_gap_is_named(study: Study) -> None:
     study.flair[2].unlink()
     assert reason(study) == (

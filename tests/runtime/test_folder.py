@@ -252,6 +252,13 @@ def test_one_file_is_one_study_with_its_own_mask_alone(tmp_path: Path) -> None:
     assert list_studies(tree(root, "q.png") / "q.png").masks == {}
 
 
+def test_links_and_folders_are_no_masks_of_one_file_either(tmp_path: Path) -> None:
+    root = tree(tmp_path, "P_1.PNG", "elsewhere/truth.png", "P_1_mask.tif/p_1.png")
+    (root / "P_1_mask.png").symlink_to(root / "elsewhere" / "truth.png")
+    listing = list_studies(root / "P_1.PNG")
+    assert (studies(listing), listing.masks) == ({"P": ["P_1.PNG"]}, {})
+
+
 def test_one_file_may_be_given_without_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,9 +330,11 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_listed(tmp_p
 @pytest.mark.usefixtures("closed")
 def test_nothing_but_a_folder_that_cannot_be_listed_is_no_input(tmp_path: Path) -> None:
     tree(tmp_path, "closed/b.png")
-    for given in (tmp_path, tmp_path / "closed"):
-        with pytest.raises(NoInputError, match=r"closed: cannot be listed: Permission denied$"):
-            list_studies(given)
+    reason = "closed: cannot be listed: Permission denied"
+    with pytest.raises(NoInputError, match=f"no slice in it; expected .*; {reason}$"):
+        list_studies(tmp_path)
+    with pytest.raises(NoInputError, match=f"^{reason}$"):
+        list_studies(tmp_path / "closed")
 
 
 def refuse_open(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

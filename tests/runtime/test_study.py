@@ -156,3 +156,12 @@ def test_a_mask_that_does_not_fit_is_named_and_its_slice_has_none(
     assert reason.startswith("s_2_mask.png: ")
     if fault == "size":
         assert "(5, 4)" in reason and "(4, 5)" in reason
+
+
+def test_a_slice_without_a_number_beside_number_0_leaves_no_gap(
+    tmp_path: Path, write_picture: Write
+) -> None:
+    for name in ("s", "s_0"):
+        write_picture(tmp_path / f"{name}.png", colour())
+    (volume,) = load(tmp_path).volumes
+    assert (volume.volume().names, volume.notes) == (("s", "s_0"), [(), ()])

@@ -21,10 +21,10 @@ _APPLE_DOUBLE = "._"
 class Files:
     """The files of an input.
 
-    root: the folder given, or that of the file given. slices, masks: pictures in order. others:
-    what may belong to a scan. links, attributes: the number of symbolic links, and of the files in
-    which macOS keeps attributes of others. unreadable: folders that cannot be listed, each with
-    the reason.
+    root: the folder given, or that of the file given. slices, masks: pictures, those of one folder
+    in the order of their names. others: what may belong to a scan. links, attributes: the number of
+    symbolic links, and of the files in which macOS keeps attributes of others. unreadable: folders
+    that cannot be listed, each with the reason.
     """
 
     root: Path
@@ -94,8 +94,6 @@ def _walk(folder: Path) -> Files:
             files.masks.append(path)
         else:
             files.slices.append(path)
-    files.slices.sort()
-    files.masks.sort()
     if folder in files.unreadable:
         raise NoInputError(files.unreadable[folder])
     return files
