@@ -68,6 +68,7 @@ def test_every_weight_is_int8_by_channel_and_the_nearest_step(made, float_graph)
         error = np.abs(steps * scale[:, None, None, None] - expected).max((1, 2, 3))
         assert (error <= 0.501 * scale).all()
     assert float_layers(graph) == []
+    assert not graph.metadata_props
 
 
 def test_activations_and_biases_are_of_the_target_s_types(made):

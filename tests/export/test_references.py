@@ -1,5 +1,6 @@
 """Which patients an artifact is compared on, and on which ones int8's ranges are found."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_where_all_patients_trained_int8_is_judged_on_others_than_those_of_its_r
 ):
     monkeypatch.setattr(references, "CALIBRATED_ON", 5)
     monkeypatch.setattr(references, "COMPARED_ON", 4)
-    said, judged = patients_of(open_references(*run_on_all, None))
+    said, judged = patients_of(open_references(*run_on_all, None, is_int8=True))
     asked, ranged = patients_of(open_calibration(*run_on_all, None))
     assert (said, asked) == ("4 train patients", "5 train patients")
     assert not set(judged) & set(ranged)
@@ -101,6 +102,15 @@ def test_other_data_under_the_same_names_are_refused(run_on_all, phantoms):
     write_json(run / CONFIG_FILE, config)
     with pytest.raises(InputError, match=f"trained on other data: {name} differ"):
         patients_of(open_references(run, model, phantoms))
+
+
+def test_a_patient_who_is_gone_from_the_data_is_named(run_on_all, phantoms, tmp_path):
+    fewer = shutil.copytree(phantoms, tmp_path / "fewer")
+    gone = find_cases(fewer)[0]
+    shutil.rmtree(gone.slices[0].parent)
+    for open_it in (open_references, open_calibration):
+        with pytest.raises(InputError, match=f"slices that the split names of {gone.patient}$"):
+            open_it(*run_on_all, fewer)
 
 
 @pytest.mark.parametrize("config", [{}, {"digests": None}])
