@@ -99,8 +99,9 @@ def test_a_plane_that_is_hardly_turned_continues_a_stack_a_step_away(
     assert continues(plane, stack) is is_next
 
 
-def test_nothing_continues_slices_at_one_position() -> None:
-    assert not continues(along_z(5), along_z(0, 0, 0))
+@pytest.mark.parametrize("heights", [(0, 0, 0), (0,)])
+def test_nothing_continues_slices_at_one_position(heights: tuple[float, ...]) -> None:
+    assert not continues(along_z(5), along_z(*heights))
 
 
 def test_slices_of_another_size_continue_nothing() -> None:
