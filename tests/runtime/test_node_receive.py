@@ -167,6 +167,22 @@ def test_the_same_uid_with_other_bytes_is_a_conflict_and_the_first_stays(
     assert not any("ImageComments" in dcmread(path) for path in kept)
 
 
+def test_what_came_before_a_conflict_that_ended_its_association_is_held(
+    receive: Callable[..., Reception], study: Path, tmp_path: Path
+) -> None:
+    node, files = receive(), sorted(study.iterdir())
+    other = dcmread(files[0])
+    other.ImageComments = "another"
+    other.save_as(tmp_path / "other.dcm")
+    for rest, states in (([], ["held"]), (files[3:], ["queued"])):
+        association = associate(node.port)
+        answers = store(association, [*files[:3], tmp_path / "other.dcm", *rest])
+        association.release()
+        assert answers == [0, 0, 0, 0x0111, *[0] * len(rest)]
+        assert node.settle() == states
+    assert node.count("confirmed") == len(files)
+
+
 def test_a_study_of_which_another_study_has_an_image_is_held(
     receive: Callable[..., Reception], study: Path, tmp_path: Path
 ) -> None:

@@ -38,13 +38,15 @@ class Session:
 
     is_open: whether it still runs; instances: the study of each image that came; has_refusals:
     whether an object was not taken, which may have been an image of any of these studies;
-    has_strangers: whether one was not taken because another study holds it.
+    has_strangers: whether one was not taken because another study holds it; ends_in_conflict:
+    whether the last one was a CONFLICT, at which many a sender stops, and releases.
     """
 
     is_open: Callable[[], bool]
     instances: dict[str, str] = field(default_factory=dict)
     has_refusals: bool = False
     has_strangers: bool = False
+    ends_in_conflict: bool = False
 
 
 class Intake:
@@ -92,6 +94,7 @@ class Intake:
             if outcome == DUPLICATE and not renew(self._state, study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
             session.has_strangers |= outcome == ELSEWHERE
+            session.ends_in_conflict = outcome == CONFLICT
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(

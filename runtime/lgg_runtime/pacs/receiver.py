@@ -175,8 +175,7 @@ class Receiver:
         except Exception as error:  # noqa: BLE001  whatever it is, the peer has to hear a status
             status = CANNOT_UNDERSTAND
             LOG.error("an object was refused with 0x%04X: %s", status, type(error).__name__)
-        if status not in _OUTCOMES:
-            session.has_refusals = True
+        session.has_refusals |= status not in _OUTCOMES
         self._tally.add("objects", _OUTCOMES.get(status, f"0x{status:04X}"))
         # What the node itself took is no silence of the peer, which has been waiting for this.
         event.assoc.dul._idle_timer.restart()
@@ -218,6 +217,7 @@ class Receiver:
             session.has_refusals = True
             told = "%s released before all that it sent was whole and answered"
             LOG.warning(told, address_of(event.assoc))
+        session.has_refusals |= session.ends_in_conflict
         if session.has_refusals and session.instances:
             count = len(session.instances)
             LOG.warning("of %d images that came with a refused object, none is confirmed", count)
