@@ -252,6 +252,13 @@ def test_a_dicomdir_lists_its_files(study: Study) -> None:
     assert list_dicomdir(path) == files
 
 
+def test_a_dicomdir_in_small_letters_lists_files_in_small_letters(study: Study) -> None:
+    path, files = study.folder / "DICOMDIR", study.files
+    write_dicomdir(study.folder, *([file.name] for file in files))
+    small = [file.rename(file.with_name(file.name.lower())) for file in files]
+    assert list_dicomdir(path.rename(study.folder / "dicomdir")) == small
+
+
 @pytest.mark.parametrize("parts", [["..", "secret"], ["/etc", "passwd"], ["a/../../b"]])
 def test_a_dicomdir_that_points_outside_is_refused(study: Study, parts: list[str]) -> None:
     path = write_dicomdir(study.folder, parts)

@@ -107,7 +107,8 @@ def is_dicomdir_name(path: Path) -> bool:
 
 
 def list_dicomdir(path: Path) -> list[Path]:
-    """The files that a DICOMDIR lists, in its order.
+    """The files that a DICOMDIR lists, in its order; by their names in small letters where its own
+    is in these, as a disc of ISO 9660 shows all names under Linux.
 
     Raises InputError for one that is damaged, that points outside its own folder, or that lists
     a file which is not there.
@@ -120,6 +121,8 @@ def list_dicomdir(path: Path) -> list[Path]:
         if not parts:
             continue
         names = [parts] if isinstance(parts, str) else list(parts)
+        if path.name.islower():
+            names = [name.lower() for name in names]
         target = (root.joinpath(*names)).resolve()
         if any(".." in name or "/" in name for name in names) or not target.is_relative_to(root):
             raise InputError(f"{path.name}: points outside its folder; refused")
