@@ -19,7 +19,7 @@ import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import list_dicomdir
-from stand_ins.dicom_study import Study, reason, write_dicomdir
+from stand_ins.dicom_study import T1, Study, reason, write_dicomdir
 
 
 @pytest.mark.parametrize(
@@ -257,6 +257,18 @@ def test_a_dicomdir_in_small_letters_lists_files_in_small_letters(study: Study) 
     write_dicomdir(study.folder, *([file.name] for file in files))
     small = [file.rename(file.with_name(file.name.lower())) for file in files]
     assert list_dicomdir(path.rename(study.folder / "dicomdir")) == small
+
+
+def test_a_series_without_a_place_is_passed_over_and_named(study: Study) -> None:
+    for path in study.by_series[T1]:
+        study.change(path, ImagePositionPatient=None)
+    first = study.by_series[T1][0].name
+    missing = "no usable ImagePositionPatient; without it there is no volume"
+    told = [
+        f"a series is passed over: {first}: {missing}",
+        "no pre-contrast T1; FLAIR in its place",
+    ]
+    assert set(told) <= set(read_dicom(study.files).notes)
 
 
 @pytest.mark.parametrize("parts", [["..", "secret"], ["/etc", "passwd"], ["a/../../b"]])

@@ -66,6 +66,7 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     stacks, dropped = stack_frames(found.frames)
     if dropped:
         notes.append(f"{dropped} localizer or derived frames dropped")
+    notes += [f"a series is passed over: {error}" for error in found.unusable.values()]
     target_of = cache(_read_target)
     chosen = _choose(stacks, choice, found.unusable, lambda stack: target_of(stack).head)
     _refuse_two_patients(chosen)
