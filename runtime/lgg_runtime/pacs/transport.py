@@ -125,7 +125,10 @@ def _associate(
     """
     from pynetdicom import AE, evt
 
+    reached = []
+
     def bound_waits(event: Any) -> None:
+        reached.append(event.address)
         # pynetdicom lets a connection wait for ever for a peer that stops reading, or that breaks
         # off within a PDU, and an abort waits with it.
         event.assoc.dul.socket.socket.settimeout(to.timeout_seconds)
@@ -154,15 +157,29 @@ def _associate(
         if association.is_established or is_declined:
             yield association
         elif association.is_rejected:
-            raise DeliveryError("rejects the association", is_passing=True)
+            raise DeliveryError(_why_rejected(association, calling, to), is_passing=True)
         elif tls:
             # pynetdicom keeps to itself which of them it was.
             why = "cannot be reached, or TLS fails: see to ca, certificate and key"
             raise DeliveryError(why, is_passing=True)
+        elif reached:
+            raise DeliveryError("is reached, and answers no association", is_passing=True)
         else:
             raise DeliveryError("cannot be reached", is_passing=True)
     finally:
         association.release()
+
+
+def _why_rejected(association: Any, calling: str, to: Destination) -> str:
+    """By the numbers of PS3.8, 9.3.4."""
+    answer = association.acceptor.primitive
+    source, reason = answer.result_source, answer.diagnostic
+    titles = {
+        (1, 3): f"it does not know the calling title {calling}",
+        (1, 7): f"it is not called {to.ae_title}",
+    }
+    why = titles.get((source, reason), f"source {source}, reason {reason}")
+    return f"rejects the association: {why}"
 
 
 def _store(association: Any, path: Path, may_be_there: bool) -> None:

@@ -59,14 +59,17 @@ class Peer:
         holds: str = "",
         end: Callable[[Any], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        **settings: Any,
     ):
         """holds: the UID of the object that it lists, whatever it is asked for; end: what becomes
-        of an association that is not for storage, where it is requested.
+        of an association that is not for storage, where it is requested; settings: pynetdicom's.
         """
         self._status, self._holds, self._end = status, holds, end
         self.proposed: list[tuple[str, list[str]]] = []
         self.stored: list[tuple[str, Any]] = []  # syntax and data set
         entity = AE("PEER")
+        for name, value in settings.items():
+            setattr(entity, name, value)
         for uid, syntaxes in contexts.items():
             entity.add_supported_context(uid, list(syntaxes))
         handlers = [
@@ -78,10 +81,13 @@ class Peer:
             ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls
         )
 
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
     def send(self, path: Path, ask_first: bool = False, **tls: Path) -> None:
-        port = self._server.server_address[1]
         to = Destination(
-            name="peer", kind="c-store", address="127.0.0.1", port=port, ae_title="PEER", **tls
+            name="peer", kind="c-store", address="127.0.0.1", port=self.port, ae_title="PEER", **tls
         )
         make_transport(to, "LGG-NODE")(path, ask_first)
 
@@ -262,6 +268,26 @@ def test_a_host_whose_name_is_not_known_cannot_be_reached(
     assert not error.value.is_unsure
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"require_calling_aet": ["OTHER"]}, "it does not know the calling title LGG-NODE"),
+        ({"require_called_aet": True, "ae_title": "OTHER"}, "it is not called PEER"),
+        ({"maximum_associations": 1}, "source 3, reason 2"),
+    ],
+)
+def test_a_destination_that_rejects_an_association_is_told_with_its_reason(
+    start: Start, result: Path, settings: dict[str, Any], why: str
+) -> None:
+    peer = start({SEGMENTATION: EXPLICIT}, **settings)
+    other = AE()
+    other.add_requested_context(SEGMENTATION)
+    other.associate("127.0.0.1", peer.port)
+    with pytest.raises(DeliveryError, match=f"^rejects the association: {why}$"):
+        peer.send(result)
+    other.shutdown()
+
+
 def test_a_destination_that_breaks_off_within_its_answer_is_not_waited_for(result: Path) -> None:
     told: list[DeliveryError] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -285,6 +311,7 @@ def test_a_destination_that_breaks_off_within_its_answer_is_not_waited_for(resul
             sender.join(60)
             assert not sender.is_alive()
     assert told and told[0].is_passing
+    assert str(told[0]) == "is reached, and answers no association"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
