@@ -119,7 +119,7 @@ def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
     (root / "broken.png").symlink_to(root / "nowhere")
     listing = list_studies(root)
     assert studies(listing) == {"a": ["a_1.png"]}
-    assert listing.skipped == 4
+    assert (listing.skipped, listing.links) == (4, 4)
 
 
 def test_other_files_are_counted(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def list_studies(given: Path | str) -> Listing:
     studies = (*_group_slices(files.slices, root), *scans.studies)
     _refuse_shared_names(studies, root)
     skipped = scans.skipped + files.links + files.attributes
-    return Listing(root, studies, _group_masks(files.masks), skipped, unreadable)
+    masks = _group_masks(files.masks)
+    return Listing(root, studies, masks, skipped, unreadable, files.links)
 
 
 def number_of(slice_: Path) -> int:

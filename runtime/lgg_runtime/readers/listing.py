@@ -50,7 +50,8 @@ class Listing:
     """What an input holds.
 
     masks: reference masks by the path of their slice without suffix, as `slice_of` gives it.
-    skipped: number of files that are no slice, mask or scan, symbolic links included.
+    skipped: number of files that are no slice, mask or scan, symbolic links included; links: of
+        those alone.
     unreadable: files and folders that cannot be opened, each with the reason.
     """
 
@@ -59,6 +60,7 @@ class Listing:
     masks: dict[Path, tuple[Path, ...]]
     skipped: int
     unreadable: dict[Path, str] = field(default_factory=dict)
+    links: int = 0
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -41,6 +41,7 @@ class Journal:
     """Collects what a run does, and writes it.
 
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
+    skipped_files: number of files that are no input; links: of the symbolic links among them;
     seconds: by stage; metrics: against the reference masks, where the run was evaluated;
     resumed: number of studies that an earlier run had finished; left_out: slices that the first
     look left out; doubts: by study, why it does not look like what the model was trained on;
@@ -52,6 +53,7 @@ class Journal:
     provider: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     skipped_files: int = 0
+    links: int = 0
     inputs: Packed[InputRecord] = field(default_factory=lambda: Packed(InputRecord))
     rows: Packed[SummaryRow] = field(default_factory=lambda: Packed(SummaryRow.of))
     seconds: dict[str, float] = field(default_factory=dict)

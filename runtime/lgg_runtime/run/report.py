@@ -56,6 +56,9 @@ def describe_warnings(journal: Journal) -> list[str]:
     if journal.doubts:  # the check that says so may err
         names = _list_few([printable(name) for name in journal.doubts])
         lines.append(f"{names}: unlike the training data; see doubts in summary.csv")
+    if journal.links:
+        told = f"symbolic links in the input, not followed: {journal.links}"
+        lines.append(f"{told}; give lgg-infer what they lead to")
     gaps = [
         without_uids(record.name)
         for record in journal.inputs

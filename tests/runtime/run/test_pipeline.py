@@ -145,9 +145,10 @@ def test_reference_masks_are_passed_over_and_recorded(
 ) -> None:
     write_picture(source / "a" / "a_1_mask.png", np.zeros((40, 48), np.uint8))
     (source / "notes.txt").touch()
+    (source / "link").symlink_to(source / "a")
     journal, _ = run(source, tmp_path / "out", segmenter)
     assert [r.name for r in journal.inputs if r.fate == SKIPPED_MASK] == ["a/a_1_mask.png"]
-    assert journal.skipped_files == 1
+    assert (journal.skipped_files, journal.links) == (2, 1)
     assert journal.metrics is None
 
 

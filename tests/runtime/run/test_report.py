@@ -57,6 +57,14 @@ def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
     assert "p/P_22.png and 2 more; see run.json" in describe_run(journal, Path("out"))
 
 
+def test_links_that_were_not_followed_are_told() -> None:
+    journal = journal_of("P")
+    assert "links" not in describe_run(journal, Path("out"))
+    journal.links = 2
+    told = "Warning: symbolic links in the input, not followed: 2; give lgg-infer what they lead to"
+    assert told in describe_run(journal, Path("out")).split("\n")
+
+
 def test_a_large_region_that_the_clean_up_dropped_is_warned_of() -> None:
     journal = journal_of("P")
     assert "clean-up" not in describe_run(journal, Path("out"))
