@@ -49,7 +49,9 @@ class NamedPath(click.Path):
 @click.argument("source", metavar="[INPUT]", required=False, type=NamedPath(path_type=Path))
 @click.option("-o", "--output", required=True, type=NamedPath(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
-@click.option("-m", "--model", default="standard", help="A shipped model's name or a file.")
+@click.option("-m", "--model", default="standard",
+              help="A shipped model (standard, lite or tiny, in int8 with -int8 behind it) or a "
+              "file.")  # fmt: skip
 @click.option("--model-sha256", metavar="DIGEST", help="Refuse a model of another SHA-256.")
 @click.option("--require-signature", type=click.Path(path_type=Path), metavar="PUBLIC_KEY",
               help="Refuse a model that this Ed25519 key did not sign.")  # fmt: skip

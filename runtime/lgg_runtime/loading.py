@@ -99,6 +99,8 @@ def find_model(model: str | Path) -> Path:
             )
         return path
     if not is_model_file(Path(model)):
+        if str(model) and Path(model).is_dir():
+            raise ModelError(f"{model}: a folder; of a training run's, lgg-export makes a model")
         named = str(model) or "model of no name"  # as a variable that is not set gives it
         raise ModelError(f"{named}: no such model; expected a file or {' or '.join(SHIPPED)}")
     return Path(model)

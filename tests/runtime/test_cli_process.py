@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lgg_runtime.loading import SHIPPED
 from lgg_runtime.lock import lock_output
 from stand_ins.runs import BAD, LESION, Draw, Infer, Write, files, read_png, read_rows, read_run
 
@@ -42,6 +43,13 @@ def test_help_tells_the_use_and_the_exit_codes(call_infer: Infer) -> None:
     assert result.code == 0
     assert "Research use only, not for diagnosis." in result.out
     assert "3 some inputs failed" in result.out
+
+
+def test_help_names_the_shipped_models(call_infer: Infer) -> None:
+    told = " ".join(call_infer("--help").out.split())
+    assert "A shipped model (standard, lite or tiny, in int8 with -int8 behind it)" in told
+    named = ("standard", "lite", "tiny")
+    assert set(SHIPPED) == {*named, *(f"{name}-int8" for name in named)}
 
 
 def installed_command() -> str:

@@ -344,10 +344,15 @@ def test_a_model_is_found_by_its_path(artifact: Path) -> None:
     assert find_model(artifact) == find_model(str(artifact)) == artifact
 
 
-@pytest.mark.parametrize("name", ["missing.onnx", "", "Standard"])
+@pytest.mark.parametrize("name", ["missing.onnx", "Standard"])
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match="no such model; expected a file or standard"):
         find_model(tmp_path / name)
+
+
+def test_a_folder_is_no_model_and_says_how_one_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="a folder; of a training run's, lgg-export makes"):
+        find_model(tmp_path)
 
 
 def test_a_model_of_no_name_is_called_so() -> None:
