@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
+from tqdm import tqdm
 
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
@@ -80,13 +81,16 @@ class ExportSettings:
         return limits_of(self.described)
 
 
-def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contract, Parity]:
+def export_run(
+    run: Path, output: Path, settings: ExportSettings, progress: bool = False
+) -> tuple[Contract, Parity]:
     """Build the artifact of a run, compare it with PyTorch, and write it if it passes.
 
     Raises ParityError, with every exceeded limit, where it does not, UsageError for a name of the
     file or of the model that cannot be, InputError for a run that is not finished or whose data are
     other ones, NoInputError for named data that are not there, and ResourceError where the file
-    cannot be written; then nothing is written.
+    cannot be written; then nothing is written. `progress` shows bars where standard error is a
+    terminal.
     """
     if output.suffix != ".onnx":
         raise UsageError(f"{output.name}: expected a name that ends in .onnx")
@@ -104,11 +108,12 @@ def export_run(run: Path, output: Path, settings: ExportSettings) -> tuple[Contr
             return load_backend(trial, BackendSettings("cpu", available_cores()))
 
         try:
-            graph, made = _build(run, model, settings, load)
+            graph, made = _build(run, model, settings, load, progress)
             backend = load(graph)
             is_int8 = settings.precision == "int8"
             subject, references = open_references(run, model, settings.data, is_int8=is_int8)
-            parity = compare(subject, references, in_batches(backend), model.decision)
+            watched = _watch(references, "parity", progress)
+            parity = compare(subject, watched, in_batches(backend), model.decision)
             golden = make_golden(backend.run, golden_tolerance(settings.described))
         except (ModelError, ParityError) as error:
             raise ParityError(f"{output.name} is not written: {error}") from error
@@ -124,6 +129,7 @@ def _build(
     model: TrainedModel,
     settings: ExportSettings,
     load: Callable[[onnx.ModelProto], Backend],
+    progress: bool = False,
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The graph, and what the contract's parity says of how an int8 one was made."""
     lossy = settings.precision == "int8"
@@ -139,7 +145,15 @@ def _build(
     def judge(subject: str, chosen: Sequence[Prediction], graph: onnx.ModelProto) -> Parity:
         return compare(subject, chosen, in_batches(load(graph)), model.decision)
 
-    return quantise_run(graph, target, (subject, list(references)), judge)
+    patients = list(_watch(references, "int8's patients", progress))
+    return quantise_run(graph, target, (subject, patients), judge, progress)
+
+
+def _watch(references: Iterable[Prediction], words: str, progress: bool) -> Iterable[Prediction]:
+    hidden = None if progress else True
+    bar: Iterable[Prediction]
+    bar = tqdm(references, words, unit="patient", disable=hidden, leave=False)
+    return bar
 
 
 def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probability]:

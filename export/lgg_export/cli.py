@@ -68,12 +68,13 @@ def command() -> None:
 @click.option("--licence", default=LICENCE, help="Terms of the weights, as the contract has them.")
 @click.option("--data", type=_PATH, help="Dataset for the gate and int8's ranges.  "
               "[default: the run's own; phantoms where it is not there]")  # fmt: skip
-def run(run: Path, output: Path, **options: Any) -> None:
+@click.option("--no-progress", is_flag=True, help="No progress bar.")
+def run(run: Path, output: Path, no_progress: bool, **options: Any) -> None:
     """Export a training run's folder, the default command."""
     with needs_extra("export"):
         from lgg_export.artifact import ExportSettings, export_run
 
-    contract, parity = export_run(run, output, ExportSettings(**options))
+    contract, parity = export_run(run, output, ExportSettings(**options), not no_progress)
     size = output.stat().st_size / 2**20
     show(
         f"{output}: {contract.precision}, {size:.1f} MiB\n"

@@ -28,17 +28,19 @@ def quantise_run(
     target: Target,
     references: tuple[str, Sequence[Prediction]],
     judge: Judge,
+    progress: bool = False,
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The int8 graph of a float one, and how it was made, for its contract.
 
     references: patients of the training part, in words and with PyTorch's predictions, whose
     slices give the ranges, and on whom layers are found that have to stay in float; judge:
-    compares a graph on references. Raises ParityError where no int8 graph loses little enough.
+    compares a graph on references; progress: show a bar where standard error is a terminal.
+    Raises ParityError where no int8 graph loses little enough.
     """
     subject, patients = references
     few = [choose_slices(patient, SLICES) for patient in patients]
     with tempfile.TemporaryDirectory() as folder:
-        quantiser = Quantiser(graph, [part.slices for part in few], target, Path(folder))
+        quantiser = Quantiser(graph, [part.slices for part in few], target, Path(folder), progress)
         made = keep_sensitive(
             quantiser,
             partial(judge, subject, patients),

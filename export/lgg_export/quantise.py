@@ -6,7 +6,7 @@ Scales of weights are by channel, those of activations by tensor, from their val
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from inspect import signature
@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+from tqdm import tqdm
 
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT
 from lgg_runtime.errors import MissingExtraError
+from lgg_runtime.progress import ignore
 from lgg_runtime.volume import Pixels
 from lgg_train.unet import LARGEST_MULTIPLE
 
@@ -59,14 +61,21 @@ class Quantiser:
     """Makes int8 graphs of one float graph; its ranges are measured once.
 
     slices: normalised, each array (S, H, W, 3) uint8, one at a time through the graph; folder:
-    for what is kept between two calls of `build`.
+    for what is kept between two calls of `build`; progress: show a bar while they are measured,
+    where standard error is a terminal.
     """
 
     def __init__(
-        self, graph: onnx.ModelProto, slices: Sequence[Pixels], target: Target, folder: Path
+        self,
+        graph: onnx.ModelProto,
+        slices: Sequence[Pixels],
+        target: Target,
+        folder: Path,
+        progress: bool = False,
     ):
         self._graph, self._slices = graph, slices
         self._target, self._folder = target, folder
+        self._progress = progress
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -95,13 +104,23 @@ class Quantiser:
         model = onnx.ModelProto.FromString(self._graph.SerializeToString())
         # It asks for optimisations first, which the exported graph has had.
         add_pre_process_metadata(model)
-        output = self._folder / "int8.onnx"
+        output, ranges = self._folder / "int8.onnx", self._folder / "ranges.json"
         target = self._target
-        with redirect_stdout(io.StringIO()):  # the library's words for each slice
+        is_watched = self._progress and not ranges.exists()
+        with (
+            redirect_stdout(io.StringIO()),  # the library's words for each slice
+            tqdm(
+                total=sum(map(len, self._slices)),
+                desc="int8's ranges",
+                unit="slice",
+                disable=None if is_watched else True,
+                leave=False,
+            ) as bar,
+        ):
             quantize_static(
                 model,
                 output,
-                _Reader(self._slices),
+                _Reader(self._slices, bar.update),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=[*LAYERS, *_BETWEEN],
                 per_channel=True,
@@ -109,7 +128,7 @@ class Quantiser:
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=list(kept),
                 calibrate_method=CalibrationMethod.Percentile,
-                **{_KEPT_RANGES: self._folder / "ranges.json"},
+                **{_KEPT_RANGES: ranges},
                 extra_options={
                     "CalibPercentile": _HELD,
                     # Slices between two histograms, of which the library holds all activations.
@@ -143,10 +162,11 @@ def float_layers(graph: onnx.ModelProto) -> list[str]:
 
 class _Reader:
     """The slices as the library asks for them: some of them, then one by one, each padded with
-    zeros to the size multiple, as a run pads it.
+    zeros to the size multiple, as a run pads it. advance: called with 1 for each.
     """
 
-    def __init__(self, volumes: Sequence[Pixels]):
+    def __init__(self, volumes: Sequence[Pixels], advance: Callable[[int], object] = ignore):
+        self._advance = advance
         padded = [_pad(volume) for volume in volumes]
         self._slices = [volume[i : i + 1] for volume in padded for i in range(len(volume))]
         self._rest = iter(self._slices)
@@ -159,7 +179,10 @@ class _Reader:
 
     def get_next(self) -> dict[str, Any] | None:
         chosen = next(self._rest, None)
-        return None if chosen is None else {INPUT: chosen}
+        if chosen is None:
+            return None
+        self._advance(1)
+        return {INPUT: chosen}
 
 
 def _pad(slices: Pixels) -> Pixels:

@@ -26,6 +26,16 @@ def test_a_run_is_exported_by_default_and_its_parity_told(
     assert read_contract(path).name == "mine"
 
 
+@pytest.mark.parametrize(("options", "is_shown"), [((), True), (("--no-progress",), False)])
+def test_the_gate_s_progress_is_shown_on_a_terminal_that_wants_it(
+    call_main, finished_run, tmp_path, ready_graph, monkeypatch, options, is_shown
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    done = call_main(finished_run, "-o", tmp_path / "model.onnx", *options)
+    assert done.code == 0, done.err
+    assert ("parity: 0patient [" in done.err) == is_shown
+
+
 def test_options_may_come_first_and_a_model_is_named_after_its_run(
     call_main, finished_run, tmp_path, ready_graph
 ):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 
 import numpy as np
 import onnx
@@ -176,6 +177,17 @@ def test_the_same_slices_give_the_same_graph(made, float_graph, slices, tmp_path
     target, _, graph = made
     again = Quantiser(float_graph, [slices], target, tmp_path).build()
     assert again.SerializeToString() == graph.SerializeToString()
+
+
+def test_a_bar_goes_on_while_ranges_are_measured_and_not_again(
+    float_graph, target, slices, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    quantiser = Quantiser(float_graph, [slices[:3], slices[3:]], target, tmp_path, progress=True)
+    quantiser.build()
+    assert "0/4 [" in capsys.readouterr().err
+    quantiser.build()
+    assert "slice" not in capsys.readouterr().err
 
 
 def test_onnxruntime_computes_all_layers_but_the_last_in_8_bits_and_pools_in_them(made, tmp_path):

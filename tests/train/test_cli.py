@@ -45,6 +45,16 @@ def test_evaluation_prints_the_scores_of_the_test_part(call_main, finished_run, 
     assert (run / "metrics_test.json").is_file()
 
 
+@pytest.mark.parametrize(("options", "is_shown"), [((), True), (("--no-progress",), False)])
+def test_an_evaluation_s_progress_is_shown_on_a_terminal_that_wants_it(
+    call_main, run_copy, phantoms, monkeypatch, options, is_shown
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    done = call_main("evaluate", str(run_copy), "--data", str(phantoms), *options)
+    assert done.code == 0, done.err
+    assert ("predict:   0%|" in done.err) == ("2/2 [" in done.err) == is_shown
+
+
 def test_no_data_gives_one_line_that_says_how_to_get_it(call_main, tmp_path):
     done = call_main(
         "train", "--data", str(tmp_path / "nowhere"), "-o", str(tmp_path / "run"), "--epochs", "1"

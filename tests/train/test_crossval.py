@@ -105,7 +105,7 @@ def folds_told(monkeypatch):
         told.append(request)
         return ""
 
-    def run_evaluation(folder, _data, part, _device, flair_only):
+    def run_evaluation(folder, _data, part, _device, flair_only, _progress):
         scores = folder / f"metrics_{part}{'_flair_only' if flair_only else ''}.json"
         assert not scores.exists()
         rng = np.random.default_rng(2 + flair_only)

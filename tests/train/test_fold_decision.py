@@ -31,9 +31,9 @@ def test_the_decision_is_the_rule_s_over_every_patient_by_its_own_fold(
 ):
     asked = []
 
-    def watched(network, *given):
+    def watched(network, *given, **options):
         asked.append(network)
-        return predict_cases(network, *given)
+        return predict_cases(network, *given, **options)
 
     monkeypatch.setattr("lgg_train.fold_decision.predict_cases", watched)
     done = call_main("decide", str(folds), "--data", str(phantoms), "--device", "cpu")

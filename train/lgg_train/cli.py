@@ -11,7 +11,12 @@ from lgg_runtime import __version__
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
-from lgg_train.options import recall_options, refuse_another_split, training_options
+from lgg_train.options import (
+    NO_PROGRESS,
+    recall_options,
+    refuse_another_split,
+    training_options,
+)
 
 _PATH = click.Path(path_type=Path)
 _DATA = click.option(
@@ -72,12 +77,13 @@ def cv(data: Path, out: Path, folds: int, **options: Any) -> None:
 @click.argument("folder", type=_PATH)
 @_DATA
 @_DEVICE
-def decide(folder: Path, data: Path, device: str) -> None:
+@NO_PROGRESS
+def decide(folder: Path, data: Path, device: str, no_progress: bool) -> None:
     """Choose threshold and clean-up over all patients of a cross-validation, for --decision."""
     with needs_extra("train"):
         from lgg_train import fold_decision
 
-    show(fold_decision.decide(folder, data, device))
+    show(fold_decision.decide(folder, data, device, not no_progress))
 
 
 @command.command(context_settings={"show_default": True})
@@ -86,14 +92,17 @@ def decide(folder: Path, data: Path, device: str) -> None:
 @click.option("--split", "part", type=click.Choice(("test", "validation", "train")), default="test")
 @_DEVICE
 @click.option("--flair-only", is_flag=True, help="Put FLAIR in the place of the other sequences.")
-def evaluate(run: Path, data: Path, part: str, device: str, flair_only: bool) -> None:
+@NO_PROGRESS
+def evaluate(
+    run: Path, data: Path, part: str, device: str, flair_only: bool, no_progress: bool
+) -> None:
     """Score a run on one part of its split, as the notebook does and by patient; scores and
     pictures are written into RUN.
     """
     with needs_extra("train"):
         from lgg_train.report import run_evaluation
 
-    show(run_evaluation(run, data, part, device, flair_only))
+    show(run_evaluation(run, data, part, device, flair_only, not no_progress))
 
 
 @command.command(context_settings={"show_default": True})

@@ -106,7 +106,8 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
         run_training(data, folder, replace(request, resume=(folder / LAST_FILE).is_file()))
     for name, (part, flair_only) in SCORES.items():
         if not (folder / name).is_file():
-            run_evaluation(folder, data, part, str(request.machinery.device), flair_only)
+            device, progress = request.machinery.device, request.machinery.progress
+            run_evaluation(folder, data, part, str(device), flair_only, progress)
 
 
 def _read_scores(path: Path) -> dict[str, Any]:

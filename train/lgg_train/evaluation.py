@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import nn
+from tqdm import tqdm
 
 from lgg_runtime.errors import printable
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
@@ -28,9 +29,14 @@ def predict_cases(
     used: dict[str, tuple[int, ...]],
     intensity: IntensitySettings,
     precision: str = "fp32",
+    progress: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict whole volumes, one at a time, as `predict_slices` does in that precision."""
-    for case in cases:
+    """Predict whole volumes, one at a time, as `predict_slices` does in that precision.
+
+    `progress` shows a bar where standard error is a terminal.
+    """
+    hidden = None if progress else True
+    for case in tqdm(cases, "predict", unit="patient", disable=hidden, leave=False):
         slices = normalise(case.volume.pixels, intensity)
         probability = predict_slices(model, slices, precision=precision)
         head = head_mask(case.volume.pixels, intensity)

@@ -27,12 +27,13 @@ from lgg_train.run import (
 )
 
 
-def decide(folder: Path, data: Path, device: str) -> str:
+def decide(folder: Path, data: Path, device: str, progress: bool = False) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
     Raises InputError where a fold has no model, where it is not split by patient or was trained on
     other data, and where the folds do not test every patient of the data once; ResourceError,
-    before anything is predicted, where the file cannot be written.
+    before anything is predicted, where the file cannot be written. `progress` shows bars where
+    standard error is a terminal.
     """
     try:
         folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
@@ -58,14 +59,15 @@ def decide(folder: Path, data: Path, device: str) -> str:
             f"{folder}: its folds test {len(tested)} patients, the data hold {len(files)}; "
             "each has to be tested once"
         )
-    cases = {case.patient: case for case in load_cases(files.values())}
+    cases = {case.patient: case for case in load_cases(files.values(), progress)}
     digest = digest_cases(cases.values())
     if any(model.training.data != digest for model in models):
         raise InputError(f"{folder}: trained on other data than {data}")
     found = []
     for model, split in zip(models, splits, strict=True):
         tests = [cases[name] for name in split.patients("test")]
-        predicted = predict_cases(model.network, tests, split.parts["test"], model.intensity)
+        used = split.parts["test"]
+        predicted = predict_cases(model.network, tests, used, model.intensity, progress=progress)
         found += [find(p.probability, p.truth, p.used) for p in predicted]
     who = f"{len(found)} patients of {folds} folds that did not train on them"
     decision = choose(found, who)

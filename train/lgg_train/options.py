@@ -45,6 +45,7 @@ _SPLIT_OPTIONS = ("split_by", "split_seed", "folds", "fold", "split_file")
 
 _PATH = click.Path(path_type=Path)
 _SEED = click.IntRange(0, 2**63 - 1)  # PyTorch's generators take no more
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.")
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
                  callback=_take_recipe, help=f"Sets options below. {_tell_recipes()}. "
@@ -94,7 +95,7 @@ _OPTIONS = (
                  help="Seed of the draw of the split."),
     click.option("--tensorboard/--no-tensorboard", default=False,
                  help="Write TensorBoard events too."),
-    click.option("--no-progress", is_flag=True, help="No progress bar."),
+    NO_PROGRESS,
 )  # fmt: skip
 
 

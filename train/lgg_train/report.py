@@ -25,10 +25,18 @@ from lgg_train.run import (
 from lgg_train.splits import find_members
 
 
-def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bool = False) -> str:
+def run_evaluation(
+    run: Path,
+    data: Path,
+    part: str,
+    device: str,
+    flair_only: bool = False,
+    progress: bool = False,
+) -> str:
     """Score one part of the run's split; writes the scores and their pictures into the run.
 
-    `flair_only` scores with FLAIR in the place of the other sequences, into files of its own.
+    `flair_only` scores with FLAIR in the place of the other sequences, into files of its own;
+    `progress` shows bars where standard error is a terminal.
     Raises ResourceError, before anything is predicted, where they cannot be written.
     """
     scored = f"{part}{FLAIR_ONLY if flair_only else ''}"
@@ -36,11 +44,12 @@ def run_evaluation(run: Path, data: Path, part: str, device: str, flair_only: bo
     for path in files_of(run, scored):
         require_writable(path)
     split = read_split(run, model)
-    cases = load_cases(find_members(split, part, find_cases(data)))
+    cases = load_cases(find_members(split, part, find_cases(data)), progress)
     check_cases(run, cases)
     if flair_only:
         cases = [keep_flair(case) for case in cases]
-    found = predict_cases(model.network, cases, split.parts[part], model.intensity)
+    used = split.parts[part]
+    found = predict_cases(model.network, cases, used, model.intensity, progress=progress)
     return write_report(run, model, scored, list(found))
 
 
