@@ -139,13 +139,17 @@ def _cell(row: dict[str, float], key: str) -> str:
 
 
 def choose_panels(
-    predictions: Sequence[Prediction], count: int
-) -> list[tuple[Prediction, npt.NDArray[np.intp]]]:
-    """Patients spread over the part, each with its slice of the largest reference tumour."""
-    step = max(1, len(predictions) // count)
-    chosen = []
-    for p in predictions[::step][:count]:
-        used = np.array(p.used)
-        areas = p.truth[used].sum(axis=(1, 2))
-        chosen.append((p, used[np.argmax(areas)]))
-    return chosen
+    predictions: Sequence[Prediction], decision: Decision, count: int
+) -> list[tuple[Prediction, float, npt.NDArray[np.intp]]]:
+    """The patients of the lowest Dice and the one of the highest, lowest first: each with its Dice
+    and its slice of the largest reference tumour.
+    """
+    scored = sorted(((p, p.counts(decision).dice) for p in predictions), key=lambda pair: pair[1])
+    chosen = scored if len(scored) <= count else [*scored[: count - 1], scored[-1]]
+    return [(p, dice, _largest_slice(p)) for p, dice in chosen]
+
+
+def _largest_slice(p: Prediction) -> npt.NDArray[np.intp]:
+    used = np.array(p.used)
+    largest: npt.NDArray[np.intp] = used[np.argmax(p.truth[used].sum(axis=(1, 2)))]
+    return largest

@@ -55,19 +55,22 @@ def draw_precision_recall(record: dict[str, Any], title: str, path: Path) -> Non
 
 
 def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Path) -> None:
-    """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour."""
-    chosen = choose_panels(predictions, 6)
+    """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour: the
+    five patients of the lowest Dice, lowest first, and the one of the highest.
+    """
+    chosen = choose_panels(predictions, decision, 6)
     figure, grid = plt.subplots(
         len(chosen), 3, figsize=(8, 2.7 * len(chosen)), squeeze=False, layout="constrained"
     )
-    for row, (p, index) in zip(grid, chosen, strict=True):
+    for row, (p, dice, index) in zip(grid, chosen, strict=True):
         flair = p.slices[index][..., FLAIR]
         mask = decision.apply(p.probability)[index]
         for axes in row:
             axes.imshow(flair, cmap="gray", vmin=0, vmax=255)
             axes.axis("off")
         name = printable(p.patient)
-        row[0].set_title(f"{name}, slice {index + 1}", fontsize=8, parse_math=False)
+        title = f"{name}: Dice {dice:.2f}; slice {index + 1}"
+        row[0].set_title(title, fontsize=8, parse_math=False)
         if p.truth[index].any():
             row[1].contour(p.truth[index], [0.5], colors="lime", linewidths=1)
         heat = np.ma.masked_less(p.probability[index], 0.05)
