@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -208,6 +209,20 @@ def test_a_closed_terminal_ends_no_process_before_its_parent():
     finally:
         running.close()
         signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a fork is safe")
+def test_the_processes_share_the_slices_however_python_starts_one_by_itself():
+    data = make_slices()
+    data.batch = lambda step: torch.tensor([step])  # what cannot be copied into another process
+    own = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        running = data.batches(7, 1)
+        assert next(running).tolist() == [7]
+        running.close()
+    finally:
+        multiprocessing.set_start_method(own, force=True)
 
 
 def test_an_error_of_a_process_stays_what_it_is():

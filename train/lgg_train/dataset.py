@@ -168,6 +168,8 @@ class TrainingSlices:
             sampler=range(first, sys.maxsize),
             num_workers=workers,
             prefetch_factor=BATCHES_AHEAD,
+            # Since Python 3.14 each process would begin anew, with a copy of all slices.
+            multiprocessing_context="fork" if sys.platform == "linux" else None,
             worker_init_fn=_outlive_terminal,
             pin_memory=torch.cuda.is_available(),
         )
