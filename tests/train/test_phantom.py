@@ -1,5 +1,6 @@
 """Synthetic patients: reproducible, readable as the public dataset, with findable lesions."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from lgg_runtime.errors import OutputConflictError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, head_mask
+from lgg_runtime.readers.raster import read_raster
 from lgg_runtime.volume import FLAIR
 from lgg_train.cases import CaseFiles, find_cases, institution_of, load_cases
 from lgg_train.phantom import PhantomSettings, make_phantom, patient_name, write_phantoms
@@ -139,6 +141,22 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "kaggle_3m").write_text("in the way")
     with pytest.raises(ResourceError, match="PHANTOM_A_0001"):
         write_phantoms(tmp_path, SMALL)
+
+
+def test_the_folder_may_have_a_name_that_is_not_text(tmp_path):
+    words = [sys.executable, "-m", "lgg_train.cli", "phantom", "--patients", "1", "--slices", "2"]
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    subprocess.run([*words, "--size", "32", "-o", folder], check=True, capture_output=True)
+    assert len(find_cases(folder)[0].slices) == 2
+
+
+def test_a_full_disk_is_told_and_leaves_no_torn_slice(small_disk):
+    root = small_disk(64 * 1024)
+    with pytest.raises(ResourceError, match=r"^PHANTOM_A_0001_\d+\.tif: the disk is full; free"):
+        write_phantoms(root, PhantomSettings(patients=1, slices=10, size=96))
+    written = sorted(root.rglob("*.tif"))
+    assert written
+    assert [read_raster(path).pixels.shape[:2] for path in written] == [(96, 96)] * len(written)
 
 
 def test_phantoms_never_mix_with_others_and_replace_their_own(tmp_path):

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lgg_runtime.errors import OutputConflictError, ResourceError, UsageError
+from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.volume import Mask, Pixels
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused, write_atomically
 from lgg_train.phantom_head import (
     Field,
     Rng,
@@ -127,5 +127,6 @@ def _scan(image: Field, space: Space, rng: Rng) -> Pixels:
 
 
 def _write(path: Path, image: Pixels) -> None:
-    if not cv2.imwrite(str(path), image):
-        raise ResourceError(f"{path}: cannot be written; is there space, and the right to write?")
+    # Not cv2.imwrite, which crashes at a path that is not text.
+    _, data = cv2.imencode(".tif", image)
+    write_atomically(path, data.tobytes())
