@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
+from lgg_runtime.readers.scans import find_scans
 from stand_ins.dicom_study import FLAIR, SMALL, T1, T1C, Study, reason
 
 
@@ -218,3 +220,23 @@ def test_a_series_is_chosen_by_its_number_or_its_uid(study: Study) -> None:
     assert reason(study, SeriesChoice(series_uids=("1.2.3.4.5",))) == (
         "no MR image in it of the series chosen"
     )
+
+
+def test_damaged_files_are_not_each_compared_with_every_image(study: Study, tmp_path: Path) -> None:
+    """Of twenty thousand each that would take half an hour."""
+    asked = 0
+
+    class Asked(type(tmp_path)):  # type: ignore[misc]
+        @property
+        def parent(self) -> Path:
+            nonlocal asked
+            asked += 1
+            return super().parent  # type: ignore[no-any-return]
+
+    number = 4 * len(study.files)
+    (tmp_path / "damaged").mkdir()
+    for index in range(number):
+        (tmp_path / "damaged" / f"IM{index}").write_bytes(bytes(128) + b"DICM")
+    paths = [Asked(path) for path in (*study.files, *(tmp_path / "damaged").iterdir())]
+    assert len(find_scans(paths, tmp_path).studies) == 1 + number
+    assert asked < 10 * len(paths)

@@ -105,12 +105,15 @@ def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path)
             groups[str(uid)].append(path)
         else:
             damaged.append(path)
-    whole = list(groups.items())
+    lying: dict[Path, set[str]] = defaultdict(set)
+    for uid, files in groups.items():
+        for path in files:
+            lying[path.parent].add(uid)
     alone = dict(unreadable)
     for path in (*damaged, *unreadable):
-        near = [uid for uid, files in whole if any(f.parent == path.parent for f in files)]
+        near = lying[path.parent]
         if len(near) == 1:
-            groups[near[0]].append(path)
+            groups[next(iter(near))].append(path)
             alone.pop(path, None)
         elif path not in unreadable:
             groups[f"damaged {path}"].append(path)
