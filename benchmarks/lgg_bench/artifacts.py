@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lgg_runtime.backends import BackendSettings, load_backend
+from lgg_runtime.backends.model_file import require_model_file
 from lgg_runtime.contract import Contract
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from lgg_train.run import TrainedModel
@@ -28,8 +29,7 @@ def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
     if len(labels) < len(paths):
         raise UsageError("an artifact is given twice")
     for path in paths:
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model")
+        require_model_file(path)
     return labels
 
 
@@ -66,9 +66,13 @@ def describe_provider(settings: dict[str, Any]) -> str:
 
 
 def digest_run(run: Path | None) -> str | None:
-    """SHA-256 of a run's weights, None without a run. Raises InputError where it has none."""
+    """SHA-256 of a run's weights, None without a run. Raises InputError where it has none,
+    or they cannot be read."""
     if run is None:
         return None
-    if not (run / _WEIGHTS).is_file():
-        raise InputError(f"{run}: no {_WEIGHTS} in it")
-    return digest_file(run / _WEIGHTS)
+    try:
+        return digest_file(run / _WEIGHTS)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{run}: no {_WEIGHTS} in it") from error
+    except OSError as error:
+        raise InputError(f"{run}: cannot be read ({error.strerror})") from error

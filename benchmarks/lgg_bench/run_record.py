@@ -38,10 +38,12 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        scores = {
-            path.stem.removeprefix("metrics_"): read_json(path)
-            for path in sorted(folder.glob("metrics_*.json"))
-        }
+        """Raises InputError for a folder that cannot be read, or lacks scores or settings."""
+        try:
+            files = sorted(folder.glob("metrics_*.json"))
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+        scores = {path.stem.removeprefix("metrics_"): read_json(path) for path in files}
         for part in PARTS:
             if part not in scores:
                 raise InputError(

@@ -20,7 +20,7 @@ from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime import __version__
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
-from lgg_runtime.backends.model_file import is_model_file, read_model
+from lgg_runtime.backends.model_file import read_model, require_model_file
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
@@ -176,8 +176,7 @@ def read_artifact(path: Path) -> tuple[bytes, Contract]:
     Raises ModelError for a file that the runtime would refuse for its form, and where there is no
     contract, or a damaged one.
     """
-    if not is_model_file(path):
-        raise ModelError(f"{path}: no such model")
+    require_model_file(path)
     data = read_model(path)
     try:
         model = onnx.ModelProto.FromString(data)

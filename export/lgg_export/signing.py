@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.backends.model_file import require_model_file
+from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.trust import digest_line, read_key, signature_path, signed_file
 from lgg_runtime.writers.atomic import write_atomically
@@ -17,8 +18,7 @@ def sign_model(model: Path, private_key: Path) -> tuple[Path, str]:
     Raises ModelError for a model that is not there, UsageError for what is no private key or cannot
     be read, MissingExtraError without `cryptography`.
     """
-    if not model.is_file():
-        raise ModelError(f"{model}: no such model")
+    require_model_file(model)
     digest = digest_line(signed_file(model))
     path = signature_path(model)
     write_atomically(path, _load_key(private_key).sign(digest))

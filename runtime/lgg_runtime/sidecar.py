@@ -148,7 +148,7 @@ def read_engine(
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: no such model") from error
+        raise ModelError(f"{path}: cannot be opened: {error.strerror}") from error
     found = hashlib.sha256(data).hexdigest()
     require_digest(path.name, found, sha256)
     if found != sidecar.key.engine_sha256:

@@ -49,6 +49,11 @@ def test_a_run_that_was_not_scored_is_refused(tmp_path, part):
         RunRecord.read(run)
 
 
+def test_a_run_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"n: cannot be read \(File name too long\)$"):
+        RunRecord.read(tmp_path / ("n" * 300))
+
+
 def test_a_run_without_a_history_or_tested_on_others_is_refused(tmp_path):
     run = shutil.copytree(RUNS[1], tmp_path / "lite")
     path = run / "metrics_test.json"

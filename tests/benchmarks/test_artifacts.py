@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from lgg_bench.artifacts import contract_differences, label_artifacts
+from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.contract import Training
-from lgg_runtime.errors import ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.intensity import IntensitySettings
+
+LONG = "n" * 300
 
 
 @pytest.fixture
@@ -35,6 +37,17 @@ def test_refuses_a_file_given_twice(files):
 def test_names_a_file_that_is_not_there(files, tmp_path):
     with pytest.raises(ModelError, match=r"none\.onnx: no such model"):
         label_artifacts([files[0], tmp_path / "none.onnx"])
+    with pytest.raises(ModelError, match=r"n: cannot be opened: File name too long$"):
+        label_artifacts([files[0], tmp_path / LONG])
+
+
+def test_a_run_whose_weights_are_not_there_or_cannot_be_read_is_named(files, tmp_path):
+    assert digest_run(None) is None
+    for run in (tmp_path / "gone", files[0], tmp_path / "other"):
+        with pytest.raises(InputError, match=rf"{run}: no model\.pt in it$"):
+            digest_run(run)
+    with pytest.raises(InputError, match=r"n: cannot be read \(File name too long\)$"):
+        digest_run(tmp_path / LONG)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,14 @@ def test_a_flipped_bit_in_the_engine_is_refused(tmp_path: Path) -> None:
         read_engine(path)
 
 
+def test_an_engine_that_cannot_be_read_is_told_as_that(tmp_path: Path) -> None:
+    path, _ = write_pair(tmp_path)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(ModelError, match=r"m\.engine: cannot be opened: Too many levels of symb"):
+        read_engine(path)
+
+
 def test_the_sidecar_of_another_engine_is_refused(tmp_path: Path) -> None:
     path, _ = write_pair(tmp_path)
     other, _ = write_pair(tmp_path, "other", b"another engine")

@@ -207,6 +207,8 @@ def test_what_is_no_private_key_is_a_usage_error(model: Path, keys: Path, name: 
 def test_a_model_that_cannot_be_read_is_named(tmp_path: Path, keys: Path) -> None:
     with pytest.raises(ModelError, match="gone: no such model"):
         sign_model(tmp_path / "gone", keys / "ours.pem")
+    with pytest.raises(ModelError, match="n: cannot be opened: File name too long"):
+        sign_model(tmp_path / ("n" * 300), keys / "ours.pem")
     with pytest.raises(ModelError, match=r"gone\.json: cannot be opened: No such file"):
         digest_line(tmp_path / "gone.json")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from lgg_runtime.backends.model_file import is_model_file
+from lgg_runtime.backends.model_file import require_model_file
 from lgg_runtime.backends.onnx_session import OnnxSession
 from lgg_runtime.backends.openvino_session import OpenVinoSession
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
@@ -101,8 +101,7 @@ def open_backend(path: Path, settings: BackendSettings) -> tuple[Backend, str]:
         raise ModelError(f"{path.name}: a PyTorch checkpoint; export it first: lgg-export")
     if suffix not in _BACKENDS:
         raise ModelError(f"{path.name}: expected a model file {', '.join(_BACKENDS)}")
-    if not is_model_file(path):
-        raise ModelError(f"{path}: no such model")
+    require_model_file(path)
     if settings.provider != "auto":
         return _open(path, settings), "as asked for"
     refused: list[str] = []

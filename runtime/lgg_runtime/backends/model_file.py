@@ -21,6 +21,12 @@ def is_model_file(path: Path) -> bool:
         raise ModelError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
+def require_model_file(path: Path) -> None:
+    """Raises ModelError where no file is there, and as `is_model_file` does."""
+    if not is_model_file(path):
+        raise ModelError(f"{path}: no such model")
+
+
 def read_model(path: Path, sha256: str | None = None) -> bytes:
     """The file's bytes, with the digest expected and a graph that was checked.
 
