@@ -121,7 +121,7 @@ def _find_target(settings: EngineSettings, driver: Any | None) -> _Target:
             "without one"
         ) from error
     target = _Target(cuda.driver_version, (cuda.compute_capability,))
-    cuda.close()
+    cuda.release()
     return target
 
 

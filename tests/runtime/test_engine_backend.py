@@ -99,6 +99,14 @@ def test_everything_is_given_back_with_the_backend(engine: Path) -> None:
     assert driver.calls[-1] == "cuDevicePrimaryCtxRelease_v2"
 
 
+def test_a_gpu_that_an_engine_does_not_fit_is_given_back(engine: Path) -> None:
+    driver = StandInDriver((7, 5))
+    with pytest.raises(ProviderError, match="built for SM86"):
+        EngineBackend(engine, SETTINGS, StandInTensorRT(), driver)
+    gc.collect()
+    assert driver.calls[-2:] == ["cuStreamDestroy_v2", "cuDevicePrimaryCtxRelease_v2"]
+
+
 def test_what_another_thread_loaded_is_given_back(engine: Path) -> None:
     """Python ends in the main thread, where CUDA knows no GPU that another thread chose."""
     driver = StandInDriver()

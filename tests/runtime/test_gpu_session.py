@@ -2,6 +2,7 @@
 and TensorRT: what starts, what is refused, and with which options. No GPU takes part.
 """
 
+import gc
 import hashlib
 import sys
 from dataclasses import replace
@@ -84,6 +85,8 @@ def test_auto_is_cuda_where_it_starts_and_the_cpu_with_the_reason_where_not(
     use(monkeypatch, StandInOnnxRuntime(fails="cuDNN is too old"))
     backend, why = open_backend(model, settings("auto"))
     assert (backend.provider, why) == ("cpu", "provider cuda: cannot start: cuDNN is too old")
+    gc.collect()  # neither of the two holds the GPU any more
+    assert gpu.calls.count("cuDevicePrimaryCtxRelease_v2") == 2
 
 
 def test_exhausted_memory_halves_the_batch_and_the_work_goes_on(

@@ -147,7 +147,8 @@ class CudaDevice:
         """Return once everything in the stream is done."""
         self._call("cuStreamSynchronize", self.stream)
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Give the GPU back, after all that is held on it."""
         self._call("cuStreamDestroy_v2", self.stream)
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
 
@@ -175,8 +176,8 @@ class OnDevice(Protocol):
 
 
 def release_with(owner: object, held: OnDevice, cuda: CudaDevice) -> None:
-    """Release what is held, then the device, when `owner` goes or Python ends; not in a process
-    that was forked meanwhile, in which no call of CUDA works.
+    """Release what is held, be it the device itself, when `owner` goes or Python ends: what came
+    last first. Not in a process that was forked meanwhile, in which no call of CUDA works.
     """
     weakref.finalize(owner, _release, held, cuda, os.getpid())
 
@@ -185,7 +186,6 @@ def _release(held: OnDevice, cuda: CudaDevice, process: int) -> None:
     if os.getpid() == process:
         cuda.make_current()  # the thread in which Python ends may be another than used it
         held.release()
-        cuda.close()
 
 
 class PinnedBuffer:

@@ -59,6 +59,7 @@ class EngineBackend:
                 f"lgg-export MODEL.onnx -o {path.name} --format {key.library}"
             )
         self._cuda = CudaDevice(find_driver() if driver is None else driver, settings.gpu.device)
+        release_with(self, self._cuda, self._cuda)
         _require_fit(path.name, key, self._cuda)
         self.device = f"{self._cuda.name} ({self._cuda.compute_capability})"
         self.versions = {key.library: key.library_version, "driver": self._cuda.driver_version}

@@ -45,6 +45,7 @@ class GpuSession:
         self.provider = settings.provider
         require_provider(self.provider, runtime)
         self._cuda = CudaDevice(find_driver(), gpu.device)
+        release_with(self, self._cuda, self._cuda)
         self.device = f"{self._cuda.name} ({self._cuda.compute_capability})"
         self.versions = {
             "onnxruntime": str(runtime.__version__),
