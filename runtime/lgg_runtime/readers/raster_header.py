@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.tiff import COMPRESSIONS, Layout, Tag, read_directory
+from lgg_runtime.readers.tiff import Layout, Tag, read_directory
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -47,7 +47,7 @@ _PNG_COLOURS = {  # colour type: colour, samples, permitted bits (PNG 3rd editio
     6: ("RGB", 4, (8, 16)),
 }
 _JPEG_COLOURS = {1: "grey", 3: "RGB", 4: "CMYK"}
-_JPEG_FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
+_JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _JPEG_OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
 # What ends entropy-coded data: not a stuffed zero, a restart, or a fill byte.
@@ -79,7 +79,6 @@ class Header:
     samples: int
     bits: int
     colour: str
-    compression: str
     sample_format: str = "unsigned"
     pages: int = 1
     orientation: int = 1
@@ -139,7 +138,6 @@ def _tiff(data: bytes, limits: Limits) -> Header:
         samples=samples,
         bits=depths[0],
         colour=colour,
-        compression=COMPRESSIONS.get(layout.compression, str(layout.compression)),
         sample_format=_TIFF_FORMATS.get(formats[0], "unknown"),
         pages=pages,
         orientation=page.first_value(Tag.ORIENTATION, 1),
@@ -177,7 +175,7 @@ def _png(data: bytes, limits: Limits) -> Header:
     if bits not in permitted or methods[:2] != [0, 0] or methods[2] > 1 or not needed <= kinds:
         raise InputError(f"PNG {_CUT}: its header is no valid one")
     has_alpha = samples in (2, 4) or b"tRNS" in kinds
-    facts = (width, height, samples, bits, colour, "deflate")
+    facts = (width, height, samples, bits, colour)
     return Header("PNG", *facts, pages=pages, orientation=orientation, has_alpha=has_alpha)
 
 
@@ -192,7 +190,7 @@ def _jpeg(data: bytes, limits: Limits) -> Header:
             bits, height, width, samples = struct.unpack_from(">BHHB", data, start)
             _check_size(width, height, samples, bits, limits)
             colour = _JPEG_COLOURS.get(samples, f"{samples}-component colour")
-            header = Header("JPEG", width, height, samples, bits, colour, _JPEG_FRAMES[kind])
+            header = Header("JPEG", width, height, samples, bits, colour)
         elif kind in _JPEG_OTHER_FRAMES:
             raise InputError(f"JPEG process 0x{kind:X} is not read; save it as baseline JPEG")
         elif kind == 0xE1 and data.startswith(b"Exif\0\0", start):
