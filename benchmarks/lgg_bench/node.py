@@ -234,14 +234,14 @@ def _node(folder: Path, archive_port: int, settings: NodeBenchSettings) -> Itera
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "listening on port" in line:
-                break
-        else:
-            raise LggError(f"the node did not start: {' '.join(lines)}")
-        threading.Thread(target=process.stderr.read, daemon=True).start()
         try:
+            for line in process.stderr:
+                lines.append(line)
+                if "listening on port" in line:
+                    break
+            else:
+                raise LggError(f"the node did not start: {' '.join(lines)}")
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             port = int(lines[-1].split("listening on port")[1].split(";")[0])
             yield _Node(config, port, process.pid)
         finally:

@@ -74,9 +74,13 @@ def run_whole(
             stderr=said,
             env=os.environ | limit,
         )
-        with _Peak(process.pid) as peak:
-            code = process.wait()
-            seconds = time.perf_counter() - begun
+        try:
+            with _Peak(process.pid) as peak:
+                code = process.wait()
+                seconds = time.perf_counter() - begun
+        finally:
+            process.kill()  # where a signal ended the wait; it has ended else
+            process.wait()
         if code:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines() or ["no message"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
-from lgg_bench.node import NodeBenchSettings, measure_node, tabulate
+from lgg_bench.node import NodeBenchSettings, _node, measure_node, tabulate
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
+from lgg_runtime import terminal
 from lgg_runtime.errors import ModelError
+from stand_ins.signals import keeping_handlers
 
 
 def test_a_study_and_a_queue_are_measured() -> None:
@@ -33,6 +38,21 @@ def test_a_study_and_a_queue_are_measured() -> None:
 def test_a_model_that_is_not_there_is_refused_before_a_node_starts() -> None:
     with pytest.raises(ModelError, match="gone: no such model"):
         measure_node(NodeBenchSettings(model="gone"), print)
+
+
+def test_a_signal_while_a_node_starts_ends_that_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM goes to lgg-bench alone, unlike Ctrl-C."""
+    lived_on, script = tmp_path / "lived on", tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nkill -TERM $PPID\nsleep 5\ntouch '{lived_on}'\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with keeping_handlers(), pytest.raises(terminal.Terminated):
+        signal.signal(signal.SIGTERM, terminal._stop)
+        with _node(tmp_path / "node", 1, NodeBenchSettings()) as node:
+            raise AssertionError(node)
+    assert not lived_on.exists()
 
 
 def test_the_tables_by_hand() -> None:

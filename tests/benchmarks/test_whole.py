@@ -1,6 +1,7 @@
 """Whole commands: how long they ran, what they held, and whose turn it was."""
 
 import os
+import signal
 import sys
 from dataclasses import asdict
 from importlib.util import cache_from_source
@@ -16,9 +17,11 @@ from lgg_bench.eager import load_eager
 from lgg_bench.rival import ENGINES, SUFFIXES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
+from lgg_runtime import terminal
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers import raster
 from lgg_runtime.run import finishing
+from stand_ins.signals import keeping_handlers
 
 SLICES = phantom_slices(2, 48)
 
@@ -134,6 +137,27 @@ def test_the_peak_is_the_system_s_and_in_mib(tmp_path):
     peak._ended = SimpleNamespace(wait=lambda _: next(looks))
     peak._watch()
     assert peak.mib == 2
+
+
+def test_a_signal_ends_the_command_that_is_measured_too(tmp_path, monkeypatch):
+    """SIGTERM goes to lgg-bench alone, unlike Ctrl-C."""
+    pid, waited_for = tmp_path / "pid", tmp_path / "waited for"
+
+    class Peak(whole._Peak):
+        def __enter__(self):
+            waited_for.touch()
+            return super().__enter__()
+
+    monkeypatch.setattr(whole, "_Peak", Peak)
+    script = (
+        f"echo $$ > '{pid}'; until [ -e '{waited_for}' ]; do sleep 0.01; done; "
+        "kill -TERM $PPID; exec sleep 20"
+    )
+    with keeping_handlers(), pytest.raises(terminal.Terminated):
+        signal.signal(signal.SIGTERM, terminal._stop)
+        run_whole(["/bin/sh", "-c", script], None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_the_time_is_that_from_the_start_of_the_command_to_its_end(monkeypatch):
