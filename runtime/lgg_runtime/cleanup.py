@@ -38,9 +38,10 @@ class CleanupSettings:
 
     def keeps(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of a volume's components, of so many voxels each, stay: (N,) bool."""
-        largest = int(sizes.max(initial=0))
-        enough = max(self.smallest_voxels, self.smallest_fraction * largest, 1)
-        return np.asarray(sizes >= enough)
+        # Divided: 0.07 x 100 is a little more than 7.
+        shares = sizes / sizes.max(initial=1)
+        enough = sizes >= max(self.smallest_voxels, 1)
+        return np.asarray(enough & (shares >= self.smallest_fraction))
 
 
 def label_components(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:

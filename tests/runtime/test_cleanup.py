@@ -107,6 +107,12 @@ def test_components_of_one_size_all_stay() -> None:
     np.testing.assert_array_equal(kept, mask)
 
 
+def test_a_component_of_just_the_smallest_fraction_stays() -> None:
+    for percent in range(1, 101):
+        sizes = np.array([100, percent, percent - 1])
+        assert CleanupSettings(percent / 100).keeps(sizes).tolist() == [True, True, False]
+
+
 def test_an_empty_volume_stays_empty_and_is_a_copy() -> None:
     mask = np.zeros((2, 3, 3), bool)
     kept = clean_up(mask, CleanupSettings(1.0, 10))
