@@ -10,11 +10,10 @@ from lgg_runtime.volume import Mask
 
 
 def axes_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
-    """Longest diameter within a slice, and the longest perpendicular to it there.
+    """Longest diameter within a slice, and the extent of that slice's mask perpendicular to it.
 
-    mask: (S, H, W) bool. Diameters are between pixel centres of the slice's outline, of all
-    components, plus one pixel's mean side, so that a single pixel has its own width. Zeros
-    without a tumour.
+    mask: (S, H, W) bool. Both are between pixel centres of the slice's outline, of all components,
+    plus one pixel's mean side, so that a single pixel has its own width. Zeros without a tumour.
     """
     best = (0.0, 0.0)
     pixel = float(np.mean(spacing_mm[1:]))
