@@ -2,6 +2,8 @@
 
 import errno
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -163,8 +165,34 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 def test_a_missing_file_or_a_folder_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.pt: no such checkpoint"):
         load_checkpoint(tmp_path / "nowhere.pt")
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)$"):
         load_checkpoint(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path):
+    path = tmp_path / "last.pt"
+    path.symlink_to(path)
+    with pytest.raises(InputError, match=r"last\.pt: cannot be read \(Too many levels of symb"):
+        load_checkpoint(path)
+
+
+def test_memory_that_does_not_suffice_is_no_damage(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"weights": torch.zeros(1 << 26)})
+    code = (
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from lgg_runtime.errors import OutOfMemoryError\n"
+        "from lgg_train.checkpoint import load_checkpoint\n"
+        "pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        "most = pages * resource.getpagesize() + (1 << 27)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        "try:\n    load_checkpoint(Path(sys.argv[1]))\n"
+        "except OutOfMemoryError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "the memory does not suffice; free some\n", done.stderr
 
 
 def test_the_reason_is_one_line(tmp_path):

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from lgg_runtime.errors import InputError, ResourceError, first_line
+from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError, first_line
 from lgg_runtime.writers.atomic import open_atomically
+from lgg_train.device import within_memory
 
 SCHEMA = 1
 
@@ -24,13 +25,23 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises InputError for a missing or damaged file, another schema, or pickled code."""
-    if not path.exists():
-        raise InputError(f"{path}: no such checkpoint")
-    if not zipfile.is_zipfile(path):
+    """Raises InputError for a file that is missing, cannot be read or is damaged, for another
+    schema, and for pickled code; OutOfMemoryError where the memory does not suffice.
+    """
+    try:
+        with path.open("rb") as stream:
+            is_archive = zipfile.is_zipfile(stream)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such checkpoint") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if not is_archive:
         raise InputError(f"{path}: not a checkpoint of tensors (cut short, or another format)")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with within_memory("free some"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except OutOfMemoryError:
+        raise
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
         raise InputError(f"{path}: not a checkpoint of tensors ({first_line(error)})") from error
