@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine, note_load, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread, describe_spread
 from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
+from lgg_runtime.backends.model_file import require_model_file
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
@@ -45,7 +45,7 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
     importing by package, of Python's own start, of the stages, and of the rest.
     """
     machine = describe_machine()
-    label_artifacts([artifact])
+    require_model_file(artifact)
     with tempfile.TemporaryDirectory() as folder:
         (patient,) = write_phantoms(Path(folder), PhantomSettings(1, 3, 256))
         slice_ = patient / f"{patient.name}_2.tif"

@@ -8,11 +8,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lgg_bench.artifacts import label_artifacts
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
+from lgg_runtime.backends.model_file import require_model_file
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
@@ -38,7 +38,7 @@ class MemorySettings:
 def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
     """Results: `rows`, seconds and peak MiB by slices. The folders hold copies of one phantom."""
     machine = describe_machine()
-    label_artifacts([artifact])
+    require_model_file(artifact)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         phantoms = PhantomSettings(1, _SLICES_OF_PATIENT, _SIZE)

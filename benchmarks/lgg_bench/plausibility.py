@@ -13,12 +13,11 @@ from lgg_bench.machine import describe_machine
 from lgg_bench.non_brain import draw_non_brain
 from lgg_bench.record import Record
 from lgg_bench.table import Table
+from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.plausibility import PlausibilitySettings, find_doubts
 from lgg_runtime.volume import Pixels
 from lgg_train.cases import CaseFiles, find_cases, load_case
 from lgg_train.splits import Split, find_members
-
-_SIGNAL, _BRIGHT_PERCENTILE = 0.12, 99.5
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,10 @@ def _measure_patients(
 
 def _head_share(pixels: Pixels) -> npt.NDArray[np.float64]:
     """Share of each slice in which two channels or more are above their background."""
-    bright = np.percentile(pixels.reshape(-1, pixels.shape[-1]), _BRIGHT_PERCENTILE, axis=0)
-    share: npt.NDArray[np.float64] = ((pixels > _SIGNAL * bright).sum(-1) >= 2).mean((1, 2))
+    rule = IntensitySettings()
+    bright = np.percentile(pixels.reshape(-1, pixels.shape[-1]), rule.bright_percentile, axis=0)
+    is_signal = pixels > rule.head_fraction * bright
+    share: npt.NDArray[np.float64] = (is_signal.sum(-1) >= 2).mean((1, 2))
     return share
 
 
