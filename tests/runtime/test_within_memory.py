@@ -6,6 +6,7 @@ import pytest
 from lgg_runtime.backends.within_memory import WithinMemory
 from lgg_runtime.errors import OutOfMemoryError
 from lgg_runtime.golden import golden_input
+from lgg_runtime.volume import Pixels, Probability
 from stand_ins.artifacts import expected_probability
 from stand_ins.backends import NarrowBackend
 
@@ -29,6 +30,20 @@ def test_what_fits_is_remembered_for_later_runs() -> None:
     narrow.batches.clear()
     backend.run(golden_input((5, 16, 16, 3)))
     assert narrow.batches == [2, 2, 1]
+
+
+def test_what_one_thread_found_is_not_forgotten_by_another_that_began_before() -> None:
+    class Shared(NarrowBackend):
+        def run(self, slices: Pixels) -> Probability:
+            if not self.batches:  # another thread's run comes to its end within this one
+                self.batches.append(len(slices))
+                backend.run(slices)
+            return super().run(slices)
+
+    narrow = Shared(holds=1)
+    backend = WithinMemory(narrow)
+    backend.run(golden_input((8, 16, 16, 3)))
+    assert narrow.batches == [8, 8, 4, 2, *[1] * 8, 8, *[1] * 8]
 
 
 def test_a_run_that_fits_is_left_alone() -> None:

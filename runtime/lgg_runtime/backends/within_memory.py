@@ -62,7 +62,8 @@ class WithinMemory:
             except OutOfMemoryError:
                 if step == 1:
                     raise
-                self.largest_batch = step // 2
+                # Another thread may have found meanwhile that less fits.
+                self.largest_batch = min(self.largest_batch or step, step // 2)
                 continue
             done += step
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
