@@ -90,6 +90,17 @@ def test_probabilities_are_written_bit_for_bit(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_tiffs_fields_are_in_rising_order_and_at_even_places(size: tuple[int, int]) -> None:
+    """As TIFF 6.0 has it (section 2), which not every reader forgives."""
+    with tifffile.TiffFile(io.BytesIO(encode_probability(result(size)))) as file:
+        (page,) = file.pages
+        assert page.offset % 2 == 0
+        assert page.tags["ImageDescription"].valueoffset % 2 == 0
+        codes = [tag.code for tag in sorted(page.tags, key=lambda tag: tag.offset)]
+    assert codes == sorted(codes) and 270 in codes
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["overlay", "heatmap"])
 def test_pictures_are_rgb_of_the_slices_size(name: str, size: tuple[int, int]) -> None:
     pixels = decode(OUTPUTS[name][1](result(size, truth=np.ones(size, bool))))
@@ -114,6 +125,19 @@ def test_pictures_carry_the_words_in_their_pixels(encode: object) -> None:
     assert (pixels[45:].max(axis=2) > 100).sum() > 50
 
 
+@pytest.mark.parametrize("width", [5, 60, 128, 512])
+def test_the_words_are_smaller_on_a_narrow_picture_and_not_larger_on_a_wide_one(
+    width: int,
+) -> None:
+    black = np.zeros((64, width), np.uint8)
+    slice_ = SliceResult(black, black > 0, black.astype(np.float32))
+    columns = np.flatnonzero(decode(encode_overlay(slice_)).any(axis=(0, 2)))
+    if width == 5:
+        assert not columns.size
+    else:
+        assert columns[0] == 3 and 50 < columns[-1] < min(width - 3, 80)
+
+
 def box(rows: slice, columns: slice) -> np.ndarray:
     mask = np.zeros((60, 60), bool)
     mask[rows, columns] = True
@@ -131,6 +155,27 @@ def test_an_overlay_outlines_what_was_found_in_red_and_the_reference_in_green() 
     assert tuple(pixels[10, 35]) == tuple(pixels[25, 25]) == (100, 100, 100)
     without = decode(encode_overlay(SliceResult(grey, found, slice_.probability)))
     assert not (without == GREEN).all(axis=-1).any()
+
+
+def test_every_part_of_a_mask_and_every_hole_in_it_is_outlined() -> None:
+    found = box(slice(5, 15), slice(5, 15)) | box(slice(5, 25), slice(30, 50))
+    found[10:20, 35:45] = False
+    pixels = decode(encode_overlay(SliceResult(np.zeros((60, 60), np.uint8), found, found)))
+    for row, column in ((5, 5), (14, 14), (5, 30), (24, 49), (9, 40), (15, 34)):
+        assert tuple(pixels[row, column]) == RED
+
+
+@pytest.mark.parametrize(
+    ("probability", "colour"), [(0, (50, 50, 50)), (0.25, (65, 36, 74)), (1, (212, 214, 141))]
+)
+def test_a_heatmaps_colour_covers_four_fifths_of_the_probabilitys_root(
+    probability: float, colour: tuple[int, int, int]
+) -> None:
+    """Of inferno's (87, 16, 110) and (252, 255, 164), over a grey of 50."""
+    grey = np.full((60, 60), 50, np.uint8)
+    values = np.full((60, 60), probability, np.float32)
+    pixels = decode(encode_heatmap(SliceResult(grey, values >= 0.5, values)))
+    assert tuple(pixels[0, 0]) == pytest.approx(colour, abs=1)
 
 
 def test_a_heatmap_is_clear_at_0_and_brighter_where_the_probability_is_higher() -> None:

@@ -41,3 +41,21 @@ def test_what_no_object_can_hold_is_named(field: str, text: str) -> None:
     given = {"name": "tiny", "version": "1.0", "digest": ""} | {field: text}
     with pytest.raises(UsageError, match=f"algorithm's {field} .*: expected at most 55 printable"):
         Algorithm(**given)
+
+
+@pytest.mark.parametrize(
+    ("found", "doubts", "verdict"),
+    [
+        (True, (), "FLAIR abnormality - research use only"),
+        (False, (), "FLAIR abnormality: none found - research use only"),
+        (True, ("dark",), "No brain MRI? FLAIR abnormality - research use only"),
+        (False, ("dark",), "No brain MRI? FLAIR abnormality: none found - research use only"),
+    ],
+)
+def test_the_verdict_tells_what_was_found_and_doubts_what_is_no_brain(
+    found: bool, doubts: tuple[str, ...], verdict: str
+) -> None:
+    shape = VOLUME.pixels.shape[:3]
+    segmentation = Segmentation(np.full(shape, found), np.zeros(shape), 0.5, doubts=doubts)
+    assert ScanResult(VOLUME, segmentation, ALGORITHM).verdict == verdict
+    assert len(verdict) <= 64

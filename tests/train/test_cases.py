@@ -1,6 +1,7 @@
 """The dataset's layout: pairs in order, every fault of a file named, digests of pixels alone."""
 
 import errno
+import re
 import shutil
 
 import cv2
@@ -79,7 +80,13 @@ def test_folders_without_slices_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lost", "gaps"), [((2, 3), ["P_1.tif and P_4.tif"]), ((2, 4, 6), []), ((1, 2), [])]
+    ("lost", "gaps"),
+    [
+        ((2, 3), ["P_1.tif and P_4.tif"]),
+        ((2, 5), ["P_1.tif and P_3.tif", "P_4.tif and P_6.tif"]),
+        ((2, 4, 6), []),
+        ((1, 2), []),
+    ],
 )
 def test_slices_that_are_missing_between_others_are_told(tmp_path, capsys, lost, gaps):
     write_patient(tmp_path, "P", *make_pixels(0, count=6))
@@ -189,11 +196,13 @@ def test_a_folder_without_patients_says_what_was_expected(tmp_path):
         find_cases(tmp_path)
 
 
-def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path):
+@pytest.mark.parametrize("shape", [(16, 23), (24, 16)])
+def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path, shape):
     slices, masks = make_pixels(0)
     write_patient(tmp_path, "P", slices, masks)
-    write_image(tmp_path / "P" / "P_2_mask.tif", np.zeros((16, 23), np.uint8))
-    with pytest.raises(InputError, match=r"P_2_mask\.tif: mask is \(16, 23\), its slice \(16, 24"):
+    write_image(tmp_path / "P" / "P_2_mask.tif", np.zeros(shape, np.uint8))
+    told = re.escape(f"P_2_mask.tif: mask is {shape}, its slice (16, 24)")
+    with pytest.raises(InputError, match=told):
         load_cases(find_cases(tmp_path))
 
 
