@@ -51,7 +51,7 @@ def run_from_signs(
 
 def require_same_slices(first_look: Contract, model: Contract) -> None:
     """Raises ModelError where the two expect slices that are prepared differently."""
-    for name in ("intensity", "channels", "pixel_mm"):
+    for name in ("intensity", "pixel_mm"):
         theirs, ours = getattr(first_look, name), getattr(model, name)
         if theirs != ours:
             raise ModelError(
