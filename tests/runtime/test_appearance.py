@@ -66,6 +66,23 @@ def test_an_even_ellipse_has_the_shape_and_the_values_of_one() -> None:
     assert {name: measured[name] for name in even} == even
 
 
+def test_the_rim_is_that_of_the_outline_without_its_core() -> None:
+    core = (COLUMNS / 34) ** 2 + (ROWS / 14) ** 2 <= 1
+    assert _measure(_fill(ELLIPSE, np.where(core, 200, 100)))["rim"] == pytest.approx(0.5)
+
+
+def test_statistics_are_of_flair_or_where_it_holds_nothing_of_the_sequence_that_holds_most() -> (
+    None
+):
+    even, ramp = _fill(ELLIPSE)[..., 0], _fill(ELLIPSE, 100 + ROWS)[..., 0]
+    pixels = np.stack((even, ramp, np.where(COLUMNS < 0, even, 0)), axis=-1)
+    for shown in (ramp, even):
+        measured = _measure(pixels)
+        same = _measure(np.repeat(shown[..., None], 3, axis=-1))
+        assert measured | {"agree": 0} == same | {"agree": 0}
+        pixels[..., FLAIR] = 0
+
+
 def test_a_triangle_leans_by_the_skewness_of_a_triangular_distribution() -> None:
     triangle = (np.abs(COLUMNS) < (ROWS + 40) / 2) & (ROWS < 40)
     assert _measure(_fill(triangle))["lean"] == pytest.approx(-2 * 2**0.5 / 5, abs=0.02)

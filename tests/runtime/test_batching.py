@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lgg_runtime.batching import run_boxes
 from lgg_runtime.crop import Box, whole_frames
@@ -66,3 +67,16 @@ def test_a_box_that_its_padding_makes_as_large_as_the_frame_is_padded_with_zeros
     backend = Recorder()  # which takes nothing else there
     run_boxes(backend, slices, [Box(0, 0, 20, 33), Box(0, 0, 20, 33)], 8)
     assert backend.shapes == [(2, 32, 48, 3)]
+
+
+def test_what_is_called_before_each_run_may_end_it() -> None:
+    backend, slices, told = Recorder(), make_slices(5), []
+
+    def stop_at_the_third() -> None:
+        told.append(len(backend.runs))
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_boxes(backend, slices, whole_frames(*slices.shape[:3]), 2, stop_at_the_third)
+    assert told == [0, 1, 2] and len(backend.runs) == 2

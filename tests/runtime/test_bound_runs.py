@@ -84,10 +84,30 @@ def test_with_cuda_graphs_the_first_shapes_keep_theirs_and_the_others_run_withou
     assert session.graphs == ["1", "2", "3", "-1", "-1", "1", "-1"]
 
 
-def test_pinned_memory_is_given_back(session: SpySession) -> None:
+def test_memory_is_given_back(session: SpySession) -> None:
     driver = StandInDriver()
     runs = BoundRuns(onnxruntime, session, CudaDevice(driver), "cpu")
     runs.run(np.zeros((1, 16, 16, 3), np.uint8))
-    assert driver.pinned
+    assert driver.pinned and session.held
     runs.release()
-    assert not driver.pinned
+    assert not driver.pinned and not session.held
+
+
+def test_what_is_copied_is_waited_for_before_it_is_used(session: SpySession) -> None:
+    driver = StandInDriver()
+    BoundRuns(onnxruntime, session, CudaDevice(driver), "cpu").run(golden_input((1, 16, 16, 3)))
+    used = [call for call in driver.calls if call.startswith(("cuMemcpy", "cuStreamSync"))]
+    wait = "cuStreamSynchronize"
+    assert used == ["cuMemcpyHtoDAsync_v2", wait, "cuMemcpyDtoHAsync_v2", wait]
+
+
+def test_the_last_shapes_computation_is_repeated_without_a_copy(session: SpySession) -> None:
+    driver = StandInDriver()
+    runs = BoundRuns(onnxruntime, session, CudaDevice(driver), "cpu", cuda_graph=True)
+    assert runs.repeat() == 0 and session.graphs == []
+    for count in (3, 2):
+        runs.run(golden_input((count, 16, 32, 3)))
+    copied = driver.calls.count("cuMemcpyHtoDAsync_v2")
+    assert runs.repeat() == 2
+    assert session.graphs == ["1", "2", "2"]
+    assert driver.calls.count("cuMemcpyHtoDAsync_v2") == copied

@@ -56,6 +56,13 @@ def test_a_side_grows_to_the_step_and_stays_in_the_frame(
     assert (box.left, box.width) == (0, 20)
 
 
+def test_a_head_of_more_than_255_pixels_is_boxed_as_any_other() -> None:
+    head = np.zeros((1, 330, 340), bool)
+    head[0, 20:290, 30:290] = True
+    exact = CropSettings(margin=0, step=1)
+    assert find_boxes(head, exact) == (Box(20, 30, 270, 260),)
+
+
 def test_noise_around_the_head_does_not_widen_its_box() -> None:
     head = disc((60, 60), 25, (128, 128))[None]
     noise = np.random.default_rng(0).random(head.shape) < 0.03

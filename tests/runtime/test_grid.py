@@ -281,3 +281,31 @@ def test_slices_are_counted_and_spaced_on_the_axis_that_becomes_theirs() -> None
     sagittal = np.array([[2.0, 0, 0], [0, 0.9, 0], [0, 0, 101.0]])
     with pytest.raises(InputError, match="slices 101 mm apart"):
         ModelGrid.of(Volume(np.zeros((4, 4, 4, 3), np.uint8), affine=place(sagittal)))
+
+
+def test_turned_slices_are_resampled_by_the_spacing_of_their_own_axes() -> None:
+    sagittal = place(np.diag([2.0, 1.0, 5.0]))
+    grid = ModelGrid.of(Volume(np.zeros((3, 4, 6, 3), np.uint8), affine=sagittal), 1.0)
+    assert (grid.axes, grid.size) == ((2, 1, 0), (4, 6))
+
+
+@pytest.mark.parametrize(
+    ("pixel_mm", "stays"), [(1.14, True), (1.16, False), (0.86, True), (0.84, False)]
+)
+def test_a_scale_within_fifteen_hundredths_is_left_as_it_is(pixel_mm: float, stays: bool) -> None:
+    volume = Volume(np.zeros((1, 100, 100, 3), np.uint8), spacing_mm=(5.0, pixel_mm, pixel_mm))
+    assert ModelGrid.of(volume, 1.0).is_identity is stays
+
+
+def test_a_side_of_less_than_a_pixel_of_the_models_becomes_one() -> None:
+    volume = Volume(np.zeros((2, 4, 100, 3), np.uint8), spacing_mm=(5.0, 0.1, 0.1))
+    grid = ModelGrid.of(volume, 1.0)
+    assert grid.to_model(volume.pixels).shape == (2, 1, 10, 3)
+
+
+def test_an_edge_lies_where_the_interpolated_probability_reaches_the_threshold() -> None:
+    grid = ModelGrid.of(Volume(np.zeros((1, 2, 4, 3), np.uint8), spacing_mm=(5.0, 0.5, 0.5)), 1.0)
+    probability = np.array([[[0.9, 0.4]]], np.float32)
+    mask, back = grid.bring_back(probability >= 0.5, probability, 0.5)
+    np.testing.assert_allclose(back[0, 0], [0.9, 0.775, 0.525, 0.4])
+    assert mask[0].tolist() == [[True, True, True, False]] * 2

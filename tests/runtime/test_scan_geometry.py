@@ -164,6 +164,36 @@ def test_the_report_holds_the_masks_measures_and_refers_to_its_seg(scanned: Scan
     seg = pydicom.dcmread(io.BytesIO(scanned.files["seg.dcm"]))
     assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
     assert series.value == seg.ReferencedSeriesSequence[0].SeriesInstanceUID
+    assert group.tracking_uid == seg.SegmentSequence[0].TrackingUID
+    images = {frame.header.SOPInstanceUID for frame in scanned.volume.source.frames}
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    evidence = {
+        item.ReferencedSOPInstanceUID
+        for referenced in study.ReferencedSeriesSequence
+        for item in referenced.ReferencedSOPSequence
+    }
+    assert evidence == {*images, seg.SOPInstanceUID}
+
+
+def test_the_report_says_what_made_it(scanned: Scanned) -> None:
+    import pydicom
+
+    report = pydicom.dcmread(io.BytesIO(scanned.files["sr.dcm"]))
+    texts = [
+        (item.ConceptNameCodeSequence[0].CodeMeaning, item.TextValue)
+        for item in items_of(report)
+        if "TextValue" in item
+    ]
+    assert texts == [
+        ("Device Observer Name", "lgg-edge"),
+        ("Device Observer Model Name", "tiny"),
+        ("Tracking Identifier", "FLAIR abnormality"),
+        ("Algorithm Name", "lgg-edge tiny"),
+        ("Algorithm Version", "1.0"),
+        ("Algorithm Parameters", f"model SHA-256: {'ab' * 32}"),
+        ("Algorithm Parameters", "research use only, not for diagnosis"),
+    ]
+    assert report.CompletionFlag == "COMPLETE"
 
 
 @pytest.mark.parametrize("name", ["seg.dcm", "seg_fractional.dcm", "sr.dcm"])
