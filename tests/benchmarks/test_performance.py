@@ -25,10 +25,11 @@ def test_the_committed_page_holds_its_records_tables():
 def test_filling_makes_the_page_again_from_its_blocks(tmp_path):
     page = tmp_path / "performance.md"
     shutil.copyfile(DOCS / "performance.md", page)
-    (tmp_path / "results").mkdir()
-    for name in KEPT:
-        shutil.copy(DOCS / f"results/{name}.json", tmp_path / "results")
-    write_performance(DOCS / "results", page)
+    for folder, names in (("results", KEPT), ("measured", BLOCKS)):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            shutil.copy(DOCS / f"results/{name}.json", tmp_path / folder)
+    write_performance(tmp_path / "measured", page)
     assert page.read_bytes() == (DOCS / "performance.md").read_bytes()
     assert (tmp_path / "performance" / "throughput.png").read_bytes()[:4] == b"\x89PNG"
 

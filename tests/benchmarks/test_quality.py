@@ -1,11 +1,13 @@
 """Quality of what lgg-infer runs: what is lost against the network, recounted, and its verdict."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lgg_bench.artifacts import digest_run
 from lgg_bench.quality import (
     QualitySettings,
     _load_segmenters,
@@ -16,7 +18,8 @@ from lgg_bench.quality import (
 )
 from lgg_bench.record import Record
 from lgg_export.artifact import ExportSettings, export_run
-from lgg_runtime.errors import UsageError
+from lgg_runtime.digests import digest_file
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts
@@ -69,17 +72,22 @@ def test_scores_are_the_median_and_mean_of_the_way_that_the_row_names(
     make_run, data, tmp_path, monkeypatch
 ):
     """Of three patients, since of two the median is the mean."""
-    one, other, *tested = (patient_name(number) for number in range(5))
-    run = make_run("patient", train=(one,), validation=(other,), test=tuple(tested))
+    one, other, *judged = (patient_name(number) for number in range(5))
+    run = make_run("patient", train=(one,), validation=tuple(judged), test=(other,))
     artifact = tmp_path / "three.onnx"
     export_run(run, artifact, ExportSettings())
-    settings = QualitySettings("test", ("cpu",), None, None)
+    settings = QualitySettings("validation", ("cpu",), None, artifact)
     asked, load = [], Segmenter.load
     with monkeypatch.context() as patch:
         patch.setattr(Segmenter, "load", lambda *given: asked.append(given) or load(*given))
         record = measure_quality(run, [artifact], data, settings, progress=False)
-    assert asked == [(artifact, LoadSettings("cpu", crop=crop)) for crop in (False, True)]
-    cases = load_cases([file for file in find_cases(data) if file.patient in tested])
+    ways = ({}, {"crop": True}, {"first_look": artifact})
+    assert asked == [(artifact, LoadSettings("cpu", **options)) for options in ways]
+    digest = digest_file(artifact)
+    assert (record.results["artifacts"], record.results["first_look"]) == (
+        {"three.onnx": digest}, digest
+    )  # fmt: skip
+    cases = load_cases([file for file in find_cases(data) if file.patient in judged])
     for row, given in zip(record.results["rows"][1:], asked, strict=True):
         way = Segmenter.load(*given)
         _, expected = score([(way.segment(case.volume).mask, case.masks) for case in cases])
@@ -115,10 +123,23 @@ def test_a_limit_takes_the_first_patients_and_is_one_at_least(run, data, artifac
     monkeypatch.setattr("lgg_bench.quality._segment", segment)
     monkeypatch.setattr("lgg_bench.quality._load_segmenters", lambda *_: {})
     settings = QualitySettings("test", ("cpu",), 1, None)
-    measure_quality(run, [artifact], data, settings, progress=False)
+    results = measure_quality(run, [artifact], data, settings, progress=False).results
+    assert (results["patients"], results["run"]) == (1, digest_run(run))
     assert taken == Split.read(run / "split.json").patients("test")[:1]
-    with pytest.raises(UsageError, match="a limit of at least 1"):
-        replace(settings, limit=0)
+    for wrong in ({"limit": 0}, {"providers": ()}):
+        with pytest.raises(UsageError, match="expected a provider, and a limit of at least 1"):
+            replace(settings, **wrong)
+
+
+def test_data_that_are_not_those_of_the_run_are_refused(run, data, artifact, tmp_path):
+    """What a network was trained on it would find better than what it never saw."""
+    name = Split.read(run / "split.json").patients("test")[0]
+    (file,) = (file for file in find_cases(data) if file.patient == name)
+    folder = shutil.copytree(data, tmp_path / "data") / file.slices[0].parent.relative_to(data)
+    shutil.copy(folder / file.slices[1].name, folder / file.slices[0].name)
+    settings = QualitySettings("test", ("cpu",), None, None)
+    with pytest.raises(InputError, match=f"trained on other data: {name} differ"):
+        measure_quality(run, [artifact], tmp_path / "data", settings, progress=False)
 
 
 def test_each_artifact_takes_each_way_on_each_provider(tmp_path, monkeypatch):
@@ -161,4 +182,7 @@ def test_a_row_is_within_the_limits_where_none_is_passed(over):
     (table,) = tabulate(Record("quality", {"split": "test"}, {}, results))
     told = [f"{lost[name]:+.4f}" for name in limits]
     assert table.rows[0] == ["network", "0.8000", "0.9000", "0.7000", "0.6000", "", "", "", ""]
-    assert table.rows[1][5:] == [*told, "within" if over is None else "beyond"]
+    verdict = "within" if over is None else "beyond"
+    assert table.rows[1] == ["artifact, head crop", *table.rows[0][1:5], *told, verdict]
+    allowed = "at most 0.01 of the mean Dice, 0.05 of a patient's Dice, 0.02 of recall."
+    assert " ".join(table.notes).endswith(allowed)

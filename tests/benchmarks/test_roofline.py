@@ -39,6 +39,8 @@ def test_both_precisions_compute_the_same(tmp_path):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (found[precision],) = session.run(None, {INPUT: SMALL.make_input()})
     assert found["fp32"].std() > 1e-3
+    assert found["fp32"].shape == SMALL.make_input().shape
+    assert np.abs(found["fp32"] - found["int8"]).max() > 1e-3, "the one in 8 bits rounds"
     assert np.corrcoef(found["fp32"].ravel(), found["int8"].ravel())[0, 1] > 0.95
 
 

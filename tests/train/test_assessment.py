@@ -48,8 +48,9 @@ def test_one_patient_has_an_interval_of_no_width():
 
 
 def test_dice_by_institution_is_grouped_by_the_barcode():
-    dice = {"TCGA_CS_1_x": 0.5, "TCGA_DU_2_x": 1.0, "TCGA_CS_3_x": 0.7, "TCGA_CS_4_x": 0.9}
+    dice = {"TCGA_DU_2_x": 1.0, "TCGA_CS_1_x": 0.5, "TCGA_CS_3_x": 0.7, "TCGA_CS_4_x": 0.9}
     groups = by_institution(dice | {"TCGA_CS_5_x": 0.9})
+    assert list(groups) == ["CS", "DU"]
     assert groups["CS"] == {"patients": 4, "mean": pytest.approx(0.75), "median": 0.8}
     assert groups["DU"]["patients"] == 1
 
@@ -69,6 +70,15 @@ def test_the_calibration_error_is_that_of_a_direct_formula_over_the_head():
     assert found["head_pixels"] == len(values) == sum(row["pixels"] for row in found["bins"])
 
 
+def test_a_bin_holds_the_mean_probability_of_its_pixels_and_their_share_of_tumour():
+    found = calibrate([make_prediction("A", [[[0.1, 0.98, 1, 0.99, 0.95]]], [[[1, 1, 1, 0, 1]]])])
+    assert found["bins"] == [
+        {"pixels": 1, "probability": pytest.approx(0.1), "tumour": 1},
+        {"pixels": 4, "probability": pytest.approx(0.98), "tumour": 0.75},
+    ]
+    assert found["expected_error"] == pytest.approx((0.9 + 4 * 0.23) / 5)
+
+
 def test_certain_and_right_is_calibrated_and_no_head_is_no_error():
     truth = box(2, 2, 2)
     assert calibrate([make_prediction("A", truth, truth)])["expected_error"] == 0
@@ -78,12 +88,12 @@ def test_certain_and_right_is_calibrated_and_no_head_is_no_error():
 
 def test_lesions_are_counted_by_touch():
     truth = box(0, 0, 0) | box(4, 10, 10)
-    found = box(1, 1, 1) | box(0, 20, 20) | box(4, 0, 20, size=2)
+    found = box(1, 1, 1) | box(0, 20, 20) | box(0, 20, 10) | box(4, 0, 20, size=2)
     assert count_lesions([(found, truth)]) == {
         "lesions": 2,
         "found": 1,
         "sensitivity": 0.5,
-        "false_per_patient": 1.0,  # the box of eight voxels is a speck
+        "false_per_patient": 2.0,  # the box of eight voxels is a speck
         "smallest_voxels": 20,
     }
 
@@ -109,7 +119,18 @@ def test_the_surface_distance_is_that_between_all_pairs_of_surface_points(shift)
 
 
 def test_nothing_has_no_surface():
-    assert measure_hd95(np.zeros((2, 8, 8), bool), box(0, 0, 0, shape=(2, 8, 8))) is None
+    nothing, some = np.zeros((2, 8, 8), bool), box(0, 0, 0, shape=(2, 8, 8))
+    assert measure_hd95(nothing, some) is measure_hd95(some, nothing) is None
+
+
+def test_surfaces_are_summed_up_over_the_patients_that_have_both():
+    truth, shifts = box(2, 2, 2), {"A": 0, "B": 1, "C": 5, "D": None}
+    nothing = np.zeros_like(truth)
+    masks = {p: nothing if s is None else box(2, 2, 2 + s) for p, s in shifts.items()}
+    record = assess([make_prediction(p, mask, truth) for p, mask in masks.items()], PLAIN)
+    surfaces = record["hd95_pixels"]
+    assert surfaces["by_patient"] == shifts
+    assert (surfaces["mean"], surfaces["median"], surfaces["undefined"]) == (2, 1, 1)
 
 
 def test_the_whole_record_of_two_patients():

@@ -9,6 +9,7 @@ import signal
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -177,6 +178,19 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
         running.close()
 
 
+def test_opencv_has_no_threads_where_processes_begin_that_would_lack_them():
+    """They would wait for these for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    running = make_slices().batches(0, 1)
+    try:
+        next(running)
+        assert cv2.getNumThreads() == 1
+    finally:
+        running.close()
+        cv2.setNumThreads(threads)
+
+
 def test_a_process_that_was_killed_is_told_once_and_by_its_option(monkeypatch):
     # PyTorch sets its handler once in a process, be it in an earlier test.
     monkeypatch.setattr("torch.utils.data._utils.signal_handling._SIGCHLD_handler_set", False)
@@ -239,7 +253,7 @@ def test_an_error_of_a_process_stays_what_it_is():
         ({"batch": 8, "tumour": -1}, "--tumour: -1 of a batch of 8"),
         ({"batch": 0, "tumour": 0}, "batch 0"),
         ({"crop": 0}, "crop 0"),
-        ({"crop": 2**30}, "batch 16, crop 1073741824: no memory holds so many pixels"),
+        ({"crop": 2**29}, "batch 16, crop 536870912: no memory holds so many pixels"),
         ({"draw": "centre"}, "draw 'centre': expected slice or patient"),
         ({"augmentation": "weak"}, "augmentation 'weak': expected mild, plain, flair, strong"),
     ],

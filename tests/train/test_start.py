@@ -12,6 +12,7 @@ import torch
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
+from lgg_train.history import read_rounds
 from lgg_train.report import run_evaluation
 from lgg_train.run import load_model, save_model
 from stand_ins.run_folder import read_config
@@ -26,6 +27,7 @@ def test_the_weights_of_the_other_run_are_what_training_begins_with(
     finished_run, train_tiny, tmp_path
 ):
     train_tiny(tmp_path / "run", *STILL, "--start", str(finished_run), "--mirror")
+    assert read_rounds(tmp_path / "run")[:-1] == read_rounds(finished_run) != []
     began = weights_of(finished_run)
     ended = load_checkpoint(tmp_path / "run" / "last.pt")["model"]
     for name, weights in began.items():
@@ -190,9 +192,16 @@ def test_a_run_that_validates_decides_itself(train_tiny, another, tmp_path):
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-def test_a_decision_of_other_data_is_refused(train_tiny, finished_run, another, tmp_path):
+@pytest.mark.parametrize("part", ["data", "intensity"])
+def test_a_decision_of_other_data_or_intensities_is_refused(
+    train_tiny, finished_run, another, tmp_path, part
+):
     held = load_model(another)
-    save_model(another, replace(held, training=replace(held.training, data="0" * 64)))
+    if part == "data":
+        held = replace(held, training=replace(held.training, data="0" * 64))
+    else:
+        held = replace(held, intensity=IntensitySettings(centre=90.0))
+    save_model(another, held)
     with pytest.raises(InputError, match="--decision: that run was trained on other data"):
         train_tiny(
             tmp_path / "run", *STILL, "--split-by", "all", "--start", str(finished_run),
