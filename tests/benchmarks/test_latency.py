@@ -166,6 +166,33 @@ def test_threads_of_pytorch_are_set_for_the_measurement_alone(one_thread):
     assert torch.get_num_threads() == 1
 
 
+def test_pytorch_computes_the_asked_size_on_the_asked_threads(run, artifact, monkeypatch):
+    import torch
+
+    from lgg_train.unet import UNet
+
+    seen = []
+    forward = UNet.forward
+
+    def watch(self, x):
+        seen.append((torch.get_num_threads(), *x.shape[2:]))
+        return forward(self, x)
+
+    monkeypatch.setattr(UNet, "forward", watch)
+    measure_latency([artifact], run, LatencySettings((1,), (1, 2), 48, timing=FAST))
+    assert seen == sorted(seen) and set(seen) == {(1, 48, 48), (2, 48, 48)}
+
+
+@pytest.mark.parametrize(
+    ("provider", "device"), [("cpu", "cpu"), ("openvino", "cpu"), ("cuda", "cuda")]
+)
+def test_pytorch_computes_where_the_artifacts_do(run, provider, device):
+    loads = latency._loads({}, run, BackendSettings(provider, 1))
+    assert {name: load.args for name, load in loads.items()} == {
+        name: (run, layout, device) for name, layout in EAGER.items()
+    }
+
+
 def test_cuda_without_a_device_is_an_error(run, artifact, monkeypatch):
     import torch
 

@@ -87,6 +87,8 @@ def test_an_object_says_what_made_it_and_that_it_is_for_research_alone(
         # A secondary capture has no serial number.
         digest = made.get("DeviceSerialNumber") or made.DerivationDescription.split()[-1]
         assert digest == "ab" * 8
+        if name == "dicom-sc":
+            assert (made.BurnedInAnnotation, made.ConversionType) == ("NO", "SYN")
 
 
 def test_captures_of_many_slices_read_the_mask_once(
