@@ -98,6 +98,8 @@ def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> o
         )
         assert program is not None
         model: onnx.ModelProto = onnxslim.slim(program.model_proto)
+    # It tells each tensor's shape several times over, as often as chance has it.
+    del model.graph.value_info[:]
     _name_dimensions(model)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -209,3 +209,19 @@ def test_building_a_graph_reports_to_nobody(tmp_path):
     subprocess.run([sys.executable, "-c", code], env=home, check=True)
     left = [path.name for path in tmp_path.rglob("*")]
     assert not [name for name in left if "onnxruntime" in name or "Microsoft" in name]
+
+
+def test_a_network_has_the_same_graph_byte_for_byte_in_every_process():
+    code = (
+        "import hashlib, torch; from lgg_export.graph import build_graph;"
+        "from lgg_train.unet import UNet, UNetSettings; torch.manual_seed(3);"
+        "graph = build_graph(UNet(UNetSettings(features=4, depth=2)).eval(), torch.float32);"
+        "print(hashlib.sha256(graph.SerializeToString()).hexdigest())"
+    )
+    digests = [
+        subprocess.check_output(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": n}
+        )
+        for n in "123"
+    ]
+    assert len(set(digests)) == 1
