@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from lgg_bench.artifacts import (
     contract_differences,
     describe_provider,
@@ -31,6 +29,7 @@ from lgg_runtime.extras import needs_extra
 from lgg_runtime.metrics import summarise
 from lgg_runtime.plural import count
 from lgg_train.prediction import Prediction
+from lgg_train.progress import watch_patients
 
 if TYPE_CHECKING:
     from lgg_train.run import TrainedModel
@@ -113,14 +112,12 @@ def measure_parity(
     model = load_model(run)
     part = _choose_part(run, model, settings)
     subject, stream = open_references(run, model, settings.data, settings.part or _PART)
-    hidden = None if progress else True  # None: hidden where standard error is no terminal
-    bar = tqdm(islice(stream, settings.limit), PYTORCH, unit="patient", disable=hidden, leave=False)
-    references = list(bar)
+    references = list(watch_patients(islice(stream, settings.limit), PYTORCH, progress))
     if settings.limit is not None:
         subject = f"the first {len(references)} of {subject}"
     rows = []
     for label, backend in backends.items():
-        watched = tqdm(references, label, unit="patient", disable=hidden, leave=False)
+        watched = watch_patients(references, label, progress)
         row = judge_artifact(backend, model, (subject, watched), settings)
         rows.append({"artifact": label, "sha256": digest_file(files[label]), **row})
     results = {

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
@@ -24,6 +22,7 @@ from lgg_runtime.loading import LoadSettings
 from lgg_runtime.metrics import Counts, summarise
 from lgg_runtime.plural import count
 from lgg_runtime.segmenter import Segmenter
+from lgg_train.progress import watch_patients
 
 if TYPE_CHECKING:
     from lgg_train.cases import CaseFiles
@@ -99,7 +98,7 @@ def measure_quality(
     segmenters = _load_segmenters(files, settings)
     _require_run(run, model, segmenters)
     chosen = members[: settings.limit]
-    watched = tqdm(chosen, unit="patient", disable=None if progress else True, leave=False)
+    watched = watch_patients(chosen, "segment", progress)
     slices, theirs, ours = _segment(run, model, watched, split.parts[settings.part], segmenters)
     rows = [_row(key, segmenters[key], each, theirs) for key, each in ours.items()]
     results = {

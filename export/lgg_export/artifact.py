@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
-from tqdm import tqdm
 
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
@@ -32,6 +31,7 @@ from lgg_runtime.notice import LICENCE
 from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
+from lgg_train.progress import watch_patients
 from lgg_train.run import TrainedModel, load_model, read_json
 
 
@@ -112,7 +112,7 @@ def export_run(
             backend = load(graph)
             is_int8 = settings.precision == "int8"
             subject, references = open_references(run, model, settings.data, is_int8=is_int8)
-            watched = _watch(references, "parity", progress)
+            watched = watch_patients(references, "parity", progress)
             parity = compare(subject, watched, in_batches(backend), model.decision)
             golden = make_golden(backend.run, golden_tolerance(settings.described))
         except (ModelError, ParityError) as error:
@@ -145,15 +145,8 @@ def _build(
     def judge(subject: str, chosen: Sequence[Prediction], graph: onnx.ModelProto) -> Parity:
         return compare(subject, chosen, in_batches(load(graph)), model.decision)
 
-    patients = list(_watch(references, "int8's patients", progress))
+    patients = list(watch_patients(references, "int8's patients", progress))
     return quantise_run(graph, target, (subject, patients), judge, progress)
-
-
-def _watch(references: Iterable[Prediction], words: str, progress: bool) -> Iterable[Prediction]:
-    hidden = None if progress else True
-    bar: Iterable[Prediction]
-    bar = tqdm(references, words, unit="patient", disable=hidden, leave=False)
-    return bar
 
 
 def in_batches(backend: Backend, batch: int = 8) -> Callable[[Pixels], Probability]:

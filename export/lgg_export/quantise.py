@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tqdm import tqdm
 
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT
 from lgg_runtime.errors import MissingExtraError
-from lgg_runtime.progress import ignore
+from lgg_runtime.progress import ignore, show_progress
 from lgg_runtime.volume import Pixels
 from lgg_train.unet import LARGEST_MULTIPLE
 
@@ -109,18 +108,12 @@ class Quantiser:
         is_watched = self._progress and not ranges.exists()
         with (
             redirect_stdout(io.StringIO()),  # the library's words for each slice
-            tqdm(
-                total=sum(map(len, self._slices)),
-                desc="int8's ranges",
-                unit="slice",
-                disable=None if is_watched else True,
-                leave=False,
-            ) as bar,
+            show_progress(not is_watched, sum(map(len, self._slices))) as advance,
         ):
             quantize_static(
                 model,
                 output,
-                _Reader(self._slices, bar.update),
+                _Reader(self._slices, advance),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=[*LAYERS, *_BETWEEN],
                 per_channel=True,

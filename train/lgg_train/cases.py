@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from lgg_runtime.errors import InputError, NoInputError, printable
 from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.terminal import tell
 from lgg_runtime.volume import Mask, Volume, repeat_flair
+from lgg_train.progress import watch_patients
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
 
@@ -92,8 +92,7 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
     listed = list(files)
     for gap in itertools.chain.from_iterable(map(_find_gaps, listed)):
         tell(f"Warning: {gap}; those beside are taken as neighbours")
-    hidden = None if progress else True
-    cases = [load_case(case) for case in tqdm(listed, "read", disable=hidden)]
+    cases = [load_case(case) for case in watch_patients(listed, "read", progress)]
     _refuse_twins(cases)
     _refuse_parts(listed)
     return cases

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import nn
-from tqdm import tqdm
 
 from lgg_runtime.errors import printable
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
@@ -19,6 +18,7 @@ from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.predict import predict_slices
 from lgg_train.prediction import Prediction
+from lgg_train.progress import watch_patients
 
 _BINS = 1000
 
@@ -35,8 +35,7 @@ def predict_cases(
 
     `progress` shows a bar where standard error is a terminal.
     """
-    hidden = None if progress else True
-    for case in tqdm(cases, "predict", unit="patient", disable=hidden, leave=False):
+    for case in watch_patients(cases, "predict", progress):
         slices = normalise(case.volume.pixels, intensity)
         probability = predict_slices(model, slices, precision=precision)
         head = head_mask(case.volume.pixels, intensity)
