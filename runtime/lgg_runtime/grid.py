@@ -28,6 +28,8 @@ LEAST_SCALE = 1 / 32
 MOST_SLICE_MM = 100.0
 
 _AXIAL = (2, 1, 0)  # world axis (0 leftwards, 1 backwards, 2 upwards) of slices, rows, columns
+# Where each world axis comes from, and where it leads to.
+_SIDES = (("right", "left"), ("front", "back"), ("feet", "head"))
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,16 @@ def plane_of(affine: npt.NDArray[np.float64]) -> str:
     plane = ("axial", "coronal", "sagittal")[axes.index(0)]
     along = np.abs(affine[:3, 0]) / np.linalg.norm(affine[:3, 0])
     return plane if along.max() > np.cos(np.deg2rad(10)) else f"oblique {plane}"
+
+
+def sides_of(affine: npt.NDArray[np.float64]) -> tuple[str, str]:
+    """The patient's side that lies on the left of a slice's picture, and the one at its top.
+
+    affine: as in `plane_of`.
+    """
+    axes, against = _towards_axial(affine)
+    left, top = (axes.index(axis) for axis in (2, 1))
+    return _SIDES[_AXIAL[left]][against[left]], _SIDES[_AXIAL[top]][against[top]]
 
 
 def _towards_axial(

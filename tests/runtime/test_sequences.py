@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.readers.resample import Lattice
-from lgg_runtime.readers.sequences import NoFitError, Target, fit, name_slices, note_plane
+from lgg_runtime.readers.sequences import NoFitError, Target, fit, name_slices, note_view
 
 AXIAL = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
 PIXELS = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
@@ -78,10 +78,38 @@ def test_nine_tenths_of_the_head_are_enough() -> None:
 
 
 def test_only_slices_that_are_not_axial_are_noted() -> None:
-    assert note_plane("FLAIR is", AXIAL) == []
-    sagittal = AXIAL[:, [2, 0, 1, 3]]
-    (note,) = note_plane("FLAIR is", sagittal)
-    assert note == "FLAIR is sagittal, segmented in axial reformats; unvalidated"
+    assert note_view("FLAIR is", AXIAL) == []
+    coronal = AXIAL[:, [1, 0, 2, 3]] * [1, -1, 1, 1]
+    (note,) = note_view("FLAIR is", coronal)
+    assert note == "FLAIR is coronal, segmented in axial reformats; unvalidated"
+
+
+@pytest.mark.parametrize(
+    ("leads", "sides"),
+    [
+        ("LPS", None),
+        ("LPI", None),
+        ("RAS", ("left", "back")),
+        ("LAS", ("right", "back")),
+        ("RPS", ("left", "front")),
+        ("PIR", None),
+        ("PSR", ("front", "feet")),
+        ("AIL", ("back", "head")),
+        ("LIP", None),
+        ("RIA", ("left", "head")),
+        ("PLS", ("front", "right")),
+    ],
+)
+def test_pictures_that_radiology_shows_otherwise_are_noted(
+    leads: str, sides: tuple[str, str] | None
+) -> None:
+    """leads: where columns, rows and slices lead, in the letters of LPS and their opposites."""
+    affine = np.eye(4)
+    for axis, letter in zip((2, 1, 0), leads, strict=True):
+        affine[:3, axis] = [(letter == to) - (letter == away) for to, away in ("LR", "PA", "SI")]
+    notes = [note for note in note_view("slices are", affine) if "pictures" in note]
+    expected = "pictures as stored: the patient's {} on the left, {} at the top"
+    assert notes == ([expected.format(*sides)] if sides else [])
 
 
 def test_slices_are_named_from_one() -> None:

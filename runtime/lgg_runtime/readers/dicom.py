@@ -25,7 +25,7 @@ from lgg_runtime.readers.sequences import (
     Target,
     fit,
     name_slices,
-    note_plane,
+    note_view,
 )
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import Volume
@@ -73,7 +73,7 @@ def _read_study(files: Sequence[Path], choice: SeriesChoice) -> Volume:
     grid = chosen.flair.grid()
     target = target_of(chosen.flair)
     notes.append(f"FLAIR is {chosen.flair.describe()}, {grid.spacing_mm[0]:.2f} mm apart")
-    notes += note_plane("FLAIR is", grid.lattice.affine)
+    notes += note_view("FLAIR is", grid.lattice.affine)
     pixels, more = _gather(target, chosen, choice)
     names, source = name_slices(len(pixels)), DicomSource(chosen.flair.frames)
     return Volume(pixels, names, grid.spacing_mm, grid.lattice.affine, source, (*notes, *more))

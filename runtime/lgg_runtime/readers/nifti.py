@@ -23,7 +23,7 @@ from lgg_runtime.readers.sequences import (
     Target,
     fit,
     name_slices,
-    note_plane,
+    note_view,
 )
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
@@ -149,7 +149,7 @@ def _volume(
     origin: NiftiSource,
     notes: list[str],
 ) -> Volume:
-    notes = [*notes, *note_plane("slices are", affine)]
+    notes = [*notes, *note_view("slices are", affine)]
     return Volume(pixels, name_slices(len(pixels)), None, affine, origin, tuple(notes))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.grid import plane_of
+from lgg_runtime.grid import plane_of, sides_of
 from lgg_runtime.intensity import IntensitySettings, head_mask
 from lgg_runtime.readers.resample import Lattice, coverage, is_same, resample
 from lgg_runtime.volume import Mask
@@ -62,12 +62,18 @@ def fit(
     return resample(read(), source, flair.lattice, extra), True
 
 
-def note_plane(what: str, affine: npt.NDArray[np.float64]) -> list[str]:
-    """The note on slices that are not axial, none on those that are."""
+def note_view(what: str, affine: npt.NDArray[np.float64]) -> list[str]:
+    """The notes on slices that are not axial, and on those whose pictures are not as radiology
+    shows them: the patient's right or front on the left, the head or front at the top.
+    """
+    notes = []
     plane = plane_of(affine)
-    if plane.endswith("axial"):
-        return []
-    return [f"{what} {plane}, segmented in axial reformats; unvalidated"]
+    if not plane.endswith("axial"):
+        notes.append(f"{what} {plane}, segmented in axial reformats; unvalidated")
+    left, top = sides_of(affine)
+    if left not in ("right", "front") or top not in ("front", "head"):
+        notes.append(f"pictures as stored: the patient's {left} on the left, {top} at the top")
+    return notes
 
 
 def name_slices(count: int) -> tuple[str, ...]:
