@@ -24,7 +24,7 @@ from catalogue.raster_bytes import png, tiff
 from catalogue.row import Keeping, Outcome, Row, Scene, Section
 
 Make = Callable[[Scene], object]
-EXPECTED = "expected .jpeg, .jpg, .png, .tif, .tiff, DICOM or NIfTI"
+EXPECTED = "expected .jpeg, .jpg, .png, .tif, .tiff, DICOM or NIfTI (.nii, .nii.gz)"
 DENIED = PermissionError(13, "Permission denied")
 IRREGULAR = "expected a regular file, found a folder, pipe, socket or device"
 CHANGED = "changed while it was read; try again once it is written"

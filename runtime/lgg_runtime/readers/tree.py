@@ -13,7 +13,7 @@ from lgg_runtime.readers.listing import is_mask_name, slice_of
 from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.scans import list_file
 
-EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI"
+EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI (.nii, .nii.gz)"
 _APPLE_DOUBLE = "._"
 
 
