@@ -106,6 +106,8 @@ def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
         ("BraTS-1_seg.nii.gz", ("BraTS-1", UNUSED)),
         ("p1_label.nii", ("p1", UNUSED)),
         ("p1_labels.nii", ("p1", UNUSED)),
+        ("TCGA-1_1996.09.09_GlistrBoost.nii.gz", ("TCGA-1_1996.09.09", UNUSED)),
+        ("TCGA-1_1996.09.09_GlistrBoost_ManuallyCorrected.nii.gz", ("TCGA-1_1996.09.09", UNUSED)),
         ("p1.nii.gz", ("p1", "")),
         ("patient1.nii.gz", ("patient1", "")),
         ("noflair.nii", ("noflair", "")),

@@ -36,12 +36,14 @@ RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNITS_MM = {1: 1000.0, 3: 0.001}
 # The role of files that lie beside FLAIR in such data sets and that the model does not take.
 UNUSED = "unused"
-# The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS.
+# The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS;
+# of the TCGA's patients it names label maps after the program that drew them.
 _ROLES = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
     "flair": "flair", "t2f": "flair",
     "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c",
     "t2": UNUSED, "t2w": UNUSED, "seg": UNUSED, "label": UNUSED, "labels": UNUSED,
+    "glistrboost": UNUSED, "glistrboost_manuallycorrected": UNUSED,
 }  # fmt: skip
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
