@@ -21,7 +21,6 @@ from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
 from lgg_runtime.errors import (
-    LggError,
     MissingExtraError,
     ModelError,
     OutOfMemoryError,
@@ -37,6 +36,8 @@ MOST_STREAMS = 4
 _EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate", "bfc_arena",
               "failed to map segment", "cannot allocate memory", "can't alloc",
               "resource temporarily unavailable", "broken promise")  # fmt: skip
+_OF_CPP = (RuntimeError, MemoryError, ValueError, IndexError, OverflowError, TypeError)
+_ENGINES = ("onnxruntime.", "openvino.")
 _TOO_LITTLE = "the memory does not suffice"
 
 
@@ -81,11 +82,11 @@ class OnnxSession:
                     run(index)
             elif len(slices) > 1 or not self._run_on_all(slices, probability):
                 self._pool.wait_for_all([self._pool.submit(run, i) for i in range(len(slices))])
-        except LggError:
-            raise
         except Exception as error:
             # onnxruntime's exceptions share no base; the input's shape is ours, so only the graph
             # or its memory can be at fault.
+            if not is_of_engine(error):
+                raise
             if is_exhausted(error):
                 self._sessions.clear()
                 raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_INPUT}") from error
@@ -177,6 +178,14 @@ def is_exhausted(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in text for words in _EXHAUSTED)
 
 
+def is_of_engine(error: Exception) -> bool:
+    """Whether onnxruntime or OpenVINO may have raised it: a class of theirs, or what pybind11 makes
+    of C++'s exceptions. Others come from elsewhere, as from the handler of a signal that ends a job
+    at its time limit, and are no word on the model.
+    """
+    return isinstance(error, _OF_CPP) or type(error).__module__.startswith(_ENGINES)
+
+
 def make_options(runtime: Any, threads: int) -> Any:
     """Session options that every provider shares."""
     options = runtime.SessionOptions()
@@ -203,6 +212,8 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
         return runtime.InferenceSession(data, options, providers=[NAMES["cpu"]], enable_fallback=0)
     except Exception as error:
         # onnxruntime's exceptions share no base; all but exhausted memory mean a refused file.
+        if not is_of_engine(error):
+            raise
         if is_exhausted(error):
             raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_MODEL}") from error
         raise ModelError(f"{path.name}: onnxruntime refuses it: {first_line(error)}") from error

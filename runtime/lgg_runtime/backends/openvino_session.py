@@ -14,7 +14,7 @@ import numpy as np
 
 from lgg_runtime.backends.acceptance import accept_artifact, require_probability
 from lgg_runtime.backends.model_file import read_model
-from lgg_runtime.backends.onnx_session import is_exhausted
+from lgg_runtime.backends.onnx_session import is_exhausted, is_of_engine
 from lgg_runtime.backends.openvino_core import TOO_LITTLE, import_openvino, last_line, open_core
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
@@ -85,6 +85,8 @@ class OpenVinoSession:
             self._prepare(_USUAL_SIZE)
         except Exception as error:
             # OpenVINO's exceptions share no base; what it cannot compile is a refused file.
+            if not is_of_engine(error):
+                raise
             raise _refused(path, error) from error
 
     def run(self, slices: Pixels) -> Probability:
@@ -96,6 +98,8 @@ class OpenVinoSession:
         except Exception as error:
             # OpenVINO's exceptions share no base; the input's shape is ours, so only the graph or
             # its memory can be at fault.
+            if not is_of_engine(error):
+                raise
             if is_exhausted(error):
                 text = "the memory does not suffice; give smaller slices"
                 raise OutOfMemoryError(text) from error
@@ -167,6 +171,8 @@ def _read_model(library: Any, path: Path, data: bytes) -> Any:
         return frontend.convert(frontend.load(io.BytesIO(data)))
     except Exception as error:
         # OpenVINO's exceptions share no base; all of them mean a refused file.
+        if not is_of_engine(error):
+            raise
         raise _refused(path, error) from error
 
 
