@@ -29,7 +29,7 @@ from catalogue.raster_bytes import (
 )
 from catalogue.row import GOOD, INFER, Keeping, Outcome, Row, Scene, Section
 from lgg_runtime.volume import FLAIR
-from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched
+from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched, sharing
 from stand_ins.runs import LESION, draw_slice, read_png
 
 Bytes = Callable[[], bytes]
@@ -153,6 +153,9 @@ DAMAGED = (
     refused("damaged packbits", "A TIFF with PackBits data that end early.",
             lambda: patched(tiff(), 259, "<H", 32773),
             "TIFF is cut short or damaged: strip or tile 0 gives 5030 of 5760 bytes; " + COPY),
+    refused("shared strips", "A TIFF whose strips are one stream, which may take hours.",
+            lambda: sharing(tiff(rowsperstrip=10, compression="zlib")),
+            "TIFF whose strips or tiles share their bytes is not read; " + REMEDY),
     refused("cut png", "A PNG cut in half.", lambda: png()[: len(png()) // 2],
             f"PNG is cut short or damaged; {COPY}", ".png"),
     refused("flipped png", "A PNG with one bit changed.",
@@ -175,6 +178,9 @@ DAMAGED = (
     refused("jpeg without tables", "A JPEG without its tables.",
             lambda: JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") :],
             "JPEG cannot be decoded; is it damaged?", ".jpg"),
+    refused("jpeg of 101 scans", "A JPEG of more scans than any needs, which may take hours.",
+            lambda: JPEG[:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9",
+            "JPEG of more than 100 scans; save it as baseline JPEG", ".jpg"),
     refused("jpeg of nothing", "A JPEG that holds no picture.", lambda: b"\xff\xd8\xff\xd9",
             f"JPEG is cut short or damaged; {COPY}: it holds no picture", ".jpg"),
     refused("looping pages", "A TIFF whose list of pages loops.", lambda: looping(tiff()),

@@ -210,6 +210,11 @@ def test_a_damaged_stream_is_refused(study: Study, syntax: str, stream: bytes) -
     assert refusal(study) == DAMAGED
 
 
+def test_a_picture_of_more_scans_than_a_jpeg_needs_is_refused(study: Study) -> None:
+    pack(study.flair[0], "JPEGBaseline8Bit", jpeg(32)[:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9")
+    assert refusal(study) == "its compressed picture has more than 100 scans; refused"
+
+
 def test_runs_for_more_pixels_than_there_are_stop_no_process(study: Study) -> None:
     """One codec of RLE panics then, with what is no Exception; another takes them as padding."""
     for path in study.flair:

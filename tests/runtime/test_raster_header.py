@@ -142,6 +142,7 @@ REFUSED = [
     ("jpeg with half an end", jpeg()[:-1], f"JPEG {CUT}: its end marker is missing"),
     ("jpeg without scan", jpeg_of().replace(b"\xda", b"\xe0")[:30], f"JPEG {CUT}"),
     ("jpeg of nothing", b"\xff\xd8\xff\xd9", f"JPEG {CUT}: it holds no picture"),
+    ("jpeg of 101 scans", jpeg_of()[:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9", "than 100 scans"),
     ("jpeg with two frames", jpeg_of()[:-2] + jpeg_of()[2:], "its frame header is wrong"),
     ("lossless jpeg", jpeg_of(frame=0xC3), "JPEG process 0xC3 is not read; save it as baseline"),
     ("arithmetic jpeg", jpeg_of(frame=0xC9), "JPEG process 0xC9 is not read; save it as baseline"),

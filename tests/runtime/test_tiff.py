@@ -12,7 +12,7 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.tiff import Tag, read_directory
 from lgg_runtime.readers.tiff_pixels import read_pixels
-from stand_ins.encodings import chained_tiff, encode_tiff, looping, patched, value_place
+from stand_ins.encodings import chained_tiff, encode_tiff, looping, patched, sharing, value_place
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)
@@ -134,6 +134,7 @@ def of_kind(tag: int, kind: int) -> bytes:
 PLAIN = encode_tiff(RGB)
 STRIPS = encode_tiff(RGB, rowsperstrip=10)
 PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
+STRIPS_PACKED = encode_tiff(RGB, rowsperstrip=10, compression="zlib")
 REMEDY = "save it uncompressed, or with LZW or deflate"
 BROKEN = [
     (looping(PLAIN), "its list of pages loops; export it again"),
@@ -153,6 +154,7 @@ BROKEN = [
     (patched(PLAIN, 259, "<H", 50000), f"TIFF compression ZSTD is not read; {REMEDY}"),
     (patched(PLAIN, 259, "<H", 4711), f"TIFF compression 4711 is not read; {REMEDY}"),
     (patched(PACKED, 317, "<H", 3), f"TIFF predictor 3 for 8-bit samples is not read; {REMEDY}"),
+    (sharing(STRIPS_PACKED), f"TIFF whose strips or tiles share their bytes is not read; {REMEDY}"),
     (with_field(266, 2), f"TIFF fill order 2 is not read; {REMEDY}"),
     (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
     (patched(PLAIN, 258, "<3H", 4, 4, 4), "TIFF with 3 samples of 4 bits is not read"),

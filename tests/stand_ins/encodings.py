@@ -47,6 +47,12 @@ def patched(tiff: bytes, tag: int, form: str, *values: int) -> bytes:
     return bytes(changed)
 
 
+def sharing(tiff: bytes) -> bytes:
+    """The TIFF of four short strips with each from the first one's place to the file's end."""
+    (first,) = struct.unpack_from("<I", tiff, value_place(tiff, 273))
+    return patched(patched(tiff, 273, "<4I", *[first] * 4), 279, "<4H", *[len(tiff) - first] * 4)
+
+
 def looping(tiff: bytes) -> bytes:
     """The TIFF with its first page followed by itself."""
     data = bytearray(tiff)

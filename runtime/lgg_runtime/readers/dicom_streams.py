@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.readers.raster_header import MOST_SCANS
 
 RLE, JPEG_EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 _RLE_HEADER_BYTES = 64
@@ -27,8 +28,8 @@ _ANOTHER = re.compile(rb"\xff\xd9\0*+\xff[\x4f\xd8]")
 def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
     """The compressed picture of one frame, whose size is that of the data set's header.
 
-    Raises InputError, the reason alone, for a picture of another size or more than one,
-    ValueError, IndexError or struct.error for one that is damaged.
+    Raises InputError, the reason alone, for a picture of another size or of too many scans, or more
+    than one, ValueError, IndexError or struct.error for one that is damaged.
     """
     stream = b"".join(fragments)
     rows, columns = int(data.Rows), int(data.Columns)
@@ -47,6 +48,8 @@ def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
         )
     if _ANOTHER.search(stream):
         raise InputError("its compressed pixels are more than its header says; refused")
+    if stream.count(bytes((0xFF, _SCAN))) > MOST_SCANS:
+        raise InputError(f"its compressed picture has more than {MOST_SCANS} scans; refused")
     return stream
 
 

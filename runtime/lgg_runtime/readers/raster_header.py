@@ -52,6 +52,7 @@ _JPEG_OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
 # What ends entropy-coded data: not a stuffed zero, a restart, or a fill byte.
 _JPEG_SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+MOST_SCANS = 100  # of a JPEG; each goes over the whole picture, and encoders write some ten
 _CUT = "is cut short or damaged; copy the file again"
 
 
@@ -180,9 +181,8 @@ def _png(data: bytes, limits: Limits) -> Header:
 
 
 def _jpeg(data: bytes, limits: Limits) -> Header:
-    orientation = 1
+    orientation, scans = 1, 0
     header: Header | None = None
-    scanned = False
     for kind, start, end in _jpeg_segments(data):
         if kind in _JPEG_FRAMES:
             if header is not None or end - start < 6:
@@ -195,8 +195,10 @@ def _jpeg(data: bytes, limits: Limits) -> Header:
             raise InputError(f"JPEG process 0x{kind:X} is not read; save it as baseline JPEG")
         elif kind == 0xE1 and data.startswith(b"Exif\0\0", start):
             orientation = _exif_orientation(data[start + 6 : end])
-        scanned = scanned or kind == 0xDA
-    if header is None or not scanned:
+        scans += kind == 0xDA
+        if scans > MOST_SCANS:
+            raise InputError(f"JPEG of more than {MOST_SCANS} scans; save it as baseline JPEG")
+    if header is None or not scans:
         raise InputError(f"JPEG {_CUT}: it holds no picture")
     return replace(header, orientation=orientation)
 

@@ -21,7 +21,7 @@ def read_pixels(data: bytes, layout: Layout) -> Pixels:
     Raises InputError on a compression that is not read, and unless every strip or tile gives all
     its pixels.
     """
-    _refuse_unread(layout)
+    _refuse_unread(layout, len(data))
     rows, columns = layout.block
     down, across = -(-layout.height // rows), -(-layout.width // columns)
     depth = 1 if layout.is_planar else layout.samples
@@ -73,11 +73,14 @@ def _refuse_surplus(layout: Layout, index: int, length: int, wanted: int) -> Non
         )
 
 
-def _refuse_unread(layout: Layout) -> None:
+def _refuse_unread(layout: Layout, size: int) -> None:
     name = COMPRESSIONS.get(layout.compression, str(layout.compression))
     remedy = "save it uncompressed, or with LZW or deflate"
     if layout.compression not in DECODERS:
         raise InputError(f"TIFF compression {name} is not read; {remedy}")
+    # A million strips may be one stream of megabytes that says next to nothing.
+    if layout.compression != 1 and sum(length for _, length in layout.spans) > size:
+        raise InputError(f"TIFF whose strips or tiles share their bytes is not read; {remedy}")
     if layout.fill_order != 1:
         raise InputError(f"TIFF fill order {layout.fill_order} is not read; {remedy}")
     if layout.bits not in (1, 2, 4, 8):
