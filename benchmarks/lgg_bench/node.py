@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 
-_MOST_SECONDS = 900.0
+_MOST_SECONDS = 900
 # Of the studies that are timed; not counted.
 _QUIET_SECONDS = 1.0
 
@@ -69,7 +69,7 @@ def measure_node(settings: NodeBenchSettings, tell: Callable[[str], object]) -> 
             for number, folder in enumerate(folders):
                 tell(f"study {number + 1} of {len(folders)}")
                 _send(node.port, [sorted(folder.iterdir())])
-                arrived.get(timeout=_MOST_SECONDS)
+                node.wait_for(arrived)
             seconds = node.read_seconds(len(folders))
         rss = _measure_queue(root, folders[0], settings, (archive, arrived), tell)
     results = {"sha256": digest, "quiet_seconds": _QUIET_SECONDS}
@@ -87,22 +87,12 @@ def tabulate(record: Record) -> list[Table]:
         f"A study of {count(settings['slices'], 'slice')}, {count(settings['rounds'], 'time')}, "
         f"{settings['model']} on {settings['provider']}"
     )
-    times = Table(
-        title,
-        ("seconds", "median", "slowest"),
-        rows,
-        ("After quiet: last image's arrival to the SEG's acknowledgement, less the quiet time.",),
-    )
+    note = "After quiet: last image's arrival to the SEG's acknowledgement, less the quiet time."
+    times = Table(title, ("seconds", "median", "slowest"), rows, (note,))
     rss = results["rss_mib"]
     after = rss["after_each"]
-    cells = [
-        rss["idle"],
-        rss["all_waiting"],
-        after[0],
-        after[len(after) // 2],
-        after[-1],
-        max(after),
-    ]
+    middle = after[len(after) // 2]
+    cells = [rss["idle"], rss["all_waiting"], after[0], middle, after[-1], max(after)]
     waiting = count(settings["waiting"], "study", "studies")
     memory = Table(
         f"Memory of the process, {waiting} of FLAIR alone waiting",
@@ -129,7 +119,7 @@ def _measure_queue(
         waiting = node.rss_mib()
         after = []
         for number in range(settings.waiting):
-            arrived.get(timeout=_MOST_SECONDS)
+            node.wait_for(arrived)
             after.append(round(node.rss_mib(), 1))
             tell(f"result {number + 1} of {settings.waiting}")
     return {"idle": round(idle, 1), "all_waiting": round(waiting, 1), "after_each": after}
@@ -160,7 +150,10 @@ def _send(port: int, studies: list[list[Path]]) -> None:
         # A busy machine may keep an answer for longer than the half minute that is given to a peer.
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _MOST_SECONDS
         association = entity.associate("127.0.0.1", port, ae_title="LGG-NODE")
-        statuses = {association.send_c_store(path).get("Status") for path in files}
+        statuses = {
+            association.send_c_store(path).get("Status") if association.is_established else None
+            for path in files
+        }
         association.release()
         if statuses != {0}:
             raise LggError(f"the node refused an image, or gave no answer to it: {statuses}")
@@ -194,10 +187,19 @@ def _archive() -> Iterator[tuple[int, queue.Queue[None]]]:
 class _Node:
     config: Path
     port: int
-    pid: int
+    process: subprocess.Popen[str]
+
+    def wait_for(self, arrived: queue.Queue[None]) -> None:
+        """Wait for a result. Raises LggError where the node ends before it, or sends none."""
+        for _ in range(_MOST_SECONDS):
+            with suppress(queue.Empty):
+                return arrived.get(timeout=1)
+            if self.process.poll() is not None:
+                break
+        raise LggError("the node ended before its result, or sent none")
 
     def rss_mib(self) -> float:
-        text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         (line,) = (line for line in text.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) / 1024
 
@@ -243,6 +245,6 @@ def _node(folder: Path, archive_port: int, settings: NodeBenchSettings) -> Itera
                 raise LggError(f"the node did not start: {' '.join(lines)}")
             threading.Thread(target=process.stderr.read, daemon=True).start()
             port = int(lines[-1].split("listening on port")[1].split(";")[0])
-            yield _Node(config, port, process.pid)
+            yield _Node(config, port, process)
         finally:
             process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import sys
 from dataclasses import asdict
@@ -12,11 +13,11 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
-from lgg_bench.node import NodeBenchSettings, _node, measure_node, tabulate
+from lgg_bench.node import NodeBenchSettings, _archive, _node, _send, measure_node, tabulate
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
 from lgg_runtime import terminal
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import LggError, ModelError
 from stand_ins.signals import keeping_handlers
 
 
@@ -53,6 +54,19 @@ def test_a_signal_while_a_node_starts_ends_that_too(
         with _node(tmp_path / "node", 1, NodeBenchSettings()) as node:
             raise AssertionError(node)
     assert not lived_on.exists()
+
+
+def test_a_node_that_ends_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    with _node(tmp_path / "node", 1, NodeBenchSettings()) as node:
+        node.process.kill()
+        with pytest.raises(LggError, match="the node ended before its result"):
+            node.wait_for(queue.Queue())
+
+
+def test_images_that_nobody_takes_are_told() -> None:
+    images = [Path("a.dcm")]
+    with _archive() as (port, _), pytest.raises(LggError, match="gave no answer to it"):
+        _send(port, [images])  # which takes results alone
 
 
 def test_the_tables_by_hand() -> None:
