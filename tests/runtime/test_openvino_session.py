@@ -187,6 +187,15 @@ def test_a_graph_that_fails_on_the_usual_size_is_refused(
         OpenVinoSession(saved(build_fixed(build_model, 16), contract_text), SETTINGS)
 
 
+def test_a_graph_that_openvino_cannot_read_is_refused_in_one_line(
+    saved: Saved, build_model: Callable[..., Any], contract_text: str
+) -> None:
+    model = build_model()
+    model.graph.node[1].input[0] = "nowhere"
+    with pytest.raises(ModelError, match=r"^m\.onnx: OpenVINO refuses it: \S.*$"):
+        OpenVinoSession(saved(model, contract_text), SETTINGS)
+
+
 def test_a_graph_that_fails_on_a_size_is_an_error_in_one_line(
     saved: Saved, build_model: Callable[..., Any], contract_text: str
 ) -> None:
