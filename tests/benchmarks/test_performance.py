@@ -4,10 +4,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from lgg_bench.performance import BLOCKS, KEPT, write_performance
-from lgg_bench.performance_figures import entitle_throughput
+from lgg_bench.performance_figures import draw_throughput, entitle_throughput
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
 from lgg_runtime.errors import InputError
@@ -62,3 +64,21 @@ def test_the_picture_tells_the_cores_that_were_used(threads, cores, told):
     settings = record.settings | {"threads": threads}
     used = replace(record, settings=settings, machine=record.machine | {"cores": cores})
     assert told in entitle_throughput(used)
+
+
+def test_a_bar_is_as_long_as_its_rate_blue_is_lgg_infer_s_and_the_slowest_stands_on_top():
+    record = Record.read(DOCS / "results" / "throughput.json")
+    rows = [
+        {"subject": subject, "engine_busy": busy, "times_notebook": None,
+         "slices_per_second": {"low": rate, "median": rate, "high": rate}}
+        for subject, busy, rate in (("other", None, 100.0), ("ours", 0.5, 300.0))
+    ]  # fmt: skip
+    drawn = draw_throughput(replace(record, results=record.results | {"rows": rows}))
+    picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR_RGB)
+    found = {}
+    for name, colour in (("blue", (31, 119, 180)), ("grey", (127, 127, 127))):
+        lengths = (picture == colour).all(axis=2).sum(axis=1)
+        found[name] = (np.flatnonzero(lengths > 20).mean(), lengths.max())
+    (below, long), (above, short) = found["blue"], found["grey"]
+    assert above < below
+    assert long / short == pytest.approx(3, rel=0.05)
