@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +50,6 @@ def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
             )
             ran = run_whole(command, settings.threads)
             rows.append({"slices": slices, "seconds": ran.seconds, "peak_mib": ran.peak_mib})
-            shutil.rmtree(source)
     results = {"artifact": artifact.name, "sha256": digest_file(artifact), "rows": rows}
     return Record("memory", asdict(settings) | {"size": _SIZE}, machine, results)
 
