@@ -40,6 +40,17 @@ def test_latency_prints_and_records_every_configuration(call_main, run, artifact
     assert [row["batch"] for row in held["results"]["rows"]] == [1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--no-progress"], False)])
+def test_a_terminal_gets_a_progress_bar_unless_none_is_wanted(
+    call_main, artifact, monkeypatch, options, shown
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    args = ("--batch", 1, "--threads", 1, "--size", 48, "--rounds", 1)
+    ended = call_main("latency", *options, artifact, *args)
+    assert ended.code == 0
+    assert ("1/1" in ended.err) is shown
+
+
 def test_table_prints_records_as_markdown(call_main, run, artifact, tmp_path):
     parity, latency = tmp_path / "parity.json", tmp_path / "latency.json"
     call_main("parity", run, artifact, "--limit", "1", "-o", parity)
