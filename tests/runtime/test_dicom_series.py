@@ -253,7 +253,10 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
          "5 x 8 x 8)"),
         ((FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"}), {"t1": "2"}, "--t1: series 2 "
          "(pre-contrast T1, axial, 5 x 8 x 8) is not in FLAIR's frame of reference"),
-        ((), {}, "no FLAIR among no usable series; choose it with --flair NUMBER"),
+        ((), {}, "no FLAIR: all of its images are localizers or derived; export the original "
+         "series too"),
+        ((), {"flair": "1"}, "no FLAIR: all of its images are localizers or derived; export the "
+         "original series too"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_chosen_is_refused_with_the_candidates(

@@ -39,6 +39,10 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -
     has another grid. Raises InputError, with the reason alone, where there is no FLAIR or a choice
     is ambiguous; the candidates are listed.
     """
+    if not stacks:
+        raise InputError(
+            "no FLAIR: all of its images are localizers or derived; export the original series too"
+        )
     flair = _choose_flair(stacks, choice.flair)
     if choice.flair_only:
         return Chosen(flair, {}, (AS_ASKED,))
@@ -152,4 +156,4 @@ def _thickness(stack: Stack) -> float:
 
 
 def _listed(stacks: Sequence[Stack]) -> str:
-    return ", ".join(stack.describe() for stack in stacks) or "no usable series"
+    return ", ".join(stack.describe() for stack in stacks)
