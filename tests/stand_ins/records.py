@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.config import Destination
-from lgg_runtime.pacs.intake import Intake, Session
+from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
+from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import DATABASE, Spool
 from lgg_runtime.pacs.state import State
 

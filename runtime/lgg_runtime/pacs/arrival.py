@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.pacs.encoding import CostlyHeaderError, read_values
+from lgg_runtime.pacs.encoding import CostlyHeaderError, read_first_values, read_values
 
 # PS3.7, annex C, and PS3.4, table B.2-1.
 SUCCESS = 0x0000
@@ -55,6 +56,17 @@ def is_uid(value: str) -> bool:
     PS3.5, 9.1; but numbers that begin with 0 are let pass.
     """
     return len(value) <= 64 and bool(_UID.fullmatch(value))
+
+
+def body_of(request: Any) -> bytes:
+    """The data set of a request to store, as it is encoded."""
+    return request.DataSet.getvalue() if request.DataSet else b""
+
+
+def study_of(body: bytes, syntax: str) -> str | None:
+    """The Study Instance UID of an object that is refused; None where it cannot be told."""
+    found = read_first_values(body, syntax, (_STUDY,)).get(_STUDY, "")
+    return found if is_uid(found) else None
 
 
 def check_arrival(

@@ -21,6 +21,8 @@ _P_DATA, _KNOWN_TYPES = 0x04, range(0x01, 0x08)
 MOST_NEGOTIATION_BYTES = 1 << 20
 _UNKNOWN_PDU = b"\xff\x00\x00\x00\x00\x00"
 _BLOCK_BYTES = 65536
+# PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
+_ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
 
 
@@ -44,6 +46,16 @@ def is_midway(association: Any) -> bool:
     """Whether a peer has begun a message that is not whole, or sent one that was not looked at."""
     dimse = association.dimse
     return dimse.message is not None or not dimse.msg_queue.empty()
+
+
+def why_stalled(event: Any) -> str:
+    """What a peer did not do in time, of a transition that ends it for that; else empty."""
+    transition = (event.current_state, event.fsm_event)
+    if transition == _ASKS_FOR_NOTHING:
+        return "asked for no association"
+    if transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
+        return "sent nothing more and did not release"
+    return ""
 
 
 class PduReader:

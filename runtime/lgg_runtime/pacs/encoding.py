@@ -6,6 +6,7 @@ Where a writer breaks the rules, it is read as pydicom reads it, which sees the 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ def read_values(body: bytes, syntax: str, wanted: Iterable[int]) -> dict[int, st
     return _Walk(body, syntax, frozenset(wanted)).read()
 
 
+def read_first_values(body: bytes, syntax: str, wanted: Iterable[int]) -> dict[int, str]:
+    """As `read_values`, of a data set that may be damaged: what stands before the damage."""
+    walk = _Walk(body, syntax, frozenset(wanted))
+    with contextlib.suppress(CostlyHeaderError, ValueError, struct.error):
+        walk.read()
+    return walk.found
+
+
 @dataclass(slots=True)
 class _Open:
     """A data set, or a sequence, that is being read.
@@ -60,7 +69,7 @@ class _Walk:
         self._long = struct.Struct(f"{order}L").unpack_from
         self._sequence_end = struct.pack(f"{order}HH", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF)
         self._at = 0
-        self._found: dict[int, str] = {}
+        self.found: dict[int, str] = {}
         top = _Open(len(body), len(body), False, self._looks_implicit(syntax == IMPLICIT), True)
         self._open = [top]
 
@@ -78,7 +87,7 @@ class _Walk:
                 self._read_item(innermost)
             else:
                 self._read_element(innermost)
-        return self._found
+        return self.found
 
     def _read_item(self, sequence: _Open) -> None:
         if sequence.bound - self._at < 8:
@@ -110,7 +119,7 @@ class _Walk:
         else:
             if tag in self._wanted and len(self._open) == 1:
                 value = self._body[self._at : self._at + min(length, _LONGEST_VALUE)]
-                self._found[tag] = value.decode("latin-1").rstrip("\0 ")
+                self.found[tag] = value.decode("latin-1").rstrip("\0 ")
             self._at = min(self._at + length, data.bound)
 
     def _read_head(self, is_implicit: bool) -> tuple[int, bytes | None, int]:

@@ -1,4 +1,6 @@
-"""The records of images: a new one, one whose file was written again, one that comes again."""
+"""The records of images: a new one, one whose file was written again, one that comes again, and
+one that was refused.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import hashlib
 import time
 
 from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
+
+REFUSED_DIGEST = ""  # in place of an image's: it was refused, and has not come since
 
 
 def record(state: State, study: str, instance: str, digest: str, file: bytes) -> None:
@@ -29,6 +33,30 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
             "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
             (now, WORKING, RECEIVING, study),
         )
+
+
+def record_refusal(state: State, study: str, instance: str) -> None:
+    """An image that the node did not take: its study lacks it until it comes again.
+
+    Changes nothing where the image is known.
+    """
+    now = time.time()
+    with state.change() as run:
+        run(
+            "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (study, RECEIVING, now),
+        )
+        is_new = run(
+            "INSERT INTO instance (id, study, digest, file, bytes, present) "
+            "VALUES (?, ?, ?, '', 0, 0) ON CONFLICT DO NOTHING",
+            (instance, study, REFUSED_DIGEST),
+        ).rowcount
+        if is_new:
+            run(
+                "UPDATE study SET generation = generation + 1, last_at = ?, "
+                "state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
+                (now, WORKING, RECEIVING, study),
+            )
 
 
 def record_anew(state: State, study: str, instance: str, file: bytes) -> None:

@@ -8,12 +8,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from lgg_runtime.digests import digest_file
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.content import is_same_image
-from lgg_runtime.pacs.instances import record, record_anew, renew
+from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
+from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 
@@ -29,24 +30,11 @@ REFUSED_OBJECT = (
     "what the log says of it and send the study again, or take it as it is with retry"
 )
 KNOWN_ELSEWHERE = "; of what came, another study holds a part, and sending that again does not help"
+REFUSED_IMAGES = (
+    "{count} of its images were refused; see to what the log says of them and send the study "
+    "again, or take it as it is with retry"
+)
 PURGED = "images came after the others had been removed; send the whole study again"
-
-
-@dataclass
-class Session:
-    """What came over one association.
-
-    is_open: whether it still runs; instances: the study of each image that came; has_refusals:
-    whether an object was not taken, which may have been an image of any of these studies;
-    has_strangers: whether one was not taken because another study holds it; ends_in_conflict:
-    whether the last one was a CONFLICT, at which many a sender stops, and releases.
-    """
-
-    is_open: Callable[[], bool]
-    instances: dict[str, str] = field(default_factory=dict)
-    has_refusals: bool = False
-    has_strangers: bool = False
-    ends_in_conflict: bool = False
 
 
 class Intake:
@@ -65,6 +53,7 @@ class Intake:
         self._arriving: set[str] = set()
         self._arrived = threading.Condition(self._lock)
         self._sessions: list[Session] = []
+        self._refused: dict[str, str] = {}  # the study of each image whose refusal has no record
         # When something of a study last came, by the monotonic clock: after a start, every study
         # that is being received waits its whole quiet time again.
         rows = state.rows("SELECT id FROM study WHERE state = ?", (RECEIVING,))
@@ -95,6 +84,8 @@ class Intake:
                 outcome = STORED  # its record has just been forgotten, and its file removed
             session.has_strangers |= outcome == ELSEWHERE
             session.ends_in_conflict = outcome == CONFLICT
+            if outcome == ELSEWHERE:  # by a name of its own: the image's is the other study's
+                record_refusal(self._state, study, self._spool.name_of(f"{study} {instance}"))
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(
@@ -112,6 +103,28 @@ class Intake:
             session.instances[instance] = study
             self._last[study] = time.monotonic()
         return outcome
+
+    def refuse(self, study_uid: str | None, instance_uid: str) -> None:
+        """Hold the study of an image that was not taken, until it comes or a person says retry.
+
+        study_uid: None where the image does not say. What the database refuses to record, `settle`
+        records, before it queues any study.
+        """
+        if study_uid is None:
+            return
+        with self._lock:
+            self._refused[self._spool.name_of(instance_uid)] = self._spool.name_of(study_uid)
+        with contextlib.suppress(ResourceError):
+            self._record_refusals()
+
+    def _record_refusals(self) -> None:
+        with self._lock:
+            refused = list(self._refused.items())
+        for instance, study in refused:
+            record_refusal(self._state, study, instance)
+            with self._lock:
+                self._refused.pop(instance, None)
+                self._last[study] = time.monotonic()
 
     def release(self, session: Session) -> None:
         """Confirm the images of an association; call it before the peer's release is answered.
@@ -149,8 +162,9 @@ class Intake:
     def settle(self) -> float | None:
         """Queue or hold the studies that are quiet; returns the seconds until the next may be.
 
-        None where no study is awaited.
+        None where no study is awaited. Raises ResourceError where the database refuses.
         """
+        self._record_refusals()
         with self._lock:
             self._sessions = [session for session in self._sessions if session.is_open()]
             busy = {study for one in self._sessions for study in one.instances.values()}
@@ -175,13 +189,15 @@ class Intake:
                 return False
             if row["state"] != RECEIVING:
                 return True
-            missing, lost = run(
-                "SELECT coalesce(sum(1 - confirmed), 0), coalesce(sum(1 - present), 0) "
+            refused, missing, lost = run(
+                "SELECT coalesce(sum(digest = ? AND NOT confirmed), 0), "
+                "coalesce(sum(NOT confirmed), 0), coalesce(sum(digest != ? AND NOT present), 0) "
                 "FROM instance WHERE study = ?",
-                (study,),
+                (REFUSED_DIGEST, REFUSED_DIGEST, study),
             ).fetchone()
             if missing or lost:
                 reason = UNCONFIRMED.format(count=missing) if missing else PURGED
+                reason = REFUSED_IMAGES.format(count=refused) if refused else reason
                 run("UPDATE study SET state = ?, reason = ? WHERE id = ?", (HELD, reason, study))
             else:
                 run(

@@ -21,7 +21,9 @@ from lgg_runtime.pacs.arrival import (
     SUCCESS,
     TRANSFER_SYNTAXES,
     Refusal,
+    body_of,
     check_arrival,
+    study_of,
 )
 from lgg_runtime.pacs.bounds import (
     BoundedServer,
@@ -30,11 +32,13 @@ from lgg_runtime.pacs.bounds import (
     address_of,
     close_for_good,
     is_midway,
+    why_stalled,
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
-from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake, Session
+from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
+from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.tls import make_server_tls
@@ -42,8 +46,6 @@ from lgg_runtime.readers.dicom_frames import SOP_CLASSES
 
 VERIFICATION = "1.2.840.10008.1.1"
 _OUTCOMES = {SUCCESS: "stored", DUPLICATE_INSTANCE: "conflict"}
-# PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
-_ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
 # So much later does pynetdicom's wait for a request end by itself: it would stop that timer, and
 # the transition that is logged here would not come.
 _LATER_SECONDS = 1.0
@@ -175,7 +177,10 @@ class Receiver:
         except Exception as error:  # noqa: BLE001  whatever it is, the peer has to hear a status
             status = CANNOT_UNDERSTAND
             LOG.error("an object was refused with 0x%04X: %s", status, type(error).__name__)
-        session.has_refusals |= status not in _OUTCOMES
+        if status not in _OUTCOMES:
+            session.has_refusals = True
+            study_uid = study_of(body_of(event.request), str(event.context.transfer_syntax))
+            self._intake.refuse(study_uid, str(event.request.AffectedSOPInstanceUID))
         self._tally.add("objects", _OUTCOMES.get(status, f"0x{status:04X}"))
         # What the node itself took is no silence of the peer, which has been waiting for this.
         event.assoc.dul._idle_timer.restart()
@@ -185,7 +190,7 @@ class Receiver:
         request, limits = event.request, self._config.limits
         if meter.end_object():
             raise Refusal(OUT_OF_RESOURCES, f"it is larger than {limits.object_mib} MiB")
-        body = request.DataSet.getvalue() if request.DataSet else b""
+        body = body_of(request)
         if self._spool.free_bytes() - len(body) < limits.free_disk_mib * MIB:
             raise Refusal(OUT_OF_RESOURCES, f"less than {limits.free_disk_mib} MiB of disk is free")
         if request.AffectedSOPClassUID != event.context.abstract_syntax:
@@ -229,14 +234,9 @@ class Receiver:
             event.assoc.abort(block=True)  # to its end: else pynetdicom answers the release as well
 
     def _on_transition(self, event: Any) -> None:
-        transition = (event.current_state, event.fsm_event)
-        if transition == _ASKS_FOR_NOTHING:
+        if why := why_stalled(event):
             self._tally.add("cut_off", "stalled")
-            LOG.warning("%s asked for no association; cut off", address_of(event.assoc))
-        elif transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
-            self._tally.add("cut_off", "stalled")
-            told = "%s sent nothing more and did not release; cut off"
-            LOG.warning(told, address_of(event.assoc))
+            LOG.warning("%s %s; cut off", address_of(event.assoc), why)
 
     def _on_end(self, event: Any) -> None:
         """An association was aborted or closed; a released one is no longer among the peers."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
 
@@ -46,7 +47,8 @@ def _queue(state: State, study: str) -> int:
         if row["state"] not in TROUBLES:
             return 0
         lost = run(
-            "SELECT count(*) FROM instance WHERE study = ? AND NOT present", (study,)
+            "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",
+            (study, REFUSED_DIGEST),
         ).fetchone()[0]
         if lost:
             raise UsageError(

@@ -42,7 +42,7 @@ CREATE INDEX study_state ON study (state, ready_at);
 CREATE TABLE instance (
     id TEXT PRIMARY KEY,
     study TEXT NOT NULL REFERENCES study (id) ON DELETE CASCADE,
-    digest TEXT NOT NULL,                        -- of the data set as it came
+    digest TEXT NOT NULL,                        -- of the data set as it came; empty: refused
     file TEXT NOT NULL,                          -- SHA-256 of the file on the disk
     bytes INTEGER NOT NULL,
     confirmed INTEGER NOT NULL DEFAULT 0,        -- came over an association that was released

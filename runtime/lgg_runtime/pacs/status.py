@@ -9,6 +9,7 @@ from typing import Any
 
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
+from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import (
     GIVEN_UP,
@@ -39,9 +40,10 @@ def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
     for row in state.rows("SELECT state, count(*) AS n FROM study GROUP BY state"):
         counts[row["state"]] = row["n"]
     (totals,) = state.rows(
-        "SELECT (SELECT count(*) FROM instance) AS images, "
+        "SELECT (SELECT count(*) FROM instance WHERE digest != ?) AS images, "
         "(SELECT coalesce(sum(bytes), 0) FROM instance WHERE present) AS bytes, "
-        "(SELECT coalesce(sum(conflicts), 0) FROM study) AS conflicts"
+        "(SELECT coalesce(sum(conflicts), 0) FROM study) AS conflicts",
+        (REFUSED_DIGEST,),
     )
     return {
         "studies": counts,
