@@ -1,15 +1,18 @@
-"""What settings point to: the files of TLS, destinations' addresses and passwords, the model."""
+"""What settings point to: the spool's disk, the files of TLS, destinations' addresses and
+passwords, the model.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lgg_runtime.errors import LggError
+from lgg_runtime.errors import LggError, ResourceError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings, find_model
-from lgg_runtime.pacs.config import MistakesError, Model, NodeConfig
+from lgg_runtime.pacs.config import MIB, MistakesError, Model, NodeConfig
 from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.segmenter import Segmenter
@@ -36,6 +39,26 @@ def load_model(model: Model) -> Segmenter:
     return Segmenter.load(model.name, settings)
 
 
+def _check_disk(config: NodeConfig) -> None:
+    """Raises ResourceError for a spool that no start could make or that takes no object: of the
+    folder, or of the nearest above it that is there. Whether the node's user may write there is not
+    asked: this process may be another's.
+    """
+    spool, least_mib = config.node.spool, config.limits.free_disk_mib
+    # os.path's: Path's raises where this process may not look.
+    place = next(folder for folder in (spool, *spool.parents) if os.path.exists(folder))  # noqa: PTH110
+    if not place.is_dir():
+        raise ResourceError(f"{place} is no folder")
+    try:
+        disk = os.statvfs(place)
+    except OSError as error:
+        raise ResourceError(f"{place} cannot be looked at: {error.strerror}") from error
+    if disk.f_flag & os.ST_RDONLY:
+        raise ResourceError(f"{place} is on a disk that is mounted read-only")
+    if disk.f_bavail * disk.f_frsize < least_mib * MIB:
+        raise ResourceError(f"less than {least_mib} MiB of disk is free at {place}")
+
+
 def check_settings(path: Path, config: NodeConfig) -> None:
     """Open what a node would open at its start, but no port; the model is loaded where all else is
     well, since that may take minutes. Raises MistakesError, and as
@@ -45,6 +68,7 @@ def check_settings(path: Path, config: NodeConfig) -> None:
     checks: list[tuple[str, Callable[[], object]]] = [("", partial(make_server_tls, config.listen))]
     for destination in config.destinations:
         checks.append(("", partial(make_transport, destination, config.node.ae_title)))
+    checks.append(("node.spool: ", partial(_check_disk, config)))
     checks.append(("model.name: ", partial(find_model, config.model.name)))
     if config.model.first_look:
         checks.append(("model.first_look: ", partial(find_model, config.model.first_look)))

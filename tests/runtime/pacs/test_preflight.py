@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import LggError, ModelError, ProviderError
-from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.config import MistakesError, load_config
 from lgg_runtime.pacs.preflight import check_settings, load_model
 from stand_ins.pacs import write_config
 
@@ -40,6 +43,47 @@ def test_a_model_that_a_start_takes_passes(tmp_path: Path, artifact: Path) -> No
     path = write_config(tmp_path, model={"name": str(artifact)})
     check_settings(path, load_config(path))
     assert not (tmp_path / "spool").exists()
+
+
+def file_in_its_place(spool: Path) -> None:
+    spool.write_text("no folder")
+
+
+def mount_read_only(spool: Path) -> None:
+    spool.mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(spool.parent)], check=True)
+
+
+def leave_as_it_is(spool: Path) -> None:
+    """It is not there yet; there is too little room for it."""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "free_mib", "why"),
+    [
+        (file_in_its_place, 0, "node.spool: {}/spool is no folder"),
+        (mount_read_only, 0, "node.spool: {}/spool is on a disk that is mounted read-only"),
+        (leave_as_it_is, 3, "node.spool: less than 3 MiB of disk is free at {}"),
+    ],
+)
+def test_a_spool_that_would_take_nothing_is_told(
+    small_disk: Callable[[int], Path],
+    tmp_path: Path,
+    artifact: Path,
+    spoil: Callable[[Path], None],
+    free_mib: int,
+    why: str,
+) -> None:
+    disk = small_disk(2 << 20)
+    path = write_config(
+        tmp_path,
+        node={"spool": str(disk / "spool")},
+        limits={"free_disk_mib": free_mib},
+        model={"name": str(artifact)},
+    )
+    spoil(disk / "spool")
+    with pytest.raises(MistakesError, match=re.escape(why.format(disk))):
+        check_settings(path, load_config(path))
 
 
 @pytest.mark.parametrize(
