@@ -20,6 +20,8 @@ _LEAST, _MOST = 1e-30, 1e30
 # What the readers take; a spacing that needs more on the model's grid is no patient's.
 MAX_SIDE = 4096
 MAX_VOXELS = 1 << 27
+# From this fraction of the largest component on, one that the clean-up dropped is told of.
+LARGE_DROPPED = 0.25
 # By how much of itself a spacing may differ from what the affine says: both come rounded.
 _SAME_LENGTH = 0.01
 # Of the directions of the axes: 1 where they are perpendicular, 0 where they lie in one plane.
@@ -161,6 +163,11 @@ class Segmentation:
     spacing_mm: tuple[float, float, float] | None = None
     doubts: tuple[str, ...] = ()
     dropped_fraction: float = 0.0
+
+    @property
+    def drops_much(self) -> bool:
+        """Whether the clean-up dropped what may be another tumour."""
+        return self.dropped_fraction >= LARGE_DROPPED
 
     @property
     def tumour_present(self) -> bool:

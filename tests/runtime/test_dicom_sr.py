@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ pytest.importorskip("highdicom")
 pytest.importorskip("SimpleITK")
 
 import highdicom
+import pydicom
 
+from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.dicom_sr import encode_dicom_sr
+from stand_ins.converters import check_by, with_dciodvfy
 from stand_ins.dicom_study import Study, result_of
 
 
@@ -34,3 +38,25 @@ def test_the_least_finding_keeps_its_size(study: Study, pixel_mm: float) -> None
         "103339001": pytest.approx(pixel_mm, rel=1e-5),
         "103340004": pytest.approx(pixel_mm, rel=1e-5),
     }  # volume, long axis and short axis in SCT
+
+
+@with_dciodvfy
+def test_a_large_region_that_the_clean_up_dropped_is_told_in_each_object(
+    study: Study, tmp_path: Path
+) -> None:
+    result = result_of(study)
+    dropped = replace(result.segmentation, dropped_fraction=0.8)
+    told = "the clean-up dropped a region of 0.80 times the largest one's size"
+    for encode in (encode_dicom_seg, encode_dicom_sr):
+        written = []
+        for one in (result, replace(result, segmentation=dropped)):
+            (data,) = encode(one).values()
+            (tmp_path / "object.dcm").write_bytes(data)
+            check_by("dciodvfy", tmp_path / "object.dcm")
+            assert (told.encode() in data) == bool(one.left_out)
+            written.append(pydicom.dcmread(io.BytesIO(data)))
+        before, after = written
+        assert after.SOPInstanceUID != before.SOPInstanceUID
+        assert after.SeriesDescription == "FLAIR abnormality, incomplete? - research use only"
+    group = highdicom.sr.srread(tmp_path / "object.dcm").content
+    assert len(group.get_volumetric_roi_measurement_groups()) == 1

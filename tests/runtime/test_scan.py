@@ -44,18 +44,22 @@ def test_what_no_object_can_hold_is_named(field: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "doubts", "verdict"),
+    ("found", "dropped", "verdict"),
     [
-        (True, (), "FLAIR abnormality - research use only"),
-        (False, (), "FLAIR abnormality: none found - research use only"),
-        (True, ("dark",), "No brain MRI? FLAIR abnormality - research use only"),
-        (False, ("dark",), "No brain MRI? FLAIR abnormality: none found - research use only"),
+        (True, 0.24, "FLAIR abnormality - research use only"),
+        (True, 0.25, "FLAIR abnormality, incomplete? - research use only"),
+        (False, 0.0, "FLAIR abnormality: none found - research use only"),
+        (False, 1.0, "FLAIR abnormality: none found? - research use only"),
     ],
 )
-def test_the_verdict_tells_what_was_found_and_doubts_what_is_no_brain(
-    found: bool, doubts: tuple[str, ...], verdict: str
+@pytest.mark.parametrize(("doubts", "prefix"), [((), ""), (("dark",), "No brain MRI? ")])
+def test_the_verdict_tells_what_was_found_and_doubts_what_is_no_brain_or_not_all_of_it(
+    found: bool, dropped: float, verdict: str, doubts: tuple[str, ...], prefix: str
 ) -> None:
     shape = VOLUME.pixels.shape[:3]
-    segmentation = Segmentation(np.full(shape, found), np.zeros(shape), 0.5, doubts=doubts)
+    segmentation = Segmentation(
+        np.full(shape, found), np.zeros(shape), 0.5, doubts=doubts, dropped_fraction=dropped
+    )
+    verdict = prefix + verdict
     assert ScanResult(VOLUME, segmentation, ALGORITHM).verdict == verdict
     assert len(verdict) <= 64

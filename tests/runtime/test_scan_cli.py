@@ -188,7 +188,7 @@ def test_a_study_without_a_finding_has_valid_objects_that_say_so(
     assert run["patients"] == [{"name": "study_0001", "tumour": False} | measured]
     assert run["inputs"][0]["notes"][-1] == "no tumour found"
     seg = pydicom.dcmread(out / "study_0001/study_0001_seg.dcm")
-    assert seg.SeriesDescription == "FLAIR abnormality: none found - research use only"
+    assert seg.SeriesDescription == "FLAIR abnormality: none found? - research use only"
     assert not np.any(seg.pixel_array)
     assert "Absent" in str(pydicom.dcmread(out / "study_0001/study_0001_sr.dcm"))
 

@@ -35,13 +35,14 @@ class Job:
 @dataclass(frozen=True)
 class Made:
     """A result whose file is on the disk. result: its name in the spool; digest: the SHA-256 of
-    the file, in hexadecimal digits.
+    the file, in hexadecimal digits; left_out: as `ScanResult.left_out`.
     """
 
     result: str
     digest: str
     slices: int
     made_at: float
+    left_out: str = ""
 
 
 class Jobs:

@@ -42,12 +42,13 @@ class ResultMaker:
             )
         choice = SeriesChoice(flair_only=self._segmenter.settings.flair_only)
         volume = read_dicom(job.files, choice)
-        found = self._segmenter.segment(volume)
-        data = encode_dicom_seg(ScanResult(volume, found, self._algorithm))["seg.dcm"]
+        found = ScanResult(volume, self._segmenter.segment(volume), self._algorithm)
+        data = encode_dicom_seg(found)["seg.dcm"]
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
         result = self._spool.name_of(str(header.SOPInstanceUID))
         self._spool.keep_result(result, data)
-        return Made(result, hashlib.sha256(data).hexdigest(), len(volume), time.time())
+        digest = hashlib.sha256(data).hexdigest()
+        return Made(result, digest, len(volume), time.time(), found.left_out)
 
 
 def _is_changed(path: Path, digest: str) -> bool:

@@ -14,8 +14,8 @@ from lgg_runtime.plural import count
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
-from lgg_runtime.run.summary import LARGE_DROPPED
 from lgg_runtime.table import format_table
+from lgg_runtime.volume import LARGE_DROPPED
 
 _MOST_ROWS = 40
 

@@ -15,10 +15,7 @@ import numpy as np
 from lgg_runtime.cleanup import component_sizes
 from lgg_runtime.metrics import Counts
 from lgg_runtime.notice import RESEARCH_ONLY
-from lgg_runtime.volume import Segmentation
-
-# From this fraction of the largest component on, one that the clean-up dropped is told of.
-LARGE_DROPPED = 0.25
+from lgg_runtime.volume import LARGE_DROPPED, Segmentation
 
 
 @dataclass(frozen=True, slots=True)

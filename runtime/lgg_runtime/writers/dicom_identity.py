@@ -55,12 +55,14 @@ class Identity:
 
     @classmethod
     def of(cls, result: ScanResult) -> Identity:
-        """Of the images, what is copied of their headers, the model, threshold, verdict and mask.
+        """Of the images, what is copied of their headers, the model, threshold, verdict, mask and
+        what was left out.
 
         Raises as `source_of` does.
         """
         source, threshold = source_of(result), result.segmentation.threshold
-        digest = hashlib.sha256(f"{result.algorithm} {threshold} {result.verdict}".encode())
+        said = f"{result.algorithm} {threshold} {result.verdict}{result.left_out}"
+        digest = hashlib.sha256(said.encode())
         digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
         for frame in source.frames:
             place = f"{frame.position} {frame.orientation} {frame.spacing}"

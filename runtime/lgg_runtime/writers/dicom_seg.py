@@ -60,7 +60,10 @@ def build_seg(result: ScanResult) -> Any:
     """The BINARY Segmentation as a data set."""
     number = SERIES_NUMBERS["seg"]
     form = _Form("seg", number, result.verdict, {"segmentation_type": "BINARY"})
-    return _build(result, result.segmentation.mask.astype(np.uint8), form)
+    data = _build(result, result.segmentation.mask.astype(np.uint8), form)
+    if result.left_out:
+        data.SegmentSequence[0].SegmentDescription = result.left_out
+    return data
 
 
 @dataclass(frozen=True)

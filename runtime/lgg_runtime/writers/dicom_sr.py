@@ -72,7 +72,7 @@ def _finding(result: ScanResult, identity: Identity, seg: Any) -> Any:
 
     present = result.segmentation.tumour_present
     verdict = Code("52101004", "SCT", "Present") if present else Code("2667000", "SCT", "Absent")
-    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    finding = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=identity.uid("tracking"), identifier=LABEL),
         referenced_segment=sr.ReferencedSegment(
             sop_class_uid=seg.SOPClassUID,
@@ -97,6 +97,14 @@ def _finding(result: ScanResult, identity: Identity, seg: Any) -> Any:
             )
         ],
     )
+    if result.left_out:
+        comment = sr.TextContentItem(
+            name=Code("121106", "DCM", "Comment"),
+            value=result.left_out,
+            relationship_type=sr.RelationshipTypeValues.CONTAINS,
+        )
+        finding[0].ContentSequence.append(comment)
+    return finding
 
 
 def _measurements(result: ScanResult) -> list[Any]:

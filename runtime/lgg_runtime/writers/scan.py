@@ -54,6 +54,20 @@ class ScanResult:
     @property
     def verdict(self) -> str:
         """The finding in one line, for descriptions: at most 64 characters, as LO allows."""
-        found = self.segmentation.tumour_present
         doubt = "No brain MRI? " if self.segmentation.doubts else ""
-        return f"{doubt}{LABEL}{'' if found else ': none found'} - research use only"
+        if self.segmentation.tumour_present:
+            found = ", incomplete?" if self.segmentation.drops_much else ""
+        else:
+            found = ": none found?" if self.segmentation.drops_much else ": none found"
+        return f"{doubt}{LABEL}{found} - research use only"
+
+    @property
+    def left_out(self) -> str:
+        """What the clean-up dropped that may be tumour; empty where it dropped no such thing."""
+        found = self.segmentation
+        return (
+            f"the clean-up dropped a region of {found.dropped_fraction:.2f} times the largest "
+            "one's size, which may be tumour"
+            if found.drops_much
+            else ""
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from lgg_runtime.pacs.jobs import Job, Made
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
-from stand_ins.records import Records
+from stand_ins.records import STUDY, Records
 
 
 def test_each_study_s_end_is_recorded_counted_and_told(
@@ -54,6 +55,20 @@ def test_each_study_s_end_is_recorded_counted_and_told(
     ]
     assert "1.2.840" not in caplog.text
     assert records.states("delivery") == ["waiting"]
+
+
+def test_a_region_that_the_clean_up_dropped_is_told(
+    records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    records.send(1)
+
+    def make(job: Job) -> Made:
+        return replace(records.make(job), left_out="a region was dropped")
+
+    with caplog.at_level(logging.WARNING):
+        Worker(records.jobs, make, [], Tally(), attempts=5).step()
+    name = records.spool.name_of(STUDY)[:NAME_DIGITS]
+    assert caplog.messages == [f"study {name}: a region was dropped"]
 
 
 def test_a_study_that_ends_the_node_again_and_again_is_given_up_told_and_counted(

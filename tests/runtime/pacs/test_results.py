@@ -1,0 +1,56 @@
+"""What the node tells of a result that its clean-up made smaller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from pydicom import dcmread
+
+from lgg_runtime.cleanup import CleanupSettings
+from lgg_runtime.pacs.arrival import Arrival
+from lgg_runtime.pacs.results import ResultMaker
+from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.worker import Worker
+from lgg_runtime.segmenter import Segmenter
+from stand_ins.pacs import draw_studies
+from stand_ins.records import Records
+
+
+@pytest.mark.parametrize(("columns", "is_told"), [(8, True), (1, False)])
+def test_a_large_second_region_that_is_left_out_is_told_in_the_log_and_in_the_segmentation(
+    records: Records,
+    write_artifact: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    columns: int,
+    is_told: bool,
+) -> None:
+    session = records.associate()
+    for path in draw_studies(tmp_path / "drawn", slices=3)[0].iterdir():
+        image = dcmread(path)
+        if "FLAIR" in image.SeriesDescription:
+            pixels = np.minimum(image.pixel_array, image.pixel_array.max() // 4)
+            pixels[20:28, 15:30] = pixels[20:28, 40 : 40 + columns] = 4 * pixels.max()
+            image.PixelData = pixels.tobytes()
+        image.save_as(path)
+        arrival = Arrival(image.StudyInstanceUID, image.SOPInstanceUID, path.read_bytes(), b"")
+        records.intake.keep(session, arrival)
+    records.intake.release(session)
+    records.intake.settle()
+    model = write_artifact(tmp_path / "one.onnx", cleanup=CleanupSettings(smallest_fraction=1.0))
+    make = ResultMaker(Segmenter.load(model), records.spool).make
+    with caplog.at_level(logging.WARNING):
+        Worker(records.jobs, make, [], Tally(), attempts=5).step()
+    (path,) = (records.spool.root / "results").iterdir()
+    (segment,) = dcmread(path).SegmentSequence
+    told = "the clean-up dropped a region of 0."
+    assert (told in segment.get("SegmentDescription", "")) == is_told
+    assert [told in line for line in caplog.messages] == [True] * is_told
