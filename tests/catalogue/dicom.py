@@ -21,6 +21,7 @@ from catalogue.dicom_study import (
 )
 from catalogue.keepings import DONE, NOTHING_MADE, OTHERS_DONE, RECORDED, SKIPPED
 from catalogue.row import INFER, Keeping, Outcome, Row, Scene, Section
+from lgg_runtime.readers.dicom_files import MAX_INFLATED_BYTES
 
 DROPPED = "3 localizer or derived frames dropped"
 USED = "FLAIR is series 3 (FLAIR, axial, 6 x 32 x 32), 28.20 mm apart"
@@ -123,6 +124,7 @@ def _other_objects(study: Study) -> None:
 def _deflated(study: Study) -> None:
     data = study.read(study.flair[0])
     data.file_meta.TransferSyntaxUID = DEFLATED
+    data.PixelData = bytes(MAX_INFLATED_BYTES)
     data.save_as(study.flair[0])
 
 
@@ -243,8 +245,8 @@ HEADERS = (
             FIRST + PIXELS),
     refused("nested", "300 nested sequences.", nest,
             FIRST + "sequences are nested too deeply; refused"),
-    refused("deflated", "A deflated data set, which may be a bomb.", _deflated,
-            FIRST + "its data set is deflated; convert it, e.g. with dcmconv"),
+    refused("deflated", "A deflated data set above 256 MiB, which may be a bomb.", _deflated,
+            FIRST + "inflates to more than 256 MiB; convert it, e.g. with dcmconv"),
     refused("above 1 GiB", "A file above 1 GiB.", _grow,
             FIRST + "above 1024 MiB; split the series"),
     refused("many frames", "An enhanced object that claims 2,147,483,647 frames.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.readers.dicom_files import list_dicomdir
+from lgg_runtime.readers.dicom_files import MAX_INFLATED_BYTES, list_dicomdir
 from stand_ins.dicom_study import T1, Study, reason, write_dicomdir
 
 
@@ -89,16 +90,39 @@ def test_a_cut_file_is_refused(study: Study, length: int, message: str) -> None:
     assert reason(study) == f"{study.flair[0].name}: {message}"
 
 
-def test_a_deflated_file_is_refused_before_it_is_inflated(
+def deflate(path: Path, **more: Any) -> None:
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    data.update(more)
+    data.save_as(path)
+
+
+def test_a_deflated_study_is_the_study(study: Study) -> None:
+    before = read_dicom(study.files)
+    for path in study.files:
+        deflate(path)
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_deflated
+    after = read_dicom(study.files)
+    np.testing.assert_array_equal(after.pixels, before.pixels)
+    assert after.notes == before.notes
+
+
+def test_a_deflated_bomb_is_refused_before_it_is_inflated_as_a_whole(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = pydicom.dcmread(study.flair[0])
-    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
-    data.save_as(study.flair[0])
+    deflate(study.flair[0], PixelData=bytes(MAX_INFLATED_BYTES))
+    assert study.flair[0].stat().st_size < MAX_INFLATED_BYTES / 500
     monkeypatch.setattr(zlib, "decompress", None)
     assert reason(study) == (
-        f"{study.flair[0].name}: its data set is deflated; convert it, e.g. with dcmconv"
+        f"{study.flair[0].name}: inflates to more than 256 MiB; convert it, e.g. with dcmconv"
     )
+
+
+@pytest.mark.parametrize("length", [300, 500, -100])
+def test_a_deflated_file_that_was_cut_is_refused(study: Study, length: int) -> None:
+    deflate(study.flair[0])
+    study.flair[0].write_bytes(study.flair[0].read_bytes()[:length])
+    assert reason(study) == f"{study.flair[0].name}: its DICOM header is cut short or damaged"
 
 
 def test_three_hundred_nested_sequences_do_no_harm(study: Study) -> None:

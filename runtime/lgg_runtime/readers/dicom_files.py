@@ -23,8 +23,10 @@ DAMAGE = (
 MAX_FILE_BYTES = 1 << 30
 CUT_HEADER = "its DICOM header is cut short or damaged"
 DICOMDIR = "1.2.840.10008.1.3.10"
-_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
+MAX_INFLATED_BYTES = 1 << 28  # pydicom inflates a data set as a whole, for its header too
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE_BYTES = 132
+_BLOCK_BYTES = 1 << 16
 
 
 def is_dicom(path: Path) -> bool:
@@ -76,17 +78,19 @@ def refusing_headers(reason: str) -> Iterator[None]:
 def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
     """The data set of a file without its pixels; with `tags`, these alone.
 
-    Raises InputError, `NAME: reason`, for a damaged file, one above 1 GiB, and one whose data set
-    is deflated, because its size is not known before it is inflated.
+    Raises InputError, `NAME: reason`, for a damaged file, one above 1 GiB, and one whose deflated
+    data set is above 256 MiB.
     """
     pydicom = load_pydicom()
     name = without_uids(path.name)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{name}: above {MAX_FILE_BYTES >> 20} MiB; split the series")
-        meta = pydicom.filereader.read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") in _DEFLATED:
-            raise InputError(f"{name}: its data set is deflated; convert it, e.g. with dcmconv")
+        if _inflates_to_much(path):
+            raise InputError(
+                f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MiB; convert it, "
+                "e.g. with dcmconv"
+            )
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags and list(tags))
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
@@ -99,6 +103,21 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         refused = error.strerror if isinstance(error, OSError) else None
         reason = f"cannot be read: {refused}" if refused else CUT_HEADER
         raise InputError(f"{name}: {reason}") from error
+
+
+def _inflates_to_much(path: Path) -> bool:
+    """Whether a deflated data set is more than is inflated; a part at a time, none is kept."""
+    filereader = load_pydicom().filereader
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as handle:
+        filereader.read_preamble(handle, force=False)
+        # Not by the group length that the file claims, at which pydicom does not begin.
+        meta = filereader._read_file_meta_info(handle)
+        block = handle.read(_BLOCK_BYTES) if meta.get("TransferSyntaxUID") == _DEFLATED else b""
+        while block and total <= MAX_INFLATED_BYTES:
+            total += len(inflater.decompress(block, _BLOCK_BYTES))
+            block = inflater.unconsumed_tail or (b"" if inflater.eof else handle.read(_BLOCK_BYTES))
+    return total > MAX_INFLATED_BYTES
 
 
 def is_dicomdir_name(path: Path) -> bool:
