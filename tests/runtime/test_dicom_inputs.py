@@ -197,6 +197,25 @@ def test_an_identical_copy_counts_once(study: Study) -> None:
     assert volume.notes[0] == "1 identical copy"
 
 
+def test_one_image_in_two_transfer_syntaxes_counts_once(study: Study) -> None:
+    before = read_dicom(study.files)
+    for path in study.flair[:2]:
+        image = pydicom.dcmread(path)
+        image.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        image.save_as(study.folder / f"rle_{path.name}")
+    volume = read_dicom(study.files)
+    np.testing.assert_array_equal(volume.pixels, before.pixels)
+    assert volume.notes == ("2 identical copies", *before.notes)
+
+
+def test_one_uid_with_two_pictures_is_refused(study: Study) -> None:
+    image = pydicom.dcmread(study.flair[0])
+    image.PixelData = image.PixelData[:-1] + b"\1"
+    image.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    image.save_as(study.folder / "ZZ")
+    assert reason(study) == "ZZ: another file has its SOPInstanceUID and other content"
+
+
 def test_one_uid_with_two_contents_is_refused(study: Study) -> None:
     shutil.copy(study.flair[0], study.folder / "ZZ")
     study.change(study.folder / "ZZ", EchoTime=121)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
-from lgg_runtime.pacs.content import is_same_image
 from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
+from lgg_runtime.readers.same_image import is_same_image
 
 _SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "elsewhere"

@@ -19,6 +19,7 @@ from lgg_runtime.readers.dicom_files import CUT_HEADER, damage, read_header, ref
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
+from lgg_runtime.readers.same_image import is_same_image
 from lgg_runtime.readers.sequences import (
     ROLES,
     NoFitError,
@@ -146,7 +147,7 @@ def _stored(value: Any) -> bytes:
 def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
     frames: list[Frame] = []
     unusable: dict[str, InputError] = {}
-    seen: dict[str, str] = {}
+    seen: dict[str, Path] = {}
     others, copies = 0, 0
     for path in files:
         header = read_header(path)
@@ -162,12 +163,12 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
             continue
         instance = str(header.get("SOPInstanceUID", ""))
         if instance in seen:
-            if _digest(path) != seen[instance]:
+            if not _are_copies(seen[instance], path):
                 name = without_uids(path.name)
                 raise InputError(f"{name}: another file has its SOPInstanceUID and other content")
             copies += 1
             continue
-        seen[instance] = _digest(path)
+        seen[instance] = path
         try:
             frames += read_frames(path, header)
         except InputError as error:
@@ -198,11 +199,15 @@ def _refuse_cut(path: Path, header: Any) -> None:
         raise InputError(f"{name}: {empty[0]} is empty; export the study again")
 
 
-def _digest(path: Path) -> str:
+def _are_copies(first: Path, second: Path) -> bool:
+    """Whether two files hold one image, in whatever transfer syntaxes."""
     try:
-        return digest_file(path)
+        if digest_file(first) == digest_file(second):
+            return True
+        return is_same_image(first, second.read_bytes())
     except OSError as error:
-        raise InputError(f"{without_uids(path.name)}: cannot be read: {error.strerror}") from error
+        name = without_uids(second.name)
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
 
 
 def _gather(

@@ -1,7 +1,7 @@
 """Whether two files hold the same pixels after decoding, a frame at a time.
 
-As a command, `python -m lgg_runtime.pacs.pixels KEPT`, with the other file as its input: the exit
-code is 0 where they do.
+As a command, `python -m lgg_runtime.readers.same_pixels KEPT`, with the other file as its input:
+the exit code is 0 where they do.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from lgg_runtime.pacs import pixels
-from lgg_runtime.pacs.content import is_same_image
+from lgg_runtime.readers import same_pixels as pixels
+from lgg_runtime.readers.same_image import is_same_image
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)

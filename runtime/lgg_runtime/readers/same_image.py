@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.pacs.pixels import have_same_compressed_pixels, have_same_pixels
 from lgg_runtime.readers.dicom_files import damage, load_pydicom
+from lgg_runtime.readers.same_pixels import have_same_compressed_pixels, have_same_pixels
 
 _PIXELS = 0x7FE0
 _PADDING = 0xFFFCFFFC
