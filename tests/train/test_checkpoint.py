@@ -67,6 +67,15 @@ def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_nothing_beside(
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_is_told_as_full(small_disk):
+    path = small_disk(256 * 1024) / "last.pt"
+    save_checkpoint(path, STATE)
+    before = path.read_bytes()
+    with pytest.raises(ResourceError, match=r"^last\.pt: the disk is full; free some space$"):
+        save_checkpoint(path, {f"layer {n}": torch.zeros(20_000) for n in range(8)})
+    assert path.read_bytes() == before
+
+
 def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     save_checkpoint(path, STATE)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError, first_line
-from lgg_runtime.writers.atomic import open_atomically
+from lgg_runtime.writers.atomic import open_atomically, refused
 from lgg_train.device import within_memory
 
 SCHEMA = 1
@@ -20,7 +20,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     try:
         with open_atomically(path) as stream:
             torch.save({"schema": SCHEMA, **state}, stream)
-    except RuntimeError as error:  # PyTorch's own, of its archive's writer
+    except RuntimeError as error:  # PyTorch's own, in the place of the disk's refusal or for itself
+        if isinstance(error.__context__, OSError):
+            raise refused(path, error.__context__) from error
         raise ResourceError(f"{path.name}: cannot be written ({error})") from error
 
 
