@@ -23,9 +23,14 @@ CALIBRATED_ON, COMPARED_ON = 12, 10  # patients of the training part
 
 
 def find_dataset(run: Path, data: Path | None) -> Path | None:
-    """The dataset's folder, None where the one that the run was trained on is gone."""
+    """The dataset's folder, None where the one that the run was trained on is gone; of one that one
+    may not look for, `find_cases` says so.
+    """
     folder = data or Path(read_config(run, "data")["data"])
-    return None if data is None and not folder.is_dir() else folder
+    try:
+        return None if data is None and not folder.is_dir() else folder
+    except OSError:
+        return folder
 
 
 def open_references(

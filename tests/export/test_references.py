@@ -77,6 +77,15 @@ def test_phantoms_to_compare_on_are_others_than_those_that_one_trains_on():
     assert PhantomSettings().seed not in seeds
 
 
+def test_data_that_may_not_be_looked_for_are_no_reason_to_take_phantoms(run_on_all):
+    run, model = run_on_all
+    config = read_json(run / CONFIG_FILE)
+    write_json(run / CONFIG_FILE, config | {"data": str(run / ("n" * 300))})
+    for open_it in (open_references, open_calibration):
+        with pytest.raises(NoInputError, match=r"n: cannot be read \(File name too long\)$"):
+            open_it(run, model, None)
+
+
 def test_data_that_are_named_and_not_there_are_no_reason_to_take_phantoms(run_on_all, tmp_path):
     for open_it in (open_references, open_calibration):
         with pytest.raises(NoInputError, match="gone: no such folder"):

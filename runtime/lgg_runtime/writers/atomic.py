@@ -84,10 +84,14 @@ def require_folder(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raises ResourceError where no file can be made beside `path`, or where a folder stands in its
-    place; asked before long work.
+    """Raises ResourceError where no file can be made beside `path`, where one may not look into its
+    folder, or where a folder stands in its place; asked before long work.
     """
-    if not path.parent.is_dir():
+    try:
+        has_folder = path.parent.is_dir()
+    except OSError as error:
+        raise refused(path, error) from error
+    if not has_folder:
         raise ResourceError(
             f"{printable(path.name)}: cannot be written: no folder {printable(str(path.parent))}; "
             "make it first"
