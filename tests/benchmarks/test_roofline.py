@@ -78,6 +78,13 @@ def test_a_run_has_the_operations_of_the_artifacts_of_its_network(name):
     assert count_run_operations(run, 64) == count_operations(path, 64, 64) > 0
 
 
+@pytest.fixture
+def every_kind(monkeypatch):
+    """Rows of small kinds too: on a busy machine any layer may take nearly all of the time."""
+    monkeypatch.setattr(layers, "_SMALL", 0.0)
+
+
+@pytest.mark.usefixtures("every_kind")
 def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):
     pytest.importorskip("openvino")
     rows = profile_layers(artifact, SLICE, 1)["kinds"]
@@ -86,6 +93,7 @@ def test_the_profile_of_an_artifact_is_all_of_its_time(artifact):
     assert rows[-1]["kind"] == "other"
 
 
+@pytest.mark.usefixtures("every_kind")
 @pytest.mark.parametrize("name", ["tiny", "tiny-int8"])
 def test_every_convolution_is_known_by_the_name_that_openvino_gives_it(name):
     """One that is not has OpenVINO's word for its kind, and no rate."""
