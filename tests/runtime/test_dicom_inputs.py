@@ -199,13 +199,18 @@ def test_an_identical_copy_counts_once(study: Study) -> None:
 
 def test_one_image_in_two_transfer_syntaxes_counts_once(study: Study) -> None:
     before = read_dicom(study.files)
-    for path in study.flair[:2]:
+    native, deflated, both = study.flair[:3]
+    for path in (native, both):
         image = pydicom.dcmread(path)
         image.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
         image.save_as(study.folder / f"rle_{path.name}")
+    for path in (deflated, both):
+        image = pydicom.dcmread(path)
+        image.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        image.save_as(study.folder / f"{'' if path == both else 'deflated_'}{path.name}")
     volume = read_dicom(study.files)
     np.testing.assert_array_equal(volume.pixels, before.pixels)
-    assert volume.notes == ("2 identical copies", *before.notes)
+    assert volume.notes == ("3 identical copies", *before.notes)
 
 
 def test_one_uid_with_two_pictures_is_refused(study: Study) -> None:

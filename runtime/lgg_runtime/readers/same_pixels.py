@@ -10,7 +10,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import starmap
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,12 +33,14 @@ def have_same_pixels(kept: Path, came: bytes) -> bool:
     read = load_pydicom().dcmread
     from pydicom.pixels.utils import iter_pixels
 
-    def frames_of(file: Path | BinaryIO) -> Iterator[npt.NDArray[Any]]:
-        header = read(file, stop_before_pixels=True)
-        for frame in iter_pixels(file, raw=True):
+    def frames_of(opened: Callable[[], Path | BinaryIO]) -> Iterator[npt.NDArray[Any]]:
+        header = read(opened(), stop_before_pixels=True)
+        # Of a deflated file iter_pixels reads what is not inflated.
+        is_deflated = header.file_meta.TransferSyntaxUID.is_deflated
+        for frame in iter_pixels(read(opened()) if is_deflated else opened(), raw=True):
             yield without_unused_bits(frame, header)
 
-    frames = (frames_of(kept), frames_of(io.BytesIO(came)))
+    frames = (frames_of(lambda: kept), frames_of(lambda: io.BytesIO(came)))
     return all(starmap(np.array_equal, zip(*frames, strict=True)))
 
 
