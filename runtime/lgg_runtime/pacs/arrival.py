@@ -18,7 +18,7 @@ OUT_OF_RESOURCES = 0xA700
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-# Those that the reader decodes. Deflated is not among them: its size is not known beforehand.
+# Those that the reader decodes, but deflated: its size is not known beforehand.
 TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2",
     "1.2.840.10008.1.2.5",
