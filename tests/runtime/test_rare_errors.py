@@ -183,11 +183,12 @@ def test_what_pydicom_raises_late_is_a_damaged_header(
 @pytest.mark.parametrize(
     "error", [MemoryError(), AssertionError("ours")], ids=["memory", "a defect of our own"]
 )
+@pytest.mark.parametrize(("module", "part"), [(np, "stack"), (dicom, "read_frames")])
 def test_what_no_header_causes_is_not_called_a_damaged_header(
-    study: Study, monkeypatch: pytest.MonkeyPatch, error: Exception
+    study: Study, monkeypatch: pytest.MonkeyPatch, module: Any, part: str, error: Exception
 ) -> None:
     """MemoryError ends a command with exit code 7."""
-    monkeypatch.setattr(np, "stack", fail_with(error))
+    monkeypatch.setattr(module, part, fail_with(error))
     with pytest.raises(type(error)):
         read_dicom(study.files)
 

@@ -15,7 +15,7 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_choice import Chosen, FindHead, choose
-from lgg_runtime.readers.dicom_files import CUT_HEADER, damage, read_header, refusing_headers
+from lgg_runtime.readers.dicom_files import CUT_HEADER, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
@@ -150,31 +150,28 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
     seen: dict[str, Path] = {}
     others, copies = 0, 0
     for path in files:
-        header = read_header(path)
-        try:
-            _refuse_cut(path, header)
-        except damage() as error:
-            raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}") from error
-        series = str(header.get("SeriesInstanceUID", ""))
-        if choice.series_uids and series not in choice.series_uids:
-            continue
-        if str(header.get("SOPClassUID")) not in SOP_CLASSES:
-            others += 1
-            continue
-        instance = str(header.get("SOPInstanceUID", ""))
-        if instance in seen:
-            if not _are_copies(seen[instance], path):
-                name = without_uids(path.name)
-                raise InputError(f"{name}: another file has its SOPInstanceUID and other content")
-            copies += 1
-            continue
-        seen[instance] = path
-        try:
-            frames += read_frames(path, header)
-        except InputError as error:
-            unusable.setdefault(series, error)
-        except damage() as error:
-            raise InputError(f"{without_uids(path.name)}: {CUT_HEADER}") from error
+        header, name = read_header(path), without_uids(path.name)
+        with refusing_headers(f"{name}: {CUT_HEADER}"):
+            _refuse_cut(name, header)
+            series = str(header.get("SeriesInstanceUID", ""))
+            if choice.series_uids and series not in choice.series_uids:
+                continue
+            if str(header.get("SOPClassUID")) not in SOP_CLASSES:
+                others += 1
+                continue
+            instance = str(header.get("SOPInstanceUID", ""))
+            if instance in seen:
+                if not _are_copies(seen[instance], path):
+                    raise InputError(
+                        f"{name}: another file has its SOPInstanceUID and other content"
+                    )
+                copies += 1
+                continue
+            seen[instance] = path
+            try:
+                frames += read_frames(path, header)
+            except InputError as error:
+                unusable.setdefault(series, error)
     if not frames and not unusable:
         raise InputError(
             "no MR image in it" + (" of the series chosen" if choice.series_uids else "")
@@ -185,14 +182,13 @@ def _read_frames(files: Sequence[Path], choice: SeriesChoice) -> _Found:
     return _Found(frames, unusable, notes)
 
 
-def _refuse_cut(path: Path, header: Any) -> None:
+def _refuse_cut(name: str, header: Any) -> None:
     """Raises InputError for a file that ends between two attributes, which a parser accepts, and
     for one without an identifier: no object could refer to it.
     """
     claimed = header.file_meta.get("MediaStorageSOPClassUID")
     needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
     values = {keyword: header.get(keyword) for keyword in needed if claimed in SOP_CLASSES}
-    name = without_uids(path.name)
     if claimed is None or None in values.values():
         raise InputError(f"{name}: {CUT_HEADER}")
     if empty := [keyword for keyword, value in values.items() if value == ""]:
