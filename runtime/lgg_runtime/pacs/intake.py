@@ -82,9 +82,9 @@ class Intake:
             outcome = self._compare(known[0], study, digest, arrival.file) if known else STORED
             if outcome == DUPLICATE and not renew(self._state, study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
-            session.has_strangers |= outcome == ELSEWHERE
             session.ends_in_conflict = outcome == CONFLICT
             if outcome == ELSEWHERE:  # by a name of its own: the image's is the other study's
+                session.has_refusals = session.has_strangers = True
                 record_refusal(self._state, study, self._spool.name_of(f"{study} {instance}"))
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:

@@ -208,7 +208,6 @@ class Receiver:
             return DUPLICATE_INSTANCE
         if outcome == ELSEWHERE:
             LOG.warning("an object is known in another study; it is kept there alone")
-            session.has_refusals = True
             return DUPLICATE_INSTANCE
         return SUCCESS
 

@@ -133,7 +133,6 @@ def test_a_study_whose_first_image_another_study_holds_is_held(records: Records)
     records.send(1)
     session = records.associate()
     records.intake.keep(session, Arrival("1.2.4", f"{STUDY}.1", b"file 1", b"body 1"))
-    session.has_refusals = True  # as the receiver says
     records.intake.release(session)
     records.send(5, study="1.2.4")
     assert sorted(records.states()) == ["held", "queued"]
