@@ -23,7 +23,7 @@ def queue_again(
     """
     count = 0
     for name in names:
-        rows = state.rows("SELECT id, state FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
+        rows = state.rows("SELECT id FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
         if len(rows) != 1:
             raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
         study = rows[0]["id"]
