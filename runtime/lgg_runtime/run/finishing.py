@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -198,21 +198,13 @@ def _draw(name: str, result: ScanResult) -> dict[str, bytes]:
 
 
 def _write_outputs(shown: SliceResult, targets: dict[str, Path]) -> list[str]:
-    _make_folders(targets.values())
-    return [_write_file(target, OUTPUTS[output][1](shown)) for output, target in targets.items()]
+    return _write_files({target: OUTPUTS[name][1](shown) for name, target in targets.items()})
 
 
 def _write_files(files: dict[Path, bytes]) -> list[str]:
-    _make_folders(files)
-    return [_write_file(target, data) for target, data in files.items()]
-
-
-def _make_folders(targets: Iterable[Path]) -> None:
-    for folder in {target.parent for target in targets}:
+    """Returns the SHA-256 of what is on disk now, of each."""
+    for folder in {target.parent for target in files}:
         make_folder(folder)
-
-
-def _write_file(target: Path, data: bytes) -> str:
-    """Returns the SHA-256 of what is on disk now."""
-    write_atomically(target, data)
-    return hashlib.sha256(data).hexdigest()
+    for target, data in files.items():
+        write_atomically(target, data)
+    return [hashlib.sha256(data).hexdigest() for data in files.values()]
