@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.raster_header import MOST_SCANS
+from lgg_runtime.readers.raster_header import JPEG_MARKER, MOST_SCANS
 
 RLE, JPEG_EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 _RLE_HEADER_BYTES = 64
-_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
 # Start of frame (of JPEG-LS the last but one), and a hierarchy of frames, which is like one.
 _SIZES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7, 0xDE}
 _END, _SCAN = 0xD9, 0xDA
@@ -63,7 +62,7 @@ def _read_claims(stream: bytes) -> Iterator[tuple[int, int, int]]:
         raise ValueError("neither JPEG nor JPEG 2000")
     at = len(_JPEG)
     # To the first scan: a second start of frame before it is another claim.
-    while marker := _MARKER.match(stream, at):
+    while marker := JPEG_MARKER.match(stream, at):
         kind, at = marker[1][0], marker.end()
         if kind in (_END, _SCAN):
             return

@@ -49,7 +49,7 @@ _PNG_COLOURS = {  # colour type: colour, samples, permitted bits (PNG 3rd editio
 _JPEG_COLOURS = {1: "grey", 3: "RGB", 4: "CMYK"}
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _JPEG_OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
+JPEG_MARKER = re.compile(rb"\xff++([\x01-\xfe])")
 # What ends entropy-coded data: not a stuffed zero, a restart, or a fill byte.
 _JPEG_SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 MOST_SCANS = 100  # of a JPEG; each goes over the whole picture, and encoders write some ten
@@ -210,7 +210,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """
     at = 2
     while True:
-        marker = _JPEG_MARKER.match(data, at)
+        marker = JPEG_MARKER.match(data, at)
         if marker is None:
             raise InputError(f"JPEG {_CUT}: a marker is missing at byte {at}")
         kind, at = marker[1][0], marker.end()
