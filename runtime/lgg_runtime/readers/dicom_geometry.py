@@ -59,9 +59,10 @@ def span_grid(frames: Sequence[Frame]) -> Grid:
     step = float(np.median(steps))
     _check_steps(frames, steps, step)
     direction = (positions[-1] - positions[0]) / (len(frames) - 1)
-    expected = positions[0] + np.arange(len(frames))[:, None] * direction
-    _check_places((positions - expected) @ first.normal, step)
-    aside = np.linalg.norm(positions - expected - _along(positions - expected, first), axis=1)
+    off = positions - (positions[0] + np.arange(len(frames))[:, None] * direction)
+    before = off @ first.normal
+    _check_places(before, step)
+    aside = np.linalg.norm(off - before[:, None] * first.normal, axis=1)
     tilt = np.linalg.norm(np.cross(direction, first.normal))
     if max(aside.max(), tilt * (len(frames) - 1)) > SHIFT_TOLERANCE * max(first.spacing) + 0.01:
         raise InputError("slices are shifted against one another; resample them onto one grid")
@@ -95,10 +96,6 @@ def _centre(frame: Frame) -> npt.NDArray[np.float64]:
     down = np.array(frame.orientation[3:]) * frame.spacing[0] * (rows - 1) / 2
     right = np.array(frame.orientation[:3]) * frame.spacing[1] * (columns - 1) / 2
     return np.asarray(np.array(frame.position) + down + right, np.float64)
-
-
-def _along(vectors: npt.NDArray[np.float64], frame: Frame) -> npt.NDArray[np.float64]:
-    return (vectors @ frame.normal)[:, None] * frame.normal
 
 
 def _check_steps(frames: Sequence[Frame], steps: npt.NDArray[np.float64], step: float) -> None:
