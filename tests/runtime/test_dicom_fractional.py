@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lgg_runtime.volume import Segmentation
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_dicom
 from lgg_train.phantom_scan import ScanSettings, make_scan
@@ -23,8 +22,9 @@ import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg, encode_dicom_seg_fractional
-from lgg_runtime.writers.scan import Algorithm, ScanResult
+from lgg_runtime.writers.scan import ScanResult
 from stand_ins.converters import check_by, convert_by_dcmqi, with_dciodvfy
+from stand_ins.results import found_in
 
 HALF_STEP = 0.5 / 255 + 1e-6
 
@@ -39,8 +39,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> ScanResult:
     volume = read_dicom(sorted(folder.iterdir()))
     height = np.random.default_rng(8).random(scan.mask.shape, np.float32)
     probability = np.where(scan.mask, height, np.float32(0))
-    found = Segmentation(probability >= 0.5, probability, 0.5, volume.spacing_mm)
-    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    return found_in(volume, probability)
 
 
 def encode(result: ScanResult) -> bytes:

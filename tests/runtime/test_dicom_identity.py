@@ -17,10 +17,10 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.volume import Segmentation
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
-from lgg_runtime.writers.scan import Algorithm, ScanResult
+from lgg_runtime.writers.scan import ScanResult
 from stand_ins.dicom_study import Study
+from stand_ins.results import found_in
 
 # As docs/dicom.md has them.
 SERIES_NUMBERS = {
@@ -35,8 +35,7 @@ def result(study: Study) -> ScanResult:
     volume = read_dicom(study.files)
     probability = np.zeros(volume.pixels.shape[:3], np.float32)
     probability[2, 8:10, 8:10] = 0.9
-    found = Segmentation(probability >= 0.5, probability, 0.5, volume.spacing_mm)
-    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    return found_in(volume, probability)
 
 
 def encode(name: str, result: ScanResult) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from lgg_runtime.readers.raster import read_mask, read_raster
-from lgg_runtime.volume import FLAIR, Segmentation, Volume
+from lgg_runtime.volume import FLAIR, Volume
 from lgg_runtime.writers.formats import OUTPUTS
 from lgg_runtime.writers.images import (
     SliceResult,
@@ -24,7 +24,7 @@ from lgg_runtime.writers.images import (
     show_scan,
     stretch_flair,
 )
-from lgg_runtime.writers.scan import Algorithm, ScanResult
+from stand_ins.results import found_in
 
 SIZES = [(1, 1), (1, 7), (7, 1), (33, 21), (64, 64)]
 RED, GREEN = (255, 40, 40), (80, 220, 80)
@@ -201,11 +201,10 @@ def test_a_scans_pictures_show_each_slice_on_its_own_flair() -> None:
     pixels = np.full((3, 4, 5, 3), 7, np.uint8)
     pixels[..., FLAIR] = np.array([40, 80, 200])[:, None, None]
     probability = np.linspace(0, 1, 60, dtype=np.float32).reshape(3, 4, 5)
-    found = Segmentation(probability >= 0.5, probability, 0.5)
-    shown = show_scan(ScanResult(Volume(pixels), found, Algorithm("tiny", "1.0", "")))
+    shown = show_scan(found_in(Volume(pixels), probability))
     assert [set(slice_.grey.ravel()) for slice_ in shown] == [{51}, {102}, {255}]
     for index, slice_ in enumerate(shown):
-        np.testing.assert_array_equal(slice_.mask, found.mask[index])
+        np.testing.assert_array_equal(slice_.mask, probability[index] >= 0.5)
         np.testing.assert_array_equal(slice_.probability, probability[index])
 
 

@@ -20,9 +20,9 @@ import nibabel
 
 from lgg_runtime.readers import gzipped
 from lgg_runtime.readers.nifti import UNUSED, read_nifti, split_name
-from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.volume import Volume
 from lgg_runtime.writers.nifti import encode_nifti
-from lgg_runtime.writers.scan import Algorithm, ScanResult
+from stand_ins.results import found_in
 
 RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
 SHAPE = (6, 5, 4)  # columns, rows, slices
@@ -165,10 +165,7 @@ def test_another_grid_is_resampled_and_a_missing_sequence_replaced(tmp_path: Pat
 
 def mask_of(volume: Volume) -> Any:
     """The image that is written of an empty mask."""
-    empty = np.zeros(volume.pixels.shape[:3], np.float32)
-    found = Segmentation(empty > 0, empty, 0.5, volume.spacing_mm)
-    result = ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
-    data = encode_nifti(result)["mask.nii.gz"]
+    data = encode_nifti(found_in(volume))["mask.nii.gz"]
     assert data[4:8] == bytes(4), "no time of writing: the same bytes for the same mask"
     return nibabel.Nifti1Image.from_bytes(gzip.decompress(data))
 

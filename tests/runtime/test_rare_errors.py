@@ -39,11 +39,11 @@ import pydicom
 
 from lgg_runtime.readers import dicom
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.volume import Volume
 from lgg_runtime.writers.nifti import encode_nifti
-from lgg_runtime.writers.scan import Algorithm, ScanResult
 from stand_ins.cuda import StandInDriver
 from stand_ins.dicom_study import Study, reason
+from stand_ins.results import found_in
 from stand_ins.tensorrt import StandInTensorRT
 
 CPU = BackendSettings("cpu", 1)
@@ -261,12 +261,6 @@ def test_a_file_in_a_folder_that_cannot_be_listed_is_taken_alone(
 # Results that cannot become files.
 
 
-def scan_result(volume: Volume) -> ScanResult:
-    probability = np.zeros(volume.pixels.shape[:3], np.float32)
-    found = Segmentation(probability > 0, probability, 0.5, volume.spacing_mm)
-    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
-
-
 @pytest.mark.parametrize(
     ("module", "part", "told"),
     [
@@ -278,7 +272,7 @@ def scan_result(volume: Volume) -> ScanResult:
 def test_headers_that_highdicom_refuses_are_an_error_of_the_study(
     study: Study, monkeypatch: pytest.MonkeyPatch, module: Any, part: str, told: str
 ) -> None:
-    result = scan_result(read_dicom(study.files))
+    result = found_in(read_dicom(study.files))
     monkeypatch.setattr(module, part, fail_with(ValueError("a patient's name")))
     encode = getattr(module, f"encode_{module.__name__.rpartition('.')[2]}")
     with pytest.raises(InputError) as refused:
@@ -293,7 +287,7 @@ def test_headers_that_highdicom_refuses_are_an_error_of_the_study(
 def test_memory_that_ends_while_an_object_is_built_is_not_blamed_on_the_headers(
     study: Study, monkeypatch: pytest.MonkeyPatch, module: Any, part: str
 ) -> None:
-    result = scan_result(read_dicom(study.files))
+    result = found_in(read_dicom(study.files))
     monkeypatch.setattr(module, part, fail_with(MemoryError()))
     with pytest.raises(MemoryError):
         getattr(module, f"encode_{module.__name__.rpartition('.')[2]}")(result)
@@ -301,7 +295,7 @@ def test_memory_that_ends_while_an_object_is_built_is_not_blamed_on_the_headers(
 
 def test_a_volume_without_a_place_or_from_no_dicom_file_gives_no_such_object() -> None:
     pixels = np.zeros((2, 16, 16, 3), np.uint8)
-    result = scan_result(Volume(pixels))
+    result = found_in(Volume(pixels))
     with pytest.raises(InputError, match="no position and orientation, so no NIfTI"):
         encode_nifti(result)
     with pytest.raises(InputError, match="not read from DICOM"):

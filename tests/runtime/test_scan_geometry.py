@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.measures import axes_mm
-from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.volume import Volume
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_dicom
 from lgg_train.phantom_scan import Scan, ScanSettings, make_scan
@@ -26,8 +26,8 @@ pytest.importorskip("SimpleITK")
 
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.writers.formats import SCAN_OUTPUTS
-from lgg_runtime.writers.scan import Algorithm, ScanResult
 from stand_ins.converters import check_by, convert_by_dcmqi, with_dciodvfy
+from stand_ins.results import found_in
 
 SMALL = PhantomSettings(patients=1, slices=8, size=48, seed=5)
 WAYS = {
@@ -68,9 +68,7 @@ class Scanned:
 
 
 def write_all(volume: Volume, scan: Scan) -> dict[str, bytes]:
-    probability = scan.mask.astype(np.float32)
-    found = Segmentation(scan.mask, probability, 0.5, volume.spacing_mm)
-    result = ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    result = found_in(volume, scan.mask.astype(np.float32))
     files = [SCAN_OUTPUTS[name][1](result) for name in SCAN_OUTPUTS]
     return {name: data for part in files for name, data in part.items()}
 

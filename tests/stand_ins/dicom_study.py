@@ -12,7 +12,6 @@ import pytest
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_series import SeriesChoice
-from lgg_runtime.volume import Segmentation
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_dicom
 from lgg_train.phantom_scan import ScanSettings, make_scan
@@ -23,7 +22,8 @@ pytest.importorskip("SimpleITK")
 import pydicom
 
 from lgg_runtime.readers.dicom import read_dicom
-from lgg_runtime.writers.scan import Algorithm, ScanResult
+from lgg_runtime.writers.scan import ScanResult
+from stand_ins.results import found_in
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 # The macros of a plane that may be shared or a frame's own (PS3.3, C.7.6.16.1).
@@ -152,8 +152,7 @@ def result_of(study: Study) -> ScanResult:
     """Something found at random in every slice."""
     volume = read_dicom(study.files)
     probability = np.random.default_rng(3).random(volume.pixels.shape[:3], np.float32)
-    found = Segmentation(probability >= 0.5, probability, 0.5, volume.spacing_mm)
-    return ScanResult(volume, found, Algorithm("tiny", "1.0", "ab" * 32))
+    return found_in(volume, probability)
 
 
 def reason(study: Study, choice: SeriesChoice | None = None) -> str:
