@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -142,9 +141,7 @@ def partly_scored(rows: Iterable[SummaryRow]) -> dict[str, dict[str, int]]:
     }
 
 
-def encode_csv(
-    rows: Iterable[SummaryRow], doubts: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[str]:
+def encode_csv(rows: Iterable[SummaryRow], doubts: Mapping[str, str]) -> Iterator[str]:
     """The rows as CSV, line by line after a header, which is there without rows too.
 
     doubts: by patient; they stand in the patient's row.

@@ -119,7 +119,7 @@ def test_a_shared_row_weighs_volumes_by_their_tumour_and_names_the_largest_compo
 
 def test_the_table_reads_back_with_empty_cells_for_what_is_unknown(found: Segmentation) -> None:
     rows = summarise_volume("P", list("abc"), found, [Counts(2, 2, 0, 16), None, None])
-    read = list(csv.reader(io.StringIO("".join(encode_csv(rows)), newline="")))
+    read = list(csv.reader(io.StringIO("".join(encode_csv(rows, {})), newline="")))
     end = ["research use only, not for diagnosis", ""]
     score, bare = ["0.666667", "1", "0.5", *end], ["", "", "", *end]
     assert read == [
@@ -140,13 +140,13 @@ def test_doubts_stand_in_the_row_of_their_patient_alone(found: Segmentation) -> 
 
 
 def test_a_table_without_rows_has_its_header() -> None:
-    assert "".join(encode_csv([])) == ",".join(HEADER) + "\r\n"
+    assert "".join(encode_csv([], {})) == ",".join(HEADER) + "\r\n"
 
 
 @pytest.mark.parametrize("name", ['a,"b"', "a\nb", "ä", os.fsdecode(b"caf\xe9")])
 def test_any_name_reads_back(found: Segmentation, name: str) -> None:
     rows = summarise_volume(name, list("abc"), found, [None] * 3)
-    read = list(csv.DictReader(io.StringIO("".join(encode_csv(rows)), newline="")))
+    read = list(csv.DictReader(io.StringIO("".join(encode_csv(rows, {})), newline="")))
     assert {row["patient"] for row in read} == {name}
 
 
