@@ -22,24 +22,14 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.status import read_status
-from stand_ins.dcmtk import find_dcmtk
+from stand_ins.dcmtk import needs_storescu, send_by_storescu
 from stand_ins.pacs import PATIENT, associate, draw_studies, send_study, store
 from stand_ins.reception import Reception
-
-STORESCU = find_dcmtk("storescu")
-needs_storescu = pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_studies(tmp_path_factory.mktemp("drawn"), slices=4)[0]
-
-
-def send_in(syntax: str, port: int, files: list[Path]) -> int:
-    """Send with dcmtk, which ends at the first failure; syntax: the option that proposes it."""
-    assert STORESCU is not None
-    words = [STORESCU, syntax, "-aec", "LGG-NODE", "127.0.0.1", str(port), *map(str, files)]
-    return subprocess.run(words, check=False, capture_output=True).returncode
 
 
 def test_a_released_study_is_queued_and_its_files_bear_no_uid(
@@ -256,7 +246,7 @@ def test_the_same_image_in_another_transfer_syntax_is_one_image(
         image.save_as(again[-1])
     assert set(send_study(node.port, study)) == {0}
     first = {path: path.read_bytes() for path in (node.spool.root / "images").rglob("*.dcm")}
-    assert send_in(syntax, node.port, again) == 0
+    assert send_by_storescu(node.port, again, syntax) == 0
     assert node.settle() == ["queued"]
     assert node.count("present") == len(again)
     assert {path: path.read_bytes() for path in first} == first
@@ -270,7 +260,7 @@ def test_a_release_counts_what_an_aborted_association_brought_in_another_transfe
     node = receive()
     send_study(node.port, study, abort_after=3)
     assert node.settle() == ["held"]
-    assert send_in("-xi", node.port, sorted(study.iterdir())) == 0
+    assert send_by_storescu(node.port, sorted(study.iterdir()), "-xi") == 0
     assert node.settle() == ["queued"]
 
 
@@ -284,9 +274,9 @@ def test_a_study_whose_images_were_removed_comes_again_in_another_transfer_synta
     for row in node.state.rows("SELECT id, study FROM instance"):
         node.spool.remove_images(row["study"], [row["id"]])
     node.state.rows("UPDATE instance SET present = 0")
-    assert send_in("-xi", node.port, files[:1]) == 0
+    assert send_by_storescu(node.port, files[:1], "-xi") == 0
     assert node.settle() == ["held"]
-    assert send_in("-xi", node.port, files) == 0
+    assert send_by_storescu(node.port, files, "-xi") == 0
     assert node.settle() == ["queued"]
     assert node.count("present") == len(list((node.spool.root / "images").rglob("*.dcm")))
 
@@ -304,7 +294,7 @@ def test_an_image_that_was_damaged_in_the_spool_is_whole_once_it_comes_in_anothe
     data[place] ^= 1
     damaged.write_bytes(data)
     node.state.rows("UPDATE study SET state = 'refused', reason = 'damaged'")
-    assert send_in("-xi", node.port, files) == 0
+    assert send_by_storescu(node.port, files, "-xi") == 0
     assert node.settle() == ["queued"]
     (row,) = node.state.rows("SELECT file FROM instance WHERE id = ?", (damaged.stem,))
     assert digest_file(damaged) == row["file"]

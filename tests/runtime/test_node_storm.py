@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import queue
 import random
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ pytest.importorskip("dicomweb_client")
 
 from pydicom import dcmread
 
-from stand_ins.dcmtk import find_dcmtk
+from stand_ins.dcmtk import needs_storescu, send_by_storescu
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
 from stand_ins.pacs import PATIENT, draw_studies, write_config
@@ -35,12 +34,11 @@ STUDIES = int(os.environ.get("LGG_PACS_STUDIES", "10"))
 KILLS = max(STUDIES // 20, 2)
 AWAY_SECONDS = 60.0 if STUDIES >= 200 else 2.0
 SENDERS = 4
-STORESCU = find_dcmtk("storescu")
 MOST_SECONDS = 1800.0 if STUDIES >= 200 else 180.0
 
 pytestmark = [
     pytest.mark.skipif(bool(why_missing()), reason=why_missing()),
-    pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu"),
+    needs_storescu,
 ]
 
 
@@ -91,19 +89,13 @@ class Senders:
     def _send(self, plan: Plan) -> None:
         files = sorted(plan.folder.iterdir())
         if plan.aborted:
-            self._call(files[: plan.aborted], "--abort")
+            send_by_storescu(self._port, files[: plan.aborted], "--abort")
         for _ in range(plan.times):
             until = time.monotonic() + MOST_SECONDS
-            while not self._call(files):
+            while send_by_storescu(self._port, files) != 0:
                 assert time.monotonic() < until, "a study could not be sent"
                 self.failures += 1
                 threading.Event().wait(0.2)
-
-    def _call(self, files: list[Path], *options: str) -> bool:
-        assert STORESCU is not None
-        words = [STORESCU, *options, "-aec", "LGG-NODE", "127.0.0.1", str(self._port)]
-        done = subprocess.run([*words, *map(str, files)], check=False, capture_output=True)
-        return done.returncode == 0
 
 
 def test_every_complete_study_has_one_segmentation_and_no_partial_one_has(

@@ -4,7 +4,6 @@ although every other series came whole.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +18,10 @@ from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.intake import REFUSED_IMAGES
 from lgg_runtime.pacs.retries import queue_again
-from stand_ins.dcmtk import find_dcmtk
+from stand_ins.dcmtk import needs_storescu, send_by_storescu
 from stand_ins.pacs import draw_studies
 from stand_ins.reception import Reception
 from stand_ins.records import STUDY, Records
-
-STORESCU = find_dcmtk("storescu")
 
 
 @pytest.fixture
@@ -43,12 +40,6 @@ def series(tmp_path: Path) -> list[list[Path]]:
     return list(found.values())
 
 
-def send(node: Reception, files: list[Path]) -> int:
-    """With dcmtk, which stops at the first failure and releases."""
-    words = [STORESCU, "-aec", "LGG-NODE", "127.0.0.1", str(node.port), *map(str, files)]
-    return subprocess.run(words, check=False, capture_output=True).returncode
-
-
 def pad(path: Path) -> bytes:
     """Make a file too large for the node; returns what it was."""
     before = path.read_bytes()
@@ -58,34 +49,34 @@ def pad(path: Path) -> bytes:
     return before
 
 
-@pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu")
+@needs_storescu
 def test_the_rest_of_the_study_waits_until_what_was_refused_comes(
     node: Reception, series: list[list[Path]]
 ) -> None:
     refused, *others = series
     before = pad(refused[0])
-    assert send(node, refused) != 0
-    assert [send(node, files) for files in others] == [0] * len(others)
+    assert send_by_storescu(node.port, refused) != 0
+    assert [send_by_storescu(node.port, files) for files in others] == [0] * len(others)
     assert node.settle() == ["held"]
     (row,) = node.state.rows("SELECT id, reason FROM study")
     assert row["reason"] == REFUSED_IMAGES.format(count=1)
     refused[0].write_bytes(before)
-    assert send(node, refused) == 0
+    assert send_by_storescu(node.port, refused) == 0
     assert node.settle() == ["queued"]
     assert node.count("confirmed AND present") == sum(map(len, series))
 
 
-@pytest.mark.skipif(STORESCU is None, reason="needs dcmtk's storescu")
+@needs_storescu
 def test_a_result_without_what_was_refused_later_is_told_and_a_retry_stays(
     node: Reception, series: list[list[Path]]
 ) -> None:
     refused, *others = series
     pad(refused[0])
-    assert [send(node, files) for files in others] == [0] * len(others)
+    assert [send_by_storescu(node.port, files) for files in others] == [0] * len(others)
     node.settle()
     node.state.rows("UPDATE study SET state = 'done', done_generation = generation")
     for state in ("held", "queued"):
-        assert send(node, refused) != 0
+        assert send_by_storescu(node.port, refused) != 0
         assert node.settle() == [state]
         (row,) = node.state.rows("SELECT id FROM study")
         queue_again(node.state, [row["id"]], everything=False, destinations=[])
