@@ -13,7 +13,8 @@ REFUSED_DIGEST = ""  # in place of an image's: it was refused, and has not come 
 
 
 def record(state: State, study: str, instance: str, digest: str, file: bytes) -> None:
-    """A new image: its study is received again, or once more after the work at hand.
+    """A new image: its study is received again, or once more after the work at hand. Another study
+    to which it was refused goes on lacking it.
 
     digest: of its data set; file: what is on the disk.
     """
@@ -22,6 +23,10 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
         run(
             "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (study, RECEIVING, now),
+        )
+        run(
+            "UPDATE OR REPLACE instance SET id = study || ' ' || id WHERE id = ? AND study != ?",
+            (instance, study),
         )
         run(
             "INSERT OR REPLACE INTO instance (id, study, digest, file, bytes) "

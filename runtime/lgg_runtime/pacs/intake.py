@@ -85,7 +85,7 @@ class Intake:
             session.ends_in_conflict = outcome == CONFLICT
             if outcome == ELSEWHERE:  # by a name of its own: the image's is the other study's
                 session.has_refusals = session.has_strangers = True
-                record_refusal(self._state, study, self._spool.name_of(f"{study} {instance}"))
+                record_refusal(self._state, study, f"{study} {instance}")
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(
@@ -208,8 +208,8 @@ class Intake:
 
     def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:
         """What `keep` returns for an object whose UID is that of a known image."""
-        if known["study"] != study:
-            return ELSEWHERE
+        if known["study"] != study:  # of an image that was refused there, nobody has it
+            return STORED if known["digest"] == REFUSED_DIGEST else ELSEWHERE
         if known["digest"] == digest:
             return DUPLICATE
         if not self._is_whole(known):

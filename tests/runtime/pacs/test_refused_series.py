@@ -129,6 +129,16 @@ def test_a_study_whose_first_image_another_study_holds_is_held(records: Records)
     assert sorted(records.states()) == ["held", "queued"]
 
 
+def test_an_image_that_was_refused_to_one_study_is_taken_in_another(records: Records) -> None:
+    session = records.associate()
+    records.intake.refuse("1.2.4", f"{STUDY}.1")
+    records.intake.close_session(session)
+    for _ in range(2):
+        records.send(1, 2)
+        assert sorted(records.states()) == ["held", "queued"]
+    assert len(records.claim().files) == 2
+
+
 def test_a_retry_of_a_study_of_which_all_was_refused_finds_no_image(records: Records) -> None:
     refuse(records, 1)
     records.intake.settle()
