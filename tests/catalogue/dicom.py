@@ -15,6 +15,7 @@ from catalogue.dicom_study import (
     Study,
     claim_large_picture,
     lengthen_runs,
+    multiply_packets,
     nest,
     put_study,
     widen_rows,
@@ -235,6 +236,9 @@ HEADERS = (
             claim_large_picture,
             FIRST + "its compressed picture claims 60000 x 60000 x 1 samples, its header 32 x 32; "
             "refused"),
+    refused("many packets", "100 bytes of JPEG 2000 for which a decoder would take 9 GB.",
+            multiply_packets,
+            FIRST + "its compressed picture has more than 262144 packets; refused"),
     refused("long runs", "Compressed runs for many more pixels than there are.", lengthen_runs,
             FIRST + "its compressed pixels are more than its header says; refused"),
     refused("wide rows", "Rows as a 32-bit value.", widen_rows,

@@ -142,6 +142,15 @@ def claim_large_picture(study: Study) -> None:
     study.pack(study.flair[0], "JPEG2000Lossless", stream)
 
 
+def multiply_packets(study: Study) -> None:
+    """JPEG 2000 of 4096 x 4096 pixels in precincts of 2 x 2 as the first FLAIR file's pixels."""
+    size = (0xFF51, 41, 0, 4096, 4096, 0, 0, 4096, 4096, 0, 0, 1, 11, 1, 1)
+    coding = (0xFF52, 18, 1, 0, 1, 0, 5, 4, 4, 0, 1)
+    stream = b"\xff\x4f" + struct.pack(">HHH8IHBBB", *size) + struct.pack(">HHBBHBB4B", *coding)
+    study.change(*study.flair, Rows=4096, Columns=4096)
+    study.pack(study.flair[0], "JPEG2000Lossless", stream + b"\x11" * 6 + b"\xff\xd9")
+
+
 def lengthen_runs(study: Study) -> None:
     """RLE of 32 x 32 pixels with 250 times as many runs as they need."""
     runs = b"\x81\0" * 2000

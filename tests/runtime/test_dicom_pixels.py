@@ -24,6 +24,7 @@ MORE = "its compressed pixels are more than its header says; refused"
 DAMAGED = "its pixels are cut short, damaged or changed"
 PLANE = 32 * 32 * 2
 START = b"\xff\xc0" + struct.pack(">HBHHBBBB", 11, 8, 64, 64, 1, 1, 0x11, 0)  # of a frame
+TILE = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 0, 0, 1)  # the start of one
 
 
 def pack(path: Path, syntax: str, *frames: bytes, table: str = "none") -> None:
@@ -54,10 +55,22 @@ def jpeg(side: int, channels: int = 1) -> bytes:
     return bytes(data.tobytes())
 
 
-def jpeg_2000(side: int) -> bytes:
+def jpeg_2000(side: int, *segments: bytes, tile: int = 0) -> bytes:
     """The start of a codestream, which says its size, and the end (ISO 15444-1, A.5.1)."""
-    size = (0xFF51, 41, 0, side, side, 0, 0, side, side, 0, 0, 1, 11, 1, 1)
-    return b"\xff\x4f" + struct.pack(">HHH8IHBBB", *size) + b"\xff\xd9"
+    size = (0xFF51, 41, 0, side, side, 0, 0, tile or side, tile or side, 0, 0, 1, 11, 1, 1)
+    return b"\xff\x4f" + struct.pack(">HHH8IHBBB", *size) + b"".join(segments) + b"\xff\xd9"
+
+
+def cod(layers: int, *sizes: int) -> bytes:
+    """How the picture or the tile is coded: a precinct size for each of 6 levels, or none."""
+    fields = (0xFF52, 12 + len(sizes), len(sizes) > 0, 0, layers, 0, 5, 4, 4, 0, 1, *sizes)
+    return struct.pack(f">HH?BHBB4B{len(sizes)}B", *fields)
+
+
+def coc(*sizes: int) -> bytes:
+    """The same of the only component."""
+    fields = (0xFF53, 9 + len(sizes), 0, len(sizes) > 0, 5, 4, 4, 0, 1, *sizes)
+    return struct.pack(f">HHB?B4B{len(sizes)}B", *fields)
 
 
 def refusal(study: Study) -> str:
@@ -213,6 +226,40 @@ def test_a_damaged_stream_is_refused(study: Study, syntax: str, stream: bytes) -
 def test_a_picture_of_more_scans_than_a_jpeg_needs_is_refused(study: Study) -> None:
     pack(study.flair[0], "JPEGBaseline8Bit", jpeg(32)[:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9")
     assert refusal(study) == "its compressed picture has more than 100 scans; refused"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        jpeg_2000(4096, cod(1, *[0x11] * 6)),
+        jpeg_2000(4096, cod(65535, *[0x77] * 6)),
+        jpeg_2000(4096, cod(1), coc(*[0x22] * 6)),
+        jpeg_2000(4096, cod(1), TILE, cod(1, *[0x22] * 6)),
+        jpeg_2000(4096, cod(1), TILE, coc(*[0x22] * 6)),
+        jpeg_2000(4096, cod(43691)),
+        jpeg_2000(4096, cod(2), tile=17),
+    ],
+)
+def test_a_picture_of_packets_that_would_fill_the_memory_is_refused_before_it_is_decoded(
+    study: Study, monkeypatch: pytest.MonkeyPatch, picture: bytes
+) -> None:
+    monkeypatch.setattr(pydicom.pixels, "iter_pixels", None)
+    study.change_flair(Rows=4096, Columns=4096)
+    pack(study.flair[0], "JPEG2000Lossless", picture)
+    assert refusal(study) == "its compressed picture has more than 262144 packets; refused"
+
+
+@pytest.mark.parametrize("picture", [
+    jpeg_2000(4096, cod(12, *[0x55] * 6)),
+    jpeg_2000(4096, cod(1), tile=64),
+    jpeg_2000(4096, cod(43690)),
+])  # fmt: skip
+def test_a_picture_of_as_many_packets_as_an_encoder_may_write_is_taken(
+    study: Study, picture: bytes
+) -> None:
+    pack(study.flair[0], "JPEG2000Lossless", picture)
+    study.change(study.flair[0], Rows=4096, Columns=4096)
+    assert join_fragments([picture], pydicom.dcmread(study.flair[0])) == picture
 
 
 def test_runs_for_more_pixels_than_there_are_stop_no_process(study: Study) -> None:

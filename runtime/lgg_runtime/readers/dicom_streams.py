@@ -20,6 +20,11 @@ _RLE_HEADER_BYTES = 64
 _SIZES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7, 0xDE}
 _END, _SCAN = 0xD9, 0xDA
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+# How JPEG 2000 codes a picture, a tile or a component: COD and COC (ISO 15444-1, A.6).
+_CODING = re.compile(rb"\xff([\x52\x53])\0(?=.{8})", re.DOTALL)
+# As many as 4096 x 4096 pixels in precincts of 32 x 32 and twelve layers have, far above what
+# encoders write; openjpeg takes half a GiB for them at the worst.
+MOST_PACKETS = 1 << 18
 # The end of a picture and the start of one: neither stands in entropy-coded data.
 _ANOTHER = re.compile(rb"\xff\xd9\0*+\xff[\x4f\xd8]")
 
@@ -27,8 +32,8 @@ _ANOTHER = re.compile(rb"\xff\xd9\0*+\xff[\x4f\xd8]")
 def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
     """The compressed picture of one frame, whose size is that of the data set's header.
 
-    Raises InputError, the reason alone, for a picture of another size or of too many scans, or more
-    than one, ValueError, IndexError or struct.error for one that is damaged.
+    Raises InputError, the reason alone, for a picture of another size or of too many scans or
+    packets, or more than one, ValueError, IndexError or struct.error for one that is damaged.
     """
     stream = b"".join(fragments)
     rows, columns = int(data.Rows), int(data.Columns)
@@ -49,6 +54,8 @@ def join_fragments(fragments: Sequence[bytes], data: Any) -> bytes:
         raise InputError("its compressed pixels are more than its header says; refused")
     if stream.count(bytes((0xFF, _SCAN))) > MOST_SCANS:
         raise InputError(f"its compressed picture has more than {MOST_SCANS} scans; refused")
+    if stream.startswith(_JPEG_2000) and _count_packets(stream, rows, columns) > MOST_PACKETS:
+        raise InputError(f"its compressed picture has more than {MOST_PACKETS} packets; refused")
     return stream
 
 
@@ -70,3 +77,32 @@ def _read_claims(stream: bytes) -> Iterator[tuple[int, int, int]]:
             yield struct.unpack_from(">HHB", stream, at + 3)
         at += int.from_bytes(stream[at : at + 2], "big")
     raise ValueError("a marker is missing")
+
+
+def _count_packets(stream: bytes, rows: int, columns: int) -> int:
+    """The packets of a JPEG 2000 picture of one component, were all its tiles coded as the one that
+    has most of them: a decoder makes room for each, whether it is there or not.
+    """
+    width, height = struct.unpack_from(">2I", stream, 24)
+    height, width = min(max(height, 1), rows), min(max(width, 1), columns)
+    tiles: int = -(-rows // height) * -(-columns // width)
+    most_layers = most_precincts = 0
+    # Wherever they stand: in coded pixels such bytes are as unlikely as any sixteen.
+    for found in _CODING.finditer(stream):
+        at = found.end()
+        if found[1] == b"\x52":
+            length, style, _, layers, _, levels = struct.unpack_from(">3BH2B", stream, at)
+            fixed = 12
+        else:
+            length, _, style, levels = struct.unpack_from(">4B", stream, at)
+            layers, fixed = 0, 9
+        if length != fixed + (style & 1) * (levels + 1):
+            continue
+        # A byte for each resolution level, the lowest first; without them precincts of 2^15.
+        sizes = stream[at - 1 + fixed : at - 1 + length] or b"\xff" * (levels + 1)
+        precincts = sum(
+            -(-height >> down + (size >> 4)) * -(-width >> down + (size & 15))
+            for down, size in enumerate(reversed(sizes))
+        )
+        most_layers, most_precincts = max(most_layers, layers), max(most_precincts, precincts)
+    return tiles * most_layers * most_precincts
