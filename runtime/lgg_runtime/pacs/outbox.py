@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Destination
+from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import (
     DONE,
@@ -116,9 +117,10 @@ class Outbox:
             row = run(
                 "SELECT study.id, study.state, result.id = (SELECT latest.id FROM result AS latest "
                 "WHERE latest.study = study.id ORDER BY made_at DESC LIMIT 1) AS is_latest, "
-                "(SELECT count(*) FROM instance WHERE study = study.id AND NOT present) AS lost "
+                "(SELECT count(*) FROM instance WHERE study = study.id AND NOT present "
+                "AND instance.digest != ?) AS lost "
                 "FROM result JOIN study ON study.id = result.study WHERE result.id = ?",
-                (delivery.result,),
+                (REFUSED_DIGEST, delivery.result),
             ).fetchone()
             if not row["is_latest"]:
                 return "a later result of its study takes its place"

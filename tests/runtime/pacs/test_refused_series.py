@@ -17,11 +17,12 @@ from pydicom import dcmread
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.intake import REFUSED_IMAGES
+from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.retries import queue_again
 from stand_ins.dcmtk import needs_storescu, send_by_storescu
 from stand_ins.pacs import draw_studies
 from stand_ins.reception import Reception
-from stand_ins.records import STUDY, Records
+from stand_ins.records import ARCHIVE, STUDY, Records
 
 
 @pytest.fixture
@@ -137,6 +138,24 @@ def test_an_image_that_was_refused_to_one_study_is_taken_in_another(records: Rec
         records.send(1, 2)
         assert sorted(records.states()) == ["held", "queued"]
     assert len(records.claim().files) == 2
+
+
+def test_a_lost_result_of_a_study_that_was_taken_without_an_image_is_made_again(
+    records: Records,
+) -> None:
+    refuse(records, 1)
+    records.send(2)
+    (study,) = records.state.rows("SELECT id FROM study")
+    queue_again(records.state, [study["id"]], everything=False, destinations=[])
+    job = records.claim()
+    made = records.make(job)
+    records.jobs.complete(job, made, [ARCHIVE.name])
+    records.spool.result(made.result).unlink()
+    outbox = Outbox(records.state, records.spool, ARCHIVE)
+    delivery = outbox.claim()
+    assert delivery is not None
+    assert not outbox.have_made_again(delivery)
+    assert records.states() == ["queued"]
 
 
 def test_a_retry_of_a_study_of_which_all_was_refused_finds_no_image(records: Records) -> None:
