@@ -12,6 +12,11 @@ from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
 REFUSED_DIGEST = ""  # in place of an image's: it was refused, and has not come since
 
 
+def _refusal_of(study: str, instance: str) -> str:
+    """The id of a refusal's own record: another study may hold the image, or come to."""
+    return f"{study} {instance}"
+
+
 def record(state: State, study: str, instance: str, digest: str, file: bytes) -> None:
     """A new image: its study is received again, or once more after the work at hand. Another study
     to which it was refused goes on lacking it.
@@ -25,14 +30,11 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
             (study, RECEIVING, now),
         )
         run(
-            "UPDATE OR REPLACE instance SET id = study || ' ' || id WHERE id = ? AND study != ?",
-            (instance, study),
-        )
-        run(
             "INSERT OR REPLACE INTO instance (id, study, digest, file, bytes) "
             "VALUES (?, ?, ?, ?, ?)",
             (instance, study, digest, written, len(file)),
         )
+        run("DELETE FROM instance WHERE id = ?", (_refusal_of(study, instance),))
         run(
             "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
             "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
@@ -43,7 +45,7 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
 def record_refusal(state: State, study: str, instance: str) -> None:
     """An image that the node did not take: its study lacks it until it comes again.
 
-    Changes nothing where the image is known.
+    Changes nothing where the study has the image.
     """
     now = time.time()
     with state.change() as run:
@@ -53,8 +55,9 @@ def record_refusal(state: State, study: str, instance: str) -> None:
         )
         is_new = run(
             "INSERT INTO instance (id, study, digest, file, bytes, present) "
-            "VALUES (?, ?, ?, '', 0, 0) ON CONFLICT DO NOTHING",
-            (instance, study, REFUSED_DIGEST),
+            "SELECT ?, ?, ?, '', 0, 0 WHERE NOT EXISTS "
+            "(SELECT 1 FROM instance WHERE id = ? AND study = ?) ON CONFLICT DO NOTHING",
+            (_refusal_of(study, instance), study, REFUSED_DIGEST, instance, study),
         ).rowcount
         if is_new:
             run(

@@ -53,7 +53,7 @@ class Intake:
         self._arriving: set[str] = set()
         self._arrived = threading.Condition(self._lock)
         self._sessions: list[Session] = []
-        self._refused: dict[str, str] = {}  # the study of each image whose refusal has no record
+        self._refused: set[tuple[str, str]] = set()  # study and image of each without a record
         # When something of a study last came, by the monotonic clock: after a start, every study
         # that is being received waits its whole quiet time again.
         rows = state.rows("SELECT id FROM study WHERE state = ?", (RECEIVING,))
@@ -83,9 +83,9 @@ class Intake:
             if outcome == DUPLICATE and not renew(self._state, study):
                 outcome = STORED  # its record has just been forgotten, and its file removed
             session.ends_in_conflict = outcome == CONFLICT
-            if outcome == ELSEWHERE:  # by a name of its own: the image's is the other study's
+            if outcome == ELSEWHERE:
                 session.has_refusals = session.has_strangers = True
-                record_refusal(self._state, study, f"{study} {instance}")
+                record_refusal(self._state, study, instance)
             if outcome in (CONFLICT, ELSEWHERE):
                 with self._state.change() as run:
                     run(
@@ -113,17 +113,17 @@ class Intake:
         if study_uid is None:
             return
         with self._lock:
-            self._refused[self._spool.name_of(instance_uid)] = self._spool.name_of(study_uid)
+            self._refused.add((self._spool.name_of(study_uid), self._spool.name_of(instance_uid)))
         with contextlib.suppress(ResourceError):
             self._record_refusals()
 
     def _record_refusals(self) -> None:
         with self._lock:
-            refused = list(self._refused.items())
-        for instance, study in refused:
+            refused = list(self._refused)
+        for study, instance in refused:
             record_refusal(self._state, study, instance)
             with self._lock:
-                self._refused.pop(instance, None)
+                self._refused.discard((study, instance))
                 self._last[study] = time.monotonic()
 
     def release(self, session: Session) -> None:
@@ -208,8 +208,8 @@ class Intake:
 
     def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:
         """What `keep` returns for an object whose UID is that of a known image."""
-        if known["study"] != study:  # of an image that was refused there, nobody has it
-            return STORED if known["digest"] == REFUSED_DIGEST else ELSEWHERE
+        if known["study"] != study:
+            return ELSEWHERE
         if known["digest"] == digest:
             return DUPLICATE
         if not self._is_whole(known):

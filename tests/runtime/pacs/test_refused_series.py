@@ -140,6 +140,24 @@ def test_an_image_that_was_refused_to_one_study_is_taken_in_another(records: Rec
     assert len(records.claim().files) == 2
 
 
+def bring_to_another_study(records: Records) -> None:
+    """The image that was refused, under another Study Instance UID, as after a correction."""
+    session = records.associate()
+    records.intake.keep(session, Arrival("1.2.4", f"{STUDY}.1", b"file 1", b"body 1"))
+    records.intake.release(session)
+    records.intake.settle()
+
+
+def test_an_image_that_comes_once_the_other_study_is_forgotten_is_lacked_no_more(
+    records: Records,
+) -> None:
+    records.send(1)
+    bring_to_another_study(records)
+    records.state.rows("DELETE FROM study WHERE id = ?", (records.spool.name_of(STUDY),))
+    bring_to_another_study(records)
+    assert records.states() == ["queued"]
+
+
 def test_a_lost_result_of_a_study_that_was_taken_without_an_image_is_made_again(
     records: Records,
 ) -> None:
