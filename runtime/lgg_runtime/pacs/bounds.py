@@ -23,6 +23,9 @@ _UNKNOWN_PDU = b"\xff\x00\x00\x00\x00\x00"
 _BLOCK_BYTES = 65536
 # PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
 _ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
+_ASKS_UNREADABLY = ("Sta2", "Evt19")
+_REQUEST = 0x01
+_TITLES = (slice(4, 20), slice(20, 36))  # of the request: PS3.8, 9.3.2
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
 
 
@@ -48,14 +51,18 @@ def is_midway(association: Any) -> bool:
     return dimse.message is not None or not dimse.msg_queue.empty()
 
 
-def why_stalled(event: Any) -> str:
-    """What a peer did not do in time, of a transition that ends it for that; else empty."""
+def why_cut_off(event: Any) -> tuple[str, str] | None:
+    """What a peer did not do in time, or in a way that can be read, of a transition that ends it
+    for that: for the tally, and for the log.
+    """
     transition = (event.current_state, event.fsm_event)
     if transition == _ASKS_FOR_NOTHING:
-        return "asked for no association"
+        return "stalled", "asked for no association"
     if transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
-        return "sent nothing more and did not release"
-    return ""
+        return "stalled", "sent nothing more and did not release"
+    if transition == _ASKS_UNREADABLY and not event.assoc.dul.socket.reader.is_cut_off:
+        return "no request", "asked for an association in a way that cannot be read"
+    return None
 
 
 class PduReader:
@@ -71,16 +78,21 @@ class PduReader:
         self._connection, self._address = connection, address_of(connection.assoc)
         self._pdu_bytes, self._seconds, self._tally = pdu_bytes, most_seconds, tally
         self._body_bytes: int | None = None
-        self._is_cut_off = False
+        self._is_request = False
+        self.is_cut_off = False
 
     def read(self, count: int) -> bytearray:
         """What DULServiceProvider asks for: first the header of a PDU, then its body."""
-        if self._is_cut_off:
+        if self.is_cut_off:
             is_more = self._connection.socket.recv(_BLOCK_BYTES)
             return bytearray(_UNKNOWN_PDU if is_more else b"")
         if self._body_bytes == count:
             self._body_bytes = None
-            return self._read(count)
+            body = self._read(count)
+            # Some pad titles with NUL. pynetdicom takes none; others end a title there.
+            for title in _TITLES if self._is_request else ():
+                body[title] = body[title].split(b"\0")[0].ljust(len(body[title]))
+            return body
         header = self._read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
             return header
@@ -93,12 +105,12 @@ class PduReader:
             told = "%s announced a PDU of %d bytes, above %d; cut off"
             LOG.warning(told, self._address, length, most)
             return self._cut_off("pdu length")
-        self._body_bytes = length
+        self._body_bytes, self._is_request = length, header[0] == _REQUEST
         return header
 
     def _cut_off(self, why: str) -> bytearray:
         self._tally.add("cut_off", why)
-        self._is_cut_off = True
+        self.is_cut_off = True
         return bytearray(_UNKNOWN_PDU)
 
     def _read(self, count: int) -> bytearray:

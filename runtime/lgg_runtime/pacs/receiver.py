@@ -32,7 +32,7 @@ from lgg_runtime.pacs.bounds import (
     address_of,
     close_for_good,
     is_midway,
-    why_stalled,
+    why_cut_off,
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
@@ -132,7 +132,7 @@ class Receiver:
         limits, connection = self._config.limits, event.assoc.dul.socket
         event.assoc.dul.artim_timer.timeout = limits.network_seconds
         reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
-        connection.recv = reader.read
+        connection.reader, connection.recv = reader, reader.read
         connection._shutdown_socket = functools.partial(close_for_good, connection)
 
     def _on_request(self, event: Any) -> None:
@@ -233,9 +233,9 @@ class Receiver:
             event.assoc.abort(block=True)  # to its end: else pynetdicom answers the release as well
 
     def _on_transition(self, event: Any) -> None:
-        if why := why_stalled(event):
-            self._tally.add("cut_off", "stalled")
-            LOG.warning("%s %s; cut off", address_of(event.assoc), why)
+        if why := why_cut_off(event):
+            self._tally.add("cut_off", why[0])
+            LOG.warning("%s %s; cut off", address_of(event.assoc), why[1])
 
     def _on_end(self, event: Any) -> None:
         """An association was aborted or closed; a released one is no longer among the peers."""

@@ -16,12 +16,20 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
 from pydicom import dcmread
+from pydicom.uid import UID
+from pynetdicom import build_context
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
 
 from lgg_runtime.pacs.log import LOG
-from stand_ins.pacs import associate, draw_studies, send_parts
+from stand_ins.pacs import MR_IMAGE, associate, draw_studies, send_parts
 from stand_ins.reception import Reception
 
-ABORT = 0x07
+ACCEPTED, REJECTED, ABORT = 0x02, 0x03, 0x07
 # As of a PDU of four gigabytes, at whatever byte the node should begin to read again.
 BODY = b"\x04\x00\xff\xff\xff\xff" * 20000
 HTTP = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
@@ -33,6 +41,47 @@ def send_and_read(node: Reception, data: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", node.port), timeout=20) as peer:
         peer.sendall(data)
         return peer.recv(4096)
+
+
+def ask(called: bytes, calling: bytes) -> bytes:
+    """A request for an association, its titles of 16 bytes as they are given."""
+    request = A_ASSOCIATE_RQ()
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
+    primitive.called_ae_title, primitive.calling_ae_title = "CALLED", "CALLING"
+    context = build_context(MR_IMAGE)
+    context.context_id = 1
+    primitive.presentation_context_definition_list = [context]
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    implementation.implementation_class_uid = UID("1.2.3")
+    primitive.user_information = [length, implementation]
+    request.from_primitive(primitive)
+    data = request.encode()
+    return data[:10] + called + calling + data[42:]
+
+
+@pytest.mark.parametrize("padding", [b" " * 8, bytes(8), b"\0ARCHIVE"])
+def test_a_title_ends_at_its_first_nul_however_it_is_padded(
+    receive: Callable[..., Reception], padding: bytes
+) -> None:
+    titles = {"port": 0, "calling_ae_titles": ["SENDER 1"]}
+    node = receive(listen=titles)
+    assert send_and_read(node, ask(b"LGG-NODE" + padding, b"SENDER 1" + padding))[0] == ACCEPTED
+    assert send_and_read(node, ask(b"LGG-NODE" + padding, b"SENDER 2" + padding))[0] == REJECTED
+
+
+def test_a_request_that_cannot_be_read_is_told(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = receive()
+    assert (
+        send_and_read(node, ask(b"LGG-NODE".ljust(16), "MR\N{DEGREE SIGN}".encode().ljust(16)))[0]
+        == ABORT
+    )
+    node.settle()
+    assert node.tally.read() == {("cut_off", "no request"): 1}
+    told = [line for line in caplog.messages if "cut off" in line]
+    assert told == ["127.0.0.1 asked for an association in a way that cannot be read; cut off"]
 
 
 def test_a_pdu_that_is_too_long_is_told_once_whatever_its_bytes(
