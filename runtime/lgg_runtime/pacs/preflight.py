@@ -45,11 +45,11 @@ def _check_disk(config: NodeConfig) -> None:
     asked: this process may be another's.
     """
     spool, least_mib = config.node.spool, config.limits.free_disk_mib
-    # os.path's: Path's raises where this process may not look.
-    place = next(folder for folder in (spool, *spool.parents) if os.path.exists(folder))  # noqa: PTH110
-    if not place.is_dir():
-        raise ResourceError(f"{place} is no folder")
+    # Raises nothing where this process may not look, and sees a link to a disk that is away.
+    place = next(folder for folder in (spool, *spool.parents) if os.path.lexists(folder))
     try:
+        if not place.is_dir():
+            raise ResourceError(f"{place} is no folder")
         disk = os.statvfs(place)
     except OSError as error:
         raise ResourceError(f"{place} cannot be looked at: {error.strerror}") from error

@@ -49,6 +49,10 @@ def file_in_its_place(spool: Path) -> None:
     spool.write_text("no folder")
 
 
+def link_to_a_disk_that_is_away(spool: Path) -> None:
+    spool.symlink_to(spool.parent / "mount" / "spool")
+
+
 def mount_read_only(spool: Path) -> None:
     spool.mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(spool.parent)], check=True)
@@ -62,6 +66,7 @@ def leave_as_it_is(spool: Path) -> None:
     ("spoil", "free_mib", "why"),
     [
         (file_in_its_place, 0, "node.spool: {}/spool is no folder"),
+        (link_to_a_disk_that_is_away, 0, "node.spool: {}/spool is no folder"),
         (mount_read_only, 0, "node.spool: {}/spool is on a disk that is mounted read-only"),
         (leave_as_it_is, 3, "node.spool: less than 3 MiB of disk is free at {}"),
     ],
