@@ -20,6 +20,10 @@ _P_DATA, _KNOWN_TYPES = 0x04, range(0x01, 0x08)
 # Of a PDU without data. A request with 128 contexts of every syntax stays below it.
 MOST_NEGOTIATION_BYTES = 1 << 20
 _UNKNOWN_PDU = b"\xff\x00\x00\x00\x00\x00"
+# Of a command: what it says takes some hundred.
+_MOST_COMMAND_BYTES = 1 << 16
+# At most one by the standard (PS3.7, D.3.3.3), where nothing else was agreed on.
+_MOST_UNANSWERED = 1000
 _BLOCK_BYTES = 65536
 # PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
 _ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
@@ -96,22 +100,25 @@ class PduReader:
         header = self._read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
             return header
-        if header[0] not in _KNOWN_TYPES:
-            LOG.warning("%s sent what is no PDU; cut off", self._address)
-            return self._cut_off("no PDU")
         length = int.from_bytes(header[2:], "big")
-        most = self._pdu_bytes if header[0] == _P_DATA else MOST_NEGOTIATION_BYTES
-        if length > most:
-            told = "%s announced a PDU of %d bytes, above %d; cut off"
-            LOG.warning(told, self._address, length, most)
-            return self._cut_off("pdu length")
+        if why := self._judge(header[0], length):
+            self._tally.add("cut_off", why[0])
+            LOG.warning("%s %s; cut off", self._address, why[1])
+            self.is_cut_off = True
+            return bytearray(_UNKNOWN_PDU)
         self._body_bytes, self._is_request = length, header[0] == _REQUEST
         return header
 
-    def _cut_off(self, why: str) -> bytearray:
-        self._tally.add("cut_off", why)
-        self.is_cut_off = True
-        return bytearray(_UNKNOWN_PDU)
+    def _judge(self, kind: int, length: int) -> tuple[str, str] | None:
+        """Why a PDU is not read: for the tally, and for the log."""
+        if kind not in _KNOWN_TYPES:
+            return "no PDU", "sent what is no PDU"
+        most = self._pdu_bytes if kind == _P_DATA else MOST_NEGOTIATION_BYTES
+        if length > most:
+            return "pdu length", f"announced a PDU of {length} bytes, above {most}"
+        if self._connection.assoc.dimse.msg_queue.qsize() > _MOST_UNANSWERED:
+            return "unanswered", f"sent more than {_MOST_UNANSWERED} messages without an answer"
+        return None
 
     def _read(self, count: int) -> bytearray:
         """Fewer bytes where the peer closed. Raises TimeoutError for a peer that stalls, SSLError
@@ -147,12 +154,14 @@ class ObjectMeter:
     """Counts the bytes of the objects that an association sent and that were not handled yet.
 
     What is too much is dropped, and the peer let finish, so that it hears a status; the memory
-    stays bounded even where a peer sends on without waiting for answers.
+    stays bounded even where a peer sends on without waiting for answers. A command that is too
+    long has no end: its message never comes.
     """
 
     def __init__(self, most_bytes: int):
         self._most, self._lock = most_bytes, threading.Lock()
         self._bytes, self._exceeded = 0, False  # of the object that is arriving
+        self._command_bytes = 0  # of the command that is arriving
         self._arrived: deque[tuple[int, bool]] = deque()
 
     def take(self, pdu: Any) -> None:
@@ -160,7 +169,14 @@ class ObjectMeter:
         with self._lock:
             for item in getattr(pdu, "presentation_data_value_items", ()):
                 data = item.presentation_data_value
-                if not data or data[0] & _COMMAND:
+                if not data:
+                    continue
+                if data[0] & _COMMAND:
+                    self._command_bytes += len(data) - 1
+                    if self._command_bytes > _MOST_COMMAND_BYTES:
+                        item.presentation_data_value = bytes([_COMMAND])
+                    elif data[0] & _LAST:
+                        self._command_bytes = 0
                     continue
                 waiting = sum(size for size, _ in self._arrived)
                 if self._exceeded or waiting + self._bytes + len(data) - 1 > self._most:

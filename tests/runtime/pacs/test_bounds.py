@@ -161,3 +161,34 @@ def test_objects_that_come_before_the_first_is_looked_at_count_together(
     association.abort()
     node.settle()
     assert node.tally.read() == {("objects", "stored"): 1, ("objects", "0xA700"): 2}
+
+
+def test_a_peer_that_waits_for_no_answer_is_cut_off_and_told(
+    receive: Callable[..., Reception], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = receive()
+    image = dcmread(min(draw_studies(tmp_path / "drawn", slices=2)[0].iterdir()))
+    association = associate(node.port)
+    with node.state.change():  # the first image waits for it
+        for _ in range(1100):
+            send_parts(association, image)
+        association.join(20)
+    assert association.is_aborted
+    node.settle()
+    assert node.tally.read()["cut_off", "unanswered"] == 1
+    told = "127.0.0.1 sent more than 1000 messages without an answer; cut off"
+    assert told in caplog.messages
+
+
+def test_a_command_without_end_is_kept_up_to_a_bound(receive: Callable[..., Reception]) -> None:
+    node = receive()
+    association = associate(node.port)
+    (acceptor,) = node.receiver._peers
+    for control in b"\x01" * 50 + b"\x03":
+        value = bytes([1, control]) + bytes(65_537)  # context, then what PS3.8, E.2 says of it
+        length = len(value).to_bytes(4, "big")
+        pdu = b"\x04\x00" + (len(value) + 4).to_bytes(4, "big") + length + value
+        association.dul.socket.socket.sendall(pdu)
+    association.abort()
+    node.settle()
+    assert acceptor.dimse.message.encoded_command_set.getbuffer().nbytes == 0
