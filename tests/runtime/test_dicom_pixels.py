@@ -253,6 +253,11 @@ def test_a_picture_of_packets_that_would_fill_the_memory_is_refused_before_it_is
     jpeg_2000(4096, cod(12, *[0x55] * 6)),
     jpeg_2000(4096, cod(1), tile=64),
     jpeg_2000(4096, cod(43690)),
+    # Coded pixels that look like a COD, or a COC, in which one byte is what none may have.
+    jpeg_2000(4096, cod(1), TILE, b"\xff\x52\0\x0c\0\1\xff\xff\2\5\4\4\0\0"),
+    jpeg_2000(4096, cod(1), TILE, b"\xff\x52\0\x0c\0\1\xff\xff\1\x21\4\4\0\0"),
+    jpeg_2000(4096, cod(1), TILE, b"\xff\x52\0\x0c\0\1\xff\xff\1\5\4\x09\0\0"),
+    jpeg_2000(4096, cod(9), TILE, b"\xff\x53\0\x0f\1\1\5\4\4\0\0" + b"\x11" * 6),
 ])  # fmt: skip
 def test_a_picture_of_as_many_packets_as_an_encoder_may_write_is_taken(
     study: Study, picture: bytes

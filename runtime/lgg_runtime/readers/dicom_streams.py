@@ -21,7 +21,8 @@ _SIZES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7, 0xDE}
 _END, _SCAN = 0xD9, 0xDA
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 # How JPEG 2000 codes a picture, a tile or a component: COD and COC (ISO 15444-1, A.6).
-_CODING = re.compile(rb"\xff([\x52\x53])\0(?=.{8})", re.DOTALL)
+_CODING = re.compile(rb"\xff([\x52\x53])\0(?=.{9})", re.DOTALL)
+_MOST_LEVELS, _LARGEST_BLOCK = 32, 8  # ISO 15444-1, tables A.15 and A.18
 # As many as 4096 x 4096 pixels in precincts of 32 x 32 and twelve layers have, far above what
 # encoders write; openjpeg takes half a GiB for them at the worst.
 MOST_PACKETS = 1 << 18
@@ -87,16 +88,19 @@ def _count_packets(stream: bytes, rows: int, columns: int) -> int:
     height, width = min(max(height, 1), rows), min(max(width, 1), columns)
     tiles: int = -(-rows // height) * -(-columns // width)
     most_layers = most_precincts = 0
-    # Wherever they stand: in coded pixels such bytes are as unlikely as any sixteen.
+    # Wherever they stand; what no decoder takes is no marker, but coded pixels.
     for found in _CODING.finditer(stream):
         at = found.end()
         if found[1] == b"\x52":
-            length, style, _, layers, _, levels = struct.unpack_from(">3BH2B", stream, at)
-            fixed = 12
+            values = struct.unpack_from(">3BH4B", stream, at)
+            length, style, _, layers, other, levels, *block = values
+            fixed, most_other = 12, 1  # of the colours' transforms
         else:
-            length, _, style, levels = struct.unpack_from(">4B", stream, at)
-            layers, fixed = 0, 9
+            length, other, style, levels, *block = struct.unpack_from(">6B", stream, at)
+            layers, fixed, most_other = 0, 9, 0  # of the components
         if length != fixed + (style & 1) * (levels + 1):
+            continue
+        if other > most_other or levels > _MOST_LEVELS or max(block) > _LARGEST_BLOCK:
             continue
         # A byte for each resolution level, the lowest first; without them precincts of 2^15.
         sizes = stream[at - 1 + fixed : at - 1 + length] or b"\xff" * (levels + 1)
