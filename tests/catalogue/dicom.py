@@ -236,7 +236,7 @@ HEADERS = (
             claim_large_picture,
             FIRST + "its compressed picture claims 60000 x 60000 x 1 samples, its header 32 x 32; "
             "refused"),
-    refused("many packets", "100 bytes of JPEG 2000 for which a decoder would take 9 GB.",
+    refused("many packets", "100 bytes of JPEG 2000 for which a decoder would take gigabytes.",
             multiply_packets,
             FIRST + "its compressed picture has more than 262144 packets; refused"),
     refused("long runs", "Compressed runs for many more pixels than there are.", lengthen_runs,

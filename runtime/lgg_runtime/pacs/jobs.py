@@ -35,14 +35,14 @@ class Job:
 @dataclass(frozen=True)
 class Made:
     """A result whose file is on the disk. result: its name in the spool; digest: the SHA-256 of
-    the file, in hexadecimal digits; left_out: as `ScanResult.left_out`.
+    the file, in hexadecimal digits; large_drop: as `ScanResult.large_drop`.
     """
 
     result: str
     digest: str
     slices: int
     made_at: float
-    left_out: str = ""
+    large_drop: str = ""
 
 
 class Jobs:

@@ -48,7 +48,7 @@ class ResultMaker:
         result = self._spool.name_of(str(header.SOPInstanceUID))
         self._spool.keep_result(result, data)
         digest = hashlib.sha256(data).hexdigest()
-        return Made(result, digest, len(volume), time.time(), found.left_out)
+        return Made(result, digest, len(volume), time.time(), found.large_drop)
 
 
 def _is_changed(path: Path, digest: str) -> bool:

@@ -61,8 +61,8 @@ def build_seg(result: ScanResult) -> Any:
     number = SERIES_NUMBERS["seg"]
     form = _Form("seg", number, result.verdict, {"segmentation_type": "BINARY"})
     data = _build(result, result.segmentation.mask.astype(np.uint8), form)
-    if result.left_out:
-        data.SegmentSequence[0].SegmentDescription = result.left_out
+    if result.large_drop:
+        data.SegmentSequence[0].SegmentDescription = result.large_drop
     return data
 
 

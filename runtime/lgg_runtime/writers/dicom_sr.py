@@ -97,10 +97,10 @@ def _finding(result: ScanResult, identity: Identity, seg: Any) -> Any:
             )
         ],
     )
-    if result.left_out:
+    if result.large_drop:
         comment = sr.TextContentItem(
             name=Code("121106", "DCM", "Comment"),
-            value=result.left_out,
+            value=result.large_drop,
             relationship_type=sr.RelationshipTypeValues.CONTAINS,
         )
         finding[0].ContentSequence.append(comment)

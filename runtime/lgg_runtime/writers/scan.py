@@ -62,7 +62,7 @@ class ScanResult:
         return f"{doubt}{LABEL}{found} - research use only"
 
     @property
-    def left_out(self) -> str:
+    def large_drop(self) -> str:
         """What the clean-up dropped that may be tumour; empty where it dropped no such thing."""
         found = self.segmentation
         return (

@@ -63,7 +63,7 @@ def test_a_region_that_the_clean_up_dropped_is_told(
     records.send(1)
 
     def make(job: Job) -> Made:
-        return replace(records.make(job), left_out="a region was dropped")
+        return replace(records.make(job), large_drop="a region was dropped")
 
     with caplog.at_level(logging.WARNING):
         Worker(records.jobs, make, [], Tally(), attempts=5).step()
