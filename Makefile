@@ -10,7 +10,8 @@ MINUTES ?= 70
 PHANTOM := $(and $(DATA),$(if $(filter-out phantom,$(DATA)),,phantom))
 RUN ?= runs/$(or $(PHANTOM),default)
 MODEL ?= $(RUN)/model.onnx
-TRAIN_OPTIONS ?= --recipe standard
+# Phantoms are for a trial of minutes, in which the quick network learns more.
+TRAIN_OPTIONS ?= --recipe $(if $(PHANTOM),lite,standard)
 EXECUTIONS ?= 1000000
 SHIPPED := train/shipped/standard
 LITE := train/shipped/lite
