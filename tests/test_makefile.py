@@ -93,12 +93,16 @@ def test_a_run_with_a_space_in_its_name_reaches_the_tools_whole(
     assert not {"run", str(tmp_path / "my")} & set(calls)
 
 
-@pytest.mark.parametrize(("data", "recipe"), [("phantom", "lite"), ("folder", "standard")])
-def test_phantoms_train_the_quick_network(
-    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path, data: str, recipe: str
+@pytest.mark.parametrize(
+    ("data", "recipe"),
+    [("phantom", ["lite", "--augmentation", "mild"]), ("folder", ["standard"])],
+)
+def test_phantoms_train_a_quick_network_with_all_sequences(
+    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path, data: str, recipe: list[str]
 ) -> None:
     for name in ("data/phantom", "folder"):
         (tmp_path / "checkout" / name).mkdir(parents=True)
     code, printed, calls = make("train", f"DATA={data}")
     assert code == 0, printed
-    assert calls[calls.index("--recipe") + 1] == recipe
+    options = calls[calls.index("--recipe") + 1 :]
+    assert options[: options.index("lgg-train")] == recipe
