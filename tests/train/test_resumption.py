@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lgg_runtime.errors import InputError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
@@ -159,6 +160,30 @@ def test_a_checkpoint_that_lacks_what_a_run_needs_is_refused(tmp_path):
         save_checkpoint(tmp_path / "last.pt", held)
         with pytest.raises(InputError, match=r"^last\.pt: not a checkpoint of this version$"):
             train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+
+
+def test_a_checkpoint_that_holds_something_else_in_a_name_is_refused(tmp_path):
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    before = tmp_path / "last.pt"
+    held = load_checkpoint(before)
+    moments = held["optimiser"]["state"][0]
+    places = (
+        (held["model"], "head.bias", torch.zeros(2)),
+        (held["averaged"], "new", torch.zeros(2)),
+        (moments, "exp_avg", moments["exp_avg"][:1].clone()),
+        (held["optimiser"], "state", None),
+        (held, "counters", {"steps": 9}),
+        (held, "history", [4.0]),
+        (held, "averaged", None),
+    )
+    for part, name, value in places:
+        kept = dict(part)
+        part[name] = value
+        save_checkpoint(before, held)
+        with pytest.raises(InputError, match=r"^last\.pt: not a checkpoint of this version$"):
+            train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+        part.clear()
+        part.update(kept)
 
 
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):

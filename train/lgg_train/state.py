@@ -11,7 +11,7 @@ import torch
 from lgg_runtime.errors import InputError, LggError
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.dataset import Batch
-from lgg_train.device import autocast
+from lgg_train.device import autocast, within_memory
 from lgg_train.history import Row
 from lgg_train.losses import mix_targets, segmentation_loss
 from lgg_train.recorded import RecordedStep
@@ -177,17 +177,30 @@ class TrainingState:
         )
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises InputError as `load_same` does."""
+        """Go on from a checkpoint. Raises InputError as `load_same` does, and for one that holds
+        other tensors or numbers than this state.
+        """
         held = load_same(path, self.settings)
+        try:
+            with within_memory("free some"):
+                self._take_over(held)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{path.name}: not a checkpoint of this version") from error
+
+    def _take_over(self, held: dict[str, Any]) -> None:
+        """Raises any of many errors, PyTorch's and Python's, where something does not fit."""
         self.model.load_state_dict(held["model"])
         self.averaged.load_state_dict(held["averaged"])
         self.optimiser.load_state_dict(held["optimiser"])
+        for weights, moments in self.optimiser.state.items():  # unasked, a step writes beyond them
+            if not weights.shape == moments["exp_avg"].shape == moments["exp_avg_sq"].shape:
+                raise ValueError(f"moments of {weights.shape} in another shape")
         for group in self.optimiser.param_groups:
             group["capturable"] = self._rate is not None
         self.scaler.load_state_dict(held["scaler"])
         self.step, self.seconds = held["counters"]["step"], held["counters"]["seconds"]
         self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
-        self.history = held["history"]
+        self.history = [dict(row) for row in held["history"]]
 
 
 def _scale(slices: torch.Tensor) -> torch.Tensor:
