@@ -12,7 +12,7 @@ import click
 import cv2
 import pytest
 
-from lgg_runtime.errors import InputError, MissingExtraError, UsageError
+from lgg_runtime.errors import InputError, MissingExtraError, ResourceError, UsageError
 from lgg_train.cli import command
 from lgg_train.settings import Machinery
 from lgg_train.splits import Split
@@ -89,6 +89,13 @@ def test_tensorboard_s_events_are_written_where_asked_for(train_tiny, tmp_path):
         train_tiny(tmp_path / option, "--epochs", "0.2", "--validations", "1", option)
     assert list((tmp_path / "--tensorboard" / "tensorboard").glob("events.out.*"))
     assert not (tmp_path / "--no-tensorboard" / "tensorboard").exists()
+
+
+def test_a_file_in_the_place_of_tensorboard_s_folder_is_named(train_tiny, tmp_path):
+    (tmp_path / "tensorboard").touch()
+    with pytest.raises(ResourceError, match=r"^tensorboard: cannot be written: Not a directory$"):
+        train_tiny(tmp_path, *BRIEF, "--tensorboard")
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
 
 
 def test_a_resumed_run_goes_on_with_tensorboard(run_copy, train_tiny, monkeypatch):

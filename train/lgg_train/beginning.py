@@ -22,7 +22,7 @@ from lgg_train.claim import (
 )
 from lgg_train.dataset import TrainingSlices
 from lgg_train.decision import Decision
-from lgg_train.history import carry_rounds, clear_rounds
+from lgg_train.history import EVENTS_FOLDER, carry_rounds, clear_rounds
 from lgg_train.predecessors import Predecessors, check_predecessors
 from lgg_train.request import TrainingRequest
 from lgg_train.run import (
@@ -67,8 +67,9 @@ def begin(
 
     Everything that can be refused is refused before the folder is made or changed. Raises
     NoInputError without data, OutputConflictError where another training holds the folder,
-    UsageError where it holds a run already, InputError where there is none to resume, or where
-    runs, split and data are not of each other.
+    UsageError where it holds a run or a cross-validation already, ResourceError where it cannot be
+    written, InputError where there is none to resume, or where runs, split and data are not of each
+    other.
     """
     check_unclaimed(out)
     settings = _identify(request)
@@ -79,6 +80,8 @@ def begin(
     else:
         require_folder(out)
         require_no_run(out)
+    if request.machinery.tensorboard:
+        require_folder(out / EVENTS_FOLDER)
     split = _read_begun(out, files) if request.resume else _divide(files, request)
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
     training = describe_training(split, digest_cases(cases.values()))

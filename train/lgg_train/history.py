@@ -16,7 +16,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.writers.atomic import remove, write_atomically
 
-HISTORY_FILE, EARLIER_FILE = "history.csv", "earlier.csv"
+HISTORY_FILE, EARLIER_FILE, EVENTS_FOLDER = "history.csv", "earlier.csv", "tensorboard"
 Row = dict[str, float]
 
 
@@ -33,7 +33,7 @@ class History:
 
             # Hides what an earlier call wrote of later steps, which are taken again.
             later = int(self.rows[-1]["step"]) + 1 if self.rows else 0
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=later)
+            self._board = SummaryWriter(str(folder / EVENTS_FOLDER), purge_step=later)
 
     def add(
         self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
