@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.metrics import Counts, summarise
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.crossval import SCORES, gather
@@ -297,6 +297,18 @@ def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
     done = call_main("cv", "--data", str(other), "-o", str(folder), *TWO_FOLDS, "--folds", "2")
     assert done.code == 3
     assert "fold_0: a run on other data" in done.err
+
+
+def test_a_cross_validation_and_a_run_do_not_share_a_folder(
+    one_fold, finished_run, train_tiny, phantoms, call_main
+):
+    with pytest.raises(UsageError, match=r"holds a cross-validation; choose another folder$"):
+        train_tiny(one_fold, *BRIEF)
+    assert [path.name for path in one_fold.iterdir()] == ["fold_0"]
+    done = call_main("cv", "--data", str(phantoms), "-o", str(finished_run), *TWO_FOLDS)
+    assert done.code == 2
+    assert done.err == f"lgg-train: {finished_run} holds a run; choose another folder\n"
+    assert not (finished_run / "fold_0").exists()
 
 
 def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, call_cv, tmp_path):

@@ -9,7 +9,13 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.lock import lock_output
 from lgg_runtime.writers.atomic import find_nearest, make_folder
-from lgg_train.run import LAST_FILE, TRAINING_LOCK, is_begun, is_finished
+from lgg_train.run import (
+    LAST_FILE,
+    TRAINING_LOCK,
+    is_begun,
+    is_cross_validation,
+    is_finished,
+)
 
 
 @contextlib.contextmanager
@@ -53,7 +59,9 @@ def require_checkpoint(folder: Path) -> None:
 
 
 def require_no_run(folder: Path) -> None:
-    """Raises UsageError for a folder with a run's checkpoint or model."""
+    """Raises UsageError for a folder with a run's checkpoint or model, or with runs of folds."""
+    if is_cross_validation(folder):
+        raise UsageError(f"{folder} holds a cross-validation; choose another folder")
     if (folder / LAST_FILE).exists():
         raise UsageError(
             f"{folder} holds a run already; --resume goes on with it, another folder begins anew"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.errors import InputError, OutputConflictError, UsageError
 from lgg_runtime.metrics import Counts, describe_pooled, join_scores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
@@ -51,8 +51,9 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     request: what each fold is asked for; its `start` and `teachers` are folders of as many folds,
     and each goes on from its own. A fold that was broken off goes on from its checkpoint, and what
     is finished is not done again. Raises InputError, before the first fold, where a folder lacks a
-    fold's model, where the patients are too few, or where what was begun is of another call, and
-    OutputConflictError where another training is at work in the folder or in a fold's.
+    fold's model, where the patients are too few, or where what was begun is of another call,
+    UsageError where the folder is a run's own, and OutputConflictError where another training is
+    at work in the folder or in a fold's.
     """
     if request.start is not None:
         check_finished("--start", request.start, folds)
@@ -62,6 +63,8 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
     for folder in (out, *folders):
         check_unclaimed(folder)
     requests = [_request_fold(request, fold, folds) for fold in range(folds)]
+    if is_begun(out):
+        raise UsageError(f"{out} holds a run; choose another folder")
     files = find_cases(data)
     for asked in requests:
         make_split(files, asked.split)
