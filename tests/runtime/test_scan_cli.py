@@ -190,7 +190,10 @@ def test_a_study_without_a_finding_has_valid_objects_that_say_so(
     seg = pydicom.dcmread(out / "study_0001/study_0001_seg.dcm")
     assert seg.SeriesDescription == "FLAIR abnormality: none found? - research use only"
     assert not np.any(seg.pixel_array)
-    assert "Absent" in str(pydicom.dcmread(out / "study_0001/study_0001_sr.dcm"))
+    told = "the clean-up dropped all that was found, which may be tumour"
+    assert seg.SegmentSequence[0].SegmentDescription == told
+    report = (out / "study_0001/study_0001_sr.dcm").read_bytes()
+    assert b"Absent" in report and told.encode() in report
 
 
 def test_nothing_that_is_printed_or_recorded_holds_the_patient(

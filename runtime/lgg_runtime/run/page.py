@@ -181,10 +181,9 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
         f"highest probability {patient.max_probability:.2f}",
     ]
     if patient.drops_much:
-        parts.append(
-            f"dropped by the clean-up: a region of {patient.dropped_fraction:.2f} times the "
-            "largest one's size"
-        )
+        size = f"a region of {patient.dropped_fraction:.2f} times the largest one's size"
+        dropped = size if patient.tumour_present else "all that was found"
+        parts.append(f"dropped by the clean-up: {dropped}")
     if (counts := patient.counts) is not None:
         parts.append(
             f"Dice {counts.dice:.4f}, recall {counts.recall:.4f}, precision {counts.precision:.4f}"

@@ -66,8 +66,9 @@ def describe_warnings(journal: Journal) -> list[str]:
     ]
     if dropped := [printable(row.patient) for row in journal.patients if row.drops_much]:
         lines.append(
-            f"{_list_few(dropped)}: the clean-up dropped a region of {LARGE_DROPPED:g} times the "
-            "largest one's size or more, which may be tumour; see dropped_fraction in summary.csv"
+            f"{_list_few(dropped)}: the clean-up dropped all, or a region of {LARGE_DROPPED:g} "
+            "times the largest one's size or more, which may be tumour; see dropped_fraction in "
+            "summary.csv"
         )
     if gaps:
         lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")

@@ -65,9 +65,8 @@ class ScanResult:
     def large_drop(self) -> str:
         """What the clean-up dropped that may be tumour; empty where it dropped no such thing."""
         found = self.segmentation
-        return (
-            f"the clean-up dropped a region of {found.dropped_fraction:.2f} times the largest "
-            "one's size, which may be tumour"
-            if found.drops_much
-            else ""
-        )
+        if not found.drops_much:
+            return ""
+        size = f"a region of {found.dropped_fraction:.2f} times the largest one's size"
+        dropped = size if found.tumour_present else "all that was found"
+        return f"the clean-up dropped {dropped}, which may be tumour"

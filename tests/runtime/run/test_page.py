@@ -239,7 +239,7 @@ def test_a_region_that_the_clean_up_dropped_is_told_by_a_resumed_run_too(
     model = write_artifact(out.parent / "cleaning.onnx", cleanup=settings)
     for more in ((), ("--resume",)):
         told = infer(source, "-m", model, "--report", *more).out
-        assert "Warning: a: the clean-up dropped a region of 0.25 times" in told
+        assert "Warning: a: the clean-up dropped all, or a region of 0.25 times" in told
         rows = {row["patient"]: row for row in read_rows(out) if row["level"] == "patient"}
         assert [rows[name]["dropped_fraction"] for name in rows] == ["0.625", "0"]
         assert [p["dropped_fraction"] for p in read_run(out)["patients"]] == [0.625, 0]
@@ -247,6 +247,16 @@ def test_a_region_that_the_clean_up_dropped_is_told_by_a_resumed_run_too(
         before, _, after = read_page(out).text.partition("deep/b: none 0 of 1")
         line = "dropped by the clean-up: a region of 0.62 times the largest one's size"
         assert line in before and "clean-up" not in after
+
+
+def test_a_clean_up_that_dropped_all_is_told(
+    source: Path, out: Path, infer: Infer, write_artifact: Callable[..., Path]
+) -> None:
+    settings = CleanupSettings(smallest_voxels=10**9)
+    model = write_artifact(out.parent / "none.onnx", cleanup=settings)
+    told = infer(source, "-m", model, "--report").out
+    assert "Warning: a: the clean-up dropped all, or a region" in told
+    assert "dropped by the clean-up: all that was found" in read_page(out).text
 
 
 def test_doubts_and_notes_stand_with_their_patient(

@@ -73,8 +73,8 @@ def test_a_large_region_that_the_clean_up_dropped_is_warned_of() -> None:
         found = Segmentation(mask, mask * np.float32(1), 0.5, dropped_fraction=fraction)
         journal.rows += summarise_volume(name, ["1"], found, [None])
     told = (
-        "Warning: Q, R: the clean-up dropped a region of 0.25 times the largest one's size or "
-        "more, which may be tumour; see dropped_fraction in summary.csv"
+        "Warning: Q, R: the clean-up dropped all, or a region of 0.25 times the largest one's "
+        "size or more, which may be tumour; see dropped_fraction in summary.csv"
     )
     assert told in describe_run(journal, Path("out")).split("\n")
 
