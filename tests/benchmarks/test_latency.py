@@ -227,7 +227,7 @@ def test_one_configuration_by_hand(fake_time):
         def run(slices):
             asked.append(len(slices))
             fake_time.seconds += call_s
-            return np.full(len(slices), value, np.float32)
+            return np.linspace(value, 0.5, len(slices), dtype=np.float32)
 
         def load():
             fake_time.seconds += load_s
@@ -280,3 +280,22 @@ def test_the_tables_tell_the_whole_cold_start_and_the_largest_difference(record)
     *_, last = tables = latency.tabulate(replace(record, results=results))
     assert {row[5] for table in tables for row in table.rows} == {"42"}
     assert "from PyTorch on these slices: tiny.onnx 0.3." in " ".join(last.notes)
+
+
+def test_each_number_stands_in_the_column_of_its_name(record):
+    *others, row = record.results["rows"][3:6]
+    row = row | {
+        "cold": {"load_ms": 40.0, "first_ms": 2.0},
+        "ms_per_slice": {"p25": 1.0, "p50": 2.0, "p75": 3.0, "p90": 4.0, "p99": 5.0},
+        "slices_per_second": 500.0,
+        "times_faster_than": {
+            name: {"low": n + 0.1, "median": n + 0.2, "high": n + 0.4}
+            for n, name in enumerate(EAGER)
+        },
+    }
+    results = record.results | {"rows": [*others, row]}
+    table = latency.tabulate(replace(record, results=results))[1]
+    assert dict(zip(table.header[1:], table.rows[-1][1:], strict=True)) == {
+        "p50 ms": "2.0", "p90 ms": "4.0", "p99 ms": "5.0", "slices/s": "500.0", "cold ms": "42",
+        "x NCHW": "0.20 (0.10-0.40)", "x channels_last": "1.20 (1.10-1.40)",
+    }  # fmt: skip

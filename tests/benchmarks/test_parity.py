@@ -12,14 +12,17 @@ import pytest
 from lgg_bench.parity import (
     ParitySettings,
     _differences,
+    _quality,
     judge_artifact,
     measure_parity,
     require_parity,
 )
 from lgg_bench.tables import describe_record
 from lgg_export.parity import Limits
+from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.cores import available_cores
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.intensity import normalise
 from lgg_train.cases import find_cases, load_cases
@@ -160,6 +163,21 @@ def test_each_difference_stands_beside_its_own_limit_in_the_units_of_the_column(
     }
 
 
+def test_each_score_stands_in_the_column_of_its_name():
+    scores = {
+        "pooled": {"iou": 0.1, "recall": 0.2, "precision": 0.3, "f1": 0.4},
+        "per_patient_dice": {"mean": 0.5, "median": 0.6},
+    }
+    results = {
+        "subject": "2 patients", "slices": 9, "threshold": 0.5, "pytorch": scores, "artifacts": [],
+    }  # fmt: skip
+    table = _quality(results, "cpu")
+    assert dict(zip(table.header[1:], table.rows[0][1:], strict=True)) == {
+        "IoU": "0.10000", "recall": "0.20000", "precision": "0.30000", "F1": "0.40000",
+        "mean Dice": "0.50000", "median Dice": "0.60000",
+    }  # fmt: skip
+
+
 def test_pytorch_is_scored_on_the_test_patients_of_the_split(run, data, record):
     model, cases = load_model(run), {c.patient: c for c in load_cases(find_cases(data))}
     dice, hits, either = [], 0, 0
@@ -173,29 +191,39 @@ def test_pytorch_is_scored_on_the_test_patients_of_the_split(run, data, record):
     assert scores["pooled"]["iou"] == pytest.approx(hits / either)
     assert scores["per_patient_dice"]["mean"] == pytest.approx(np.mean(dice))
     assert 0 < np.mean(dice) < 1
-    assert record.results["slices"] == 10
+    assert (record.results["slices"], record.results["threshold"]) == (10, 0.6)
     assert record.results["subject"] == "2 test patients"
     assert record.settings["split"] == "test"
 
 
-def test_no_patient_and_no_path_enters_the_record(record, data, tmp_path):
+def test_no_patient_and_no_path_enters_the_record(record, artifact, data, tmp_path):
     record.write(tmp_path / "a.json")
     text = (tmp_path / "a.json").read_text()
     assert "PHANTOM" not in text
     assert str(data) not in text
-    assert len(record.results["artifacts"][0]["sha256"]) == 64
+    first, *others = (row["sha256"] for row in record.results["artifacts"])
+    assert first == digest_file(artifact)
+    assert first not in others
 
 
-def test_the_limit_takes_the_first_patients(run, artifact):
+def test_the_limit_takes_the_first_patients_and_slices_that_count_are_told(
+    run, artifact, monkeypatch
+):
+    def open_part(*given):
+        subject, stream = open_references(*given)
+        return subject, (replace(reference, used=(1, 2, 4)) for reference in stream)
+
+    monkeypatch.setattr("lgg_export.references.open_references", open_part)
     record = measure_parity(run, [artifact], replace(SETTINGS, limit=1))
     assert record.results["subject"] == "the first 1 of 2 test patients"
-    assert record.results["slices"] == 5
+    assert record.results["slices"] == 3
     assert record.results["pytorch"]["per_patient_dice"]["patients"] == 1
 
 
 def test_another_part_of_the_split_can_be_measured(run, artifact):
     record = measure_parity(run, [artifact], replace(SETTINGS, part="validation"))
     assert record.results["subject"] == "1 validation patient"
+    assert record.settings["split"] == "validation"
 
 
 def test_patients_who_trained_are_recorded_as_such(make_run, artifact):
