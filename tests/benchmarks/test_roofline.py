@@ -14,11 +14,12 @@ from lgg_bench.large_layers import INPUT, Layers, write_layers
 from lgg_bench.layers import _summarise, profile_layers
 from lgg_bench.operations import count_operations, count_run_operations, list_operations
 from lgg_bench.record import Record
-from lgg_bench.roofline import RooflineSettings, _engines, measure_roofline, tabulate
+from lgg_bench.roofline import RooflineSettings, _engines, _large, measure_roofline, tabulate
 from lgg_bench.slices import phantom_slices
 from lgg_bench.tables import describe_record
 from lgg_bench.timing import TimingSettings
 from lgg_export.graph import build_graph
+from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, UsageError
 from lgg_train.unet import UNet, UNetSettings
 
@@ -181,19 +182,23 @@ def test_the_profile_is_of_one_size_in_float32_whatever_openvino_would_take(arti
     ("precision", "arithmetic", "told"),
     [("fp32", "fp32", "fp32"), ("fp32", "bf16", "bf16"), ("int8", "fp32", "fp32 beside int8")],
 )
-def test_the_title_of_a_profile_names_its_arithmetic(precision, arithmetic, told):
+def test_the_tables_name_arithmetic_and_tell_fractions_in_hundredths(precision, arithmetic, told):
     row = {"artifact": "a.onnx", "engine": "OpenVINO", "precision": precision}
+    convolution = {"kind": "Conv", "milliseconds": 2.5, "share": 0.75, "gflops": 80.0}
+    pad = {"kind": "Pad", "milliseconds": 0.5, "share": 0.25, "gflops": None}
     results = {
         "ceilings": [],
-        "rows": [row | {"gflops": 1.0, "fraction": None}],
-        "layers": {"a.onnx": {"arithmetic": arithmetic, "kinds": []}},
+        "rows": [row | {"gflops": 70.0, "fraction": fraction} for fraction in (None, 0.35)],
+        "layers": {"a.onnx": {"arithmetic": arithmetic, "kinds": [convolution, pad]}},
     }
     settings, machine = {"threads": 2, "batch": 1, "size": 32}, {"load": 3.0, "cores": 1}
-    reached, *_, table = tabulate(Record("roofline", settings, machine, results))
+    reached, engines, table = tabulate(Record("roofline", settings, machine, results))
     _, shared, busy = reached.notes
     assert "Only 1 core for this process: more threads share" in shared
     assert "The machine was busy in the minute before the start (load 3)" in busy
     assert table.title == f"Where OpenVINO's time goes, a.onnx, one slice in {told}"
+    assert [cells[2:] for cells in engines.rows] == [["70", ""], ["70", "35 %"]]
+    assert table.rows == [["Conv", "2.50", "75 %", "80"], ["Pad", "0.50", "25 %", ""]]
 
 
 def test_what_is_no_artifact_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
@@ -219,15 +224,48 @@ def test_operations_of_what_is_no_graph_are_refused(tmp_path):
         count_operations(tmp_path / "a.onnx", 32, 32)
 
 
-def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact):
+def test_fractions_are_of_the_best_ceiling_of_the_precision(artifact, monkeypatch):
     pytest.importorskip("openvino")
-    settings = RooflineSettings(1, 1, 32, timing=TimingSettings(1, 1, 0))
+    profiled = []
+
+    def profile(path, slices, threads):
+        profiled.append((slices.shape, threads))
+        return profile_layers(path, slices, threads)
+
+    monkeypatch.setattr(roofline, "profile_layers", profile)
+    settings = RooflineSettings(2, 3, 32, timing=TimingSettings(1, 1, 0))
     record = measure_roofline([artifact], settings)
+    assert profiled == [((1, 32, 32, 3), 2)]
     row = record.results["rows"][0]
     best = max(c["gflops"] for c in record.results["ceilings"] if c["precision"] == "fp32")
     assert row["fraction"] == pytest.approx(row["gflops"] / best)
     assert (row["engine"], row["precision"]) == ("onnxruntime", "fp32")
     assert "of the ceiling" in describe_record(record)
+
+
+def test_ceilings_are_of_all_that_is_computed_on_the_threads_asked_for(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    options, threads = roofline.make_options, []
+
+    def make_options(runtime, number):
+        threads.append(number)
+        return options(runtime, number)
+
+    monkeypatch.setattr(roofline, "make_options", make_options)
+    monkeypatch.setattr(roofline, "_SIDE", 16)
+    monkeypatch.setattr(roofline, "_LARGE", SMALL)
+    found = {}
+    for precision, engine, call, operations in _large(tmp_path, RooflineSettings(1), False):
+        found[precision, engine] = operations
+        if engine.startswith("OpenVINO"):
+            compiled = call.func.__self__.get_compiled_model()
+            threads.append(compiled.get_property("INFERENCE_NUM_THREADS"))
+    assert threads == [1, 1, 1, 1]
+    convolutions = [(p, f"{e}, convolutions") for e in ("onnxruntime", "OpenVINO")
+                    for p in ("fp32", "int8")]  # fmt: skip
+    assert found == dict.fromkeys(convolutions, SMALL.operations) | {
+        ("fp32", "PyTorch, matrix product"): 2 * 16**3
+    }
 
 
 def test_bf16_is_left_out_where_the_processor_does_not_compute_in_it(artifact, monkeypatch):
@@ -282,3 +320,15 @@ def test_the_operations_of_a_call_are_those_of_all_its_slices(artifact):
     call, operations = subjects["a.onnx", "onnxruntime", "fp32"]
     assert operations == 4 * count_operations(artifact, 32, 32)
     assert call().shape == (4, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("tiny", ["fp32", "fp32", "bf16"]), ("tiny-int8", ["int8", "int8"])]
+)
+def test_each_subject_is_set_against_the_ceiling_of_its_arithmetic(name, kinds, monkeypatch):
+    """Loaded for onnxruntime alone: not every processor computes in bf16."""
+    plain = BackendSettings("cpu", 1)
+    monkeypatch.setattr(roofline, "load_backend", lambda path, _: load_backend(path, plain))
+    files = {name: ROOT / "runtime" / "lgg_runtime" / "weights" / f"{name}.onnx"}
+    subjects = roofline._subjects(files, SLICE, RooflineSettings(1, 1, 32), True)
+    assert [kind for _, _, kind in subjects] == kinds
