@@ -12,12 +12,14 @@ from lgg_bench.quality import (
     QualitySettings,
     _load_segmenters,
     _require_run,
+    _row,
     _segment,
     measure_quality,
     tabulate,
 )
 from lgg_bench.record import Record
 from lgg_export.artifact import ExportSettings, export_run
+from lgg_export.limits import LOSSY
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import normalise
@@ -57,6 +59,12 @@ def test_what_an_artifact_lost_is_how_much_lower_it_scores_than_the_network(run,
         theirs.append((model.decision.apply(probability), case.masks))
         ours.append((segmenter.segment(case.volume).mask, case.masks))
     (dice, network), (own_dice, own) = score(theirs), score(ours)
+    assert record.results["limits"] == {
+        "mean_dice": LOSSY.mean_dice_loss,
+        "patient_dice": LOSSY.patient_dice_loss,
+        "recall": LOSSY.recall_loss,
+    }
+    assert record.results["slices"] == sum(len(truth) for _, truth in ours)
     first, whole, _ = record.results["rows"]
     for row, expected in ((first, network), (whole, own)):
         assert {name: row[name] for name in SCORES} == pytest.approx(expected)
@@ -88,7 +96,10 @@ def test_scores_are_the_median_and_mean_of_the_way_that_the_row_names(
         {"three.onnx": digest}, digest
     )  # fmt: skip
     cases = load_cases([file for file in find_cases(data) if file.patient in judged])
-    for row, given in zip(record.results["rows"][1:], asked, strict=True):
+    rows = record.results["rows"][1:]
+    assert [row["way"] for row in rows] == ["", "head crop", "first look"]
+    assert {row["subject"] for row in rows} == {"three.onnx (fp32) on cpu"}
+    for row, given in zip(rows, asked, strict=True):
         way = Segmenter.load(*given)
         _, expected = score([(way.segment(case.volume).mask, case.masks) for case in cases])
         assert expected["median_dice"] != pytest.approx(expected["mean_dice"], abs=1e-3)
@@ -107,6 +118,8 @@ def test_slices_that_do_not_count_are_not_scored_and_what_was_left_out_adds_up(r
     slices, theirs, ours = _segment(run, load_model(run), members, counting, {"way": marks_all})
     assert len(members) > 1
     assert slices == ours["way"].left_out == 2 * len(members)
+    known = SimpleNamespace(contract=SimpleNamespace(precision="fp32"))
+    assert _row(("a", "cpu", "way"), known, ours["way"], theirs)["left_out"] == slices
     for case in load_cases(members):
         truth = case.masks[[1, 2]]
         assert ours["way"].counts[case.patient] == Counts.of(np.ones_like(truth), truth)
