@@ -28,6 +28,9 @@ from lgg_runtime.backends import BackendSettings, engine, load_backend
 from lgg_runtime.backends.cuda_driver import CudaDevice
 from lgg_runtime.backends.engine import EngineBackend
 from lgg_runtime.errors import InputError, ModelError, ProviderError, UsageError
+from lgg_runtime.loading import LoadSettings
+from lgg_runtime.segmenter import Segmenter
+from lgg_runtime.volume import Mask, Pixels
 from stand_ins.artifacts import write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT
@@ -72,6 +75,20 @@ def test_a_measurement_on_the_cpu_has_every_part(model: Path) -> None:
     assert "Slices of 64 on CPU" in text
     assert known["memory_mib"] is None
     assert "the model ran" in text
+
+
+def test_a_folder_is_of_all_patients_in_the_largest_batches(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[LoadSettings] = []
+
+    def load(path: Path, settings: LoadSettings) -> Segmenter:
+        asked.append(settings)
+        return Segmenter.load(path, settings)
+
+    monkeypatch.setattr(gpu, "Segmenter", SimpleNamespace(load=load))
+    assert gpu.measure_folder(model, replace(QUICK, patients=2))["slices"] == 2 * 24
+    assert asked == [LoadSettings("cpu", batch=2)]
 
 
 def test_an_engine_alone_is_measured_with_the_computing_apart(
@@ -145,9 +162,12 @@ def test_memory_is_what_loading_and_the_largest_batch_took(
     monkeypatch.setattr(gpu, "load_backend", lambda *_: take(3, backend))
     monkeypatch.setattr(type(backend), "run", lambda _, slices: take(len(slices), None))
     settings = replace(QUICK, clock=Clock(now=lambda: looks.pop(0)))
-    cuda: Any = SimpleNamespace(memory_bytes=lambda: (free[0], 2**31))
+    cuda: Any = SimpleNamespace(
+        memory_bytes=lambda: (free[0], 2**31), name="", compute_capability="", driver_version=""
+    )
     found, _ = gpu._Bench(settings, phantom_slices(4, 64), 1.0, cuda).load(model)
     assert (found["load_s"], found["memory_mib"]) == (2.5, 7.0)
+    assert gpu._describe_gpu(cuda)["memory_gib"] == 2.0
 
 
 @pytest.mark.parametrize(("most_s", "timed"), [(0.0, [1, 2, 3]), (10.0, [1, 2, 3, 4])])
@@ -156,6 +176,27 @@ def test_a_row_is_timed_after_a_first_call_three_times_at_least(
 ) -> None:
     bench = gpu._Bench(replace(QUICK, clock=fake_time.clock), phantom_slices(1, 64), most_s, None)
     assert bench._time(fake_time.worker("a", [100, 1, 2, 3, 4, 5])).tolist() == [timed]
+
+
+def test_a_row_is_of_its_batch_and_what_computes_alone_of_the_slices_that_it_computes(
+    fake_time: Any,
+) -> None:
+    asked: list[int] = []
+
+    def run(slices: Pixels) -> Mask:
+        asked.append(len(slices))
+        fake_time.seconds += 3.0
+        return np.zeros(slices.shape[:3], bool)
+
+    def repeat() -> int:
+        fake_time.seconds += 1.5
+        return 5
+
+    bench = gpu._Bench(replace(QUICK, clock=fake_time.clock), phantom_slices(8, 64), 0.0, None)
+    row = bench._row(run, 6, repeat)
+    assert (row["batch"], set(asked)) == (6, {6})
+    assert row["end_to_end"]["ms_per_slice"]["p50"] == pytest.approx(3000 / 6)
+    assert row["compute"]["slices_per_second"] == pytest.approx(5 / 1.5)
 
 
 @pytest.mark.parametrize("differs", ["name", "training"])
