@@ -27,7 +27,8 @@ _MOST_UNANSWERED = 1000
 _BLOCK_BYTES = 65536
 # PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
 _ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
-_ASKS_UNREADABLY = ("Sta2", "Evt19")
+_UNREADABLE = "Evt19"
+_ASKS_UNREADABLY, _SENDS_UNREADABLY = ("Sta2", _UNREADABLE), ("Sta6", _UNREADABLE)
 _REQUEST = 0x01
 _TITLES = (slice(4, 20), slice(20, 36))  # of the request: PS3.8, 9.3.2
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
@@ -60,13 +61,31 @@ def why_cut_off(event: Any) -> tuple[str, str] | None:
     for that: for the tally, and for the log.
     """
     transition = (event.current_state, event.fsm_event)
+    is_told = event.assoc.dul.socket.reader.is_cut_off
     if transition == _ASKS_FOR_NOTHING:
         return "stalled", "asked for no association"
     if transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
         return "stalled", "sent nothing more and did not release"
-    if transition == _ASKS_UNREADABLY and not event.assoc.dul.socket.reader.is_cut_off:
+    if transition == _ASKS_UNREADABLY and not is_told:
         return "no request", "asked for an association in a way that cannot be read"
+    if transition == _SENDS_UNREADABLY and not is_told:
+        return "no message", "sent a message that cannot be read"
     return None
+
+
+def abort_at_unreadable(association: Any) -> None:
+    """Have a message that cannot be decoded end its association as one that breaks the protocol
+    does: pynetdicom's thread would die of it, and the peer hear of no end.
+    """
+    receive = association.dimse.receive_primitive
+
+    def receive_or_abort(primitive: Any) -> None:
+        try:
+            receive(primitive)
+        except Exception:  # noqa: BLE001  whatever the bytes of a peer bring about there
+            association.dul.event_queue.put(_UNREADABLE)
+
+    association.dimse.receive_primitive = receive_or_abort
 
 
 class PduReader:

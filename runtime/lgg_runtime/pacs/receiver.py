@@ -29,6 +29,7 @@ from lgg_runtime.pacs.bounds import (
     BoundedServer,
     ObjectMeter,
     PduReader,
+    abort_at_unreadable,
     address_of,
     close_for_good,
     is_midway,
@@ -131,6 +132,7 @@ class Receiver:
     def _on_connection(self, event: Any) -> None:
         limits, connection = self._config.limits, event.assoc.dul.socket
         event.assoc.dul.artim_timer.timeout = limits.network_seconds
+        abort_at_unreadable(event.assoc)
         reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
         connection.reader, connection.recv = reader, reader.read
         connection._shutdown_socket = functools.partial(close_for_good, connection)
@@ -144,13 +146,12 @@ class Receiver:
 
     def _admit(self, association: Any) -> bool:
         """Count an association as one of the peers; returns whether there was room for it."""
-        limits = self._config.limits
         with self._admitting:
             for ended in [peer for peer in list(self._peers) if not peer.is_alive()]:
                 self._peers.pop(ended, None)  # of a thread that died without an event
-            if len(self._peers) >= limits.associations:
+            if len(self._peers) >= self._config.limits.associations:
                 return False
-            meter = ObjectMeter(limits.object_mib * MIB)
+            meter = ObjectMeter(self._config.limits.object_mib * MIB)
             self._peers[association] = (self._intake.open_session(association.is_alive), meter)
         return True
 

@@ -111,6 +111,30 @@ def test_what_is_no_pdu_is_answered_with_an_abort_at_once_and_told(
     assert told == ["127.0.0.1 sent what is no PDU; cut off"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [b"", b"\x03", b"\x03" + b"\xff" * 40, b"\x03\x00\x00\x00\x01\x02\x00\x00\x00\x77\x77"],
+    ids=["no bytes", "no elements", "no DICOM", "of no kind"],
+)
+def test_a_message_that_cannot_be_read_is_answered_with_an_abort_and_told(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture, command: bytes
+) -> None:
+    node = receive(limits={"network_seconds": 600.0})
+    association = associate(node.port)
+    value = b"\x01" + command
+    item = len(value).to_bytes(4, "big") + value
+    association.dul.socket.socket.sendall(b"\x04\x00" + len(item).to_bytes(4, "big") + item)
+    association.join(20)
+    assert association.is_aborted
+    node.settle()
+    assert node.tally.read() == {("cut_off", "no message"): 1}
+    told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+    assert sorted(told) == [
+        "127.0.0.1 sent a message that cannot be read; cut off",
+        "an association from 127.0.0.1 that brought 0 images ended without a release",
+    ]
+
+
 def test_one_connection_too_many_is_closed_and_told(
     receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture
 ) -> None:
