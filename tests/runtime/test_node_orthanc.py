@@ -88,6 +88,41 @@ def test_a_study_in_orthanc_gets_its_segmentation(
     assert not any(word in log for word in PATIENT), log
 
 
+@needs_orthanc
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_what_failed_while_the_node_was_down_is_sent_as_documented(
+    orthanc: Orthanc, node_port: int, artifact: Path, tmp_path: Path
+) -> None:
+    config = write_config(
+        tmp_path,
+        orthanc.destination,
+        listen={"port": node_port, "calling_ae_titles": ["ORTHANC"]},
+        study={"quiet_seconds": 2.0},
+        model={"name": str(artifact)},
+    )
+    study = draw_studies(tmp_path / "drawn")[0]
+    series = {dcmread(path).SeriesInstanceUID for path in study.iterdir()}
+
+    def have_failed() -> bool:
+        jobs = [orthanc.call(f"/jobs/{job}")["State"] for job in orthanc.call("/jobs")]
+        return jobs == ["Failure"] * len(series)
+
+    orthanc.upload(study)
+    wait_until(have_failed, 120, "Orthanc cannot send")
+    page = (EXAMPLES.parent / "node.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```sh\n(curl .*?/tools/find .*?)```", page, re.DOTALL)
+    line = line.replace("8042", str(orthanc.http_port)).replace("20260101-", "20010101-")
+    node = NodeProcess(config, tmp_path / "node.log")
+    node.start()
+    try:
+        subprocess.run(line, shell=True, check=True, capture_output=True)
+        wait_until(lambda: bool(orthanc.find_segmentations()), 120, "a SEG in Orthanc")
+        assert node.status()["studies"]["done"] == 1
+        assert node.stop() == 0
+    finally:
+        node.end()
+
+
 def test_the_unit_calls_the_command_as_it_is() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
