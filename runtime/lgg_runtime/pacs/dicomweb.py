@@ -108,7 +108,8 @@ def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> N
         return
     if failed:
         raise StoreError(f"{server.name}: refuses the object, reason 0x{failed[0]:04X}")
-    if stored and str(data.SOPInstanceUID) not in stored:
+    # What is stored is listed (PS3.18, 10.5.3). Where its storage fails, Orthanc lists nothing.
+    if answer and str(data.SOPInstanceUID) not in stored:
         raise StoreError(f"{server.name}: does not confirm the object")
 
 

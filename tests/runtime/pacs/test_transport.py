@@ -29,6 +29,7 @@ from lgg_runtime.pacs.config import Destination, Listen
 from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_transport
 from lgg_runtime.pacs.web_client import WebServer
+from stand_ins.orthanc import Orthanc, why_missing
 from stand_ins.pacs import MR_IMAGE
 
 EXPLICIT, IMPLICIT = [ExplicitVRLittleEndian], [ImplicitVRLittleEndian]
@@ -349,3 +350,26 @@ def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
     make_transport(to, "LGG-NODE")(result, False)
     assert servers[0].user_settings == "user and password_file"
     assert (servers[0].user, servers[0].password) == ("node", "a word")
+
+
+@pytest.mark.skipif(bool(why_missing()), reason=why_missing())
+def test_an_orthanc_that_cannot_write_has_not_stored_the_object(
+    result: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("dicomweb_client")
+    server = Orthanc(tmp_path)
+    server.start()
+    folders = [tmp_path / "storage" / f"{number:02x}" for number in range(256)]
+    try:
+        send = make_transport(Destination(name="pacs", kind="stow", url=server.dicomweb), "NODE")
+        for folder in folders:
+            folder.write_bytes(b"")  # where Orthanc would make a folder
+        with pytest.raises(DeliveryError, match="does not confirm the object"):
+            send(result, False)
+        assert server.call("/instances") == []
+        for folder in folders:
+            folder.unlink()
+        send(result, True)
+        assert len(server.call("/instances")) == 1
+    finally:
+        server.stop()
