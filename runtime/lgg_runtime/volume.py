@@ -166,7 +166,7 @@ class Segmentation:
 
     @property
     def drops_much(self) -> bool:
-        """Whether the clean-up dropped what may be another tumour."""
+        """Whether the clean-up dropped what may be tumour."""
         return self.dropped_fraction >= LARGE_DROPPED
 
     @property
@@ -183,3 +183,11 @@ class Segmentation:
         if self.spacing_mm is None:
             return None
         return float(self.mask.sum()) * float(np.prod(self.spacing_mm)) / 1000.0
+
+
+def describe_drop(fraction: float, tumour_present: bool) -> str:
+    """What a clean-up dropped that `drops_much`, in words. fraction: as `dropped_fraction`;
+    tumour_present: whether anything stayed.
+    """
+    region = f"a region of {fraction:.2f} times the largest one's size"
+    return region if tumour_present else "all that was found"

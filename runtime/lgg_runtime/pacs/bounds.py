@@ -28,7 +28,10 @@ _BLOCK_BYTES = 65536
 # PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
 _ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
 _UNREADABLE = "Evt19"
-_ASKS_UNREADABLY, _SENDS_UNREADABLY = ("Sta2", _UNREADABLE), ("Sta6", _UNREADABLE)
+_SENT_UNREADABLY = {
+    "Sta2": ("no request", "asked for an association in a way that cannot be read"),
+    "Sta6": ("no message", "sent a message that cannot be read"),
+}
 _REQUEST = 0x01
 _TITLES = (slice(4, 20), slice(20, 36))  # of the request: PS3.8, 9.3.2
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
@@ -61,15 +64,12 @@ def why_cut_off(event: Any) -> tuple[str, str] | None:
     for that: for the tally, and for the log.
     """
     transition = (event.current_state, event.fsm_event)
-    is_told = event.assoc.dul.socket.reader.is_cut_off
     if transition == _ASKS_FOR_NOTHING:
         return "stalled", "asked for no association"
     if transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
         return "stalled", "sent nothing more and did not release"
-    if transition == _ASKS_UNREADABLY and not is_told:
-        return "no request", "asked for an association in a way that cannot be read"
-    if transition == _SENDS_UNREADABLY and not is_told:
-        return "no message", "sent a message that cannot be read"
+    if event.fsm_event == _UNREADABLE and not event.assoc.dul.socket.reader.is_cut_off:
+        return _SENT_UNREADABLY.get(event.current_state)
     return None
 
 

@@ -27,6 +27,7 @@ from lgg_runtime.run.report import (
     measured_columns,
 )
 from lgg_runtime.run.summary import SummaryRow
+from lgg_runtime.volume import describe_drop
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_runtime.writers.formats import OUTPUTS, numbered
 
@@ -181,8 +182,7 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
         f"highest probability {patient.max_probability:.2f}",
     ]
     if patient.drops_much:
-        size = f"a region of {patient.dropped_fraction:.2f} times the largest one's size"
-        dropped = size if patient.tumour_present else "all that was found"
+        dropped = describe_drop(patient.dropped_fraction or 0.0, patient.tumour_present)
         parts.append(f"dropped by the clean-up: {dropped}")
     if (counts := patient.counts) is not None:
         parts.append(

@@ -47,7 +47,7 @@ class SummaryRow:
 
     @property
     def drops_much(self) -> bool:
-        """Whether the clean-up dropped what may be another tumour."""
+        """Whether the clean-up dropped what may be tumour."""
         return (self.dropped_fraction or 0.0) >= LARGE_DROPPED
 
     @classmethod

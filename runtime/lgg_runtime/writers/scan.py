@@ -8,7 +8,7 @@ import numpy as np
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
-from lgg_runtime.volume import Segmentation, Volume
+from lgg_runtime.volume import Segmentation, Volume, describe_drop
 
 SOFTWARE = "lgg-edge"
 LABEL = "FLAIR abnormality"  # neoplasm would say more, oedema would be wrong
@@ -67,6 +67,5 @@ class ScanResult:
         found = self.segmentation
         if not found.drops_much:
             return ""
-        size = f"a region of {found.dropped_fraction:.2f} times the largest one's size"
-        dropped = size if found.tumour_present else "all that was found"
+        dropped = describe_drop(found.dropped_fraction, found.tumour_present)
         return f"the clean-up dropped {dropped}, which may be tumour"
