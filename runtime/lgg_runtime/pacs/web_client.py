@@ -7,11 +7,14 @@ services hold UIDs.
 from __future__ import annotations
 
 import functools
+import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +23,9 @@ from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BREAKS_OFF = "cannot be reached, or breaks off"
+# OpenSSL's numbers of a certificate that no known authority vouches for.
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 # PS3.18, 10.5.3: how a server says what it stored.
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
@@ -36,7 +42,8 @@ Failure = type[FetchError] | type[StoreError]
 @dataclass(frozen=True)
 class WebServer:
     """Where the services are and who asks; raises UsageError for an address that cannot be, and for
-    a user and a token together, a password alone, or characters that HTTP does not carry.
+    a user and a token together, a password alone, characters that HTTP does not carry, or
+    authorities that are not there.
 
     url: of the three services, http or https; user and password, or token, are sent where they
     are set, and else what netrc holds for the host; timeout_s: of a connection and of each wait
@@ -55,6 +62,9 @@ class WebServer:
             raise UsageError(f"DICOMweb address: {why}; expected e.g. http://host:8042/dicom-web")
         if why := _why_nobody(self):
             raise UsageError(f"{self.user_settings}: {why}")
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+        if bundle and urlsplit(self.url).scheme == "https" and not Path(bundle).exists():
+            raise UsageError("REQUESTS_CA_BUNDLE: names no file that is there")
 
     @property
     def name(self) -> str:
@@ -173,16 +183,31 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
         raise failure(f"{server.name}: {why}", status in _PASSING) from None
     except errors.Timeout:
         raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
-    except errors.SSLError:
-        remedy = "REQUESTS_CA_BUNDLE names a file with its authority"
-        raise failure(f"{server.name}: its certificate is not trusted; {remedy}") from None
+    except errors.SSLError as error:
+        why, is_passing = _why_no_tls(error)
+        raise failure(f"{server.name}: {why}", is_passing) from None
     except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
     except errors.RequestException:
-        raise failure(f"{server.name}: cannot be reached, or breaks off", True) from None
+        raise failure(f"{server.name}: {_BREAKS_OFF}", True) from None
     # RecursionError too, of sequences nested too deeply; SyntaxError is what broken XML raises.
     except (not_dicom, SyntaxError, *DAMAGE):
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
+
+
+def _why_no_tls(error: Any) -> tuple[str, bool]:
+    """What ssl says, which urllib3 and requests wrap, and whether it may pass."""
+    cause = error
+    while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLError):
+        cause = getattr(cause, "reason", None) or next(iter(cause.args), None)
+    if isinstance(cause, ssl.SSLEOFError):
+        return _BREAKS_OFF, True
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        told = getattr(cause, "reason", None) or "no reason given"
+        return f"TLS fails ({told}); see whether it serves https, and to REQUESTS_CA_BUNDLE", False
+    is_unknown = cause.verify_code in _UNKNOWN_AUTHORITY
+    remedy = "; REQUESTS_CA_BUNDLE names a file with its authority" if is_unknown else ""
+    return f"its certificate is not trusted ({cause.verify_message.rstrip('.')}){remedy}", False
 
 
 def _in_words(status: int, user_settings: str) -> str:
@@ -221,7 +246,5 @@ def _why_nobody(server: WebServer) -> str:
         return "the user holds a colon, after which a password would begin"
     if not re.fullmatch(r"[\x21-\x7e]*", server.token):
         return "the token holds characters that no token has"
-    both = server.user + server.password
-    if not both.isprintable():
-        return "the user or the password holds characters that cannot be sent"
-    return ""
+    is_fit = (server.user + server.password).isprintable()
+    return "" if is_fit else "the user or the password holds characters that cannot be sent"
