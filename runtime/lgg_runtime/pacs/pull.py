@@ -116,6 +116,12 @@ def _choose(pull: Pull) -> list[RemoteSeries]:
     where = pull.server.name
     if not listed:
         raise FetchError(f"{where}: knows no such study")
+    if len({series.uid for series in listed}) < len(listed):
+        # Orthanc answers 404 for the images of either then.
+        raise FetchError(
+            f"{where}: lists a series twice, as where it holds the study under two patients; "
+            "remove one there"
+        )
     if pull.series_uids:
         wanted = [series for series in listed if series.uid in pull.series_uids]
         if len(wanted) < len(set(pull.series_uids)):

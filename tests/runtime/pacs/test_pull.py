@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -168,6 +169,19 @@ def test_a_study_of_which_the_server_lists_a_part_is_refused_unless_series_are_c
             assert len(list(folder.iterdir())) == 6
     finally:
         limited.stop()
+
+
+def test_a_study_that_the_server_holds_under_two_patients_is_told_as_such(
+    stored: Stored, orthanc: Orthanc
+) -> None:
+    for path in stored.files:
+        image, stream = pydicom.dcmread(path), io.BytesIO()
+        image.PatientID = "corrected"
+        image.save_as(stream)
+        orthanc.call("/instances", stream.getvalue())
+    for chosen in ((), tuple(stored.series.values())[:1]):
+        with pytest.raises(FetchError, match="lists a series twice, as where it holds the study"):
+            fetched(Pull(stored.server, stored.uid, chosen)).__enter__()
 
 
 def test_the_series_of_a_study_are_counted_whatever_else_the_server_lists(
