@@ -5,6 +5,7 @@ results (STOW).
 from __future__ import annotations
 
 import hashlib
+import io
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,10 @@ def _read_conflict(error: Any) -> Any:
 def _save(image: Any, path: Path, server: WebServer) -> int:
     if path.exists():
         raise FetchError(f"{server.name}: sent one image twice")
+    encoded = io.BytesIO()  # written by pydicom itself, a disk's refusal would lose its reason
+    image.save_as(encoded, enforce_file_format=True)
     try:
-        image.save_as(path, enforce_file_format=True)
-        return path.stat().st_size
+        return path.write_bytes(encoded.getbuffer())
     except OSError as error:
         raise refused(path, error) from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import FetchError, UsageError
+from lgg_runtime.errors import FetchError, ResourceError, UsageError
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
     count_series,
@@ -78,7 +78,8 @@ def server_of(url: str) -> WebServer:
 def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
     """A folder with the study's images that only this user can read, gone afterwards.
 
-    Raises FetchError where the server does not give them, or more than `most_bytes`.
+    Raises FetchError where the server does not give them, or more than `most_bytes`, ResourceError
+    where the disk does not hold them.
     """
     wanted = _choose(pull)
     try:
@@ -89,8 +90,11 @@ def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
         folder = Path(root) / pull.name
         folder.mkdir(mode=0o700)
         left = most_bytes
-        for series in wanted:
-            left -= fetch_series(pull.server, pull.study, series, folder, left)
+        try:
+            for series in wanted:
+                left -= fetch_series(pull.server, pull.study, series, folder, left)
+        except ResourceError as error:
+            raise ResourceError(f"{tempfile.gettempdir()} (TMPDIR): {error}") from error
         yield folder
 
 

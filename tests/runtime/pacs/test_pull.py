@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,6 +131,25 @@ def test_a_study_above_the_cap_is_refused_and_leaves_nothing(private: Path, stor
         fetched(Pull(stored.server, stored.uid), size // 2),
     ):
         pass
+    assert list(private.iterdir()) == []
+
+
+def test_a_disk_that_does_not_hold_the_study_is_told_with_its_place_and_reason(
+    tmp_path: Path, private: Path, stored: Stored
+) -> None:
+    most = min(path.stat().st_size for path in stored.files) - 1
+
+    def bound_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    words = [sys.executable, "-m", "lgg_runtime.cli", *pull(stored), "-o", str(tmp_path / "out")]
+    env = os.environ | {"TMPDIR": str(private)}
+    done = subprocess.run(
+        words, check=False, preexec_fn=bound_files, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 7
+    told = rf"lgg-infer: {private} \(TMPDIR\): [0-9a-f]+\.dcm: cannot be written: File too large\n"
+    assert re.fullmatch(told, done.stderr)
     assert list(private.iterdir()) == []
 
 
