@@ -90,6 +90,13 @@ def test_a_cut_file_is_refused(study: Study, length: int, message: str) -> None:
     assert reason(study) == f"{study.flair[0].name}: {message}"
 
 
+def test_another_file_of_a_folder_is_no_damaged_header(study: Study) -> None:
+    study.flair[0].write_bytes(b"How to open the viewer of this disc.\n" * 9)
+    assert reason(study) == (
+        f"{study.flair[0].name}: expected a DICOM file, found no DICM at byte 128"
+    )
+
+
 def deflate(path: Path, **more: Any) -> None:
     data = pydicom.dcmread(path)
     data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"

@@ -98,6 +98,8 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: the memory does not suffice for its header") from error
     except LggError:
         raise
+    except pydicom.errors.InvalidDicomError as error:
+        raise InputError(f"{name}: expected a DICOM file, found no DICM at byte 128") from error
     except Exception as error:
         # Damaged bytes lead pydicom to any error; its own share no base.
         refused = error.strerror if isinstance(error, OSError) else None
