@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,12 +19,10 @@ from urllib.parse import urlsplit
 
 from lgg_runtime.errors import FetchError, StoreError, UsageError, printable
 from lgg_runtime.extras import import_extra, keep_silent
+from lgg_runtime.pacs.tls import BREAKS_OFF, why_no_tls
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BREAKS_OFF = "cannot be reached, or breaks off"
-# OpenSSL's numbers of a certificate that no known authority vouches for.
-_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 # PS3.18, 10.5.3: how a server says what it stored.
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
@@ -184,30 +181,15 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
     except errors.Timeout:
         raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
     except errors.SSLError as error:
-        why, is_passing = _why_no_tls(error)
+        why, is_passing = why_no_tls(error)
         raise failure(f"{server.name}: {why}", is_passing) from None
     except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
     except errors.RequestException:
-        raise failure(f"{server.name}: {_BREAKS_OFF}", True) from None
+        raise failure(f"{server.name}: {BREAKS_OFF}", True) from None
     # RecursionError too, of sequences nested too deeply; SyntaxError is what broken XML raises.
     except (not_dicom, SyntaxError, *DAMAGE):
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
-
-
-def _why_no_tls(error: Any) -> tuple[str, bool]:
-    """What ssl says, which urllib3 and requests wrap, and whether it may pass."""
-    cause = error
-    while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLError):
-        cause = getattr(cause, "reason", None) or next(iter(cause.args), None)
-    if isinstance(cause, ssl.SSLEOFError):
-        return _BREAKS_OFF, True
-    if not isinstance(cause, ssl.SSLCertVerificationError):
-        told = getattr(cause, "reason", None) or "no reason given"
-        return f"TLS fails ({told}); see whether it serves https, and to REQUESTS_CA_BUNDLE", False
-    is_unknown = cause.verify_code in _UNKNOWN_AUTHORITY
-    remedy = "; REQUESTS_CA_BUNDLE names a file with its authority" if is_unknown else ""
-    return f"its certificate is not trusted ({cause.verify_message.rstrip('.')}){remedy}", False
 
 
 def _in_words(status: int, user_settings: str) -> str:
@@ -246,5 +228,7 @@ def _why_nobody(server: WebServer) -> str:
         return "the user holds a colon, after which a password would begin"
     if not re.fullmatch(r"[\x21-\x7e]*", server.token):
         return "the token holds characters that no token has"
-    is_fit = (server.user + server.password).isprintable()
-    return "" if is_fit else "the user or the password holds characters that cannot be sent"
+    both = server.user + server.password
+    if not both.isprintable():
+        return "the user or the password holds characters that cannot be sent"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,10 +27,18 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 
 @pytest.fixture
 def answering() -> Iterator[Callable[..., WebServer]]:
-    """A server that gives one answer to all: status, content type and body, and where to go."""
+    """A server that gives one answer to all: status, content type and body, and where to go; by
+    https with a context.
+    """
     running: list[HTTPServer] = []
 
-    def start(status: int, kind: str, body: bytes, location: str = "") -> WebServer:
+    def start(
+        status: int,
+        kind: str,
+        body: bytes,
+        location: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> WebServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -47,9 +56,12 @@ def answering() -> Iterator[Callable[..., WebServer]]:
                 return
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         running.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        return WebServer(f"http://127.0.0.1:{server.server_port}/web", timeout_s=20)
+        scheme = "http" if tls is None else "https"
+        return WebServer(f"{scheme}://127.0.0.1:{server.server_port}/web", timeout_s=20)
 
     yield start
     for server in running:

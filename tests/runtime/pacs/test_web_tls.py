@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,20 +24,6 @@ HERE, ELSEWHERE = "IP:127.0.0.1", "DNS:elsewhere.example"
 Serve = Callable[..., WebServer]
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        return
-
-
-class Listening(HTTPServer):
-    def handle_error(self, *_: Any) -> None:
-        return  # a handshake that fails is the test's own
-
-
 def openssl(*words: str | Path) -> None:
     subprocess.run(["openssl", *words], check=True, capture_output=True)
 
@@ -55,9 +38,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, authority: Path) -> Iterator[Serve]:
-    """A server of https whose certificate the authority signed, for an address and some days."""
-    running = []
+def serve(tmp_path: Path, authority: Path, answering: Serve) -> Serve:
+    """Starts a server of https whose certificate the authority signed, for an address and some
+    days.
+    """
 
     def start(name: str = HERE, days: int = 2, asks_back: bool = False) -> WebServer:
         key, request, signed = (tmp_path / f"own.{end}" for end in ("key", "csr", "pem"))
@@ -70,16 +54,9 @@ def serve(tmp_path: Path, authority: Path) -> Iterator[Serve]:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
         context.load_cert_chain(signed, key)
         context.verify_mode = ssl.CERT_REQUIRED if asks_back else ssl.CERT_NONE
-        server = Listening(("127.0.0.1", 0), Handler)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        running.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return WebServer(f"https://127.0.0.1:{server.server_port}/web", timeout_s=20)
+        return answering(204, "", b"", tls=context)
 
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+    return start
 
 
 def refusal_of(server: WebServer) -> str:
