@@ -82,3 +82,34 @@ def test_a_bar_is_as_long_as_its_rate_blue_is_lgg_infer_s_and_the_slowest_stands
     (below, long), (above, short) = found["blue"], found["grey"]
     assert above < below
     assert long / short == pytest.approx(3, rel=0.05)
+
+
+def read_rows(name):
+    return Record.read(DOCS / "results" / f"{name}.json").results["rows"]
+
+
+def test_the_readme_s_table_of_models_says_what_the_records_say():
+    dice = {
+        (row["subject"], row["way"]): f"{row['mean_dice']:.3f}"
+        for name in ("quality", "quality-lite")
+        for row in read_rows(name)
+    }
+    speeds = [
+        {row["subject"]: f"{row['times_notebook']['median']:.1f}" for row in read_rows(name)
+         if row["times_notebook"]}
+        for name in ("throughput", "throughput-avx2", "throughput-amx")
+    ]  # fmt: skip
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = [line.strip("| ").split(" | ") for line in readme if line.count(" / ") >= 2]
+    assert len(lines) == 6
+    for command, mean_dice, *cells in lines:
+        model, _, look = command.strip("`").partition(" --first-look ")
+        measured = f"{model}.onnx (int8)" if "int8" in model else f"{model}-fp32.onnx (fp32)"
+        for way in ("cpu", "openvino"):
+            found = dice[f"{measured} on {way}", "first look" if look else ""]
+            assert found == mean_dice, command
+        for cell, speed in zip(cells, speeds, strict=True):
+            ways = [f"{model}.onnx on {way}{', first look' if look else ''}"
+                    for way in ("cpu", "openvino")]  # fmt: skip
+            rows = [speed[way] for way in ways if way in speed]
+            assert cell == (" / ".join(rows) or "-"), command
