@@ -50,7 +50,8 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
         try:
             yield died
         finally:
-            os.ftruncate(handle, 0)
+            with contextlib.suppress(OSError):  # of a disk that is gone, which the run has told
+                os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 

@@ -81,3 +81,17 @@ def test_a_disk_without_locks_is_not_taken_for_another_run(
     with pytest.raises(ResourceError, match=told), lock_output(tmp_path):
         pytest.fail("went on without a lock")
     assert (tmp_path / LOCK_FILE).read_bytes() == b""
+
+
+def test_a_disk_that_is_gone_at_the_end_of_a_run_hides_no_error_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int, _size: int) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    with pytest.raises(ResourceError, match="told"), lock_output(tmp_path):
+        monkeypatch.setattr(os, "ftruncate", refuse)
+        raise ResourceError("told")
+    monkeypatch.undo()
+    with lock_output(tmp_path) as died:
+        assert died, "what is taken over is not looked at, though the mark stayed"
