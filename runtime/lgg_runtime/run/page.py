@@ -36,19 +36,20 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 0 auto; padding: 0 1em 3em }
 .use, .warning { border-left: .3em solid #d98200; padding: .3em .8em; background: #d9820022 }
 table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right }
-td:first-child, th:first-child { text-align: left } tr + tr td { border-top: 1px solid #8884 }
+td:first-child, th:first-child { text-align: left } td { border-top: 1px solid #8884 }
 th { font-weight: 600; border-bottom: 2px solid #8888 } .wide { overflow-x: auto }
-section { border-top: 1px solid #8888; margin-top: 2em }
+section { border-top: 1px solid #8888; margin-top: 2em } section, figure, tr { break-inside: avoid }
 figure { display: inline-block; width: 13em; margin: .4em .8em .4em 0; vertical-align: top }
 figure img { display: block; background: #000; width: 100% }
 .first { display: flex; flex-wrap: wrap; gap: 0 1.5em; align-items: end }
 .first figure { flex: 1 1 16em; margin-right: 0 } .first .chart { flex: 2 2 24em }
-h2, figcaption { overflow-wrap: anywhere } figcaption { font-size: .85em }
+h2, p, li, dd, figcaption, td:first-child { overflow-wrap: anywhere }
+td:first-child { min-width: 12em } figcaption { font-size: .85em }
 svg { width: 100%; height: 12em; display: block } svg * { vector-effect: non-scaling-stroke }
 rect { fill: #e0282f } .slice { fill: transparent } g:hover .slice { fill: #8884 }
 .axes { fill: none; stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
 dt { font-weight: 600; float: left; clear: left; width: 11em } dd { margin-left: 11.5em }
-dd { overflow-wrap: anywhere } summary { cursor: pointer }
+summary { cursor: pointer }
 """
 
 
@@ -106,8 +107,8 @@ def _overview(journal: Journal, state: str) -> Iterator[str]:
     }
     if journal.doubts:
         columns["doubts"] = ["yes" if row.patient in journal.doubts else "" for row in patients]
-    yield '<div class="wide"><table><tr>'
-    yield "".join(f"<th>{name}</th>" for name in columns) + "</tr>\n"
+    yield '<div class="wide"><table><thead><tr>'  # a head, which is printed on every sheet
+    yield "".join(f"<th>{name}</th>" for name in columns) + "</tr></thead>\n"
     for cells in zip(*columns.values(), strict=True):
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
     yield "</table></div>\n"

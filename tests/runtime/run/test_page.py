@@ -15,7 +15,7 @@ import pytest
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run.journal import Journal
-from lgg_runtime.run.page import encode_page, write_page
+from lgg_runtime.run.page import _STYLE, encode_page, write_page
 from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import FLAIR, Segmentation
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_rows, read_run
@@ -109,6 +109,22 @@ def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
         ["deep/b", "none", "0", "0", "0.00", "yes"],
     ]
     assert f"Results: {out}  (summary.csv, run.json; look at report.html first)" in done.out
+
+
+def test_a_name_of_any_length_leaves_its_numbers_on_the_screen() -> None:
+    wrapped = {"h2", "p", "li", "dd", "figcaption", "td:first-child"}  # where names and paths stand
+    (told,) = re.findall(r"^(.*) \{ overflow-wrap: anywhere \}", _STYLE, re.MULTILINE)
+    assert set(told.split(", ")) == wrapped
+
+
+def test_on_paper_no_patient_is_torn_and_each_sheet_has_the_tables_head(
+    source: Path, out: Path, infer: Infer
+) -> None:
+    infer(source, "--report")
+    assert "section, figure, tr { break-inside: avoid }" in _STYLE
+    tags = [tag for tag, _ in read_page(out).tags]
+    first = tags.index("thead")
+    assert tags[first : tags.index("td")].count("th") == tags.count("th") == len(HEADER) + 1
 
 
 def test_it_tells_of_a_first_look_and_what_that_left_out(
