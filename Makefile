@@ -31,7 +31,7 @@ FOLDER := $(if $(PHANTOM),$(PHANTOMS),$(or $(DATA),data/lgg))
 NO_DATA := No data: 'make data' fetches the public dataset, DATA=FOLDER uses yours
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data train export bench accuracy test test-faults test-pacs train-data bench-data fuzz soak lint clean failures error-paths lock audit
+.PHONY: help setup placed demo data train export bench accuracy test test-faults test-pacs train-data bench-data fuzz soak lint clean failures error-paths lock audit
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,7 +47,13 @@ $(BIN)/pip:
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/pip
+# What lies in $(VENV) leads to where it was made: in a copy of a checkout, to the other's code.
+placed: | $(BIN)/pip
+	@made=$$(sed -n 's|^command = .* -m venv [^/]*/|/|p' $(VENV)/pyvenv.cfg 2>/dev/null); \
+	  test -z "$$made" || test "$$made" -ef $(VENV) || { echo "$(VENV) was made as $$made and \
+	leads there: 'rm -rf $(VENV)', then make installs it here."; exit 2; }
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | placed
 	$(PIP) -e '.[cpu]'
 	@touch $@
 
@@ -144,7 +150,7 @@ error-paths: $(VENV)/.dev ## Show by coverage that each error path of readers, w
 	$(BIN)/coverage run --source=runtime/lgg_runtime -m pytest tests/catalogue tests/runtime
 	PYTHONPATH=tests $(BIN)/python -m catalogue.error_paths
 
-$(VENV)/tools: | $(BIN)/pip
+$(VENV)/tools: | placed
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet pip-tools cyclonedx-bom pip-audit
 

@@ -106,3 +106,22 @@ def test_phantoms_train_a_quick_network_with_all_sequences(
     assert code == 0, printed
     options = calls[calls.index("--recipe") + 1 :]
     assert options[: options.index("lgg-train")] == recipe
+
+
+@pytest.mark.parametrize("options", ["", "--prompt here "])
+def test_an_environment_that_leads_to_another_checkout_is_not_used(
+    make: Callable[..., tuple[int, str, list[str]]], tmp_path: Path, options: str
+) -> None:
+    """As in a checkout that was copied, whose environment would run the other one's code."""
+    settings, other = tmp_path / "checkout/.venv/pyvenv.cfg", tmp_path / "the other's/.venv"
+    command = f"command = /usr/bin/python3 -m venv {options}"
+    settings.write_text(f"version = 3.11.7\n{command}{other}\n")
+    for has_other in (False, True):  # moved, or copied
+        if has_other:
+            other.mkdir(parents=True)
+        code, printed, calls = make("train", f"DATA={tmp_path}")
+        assert code != 0 and calls == []
+        assert f".venv was made as {other} and leads there: 'rm -rf .venv'," in printed
+    settings.write_text(f"{command}{settings.parent}\n")
+    code, printed, calls = make("train", f"DATA={tmp_path}")
+    assert code == 0 and calls, printed
