@@ -33,6 +33,8 @@ def list_studies(given: Path | str) -> Listing:
         why = "".join(f"; {reason}" for reason in unreadable.values())
         if files.links:
             why += f"; symbolic links, not followed: {files.links}"
+        if files.masks:
+            why += f"; files named *_mask, taken for masks: {len(files.masks)}"
         raise NoInputError(f"{given}: no slice in it; expected {EXPECTED}{why}")
     _refuse_shared_outputs(files.slices, root)
     studies = (*_group_slices(files.slices, root), *scans.studies)

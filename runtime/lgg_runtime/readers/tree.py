@@ -57,11 +57,13 @@ def is_folder(given: Path) -> bool:
 
 def _take_file(given: Path) -> Files:
     files = Files(given.parent)
-    if given.suffix.lower() in SUFFIXES and not is_mask_name(given):
+    if is_mask_name(given):
+        raise NoInputError(f"{given.name}: named *_mask, so taken for a mask; give its slice")
+    if given.suffix.lower() in SUFFIXES:
         files.slices = [given]
     else:
         try:
-            files.others = [] if is_mask_name(given) else list_file(given)
+            files.others = list_file(given)
         except InputError as error:
             raise NoInputError(str(error)) from error
         if not files.others:
