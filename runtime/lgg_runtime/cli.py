@@ -46,7 +46,7 @@ class NamedPath(click.Path):
 
 
 @click.command("lgg-infer", epilog=EXIT_CODES, context_settings={"show_default": True})
-@click.argument("source", metavar="[INPUT]", required=False, type=NamedPath(path_type=Path))
+@click.argument("sources", metavar="[INPUT]", nargs=-1, type=NamedPath(path_type=Path))
 @click.option("-o", "--output", required=True, type=NamedPath(path_type=Path, file_okay=False),
               help="Folder for the results; made if it is not there.")  # fmt: skip
 @click.option("-m", "--model", default="standard",
@@ -105,7 +105,9 @@ class NamedPath(click.Path):
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the notes on each input too.")
 @click.version_option(__version__, prog_name="lgg-infer")
-def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **options: Any) -> int:
+def command(
+    sources: tuple[Path, ...], output: Path, quiet: bool, as_json: bool, **options: Any
+) -> int:
     """Find tumour in MRI slices. Research use only, not for diagnosis.
 
     INPUT is a slice, a folder or a tree of TIFF, PNG or JPEG slices whose channels are
@@ -114,18 +116,20 @@ def command(source: Path | None, output: Path, quiet: bool, as_json: bool, **opt
     """
     if quiet and options["verbose"]:
         raise UsageError("--quiet and --verbose: leave one out")
-    origin = _read_origin(source, options)
+    origin = _read_origin(sources, options)
     with _opened(origin) as given:
         journal = _infer(origin, given, output, quiet or as_json, options)
-    if options["verbose"]:
-        _print_notes(journal)
-    _print(journal, output, quiet, as_json, options["report"])
+    _print(journal, output, quiet, as_json, options)
     if not journal.failures:
         return 0
     return 3 if journal.patients else 4
 
 
-def _read_origin(source: Path | None, options: dict[str, Any]) -> Path | Pull:
+def _read_origin(sources: tuple[Path, ...], options: dict[str, Any]) -> Path | Pull:
+    if len(sources) > 1:  # as a shell makes of folder/*.tif
+        remedy = "give the folder that holds them, and a name with spaces in quotes"
+        raise UsageError(f"{len(sources)} inputs, expected one; {remedy}")
+    source = next(iter(sources), None)
     if source is not None and not any(options[name] for name in ("origin", "study", "store_back")):
         return source  # what asks a server is not loaded
     from lgg_runtime.pacs.pull import read_pull
@@ -213,23 +217,20 @@ def _load_settings(options: dict[str, Any]) -> LoadSettings:
     )
 
 
-def _print_notes(journal: Journal) -> None:
+def _print(
+    journal: Journal, output: Path, quiet: bool, as_json: bool, options: dict[str, Any]
+) -> None:
     from lgg_runtime.run import report
 
     for record in journal.inputs:
-        if record.notes:
+        if options["verbose"] and record.notes:
             tell(report.describe_notes(record))
-
-
-def _print(journal: Journal, output: Path, quiet: bool, as_json: bool, has_page: bool) -> None:
-    from lgg_runtime.run import report
-
     for record in journal.failures:
         tell(report.describe_failure(record))
     if as_json:
         show("".join(journal.encode("complete")), nl=False)  # the file may be another run's by now
     elif not quiet:
-        show(report.describe_run(journal, output, has_page))
+        show(report.describe_run(journal, output, options["report"]))
 
 
 def main() -> None:

@@ -296,7 +296,9 @@ OPTIONS = (
           "{the providers}.", "--provider", "tpu"),
     usage("option", "An option that is not known.", f"{USAGE}No such option '--nonsense'.",
           "--nonsense"),
-    usage("two inputs", "A second input.", f"{USAGE}Got unexpected extra argument (more)", "more"),
+    usage("two inputs", "Several inputs, as a shell makes of `folder/*.tif` or of a space.",
+          "lgg-infer: 3 inputs, expected one; give the folder that holds them, and a name with "
+          "spaces in quotes", "more", "again"),
     usage("no truth", "--evaluate without reference masks.",
           "lgg-infer: --evaluate: no *_mask file beside the slices of in", "--evaluate"),
 )  # fmt: skip

@@ -306,7 +306,6 @@ def test_an_evaluation_without_reference_masks_is_a_usage_error(
         ("--threshold", "1"),
         ("--threshold", "nan"),
         ("--nonsense",),
-        ("extra",),
     ],
 )
 def test_an_impossible_option_is_a_usage_error(
