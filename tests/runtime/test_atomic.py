@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,12 +135,18 @@ def test_a_folder_that_could_not_be_made_is_told_and_nothing_is_made(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "reason"), [(0, "Permission denied"), (os.ST_RDONLY, "Read-only file system")]
+)
 def test_a_folder_in_a_read_only_one_could_not_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: int, reason: str
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
-    with pytest.raises(ResourceError, match=r"new: cannot be written: Permission denied"):
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=flags))
+    with pytest.raises(ResourceError, match=f"^new: cannot be written: {reason}$"):
         require_folder(tmp_path / "new")
+    with pytest.raises(ResourceError, match=f"^model.onnx: cannot be written: {reason}$"):
+        require_writable(tmp_path / "model.onnx")
 
 
 def test_a_file_in_whose_place_a_folder_stands_could_not_be_written(tmp_path: Path) -> None:

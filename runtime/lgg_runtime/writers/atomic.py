@@ -79,8 +79,7 @@ def require_folder(path: Path) -> None:
     nearest = find_nearest(path)
     if not nearest.is_dir():
         raise refused(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    _require_access(nearest, path)
 
 
 def require_writable(path: Path) -> None:
@@ -96,10 +95,16 @@ def require_writable(path: Path) -> None:
             f"{printable(path.name)}: cannot be written: no folder {printable(str(path.parent))}; "
             "make it first"
         )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    _require_access(path.parent, path)
     if path.is_dir():
         raise refused(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+
+
+def _require_access(folder: Path, path: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY  # for root, too
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise refused(path, OSError(number, os.strerror(number)))
 
 
 def require_names(names: Iterable[str], folders: Iterable[str] = ()) -> None:
