@@ -155,7 +155,7 @@ BROKEN = [
     (patched(PLAIN, 259, "<H", 4711), f"TIFF compression 4711 is not read; {REMEDY}"),
     (patched(PACKED, 317, "<H", 3), f"TIFF predictor 3 for 8-bit samples is not read; {REMEDY}"),
     (sharing(STRIPS_PACKED), f"TIFF whose strips or tiles share their bytes is not read; {REMEDY}"),
-    (with_field(266, 2), f"TIFF fill order 2 is not read; {REMEDY}"),
+    (with_field(266, 2), "TIFF fill order 2 is not read; save it with fill order 1"),
     (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
     (patched(PLAIN, 258, "<3H", 4, 4, 4), "TIFF with 3 samples of 4 bits is not read"),
     (of_kind(277, 11), "field 277 is of kind 11; export it again"),

@@ -82,7 +82,9 @@ def _refuse_unread(layout: Layout, size: int) -> None:
     if layout.compression != 1 and sum(length for _, length in layout.spans) > size:
         raise InputError(f"TIFF whose strips or tiles share their bytes is not read; {remedy}")
     if layout.fill_order != 1:
-        raise InputError(f"TIFF fill order {layout.fill_order} is not read; {remedy}")
+        raise InputError(
+            f"TIFF fill order {layout.fill_order} is not read; save it with fill order 1"
+        )
     if layout.bits not in (1, 2, 4, 8):
         raise InputError(f"TIFF samples of {layout.bits} bits are not read; save it with 8 bits")
     if layout.bits < 8 and layout.samples > 1:
