@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lgg_bench.accuracy_figures import draw_calibration, draw_curves, draw_folds, draw_patients
 from lgg_bench.document import fill_page
 from lgg_bench.run_record import PARTS, RunRecord
 from lgg_bench.table import Table
@@ -75,13 +76,6 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
 
     Raises InputError for scores of another kind and for a page without the blocks.
     """
-    from lgg_bench.accuracy_figures import (
-        draw_calibration,
-        draw_curves,
-        draw_folds,
-        draw_patients,
-    )
-
     records = evidence.runs
     blocks = evidence.blocks()
     pictures = {

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lgg_bench.run_record import RunRecord
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_train.png import encode_png, plt
-
-if TYPE_CHECKING:
-    from lgg_bench.run_record import RunRecord
 
 # Of Okabe and Ito, in an order in which no two look alike to eyes that lack red or green.
 COLOURS = ("#0072B2", "#E69F00", "black", "#56B4E9", "#CC79A7")

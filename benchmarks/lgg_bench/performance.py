@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lgg_bench.document import fill_page
+from lgg_bench.performance_figures import draw_throughput
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
 
@@ -27,8 +28,6 @@ def write_performance(results: Path, page: Path) -> None:
 
     Raises InputError for a record that is missing and for a page without the blocks.
     """
-    from lgg_bench.performance_figures import draw_throughput
-
     folders = dict.fromkeys(BLOCKS, results) | dict.fromkeys(KEPT, page.parent / "results")
     records = {name: Record.read(where / f"{name}.json") for name, where in folders.items()}
     tables = {name: describe_record(record, markdown=True) for name, record in records.items()}

@@ -158,7 +158,7 @@ def performance(results: Path, page: Path) -> None:
     with needs_extra("train"):
         from lgg_bench.performance import write_performance
 
-        write_performance(results, page)
+    write_performance(results, page)
     show(f"{page} is filled from {results}")
 
 
