@@ -20,6 +20,7 @@ from lgg_bench.options import (
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime import __version__
 from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.terminal import run_command, show, tell
 
 _PROVIDER = click.option("--provider", "--device", default="cpu",
@@ -206,8 +207,6 @@ def accuracy(
     runs: tuple[Path, ...], page: Path, folds: tuple[Path, ...], leaks: tuple[Path, ...]
 ) -> None:
     """Fill the accuracy page from the scores in the folders of trained runs."""
-    from lgg_runtime.extras import needs_extra
-
     with needs_extra("train"):
         from lgg_bench.accuracy import Evidence, write_accuracy
 

@@ -17,6 +17,7 @@ from lgg_bench.options import (
     refuse_repeated,
 )
 from lgg_runtime.cores import MOST_THREADS
+from lgg_runtime.extras import needs_extra
 from lgg_runtime.terminal import show
 
 _ARTIFACT = click.argument("artifact", type=PATH)
@@ -139,8 +140,6 @@ def coldstart(
 @OUTPUT
 def roofline(artifacts: tuple[Path, ...], threads: int, output: Path | None) -> None:
     """What this machine computes at best, and the fraction of it that engines reach."""
-    from lgg_runtime.extras import needs_extra
-
     with needs_extra("train"):
         from lgg_bench.roofline import RooflineSettings, measure_roofline
 
@@ -153,8 +152,6 @@ def roofline(artifacts: tuple[Path, ...], threads: int, output: Path | None) -> 
               help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
 def performance(results: Path, page: Path) -> None:
     """Fill the performance page from the measurements in the folder RESULTS."""
-    from lgg_runtime.extras import needs_extra
-
     with needs_extra("train"):
         from lgg_bench.performance import write_performance
 
