@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 from lgg_runtime.cores import MOST_THREADS, granted_cores
@@ -25,14 +24,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe_machine(cpuinfo: Path | None = None) -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """What stands in a record, described before the measurement begins.
 
     cores: those that this process may use, whatever OMP_NUM_THREADS says, for whole commands are
     given their own; load: running processes, as a mean over the last minute, in which a measurement
     before this one counts; None where it is not known.
     """
-    model, features = describe_processor(cpuinfo)
+    model, features = describe_processor()
     return {
         "cpu": model or platform.processor() or platform.machine(),
         "features": features,
@@ -88,13 +87,13 @@ def note_load(machine: dict[str, Any], slowed: str = "some calls") -> list[str]:
     ]
 
 
-def describe_processor(cpuinfo: Path | None) -> tuple[str | None, list[str]]:
+def describe_processor() -> tuple[str | None, list[str]]:
     """The processor's name and those of its instruction sets that are in FEATURES.
 
     None and an empty list where the system has no such file. On ARM the board's name stands in
     for the processor's.
     """
-    held = read_cpuinfo(cpuinfo)
+    held = read_cpuinfo()
     flags = read_flags(held) or set()
     model = held.get("model name") or held.get("Model")
     return model, [name for name in FEATURES if name in flags]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 # Products of many 8-bit numbers at once: x86 with its three names and what AVX2 has of them, which
 # is slower and still ahead of fp32, then ARM.
 _BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "avx2", "asimddp"}
@@ -12,25 +12,25 @@ _BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "avx2", "asimddp"}
 BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def multiplies_int8(cpuinfo: Path | None = None) -> bool | None:
-    """None where the system does not tell. cpuinfo: the file in which Linux tells it."""
-    flags = read_flags(read_cpuinfo(cpuinfo))
+def multiplies_int8() -> bool | None:
+    """None where the system does not tell."""
+    flags = read_flags(read_cpuinfo())
     return None if flags is None else bool(_BYTE_PRODUCTS & flags)
 
 
-def multiplies_bf16(cpuinfo: Path | None = None) -> bool | None:
-    """None where the system does not tell. cpuinfo: the file in which Linux tells it."""
-    flags = read_flags(read_cpuinfo(cpuinfo))
+def multiplies_bf16() -> bool | None:
+    """None where the system does not tell."""
+    flags = read_flags(read_cpuinfo())
     return None if flags is None else bool(BF16_PRODUCTS & flags)
 
 
-def read_cpuinfo(path: Path | None = None) -> dict[str, str]:
+def read_cpuinfo() -> dict[str, str]:
     """The entries by name: of the first processor, and of an ARM board, which come last.
 
     Empty where the system has no such file.
     """
     try:
-        lines = (path or _CPUINFO).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
     entries = (line.partition(":") for line in reversed(lines))

@@ -40,21 +40,26 @@ Model\t\t: Some Board 5
 KEYS = {"cpu", "features", "cores", "memory_gib", "load", "os", "python", "versions"}
 
 
-def test_reads_the_name_and_the_instruction_sets_that_decide_speed(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(X86)
-    assert describe_processor(path) == ("Some Processor 7", ["avx2", "avx512f", "avx512_vnni"])
+@pytest.fixture
+def cpuinfo(tmp_path, monkeypatch):
+    monkeypatch.setattr("lgg_runtime.processor.CPUINFO", tmp_path / "cpuinfo")
+    return tmp_path / "cpuinfo"
 
 
-def test_on_arm_the_board_stands_in_for_the_processor(tmp_path):
-    path = tmp_path / "cpuinfo"
-    path.write_text(ARM)
-    assert describe_processor(path) == ("Some Board 5", ["asimd", "asimddp"])
+def test_reads_the_name_and_the_instruction_sets_that_decide_speed(cpuinfo):
+    cpuinfo.write_text(X86)
+    assert describe_processor() == ("Some Processor 7", ["avx2", "avx512f", "avx512_vnni"])
 
 
-def test_a_system_without_the_file_is_described_all_the_same(tmp_path):
-    assert describe_processor(tmp_path / "none") == (None, [])
-    machine = describe_machine(tmp_path / "none")
+def test_on_arm_the_board_stands_in_for_the_processor(cpuinfo):
+    cpuinfo.write_text(ARM)
+    assert describe_processor() == ("Some Board 5", ["asimd", "asimddp"])
+
+
+@pytest.mark.usefixtures("cpuinfo")
+def test_a_system_without_the_file_is_described_all_the_same():
+    assert describe_processor() == (None, [])
+    machine = describe_machine()
     assert machine["cpu"] and machine["features"] == []
 
 

@@ -17,6 +17,13 @@ from lgg_runtime.contract import Contract
 from lgg_runtime.processor import multiplies_bf16, multiplies_int8
 
 
+@pytest.fixture
+def cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the processor is told of, in place of Linux's file."""
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    return tmp_path / "cpuinfo"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -28,11 +35,10 @@ from lgg_runtime.processor import multiplies_bf16, multiplies_int8
     ],
 )
 def test_the_flags_of_the_first_processor_decide(
-    tmp_path: Path, text: str, expected: bool | None
+    cpuinfo: Path, text: str, expected: bool | None
 ) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    assert multiplies_int8(path) is expected
+    cpuinfo.write_text(text)
+    assert multiplies_int8() is expected
 
 
 @pytest.mark.parametrize(
@@ -45,29 +51,25 @@ def test_the_flags_of_the_first_processor_decide(
         ("Processor\t: of another kind\n", None),
     ],
 )
-def test_so_they_do_for_bf16(tmp_path: Path, text: str, expected: bool | None) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    assert multiplies_bf16(path) is expected
+def test_so_they_do_for_bf16(cpuinfo: Path, text: str, expected: bool | None) -> None:
+    cpuinfo.write_text(text)
+    assert multiplies_bf16() is expected
 
 
-def test_a_system_that_does_not_tell_is_not_judged(tmp_path: Path) -> None:
-    assert multiplies_int8(tmp_path / "no such file") is None
-    assert multiplies_bf16(tmp_path / "no such file") is None
+@pytest.mark.usefixtures("cpuinfo")
+def test_a_system_that_does_not_tell_is_not_judged() -> None:
+    assert multiplies_int8() is None
+    assert multiplies_bf16() is None
 
 
 @pytest.fixture
 def run_on(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    artifact: Path,
-    call_infer: Callable[..., SimpleNamespace],
+    tmp_path: Path, cpuinfo: Path, artifact: Path, call_infer: Callable[..., SimpleNamespace]
 ) -> Callable[[str, str], str]:
     """Runs a model of that precision on a processor with those flags; what is said."""
 
     def run(precision: str, flags: str) -> str:
-        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-        monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+        cpuinfo.write_text(f"flags : {flags}\n")
         model = onnx.load(str(artifact))
         held = model.metadata_props[0]
         contract = Contract.loads(held.value)
