@@ -6,50 +6,49 @@ import math
 import os
 from pathlib import Path, PurePosixPath
 
-_CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+CGROUP = Path("/sys/fs/cgroup")  # where the groups are mounted, v2 or v1
+OWN = Path("/proc/self/cgroup")  # the kernel's list of the process's
 _V1, _V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)
 # That a command may be asked for. A thread takes memory of its own: 100,000 took 2.3 GiB.
 MOST_THREADS = 1024
 
 
-def available_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
+def available_cores() -> int:
     """The granted cores; OMP_NUM_THREADS, where it is a positive number, lowers it further."""
-    cores = granted_cores(cgroup, own)
+    cores = granted_cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores
 
 
-def granted_cores(cgroup: Path = _CGROUP, own: Path = _OWN) -> int:
+def granted_cores() -> int:
     """Cores by scheduler affinity, cut to the cgroup's CPU quota (v2 or v1), at least 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this operating system
         cores = os.cpu_count() or 1
-    quota = cgroup_quota(cgroup, own)
+    quota = cgroup_quota()
     if quota is not None:
         cores = min(cores, math.ceil(quota))
     return max(cores, 1)
 
 
-def cgroup_quota(cgroup: Path = _CGROUP, own: Path = _OWN) -> float | None:
-    """Cores that the quotas of the process's cgroup and of those around it grant, None without
-    one. cgroup: where they are mounted, v2 or v1; own: the kernel's list of the process's.
-    """
+def cgroup_quota() -> float | None:
+    """Cores that the quotas of the process's cgroup and of those around it grant, None without."""
     found = []
-    for controller, path in _find_groups(own):
-        base, names = (cgroup / "cpu", _V1) if controller else (cgroup, _V2)
+    for controller, path in _find_groups():
+        base, names = (CGROUP / "cpu", _V1) if controller else (CGROUP, _V2)
         found += [_read_quota(base / place, names) for place in (path, *path.parents)]
     return min((quota for quota in found if quota is not None), default=None)
 
 
-def _find_groups(own: Path) -> list[tuple[str, PurePosixPath]]:
+def _find_groups() -> list[tuple[str, PurePosixPath]]:
     """The controller, empty in v2, and the path of each group that may limit processor time.
 
     The roots are among them: a container sees its own group there, under whatever name.
     """
     groups = [("", PurePosixPath()), ("cpu", PurePosixPath())]
     try:
-        lines = own.read_text(errors="surrogateescape").splitlines()
+        lines = OWN.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return groups
     for line in lines:

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from lgg_runtime import cores as module
 from lgg_runtime.cores import available_cores, cgroup_quota
 
 
 @pytest.fixture(autouse=True)
-def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where groups are mounted, of a process in none that may use eight cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(module, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(module, "OWN", tmp_path / "own")
+    (tmp_path / "cgroup").mkdir()
+    return tmp_path / "cgroup"
 
 
 @pytest.mark.parametrize(
@@ -33,17 +39,17 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("many much", 8),
     ],
 )
-def test_the_quota_of_a_container_is_kept(tmp_path: Path, text: str, cores: int) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert available_cores(tmp_path) == cores
+def test_the_quota_of_a_container_is_kept(cgroup: Path, text: str, cores: int) -> None:
+    (cgroup / "cpu.max").write_text(text)
+    assert available_cores() == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("300000\n", 3), ("-1\n", 8)])
-def test_the_quota_of_an_older_container_is_kept(tmp_path: Path, quota: str, cores: int) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert available_cores(tmp_path) == cores
+def test_the_quota_of_an_older_container_is_kept(cgroup: Path, quota: str, cores: int) -> None:
+    (cgroup / "cpu").mkdir()
+    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (cgroup / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores() == cores
 
 
 def write_quota(folder: Path, cores: float, version: int = 2) -> None:
@@ -71,40 +77,36 @@ def write_quota(folder: Path, cores: float, version: int = 2) -> None:
     ],
 )
 def test_the_quota_of_the_process_s_own_group_is_kept(
-    tmp_path: Path, own: str, quota: float | None
+    cgroup: Path, own: str, quota: float | None
 ) -> None:
-    root = tmp_path / "cgroup"
-    write_quota(root / "a.slice", 4)
-    write_quota(root / "a.slice" / "job", 3)
-    write_quota(root / "a.slice" / "wide", 7)
-    write_quota(root / "cpu" / "old", 2.5, version=1)
-    write_quota(tmp_path / "a.slice" / "job", 1)  # outside of it
-    listed = tmp_path / "own"
-    listed.write_text(own, errors="surrogateescape")
-    assert cgroup_quota(root, listed) == quota
-    assert available_cores(root, listed) == (8 if quota is None else math.ceil(quota))
+    write_quota(cgroup / "a.slice", 4)
+    write_quota(cgroup / "a.slice" / "job", 3)
+    write_quota(cgroup / "a.slice" / "wide", 7)
+    write_quota(cgroup / "cpu" / "old", 2.5, version=1)
+    write_quota(cgroup.parent / "a.slice" / "job", 1)  # outside of it
+    module.OWN.write_text(own, errors="surrogateescape")
+    assert cgroup_quota() == quota
+    assert available_cores() == (8 if quota is None else math.ceil(quota))
 
 
-def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
-    assert cgroup_quota(tmp_path) is None
-    assert available_cores(tmp_path) == 8
+def test_without_a_quota_the_affinity_counts() -> None:
+    assert cgroup_quota() is None
+    assert available_cores() == 8
 
 
-def test_without_affinity_the_processors_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_affinity_the_processors_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert available_cores(tmp_path) == 5
+    assert available_cores() == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores(tmp_path) == 1
+    assert available_cores() == 1
 
 
 @pytest.mark.parametrize(
     ("wish", "cores"), [("3", 3), ("1", 1), ("99", 8), ("0", 8), ("-2", 8), ("4,2", 8), ("", 8)]
 )
 def test_omp_num_threads_lowers_the_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str, cores: int
+    monkeypatch: pytest.MonkeyPatch, wish: str, cores: int
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", wish)
-    assert available_cores(tmp_path) == cores
+    assert available_cores() == cores
