@@ -17,12 +17,12 @@ def test_dice_loss_of_a_half_sure_network_by_hand():
     assert float(loss) == pytest.approx(0.4)
 
 
-def test_dice_loss_without_smoothing_is_one_minus_soft_dice():
+def test_dice_loss_is_one_minus_soft_dice_with_1_added_above_and_below():
     p = np.array([0.9, 0.2, 0.6, 0.1])
     mask = np.array([1.0, 0.0, 1.0, 1.0])
     logits = torch.tensor(np.log(p / (1 - p))).reshape(1, 1, 2, 2)
-    expected = 1 - 2 * 1.6 / (1.8 + 3)
-    found = dice_loss(logits, torch.tensor(mask).reshape(1, 1, 2, 2), smooth=0)
+    expected = 1 - (2 * 1.6 + 1) / (1.8 + 3 + 1)
+    found = dice_loss(logits, torch.tensor(mask).reshape(1, 1, 2, 2))
     assert float(found) == pytest.approx(expected)
 
 

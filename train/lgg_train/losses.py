@@ -19,16 +19,16 @@ def mix_targets(masks: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
     return (1 - TEACHERS_SHARE) * masks + TEACHERS_SHARE * probability
 
 
-def dice_loss(logits: torch.Tensor, masks: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
+def dice_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """1 - soft Dice over all pixels of the batch (Milletari et al. 2016, linear denominator).
 
     logits and masks: (N, 1, H, W); masks 0 or 1, or between where teachers are mixed in. The batch
     is taken as one region, so slices without tumour neither add a constant nor blow up the
-    gradient.
+    gradient; 1 is added above and below, for batches without any.
     """
     p = torch.sigmoid(logits)
     overlap = (p * masks).sum()
-    return 1 - (2 * overlap + smooth) / (p.sum() + masks.sum() + smooth)
+    return 1 - (2 * overlap + 1) / (p.sum() + masks.sum() + 1)
 
 
 def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
