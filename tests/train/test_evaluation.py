@@ -11,7 +11,6 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
 from lgg_train.evaluation import (
-    choose_panels,
     classification_report,
     describe_scores,
     precision_recall,
@@ -165,27 +164,6 @@ def test_the_description_holds_the_figures():
         assert f"{key.replace('_', ' ')} {dice[key]:.4f}" in text
     worst = min(dice["by_patient"], key=dice["by_patient"].get)
     assert f"3 patients, lowest {worst} {dice['by_patient'][worst]:.4f}" in text
-
-
-def test_panels_show_the_slice_with_the_largest_tumour_of_those_that_count():
-    truth = np.zeros((4, 4, 4), bool)
-    truth[0] = truth[1, 0, :1] = truth[3, 0, :3] = True
-    prediction = make_prediction("A", np.zeros((4, 4, 4)), truth, used=(1, 2, 3))
-    ((shown, _, index),) = choose_panels([prediction], PLAIN, 6)
-    assert shown is prediction
-    assert index == 3
-
-
-def test_panels_show_the_worst_patients_and_the_best():
-    truth = [[[1, 1, 1, 1, 0]]]
-    found = {"A": 2, "B": 4, "C": 0, "D": 3, "E": 1}  # of four pixels
-    predictions = [
-        make_prediction(name, [[[1] * n + [0] * (5 - n)]], truth) for name, n in found.items()
-    ]
-    shown = [(p.patient, dice) for p, dice, _ in choose_panels(predictions, PLAIN, 3)]
-    assert shown == [("C", 0), ("E", 2 / 5), ("B", 1)]
-    every = [p.patient for p, _, _ in choose_panels(predictions, PLAIN, 5)]
-    assert every == ["C", "E", "A", "D", "B"]
 
 
 def test_cases_are_predicted_whole_and_normalised(one_thread):

@@ -9,7 +9,7 @@ from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.volume import FLAIR
 from lgg_train.decision import Decision
 from lgg_train.evaluation import score
-from lgg_train.figures import draw_curves, draw_panels, draw_precision_recall
+from lgg_train.figures import choose_panels, draw_curves, draw_panels, draw_precision_recall
 from lgg_train.prediction import Prediction
 
 DECISION = Decision(0.5, CleanupSettings(), "by hand")
@@ -104,6 +104,33 @@ def test_panels_have_a_row_for_each_of_up_to_six_patients(tmp_path, patients, ro
     assert image.shape == (int(2.7 * rows * 110), 880, 3)
     assert find_colour(image, 0, 255, 0) > 50 * rows, "truth in lime"
     assert find_colour(image, 255, 0, 0) > 50 * rows, "mask in red"
+
+
+def find_some(patient, found):
+    """A slice of seven pixels, of which the first six are tumour and the first `found` marked."""
+    columns = np.arange(7).reshape(1, 1, 7)
+    truth, probability = columns < 6, (columns < found).astype(np.float32)
+    return Prediction(patient, np.zeros((1, 1, 7, 3), np.uint8), probability, truth, (0,), truth)
+
+
+def test_panels_show_the_worst_patients_and_the_best():
+    found = {"A": 2, "B": 6, "C": 0, "D": 4, "E": 1, "F": 5, "G": 3}
+    predictions = [find_some(name, n) for name, n in found.items()]
+    shown = [(p.patient, dice) for p, dice, _ in choose_panels(predictions, DECISION)]
+    assert shown == [("C", 0), ("E", 2 / 7), ("A", 1 / 2), ("G", 2 / 3), ("D", 4 / 5), ("B", 1)]
+    every = [p.patient for p, _, _ in choose_panels(predictions[:6], DECISION)]
+    assert every == ["C", "E", "A", "D", "F", "B"]
+
+
+def test_panels_show_the_slice_with_the_largest_tumour_of_those_that_count():
+    truth = np.zeros((4, 4, 4), bool)
+    truth[0] = truth[1, 0, :1] = truth[3, 0, :3] = True
+    nothing = np.zeros(truth.shape, np.float32)
+    slices = np.zeros((*truth.shape, 3), np.uint8)
+    prediction = Prediction("A", slices, nothing, truth, (1, 2, 3), truth)
+    ((shown, _, index),) = choose_panels([prediction], DECISION)
+    assert shown is prediction
+    assert index == 3
 
 
 def test_panels_show_flair_and_over_it_the_probability(tmp_path):

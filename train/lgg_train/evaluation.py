@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from lgg_runtime.errors import printable
@@ -135,20 +134,3 @@ def _cell(row: dict[str, float], key: str) -> str:
     if key not in row:
         return ""
     return f"{row[key]:.0f}" if key == "support" else f"{row[key]:.4f}"
-
-
-def choose_panels(
-    predictions: Sequence[Prediction], decision: Decision, count: int
-) -> list[tuple[Prediction, float, npt.NDArray[np.intp]]]:
-    """The patients of the lowest Dice and the one of the highest, lowest first: each with its Dice
-    and its slice of the largest reference tumour.
-    """
-    scored = sorted(((p, p.counts(decision).dice) for p in predictions), key=lambda pair: pair[1])
-    chosen = scored if len(scored) <= count else [*scored[: count - 1], scored[-1]]
-    return [(p, dice, _largest_slice(p)) for p, dice in chosen]
-
-
-def _largest_slice(p: Prediction) -> npt.NDArray[np.intp]:
-    used = np.array(p.used)
-    largest: npt.NDArray[np.intp] = used[np.argmax(p.truth[used].sum(axis=(1, 2)))]
-    return largest

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lgg_runtime.errors import printable
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision
-from lgg_train.evaluation import choose_panels
 from lgg_train.png import encode_png, plt
 from lgg_train.prediction import Prediction
+
+_PANELS = 6
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
@@ -58,7 +60,7 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
     """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour: the
     five patients of the lowest Dice, lowest first, and the one of the highest.
     """
-    chosen = choose_panels(predictions, decision, 6)
+    chosen = choose_panels(predictions, decision)
     figure, grid = plt.subplots(
         len(chosen), 3, figsize=(8, 2.7 * len(chosen)), squeeze=False, layout="constrained"
     )
@@ -80,6 +82,23 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
     for axes, name in zip(grid[0], ("FLAIR", "truth", "probability, mask in red"), strict=True):
         axes.text(0.5, 1.14, name, transform=axes.transAxes, ha="center", weight="bold")
     _save(figure, path)
+
+
+def choose_panels(
+    predictions: Sequence[Prediction], decision: Decision
+) -> list[tuple[Prediction, float, npt.NDArray[np.intp]]]:
+    """The patients of the lowest Dice and the one of the highest, lowest first: each with its Dice
+    and its slice of the largest reference tumour.
+    """
+    scored = sorted(((p, p.counts(decision).dice) for p in predictions), key=lambda pair: pair[1])
+    chosen = scored if len(scored) <= _PANELS else [*scored[: _PANELS - 1], scored[-1]]
+    return [(p, dice, _largest_slice(p)) for p, dice in chosen]
+
+
+def _largest_slice(p: Prediction) -> npt.NDArray[np.intp]:
+    used = np.array(p.used)
+    largest: npt.NDArray[np.intp] = used[np.argmax(p.truth[used].sum(axis=(1, 2)))]
+    return largest
 
 
 def _save(figure: Any, path: Path) -> None:
