@@ -129,7 +129,7 @@ def _build(
     model: TrainedModel,
     settings: ExportSettings,
     load: Callable[[onnx.ModelProto], Backend],
-    progress: bool = False,
+    progress: bool,
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The graph, and what the contract's parity says of how an int8 one was made."""
     lossy = settings.precision == "int8"

@@ -31,7 +31,7 @@ def fill_boxes(
     boxes: Boxes,
     batch: int,
     out: Probability,
-    before_batch: Callable[[], object] | None = None,
+    before_batch: Callable[[], object] | None,
 ) -> None:
     """Put the boxes' probabilities in their places in `out`, (S, H, W).
 

@@ -34,7 +34,7 @@ def test_each_precision_is_built_in_its_own_arithmetic_and_calibrated_on_the_nam
     )
     monkeypatch.setattr(artifact, "quantise_run", lambda *_: (None, {}))
     named = replace(settings, data=Path("named"))
-    artifact._build(finished_run, load_model(finished_run), named, lambda _: None)
+    artifact._build(finished_run, load_model(finished_run), named, lambda _: None, False)
     calibrated = [(Path("named"),)] if settings.precision == "int8" else []
     assert asked == [(arithmetic, sub_pixel), *calibrated]
 

@@ -27,7 +27,7 @@ from lgg_train.run import (
 )
 
 
-def decide(folder: Path, data: Path, device: str, progress: bool = False) -> str:
+def decide(folder: Path, data: Path, device: str, progress: bool) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
     Raises InputError where a fold has no model, where it is not split by patient or was trained on

@@ -52,7 +52,7 @@ class Stack:
 
     frames: tuple[Frame, ...]
     role: str | None
-    torn: int = 0
+    torn: int
 
     @property
     def first(self) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, printable
@@ -59,8 +59,8 @@ class Listing:
     studies: tuple[Study, ...]
     masks: dict[Path, tuple[Path, ...]]
     skipped: int
-    unreadable: dict[Path, str] = field(default_factory=dict)
-    links: int = 0
+    unreadable: dict[Path, str]
+    links: int
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
