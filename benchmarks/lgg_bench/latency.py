@@ -134,8 +134,7 @@ def _measure(
     cold: dict[str, Any] = {}
     for name, load in loads.items():
         bound = partial(_bind, load, slices)
-        calls[name], outputs[name], first = start_cold(bound, timing.rest_s, clock)
-        cold[name] = first.to_json()
+        calls[name], outputs[name], cold[name] = start_cold(bound, timing.rest_s, clock)
     seconds = time_in_turn(calls, timing, clock, advance)
     references = [name for name in EAGER if name in loads]
     return [

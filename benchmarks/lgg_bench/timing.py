@@ -43,17 +43,6 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Cold:
-    """Seconds of loading, and of the first call after it."""
-
-    load_s: float
-    first_s: float
-
-    def to_json(self) -> dict[str, float]:
-        return {"load_ms": 1e3 * self.load_s, "first_ms": 1e3 * self.first_s}
-
-
-@dataclass(frozen=True)
 class Spread:
     """A median between its quartiles."""
 
@@ -76,14 +65,20 @@ def describe_spread(spread: dict[str, float] | None, form: str) -> str:
 
 def start_cold(
     load: Callable[[], Callable[[], _R]], rest_s: float, clock: Clock
-) -> tuple[Callable[[], _R], _R, Cold]:
-    """Load something that can be called and call it once; returns it, its result, and the times."""
+) -> tuple[Callable[[], _R], _R, dict[str, float]]:
+    """Load something that can be called and call it once; returns it, its result, and milliseconds
+    of loading, `load_ms`, and of the call, `first_ms`.
+    """
     clock.sleep(rest_s)
     start = clock.now()
     call = load()
     loaded = clock.now()
     result = call()
-    return call, result, Cold(loaded - start, clock.now() - loaded)
+    return (
+        call,
+        result,
+        {"load_ms": 1e3 * (loaded - start), "first_ms": 1e3 * (clock.now() - loaded)},
+    )
 
 
 def time_in_turn(
