@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_export.artifact import read_artifact
-from lgg_export.engine_inputs import ORDINARY_SIDE, make_profiles
+from lgg_export.engine_profiles import ORDINARY_SIDE, make_profiles
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log

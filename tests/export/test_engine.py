@@ -18,7 +18,7 @@ from lgg_bench.slices import phantom_slices
 from lgg_export import engine
 from lgg_export.cli import command
 from lgg_export.engine import EngineSettings, build_engine
-from lgg_export.engine_inputs import make_profiles
+from lgg_export.engine_profiles import make_profiles
 from lgg_export.graph import build_graph
 from lgg_export.quantise import TARGETS, Quantiser
 from lgg_runtime.contract import METADATA_KEY

@@ -10,7 +10,7 @@ import pytest
 from lgg_export import int8
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.engine import EngineSettings, build_engine
-from lgg_export.engine_inputs import make_profiles
+from lgg_export.engine_profiles import make_profiles
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
 from lgg_export.precision import golden_tolerance

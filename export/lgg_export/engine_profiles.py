@@ -1,4 +1,4 @@
-"""The shapes that an engine is compiled for."""
+"""The optimisation profiles of an engine: the shapes that it is compiled for."""
 
 from __future__ import annotations
 
