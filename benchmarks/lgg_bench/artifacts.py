@@ -66,8 +66,9 @@ def describe_provider(settings: dict[str, Any]) -> str:
 
 
 def digest_run(run: Path | None) -> str | None:
-    """SHA-256 of a run's weights, None without a run. Raises InputError where it has none,
-    or they cannot be read."""
+    """SHA-256 of a run's weights, None without a run. Raises InputError where it has none, or they
+    cannot be read.
+    """
     if run is None:
         return None
     try:

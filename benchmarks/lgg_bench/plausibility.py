@@ -23,7 +23,8 @@ from lgg_train.splits import Split, find_members
 @dataclass(frozen=True)
 class PlausibilityBench:
     """drawn: pictures of each kind; seed: of their generator, another one than was tried with
-    the ranges; least_head: share of a slice that a head takes, to count as holding one.
+    the ranges; size: their height and width; part: of the split; least_head: share of a slice that
+    a head takes, to count as holding one.
     """
 
     drawn: int = 100

@@ -32,7 +32,8 @@ _PROCESS = Path("/proc/self")
 @dataclass(frozen=True)
 class SoakSettings:
     """slices: how many in all; warm_up: after which the memory may hardly grow; round: slices of
-    one call of the command, and of the API after it; shortest, longest: sides in pixels.
+    one call of the command, and of the API after it; shortest, longest: sides in pixels; threads:
+    of the model; seed: of shapes and values.
     """
 
     slices: int = 100_000

@@ -57,9 +57,9 @@ def run_whole(
     inspect: Callable[[Path], Any] = lambda _: None,
     keep_in: Path | None = None,
 ) -> Ran:
-    """Run a command to its end. threads: set as OMP_NUM_THREADS, and as many
-    of the cores are given to it, since not every engine obeys the variable; keep_in: a folder in
-    which its results stay, None to delete them.
+    """Run a command to its end. threads: set as OMP_NUM_THREADS, and as many of the cores are given
+    to it, since not every engine obeys the variable; inspect: called with its output folder;
+    keep_in: a folder in which its results stay, None to delete them.
 
     Raises InputError, with the last line that it printed, where the command fails.
     """

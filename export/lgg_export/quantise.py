@@ -38,8 +38,7 @@ class Target:
 
     precision: the contract's word; unsigned: activations are uint8 with a zero point, which the
     dot-product instructions of CPUs take as they are, else symmetric int8; whole_biases: biases
-    are int32, else float; sub_pixel: with SubPixelConvolution in place of
-    transposed ones.
+    are int32, else float; sub_pixel: with SubPixelConvolution in place of transposed ones.
     """
 
     precision: str

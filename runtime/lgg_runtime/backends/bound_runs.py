@@ -1,5 +1,6 @@
 """Runs of an onnxruntime session whose inputs and outputs stay on the GPU, copied through pinned
-host memory."""
+host memory.
+"""
 
 from __future__ import annotations
 
