@@ -37,17 +37,6 @@ if TYPE_CHECKING:
 PYTORCH = "PyTorch"
 _PART, _TRAINED = "test", "train"
 _POOLED = ("iou", "recall", "precision", "f1")
-_KEPT = (
-    "largest_probability_difference",
-    "flipped_pixels",
-    "largest_metric_difference",
-    "largest_dice_difference",
-    "mean_dice_loss",
-    "largest_dice_loss",
-    "recall_loss",
-    "artifact",
-)
-
 # Column, what was found, its limit, and how much of it is one.
 _COMPARED = (
     ("probability", "largest_probability_difference", "probability", 1.0),
@@ -58,6 +47,7 @@ _COMPARED = (
     ("a patient's Dice lost", "largest_dice_loss", "patient_dice_loss", 1.0),
     ("recall lost", "recall_loss", "recall_loss", 1.0),
 )
+_KEPT = (*(found for _, found, *_ in _COMPARED), "artifact")
 
 
 @dataclass(frozen=True)
