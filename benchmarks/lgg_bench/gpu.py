@@ -31,6 +31,7 @@ from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import MissingExtraError, UsageError
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.progress import ignore
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run.job import Job
 from lgg_runtime.run.journal import Journal
@@ -77,7 +78,7 @@ def measure_gpu(
     artifacts: Sequence[Path],
     run: Path | None,
     settings: GpuBenchSettings,
-    tell: Callable[[str], object] = lambda _line: None,
+    tell: Callable[[str], object] = ignore,
 ) -> Record:
     """Results: `run`, the digest of its weights, None without one; `gpu`, None on the CPU;
     `ceilings`; `artifacts`, by label, whose `memory_mib` is of the GPU, None on the CPU; `rows`,
@@ -135,7 +136,7 @@ def measure_folder(artifact: Path, settings: GpuBenchSettings) -> dict[str, floa
         phantoms = PhantomSettings(settings.patients, SLICES_OF_PATIENT, settings.size, seed=5)
         write_phantoms(source, phantoms)
         journal = Journal({})
-        run_job(Job(list_studies(source), output), segmenter, journal, lambda _count: None)
+        run_job(Job(list_studies(source), output), segmenter, journal, ignore)
     seconds = dict(journal.seconds)
     slices = settings.patients * SLICES_OF_PATIENT
     return {**seconds, "slices": slices, "busy": seconds["run"] / seconds["total"]}

@@ -20,6 +20,7 @@ from typing import Any
 import lgg_runtime
 from lgg_bench.timing import Spread, take_turns
 from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.progress import ignore
 
 _WATCH_S = 0.02
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
@@ -54,7 +55,7 @@ def read_stages(output: Path) -> dict[str, float]:
 def run_whole(
     command: Sequence[str],
     threads: int | None,
-    inspect: Callable[[Path], Any] = lambda _: None,
+    inspect: Callable[[Path], Any] = ignore,
     keep_in: Path | None = None,
 ) -> Ran:
     """Run a command to its end. threads: set as OMP_NUM_THREADS, and as many of the cores are given

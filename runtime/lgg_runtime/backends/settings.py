@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 
 from lgg_runtime.errors import UsageError
+from lgg_runtime.progress import ignore
 
 CPU_PRECISIONS = ("fp32", "bf16")
 # By a setting's name: the types that it may have, and what to say of them.
@@ -25,10 +26,6 @@ def require_kinds(settings: object, kinds: Kinds) -> None:
             raise UsageError(f"{name} {value!r}: expected {says}")
 
 
-def _say_nothing(_line: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class GpuSettings:
     """What only a GPU needs.
@@ -42,7 +39,7 @@ class GpuSettings:
     memory_limit_mib: int | None = None
     cuda_graph: bool = False
     engine_cache: Path | None = None
-    tell: Callable[[str], object] = _say_nothing
+    tell: Callable[[str], object] = ignore
 
     def __post_init__(self) -> None:
         require_kinds(self, _GPU_KINDS)
