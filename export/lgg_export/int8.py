@@ -18,7 +18,7 @@ from lgg_export.sensitivity import keep_sensitive
 from lgg_runtime.plural import count
 from lgg_train.prediction import Prediction
 
-SLICES = 16  # of each of them
+SLICES = 16  # of each patient
 
 Judge = Callable[[str, Sequence[Prediction], onnx.ModelProto], Parity]
 

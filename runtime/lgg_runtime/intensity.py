@@ -85,7 +85,7 @@ def head_mask(
     """
     bright = bright_levels(pixels, settings) if bright is None else bright
     if pixels.dtype == np.uint8:
-        tops = [_largest_not_above(settings.head_fraction * b) if b > 0 else 255 for b in bright]
+        tops = [min(255, math.floor(settings.head_fraction * b)) if b > 0 else 255 for b in bright]
         # One pass over the interleaved channels; as boolean operations it takes ten times as long.
         dark = cv2.inRange(_as_picture(pixels), (0, 0, 0), tuple(tops))
         return np.asarray(dark == 0).reshape(pixels.shape[:3])
@@ -200,7 +200,3 @@ def _percentile_of_counts(counts: npt.NDArray[np.int64], percent: float) -> floa
 def _as_picture(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """All slices below each other, (S * H, W) or (S * H, W, C), as OpenCV takes them."""
     return np.ascontiguousarray(values).reshape(-1, *values.shape[2:])
-
-
-def _largest_not_above(level: float) -> int:
-    return min(255, math.floor(level))
