@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import logging
 import warnings
 
@@ -83,6 +84,8 @@ def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> o
     dynamic = {INPUT: {0: batch, 1: LARGEST_MULTIPLE * height, 2: LARGEST_MULTIPLE * width}}
     # It names each torchvision operator that it does without, at every export.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    # Else the exporter does, which makes an error of its own of a Ctrl-C meanwhile.
+    importlib.import_module("torch._dynamo")
     import_onnxruntime()  # else onnxslim loads it, which lets it report to Microsoft
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations

@@ -225,3 +225,27 @@ def test_a_network_has_the_same_graph_byte_for_byte_in_every_process():
         for n in "123"
     ]
     assert len(set(digests)) == 1
+
+
+def test_a_signal_while_the_exporter_is_imported_stays_one():
+    """torch imports most of it at the first export, and would end that with an error of its own."""
+    code = """
+import sys
+
+from lgg_export.graph import build_graph
+from lgg_train.unet import UNet, UNetSettings
+import torch
+
+class Signal:
+    def find_spec(self, name, *_):
+        if name == "torch._dynamo.decorators":
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Signal())
+try:
+    build_graph(UNet(UNetSettings(features=2, depth=1)), torch.float32)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "interrupted\n"
