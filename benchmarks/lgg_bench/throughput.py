@@ -76,7 +76,8 @@ class ThroughputSettings:
         if not self.providers or self.rounds < 1:
             raise UsageError("expected a provider, and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
-            raise UsageError(f"no rival {unknown.pop()!r}; expected {', '.join(RIVALS)}")
+            names = " or ".join(map(repr, RIVALS))  # which hold commas
+            raise UsageError(f"no rival {unknown.pop()!r}; expected {names}")
         refuse_ruled(self.options)
 
     def to_json(self) -> dict[str, Any]:

@@ -116,7 +116,9 @@ def test_pytorch_runs_the_run_s_network_and_the_other_rivals_the_first_artifact_
     assert words["b.onnx on cpu, first look"][-3:] == ["--crop", "--first-look", "look.onnx"]
     assert len(words) == len(RIVALS) + 4
     assert len(_commands(Path("in"), files, None, settings)) == 4
-    with pytest.raises(UsageError, match="no rival 'nobody'; expected PyTorch eager"):
+    with pytest.raises(
+        UsageError, match="no rival 'nobody'; expected 'PyTorch eager, as a notebook' or '"
+    ):
         replace(settings, rivals=("nobody",))
 
 
