@@ -100,7 +100,7 @@ DATA = (
              f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64)"),
     bad_data("grey mask", "A mask with values other than 0 and 255.",
              holding("_2_mask.tif", lambda: np.full((64, 64), 128, np.uint8)),
-             f"{FIRST}_2_mask.tif: mask holds values other than 0 and 255"),
+             f"{FIRST}_2_mask.tif: mask holds 128; expected 0, and 255 where there is tumour"),
     bad_data("damaged slice", "A damaged slice.",
              lambda scene: write_first(scene, b"II*\0"),
              f"{FIRST}_1.tif: TIFF is cut short or damaged: its directory lies outside the file; "

@@ -211,7 +211,15 @@ def test_a_mask_with_a_value_between_is_named(tmp_path, value):
     slices, masks = make_pixels(0)
     masks[2, 7, 7] = value
     write_patient(tmp_path, "P", slices, masks)
-    with pytest.raises(InputError, match=r"P_3_mask\.tif: .* other than 0 and 255"):
+    with pytest.raises(InputError, match=rf"P_3_mask\.tif: mask holds {value}; expected 0, and"):
+        load_cases(find_cases(tmp_path))
+
+
+def test_a_mask_of_greys_is_told_by_the_first_three(tmp_path):
+    slices, masks = make_pixels(0)
+    masks[2, 7, 7:12] = 9, 250, 3, 255, 5
+    write_patient(tmp_path, "P", slices, masks)
+    with pytest.raises(InputError, match=r"P_3_mask\.tif: mask holds 3, 5, 9 and others; expected"):
         load_cases(find_cases(tmp_path))
 
 

@@ -198,7 +198,9 @@ def _check_mask(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     mask = read_mask(path)
     if mask.shape != shape[:2]:
         raise InputError(f"{path.name}: mask is {mask.shape}, its slice {shape[:2]}")
-    values = np.unique(mask)
-    if not set(values.tolist()) <= {0, 255}:
-        raise InputError(f"{path.name}: mask holds values other than 0 and 255")
+    if others := sorted(set(np.unique(mask).tolist()) - {0, 255}):
+        listed = ", ".join(map(str, others[:3])) + (" and others" if others[3:] else "")
+        raise InputError(
+            f"{path.name}: mask holds {listed}; expected 0, and 255 where there is tumour"
+        )
     return mask > 0
