@@ -133,6 +133,16 @@ def test_panels_show_the_slice_with_the_largest_tumour_of_those_that_count():
     assert index == 3
 
 
+def test_panels_show_where_most_is_marked_in_a_patient_without_tumour():
+    probability = np.zeros((4, 4, 4), np.float32)
+    probability[0] = probability[1, 0, :1] = probability[2, 0, :3] = 0.9
+    truth, slices = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4, 3), np.uint8)
+    prediction = Prediction("A", slices, probability, truth, (1, 2, 3), truth)
+    ((_, dice, index),) = choose_panels([prediction], DECISION)
+    assert dice == 0
+    assert index == 2
+
+
 def test_panels_show_flair_and_over_it_the_probability(tmp_path):
     probability = np.zeros((1, 32, 32), np.float32)
     probability[0, 8:24, 8:24] = 0.4

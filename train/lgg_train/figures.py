@@ -57,8 +57,9 @@ def draw_precision_recall(record: dict[str, Any], title: str, path: Path) -> Non
 
 
 def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Path) -> None:
-    """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour: the
-    five patients of the lowest Dice, lowest first, and the one of the highest.
+    """MRI | truth | heatmap, a row a patient, at the slice with its largest reference tumour (where
+    it has none, with its largest mask): the five patients of the lowest Dice, lowest first, and the
+    one of the highest.
     """
     chosen = choose_panels(predictions, decision)
     figure, grid = plt.subplots(
@@ -88,16 +89,17 @@ def choose_panels(
     predictions: Sequence[Prediction], decision: Decision
 ) -> list[tuple[Prediction, float, npt.NDArray[np.intp]]]:
     """The patients of the lowest Dice and the one of the highest, lowest first: each with its Dice
-    and its slice of the largest reference tumour.
+    and its slice of the largest reference tumour; where it has none, of the largest mask.
     """
     scored = sorted(((p, p.counts(decision).dice) for p in predictions), key=lambda pair: pair[1])
     chosen = scored if len(scored) <= _PANELS else [*scored[: _PANELS - 1], scored[-1]]
-    return [(p, dice, _largest_slice(p)) for p, dice in chosen]
+    return [(p, dice, _largest_slice(p, decision)) for p, dice in chosen]
 
 
-def _largest_slice(p: Prediction) -> npt.NDArray[np.intp]:
+def _largest_slice(p: Prediction, decision: Decision) -> npt.NDArray[np.intp]:
     used = np.array(p.used)
-    largest: npt.NDArray[np.intp] = used[np.argmax(p.truth[used].sum(axis=(1, 2)))]
+    shown = p.truth if p.truth[used].any() else decision.apply(p.probability)
+    largest: npt.NDArray[np.intp] = used[np.argmax(shown[used].sum(axis=(1, 2)))]
     return largest
 
 
