@@ -206,6 +206,19 @@ def test_a_given_split_is_used_as_it_is(tmp_path, train_tiny):
     assert support["tumour"] + support["background"] == 2 * 64 * 64
 
 
+@pytest.mark.parametrize("bare", [(), ("validation",), ("test",), ("validation", "test")])
+def test_a_part_without_tumour_is_told_before_training(tmp_path, train_tiny, capsys, bare):
+    parts = {
+        "train": {"PHANTOM_A_0001": [1, 2, 3]},
+        "validation": {"PHANTOM_B_0002": [0] if "validation" in bare else [0, 3]},
+        "test": {"PHANTOM_C_0003": [0] if "test" in bare else [0, 3]},
+    }
+    given = write_split(tmp_path / "mine.json", **parts)
+    train_tiny(tmp_path / "run", "--epochs", "0.1", "--split", given)
+    told = capsys.readouterr().err
+    assert re.findall(r"^Warning: the (\w+) part holds no tumour; .+", told, re.M) == list(bare)
+
+
 @pytest.mark.parametrize("slices", [{"NOBODY": [0]}, {"PHANTOM_C_0003": [0, 6]}])
 def test_a_given_split_of_other_data_is_refused_by_patient(tmp_path, train_tiny, slices):
     given = write_split(

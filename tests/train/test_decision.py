@@ -101,6 +101,12 @@ def test_a_small_finding_in_a_patient_without_tumour_sets_the_least_size():
     assert "voxels" not in alone.how
 
 
+def test_a_recall_of_patients_who_all_have_no_tumour_is_told_as_that():
+    bare, full = make_patient((30, 0.97, False)), make_patient((590, 0.97, True))
+    assert "(1.0000) on 2 validation patients without tumour" in choose_decision([bare] * 2).how
+    assert "on 2 validation patients among" in choose_decision([bare, full]).how
+
+
 def test_slices_of_another_part_decide_nothing():
     ours = make_patient((590, 0.97, True))
     theirs = make_patient((600, 0.42, True))

@@ -11,6 +11,7 @@ from typing import Any
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.terminal import tell
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
 from lgg_train.claim import (
@@ -90,6 +91,7 @@ def begin(
     trained = [cases[name] for name in split.patients("train")]
     slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
     held = [cases[name] for name in split.patients("validation")]
+    _warn_without_tumour(cases, split)
     decided = before.decided or before.start
     decision = decided.decision if decided is not None and not held else None
     if request.resume:
@@ -107,6 +109,24 @@ def begin(
         if before.start is not None and not request.resume:
             carry_rounds(before.rounds, out)
         yield run
+
+
+# What a part without tumour cannot tell.
+_UNTOLD = {
+    "validation": "threshold and clean-up are chosen by false marks alone",
+    "test": "its scores tell nothing of tumour found or missed",
+}
+
+
+def _warn_without_tumour(cases: dict[str, Case], split: Split) -> None:
+    """Such a part would score 1.0 where nothing is marked, whatever the network learnt."""
+    for part, untold in _UNTOLD.items():
+        members = split.parts[part]
+        if members and not any(cases[p].masks[list(used)].any() for p, used in members.items()):
+            tell(
+                f"Warning: the {part} part holds no tumour; {untold}; another --split-seed deals "
+                "anew"
+            )
 
 
 def _describe(

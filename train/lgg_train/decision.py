@@ -123,6 +123,8 @@ def choose(findings: Sequence[Findings], who: str) -> Decision:
     threshold, then the smaller fraction and the smaller size.
     """
     has_empty = any(not patient.tumour for patient in findings)
+    if not any(patient.tumour for patient in findings):
+        who += " without tumour"  # where a recall of 1 says nothing
     cleanups = [
         CleanupSettings(fraction, voxels)
         for fraction in FRACTIONS
