@@ -130,6 +130,27 @@ def test_private_elements_are_the_same_where_implicit_vr_hides_what_they_are(
     assert not is_same(encode(image, syntax), implicit)
 
 
+def test_no_value_is_the_same_in_every_syntax_where_bytes_and_text_are_not_to_be_compared(
+    tmp_path: Path,
+) -> None:
+    """Of an empty text, pydicom gives bytes in explicit VR and text in implicit VR."""
+    image = make_image()
+    image.StudyDescription = image.ReferringPhysicianName = ""
+    add_private(image)
+    files = []
+    for syntax in NATIVE:
+        files.append(tmp_path / syntax)
+        files[-1].write_bytes(encode(image, syntax))
+    compare = (
+        "import itertools, pathlib, sys\n"
+        f"from {is_same_image.__module__} import is_same_image\n"
+        "for kept, came in itertools.permutations(map(pathlib.Path, sys.argv[1:]), 2):\n"
+        "    assert is_same_image(kept, came.read_bytes())"
+    )
+    command = [sys.executable, "-bb", "-c", compare, *map(str, files)]
+    assert subprocess.run(command, check=False, capture_output=True, text=True).stderr == ""
+
+
 def test_what_an_encoder_says_it_did_counts_within_one_syntax_alone(is_same: IsSame) -> None:
     told = make_image()
     told.DerivationDescription = "Lossless JPEG compression, selection value 1"

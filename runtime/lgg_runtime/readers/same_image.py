@@ -79,7 +79,7 @@ def _in_little_endian(element: Any) -> Any:
 
     The parsed value of one that was parsed with the header.
     """
-    value = b"" if element.value is None else element.value
+    value = element.value or b""  # an empty one may come parsed: None or text
     size = _NUMBER_BYTES.get(element.VR)
     if size is None or getattr(element, "is_little_endian", True):
         return value
