@@ -84,7 +84,8 @@ def read_key(path: Path) -> bytes:
     try:
         return read_bounded(path, MAX_BYTES)
     except InputError as error:
-        raise UsageError(f"{path.name}: {error}") from error
+        named = path.name or "key of no name"  # as a variable that is not set gives it
+        raise UsageError(f"{named}: {error}") from error
 
 
 def _load_key(path: Path) -> tuple[Any, type[Exception]]:

@@ -194,6 +194,9 @@ def test_a_key_that_is_not_there_is_told_as_that(model: Path, keys: Path) -> Non
         require_signature(model, keys / "gone.pub")
     with pytest.raises(UsageError, match=r"gone\.pem: cannot be opened: No such file"):
         sign_model(model, keys / "gone.pem")
+    for load in (require_signature, sign_model):
+        with pytest.raises(UsageError, match=r"^key of no name: expected a regular file, found"):
+            load(model, Path())
     assert not signature_path(model).exists()
 
 
