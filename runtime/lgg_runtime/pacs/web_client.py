@@ -185,11 +185,22 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
         raise failure(f"{server.name}: {why}", is_passing) from None
     except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
-    except errors.RequestException:
-        raise failure(f"{server.name}: {BREAKS_OFF}", True) from None
+    except errors.RequestException as error:
+        stalls = f"stalls for {server.timeout_s:g} s in the middle of a transfer"
+        why = stalls if _is_stall(error) else BREAKS_OFF
+        raise failure(f"{server.name}: {why}", True) from None
     # RecursionError too, of sequences nested too deeply; SyntaxError is what broken XML raises.
     except (not_dicom, SyntaxError, *DAMAGE):
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
+
+
+def _is_stall(error: BaseException | None) -> bool:
+    """Whether a wait for bytes ran out: requests calls that a lost connection, once an answer has
+    begun or while something is sent.
+    """
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _in_words(status: int, user_settings: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from lgg_runtime.errors import FetchError, StoreError, UsageError
 
 pytest.importorskip("dicomweb_client")
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -168,3 +170,47 @@ def test_what_a_conflict_says_of_an_object_is_read_of_no_other_status(
     server = answering(status, "application/dicom+json", json.dumps(told).encode())
     with pytest.raises(StoreError, match=message):
         store_result(server, tmp_path / "seg.dcm")
+
+
+@pytest.fixture
+def stalling() -> Iterator[Callable[[bytes], WebServer]]:
+    """A server that begins an answer so, and says and takes nothing more."""
+    with contextlib.ExitStack() as stack:
+
+        def start(beginning: bytes) -> WebServer:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def answer() -> None:
+                connection = stack.enter_context(listener.accept()[0])
+                connection.recv(1)
+                connection.sendall(beginning)
+
+            threading.Thread(target=answer, daemon=True).start()
+            return WebServer(f"http://127.0.0.1:{listener.getsockname()[1]}/web", timeout_s=0.5)
+
+        yield start
+
+
+@pytest.mark.parametrize("told", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+def test_a_server_that_stalls_within_its_answer_is_not_said_to_be_out_of_reach(
+    stalling: Callable[[bytes], WebServer], tmp_path: Path, told: str
+) -> None:
+    begun = f"HTTP/1.1 200 OK\r\nContent-Type: {{}}\r\n{told}\r\n\r\n2"
+    stalls = r"^127\.0\.0\.1:\d+: stalls for 0\.5 s in the middle of a transfer$"
+    with pytest.raises(FetchError, match=stalls) as listing:
+        find_series(stalling(begun.format("application/dicom+json").encode()), "1.2.3")
+    several = stalling(begun.format("multipart/related; boundary=x").encode())
+    with pytest.raises(FetchError, match=stalls) as fetching:
+        fetch_series(several, "1.2.3", RemoteSeries("1.2.4", "MR", 1), tmp_path, 1 << 20)
+    assert listing.value.is_passing and fetching.value.is_passing
+
+
+def test_a_server_that_takes_no_more_of_an_object_is_not_said_to_be_out_of_reach(
+    stalling: Callable[[bytes], WebServer], tmp_path: Path
+) -> None:
+    image = dcmread(io.BytesIO(make_object()))
+    image.add_new("PixelData", "OB", bytes(32 << 20))  # more than both sides' buffers hold
+    image.save_as(tmp_path / "large.dcm")
+    with pytest.raises(StoreError, match=r"stalls for 0\.5 s in the middle") as refused:
+        store_result(stalling(b""), tmp_path / "large.dcm")
+    assert refused.value.is_passing
