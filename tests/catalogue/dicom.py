@@ -115,6 +115,11 @@ def _second_flair(study: Study, number: int = 7) -> None:
         study.add(f"z{path.name}", path, SeriesInstanceUID=uid, SeriesNumber=number)
 
 
+def _add_notes(study: Study) -> None:
+    (study.folder / "note").write_text("the patient moved in the last sequence\n")
+    (study.folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(6140))
+
+
 def _other_objects(study: Study) -> None:
     data = study.read(study.flair[0])
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.11.1"
@@ -176,8 +181,14 @@ def _nothing_outside(outcome: Outcome, row: Row) -> None:
     assert {path.name for path in outcome.scene.root.iterdir()} == {"in", "out", "model.onnx"}
 
 
+def _both_counted(outcome: Outcome, row: Row) -> None:
+    DONE.check(outcome, row)
+    assert outcome.run["counts"]["skipped_files"] == 2
+
+
 OUTSIDE = Keeping("Done; a UID is a name and never a path: no file appears elsewhere.",
                   _nothing_outside)  # fmt: skip
+COUNTED = Keeping("The study is done; `run.json` counts both files.", _both_counted)
 PLACE = "; without it there is no volume"
 SHARED = "share a position with another; choose one echo, repetition or reconstruction"
 
@@ -371,6 +382,8 @@ READ = (
         (DROPPED, *(note.replace("axial", "oblique axial") for note in PLAIN[1:]))),
     Row("no DICOM", "A file that is no DICOM, beside slices.",
         lambda scene: scene.put("good/notes", b"text"), 0, "", SKIPPED),
+    Row("no DICOM in a study", "A note and a `.DS_Store` among the images of a study: passed over.",
+        lambda scene: put_study(scene, _add_notes), 0, "", COUNTED, PLAIN),
 )  # fmt: skip
 
 SECTION = Section(
