@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import A_RELEASE
 
 from lgg_runtime.errors import ResourceError
@@ -37,6 +37,7 @@ from lgg_runtime.pacs.bounds import (
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
+from lgg_runtime.pacs.library import set_up_pynetdicom
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.session import Session
@@ -71,9 +72,7 @@ class Receiver:
         """Listen in a thread. Raises UsageError for a certificate of no use, and as `unusable` does
         for an address.
         """
-        # For the process: no values in logs, and no handlers that would format them.
-        _config.LOG_HANDLER_LEVEL = "none"
-        _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+        set_up_pynetdicom()
         listen, limits = self._config.listen, self._config.limits
         entity = AE(self._config.node.ae_title)
         # Not pynetdicom's own limit: it counts every connection, also one that asks for nothing.

@@ -13,6 +13,7 @@ from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
 from lgg_runtime.pacs.encoding import IMPLICIT
+from lgg_runtime.pacs.library import set_up_pynetdicom
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.tls import make_client_tls
 from lgg_runtime.pacs.web_client import WebServer
@@ -99,10 +100,7 @@ def _web_holds(server: WebServer, path: Path) -> bool:
 def _send_c_store(
     to: Destination, calling: str, tls: ssl.SSLContext | None, path: Path, ask_first: bool
 ) -> None:
-    from pynetdicom import _config
-
-    # The file's own bytes, in pieces, in place of a data set that is parsed and written anew.
-    _config.STORE_SEND_CHUNKED_DATASET = True
+    set_up_pynetdicom()
     if ask_first:
         # Over an association of its own, because some peers leave a query without an answer, and
         # some reject or abort an association that is not for storage.

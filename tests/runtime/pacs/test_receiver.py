@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +120,37 @@ def test_an_association_that_ended_unseen_keeps_no_other_out(
     association = associate(node.port)
     assert association.is_established
     association.release()
+
+
+def test_a_clock_that_is_set_forward_while_a_study_arrives_ends_no_association(
+    receive: Callable[..., Reception],
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = receive()
+    association = associate(node.port)
+    assert store(association, files[:1]) == [0]
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 86400)
+    (peer,) = node.receiver._peers
+    assert not peer.dul.idle_timer_expired()
+    assert set(store(association, files[1:])) == {0}
+    association.release()
+    assert association.is_released
+    assert node.settle() == ["queued"]
+
+
+def test_a_peer_that_stalls_is_cut_off_although_the_clock_is_set_back(
+    receive: Callable[..., Reception],
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = receive(limits={"network_seconds": 0.5})
+    association = associate(node.port)
+    assert store(association, files[:1]) == [0]
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 86400)
+    association.join(10)
+    assert association.is_aborted
+    assert "sent nothing more and did not release; cut off" in caplog.text
