@@ -1,9 +1,10 @@
-"""How pynetdicom behaves here: what it keeps to itself, and by which clock it waits."""
+"""How pynetdicom behaves here: what it keeps to itself, and what it takes for a peer's silence."""
 
 from __future__ import annotations
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 
 def set_up_pynetdicom() -> None:
@@ -20,3 +21,13 @@ def set_up_pynetdicom() -> None:
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.STORE_SEND_CHUNKED_DATASET = True
     timer.time = SimpleNamespace(time=time.monotonic)  # type: ignore[assignment, attr-defined]
+
+
+def hear_before_silence(association: Any) -> None:
+    """Have no peer count as silent whose bytes wait to be read: where this process was suspended,
+    its own timers ran out before it could look.
+    """
+    dul = association.dul
+    timer = dul._idle_timer
+    # Asked twice: its other thread may have read what waited between the first two.
+    dul.idle_timer_expired = lambda: timer.expired and not dul.socket.ready and timer.expired

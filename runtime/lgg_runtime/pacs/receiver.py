@@ -37,7 +37,7 @@ from lgg_runtime.pacs.bounds import (
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
-from lgg_runtime.pacs.library import set_up_pynetdicom
+from lgg_runtime.pacs.library import hear_before_silence, set_up_pynetdicom
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.session import Session
@@ -132,6 +132,7 @@ class Receiver:
         limits, connection = self._config.limits, event.assoc.dul.socket
         event.assoc.dul.artim_timer.timeout = limits.network_seconds
         abort_at_unreadable(event.assoc)
+        hear_before_silence(event.assoc)
         reader = PduReader(connection, limits.pdu_bytes, limits.network_seconds, self._tally)
         connection.reader, connection.recv = reader, reader.read
         connection._shutdown_socket = functools.partial(close_for_good, connection)

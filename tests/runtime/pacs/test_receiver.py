@@ -154,3 +154,31 @@ def test_a_peer_that_stalls_is_cut_off_although_the_clock_is_set_back(
     association.join(10)
     assert association.is_aborted
     assert "sent nothing more and did not release; cut off" in caplog.text
+
+
+def test_a_peer_whose_bytes_wait_after_the_node_was_suspended_is_not_cut_off(
+    receive: Callable[..., Reception], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = receive()
+    association = associate(node.port)
+    (peer,) = node.receiver._peers
+    connection, waiting, woken = peer.dul.socket, threading.Event(), threading.Event()
+    read = connection.recv
+
+    def read_once_woken(count: int) -> bytearray:
+        waiting.set()
+        woken.wait(20)
+        return read(count)
+
+    monkeypatch.setattr(connection, "recv", read_once_woken)
+    statuses: list[int] = []
+    sending = threading.Thread(target=lambda: statuses.extend(store(association, files)))
+    sending.start()
+    assert waiting.wait(20)
+    peer.dul._idle_timer._start_time -= 1000
+    assert not peer.dul.idle_timer_expired()
+    woken.set()
+    sending.join(20)
+    assert set(statuses) == {0}
+    association.release()
+    assert node.settle() == ["queued"]
