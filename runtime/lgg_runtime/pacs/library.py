@@ -20,7 +20,8 @@ def set_up_pynetdicom() -> None:
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.STORE_SEND_CHUNKED_DATASET = True
-    timer.time = SimpleNamespace(time=time.monotonic)  # type: ignore[assignment, attr-defined]
+    clock = vars(time) | {"time": time.monotonic}
+    timer.time = SimpleNamespace(**clock)  # type: ignore[assignment, attr-defined]
 
 
 def hear_before_silence(association: Any) -> None:

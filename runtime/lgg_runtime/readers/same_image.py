@@ -79,7 +79,9 @@ def _in_little_endian(element: Any) -> Any:
 
     The parsed value of one that was parsed with the header.
     """
-    value = element.value or b""  # an empty one may come parsed: None or text
+    value = element.value
+    if not value and not isinstance(value, int | float):  # an empty one may be None or text
+        value = b""
     size = _NUMBER_BYTES.get(element.VR)
     if size is None or getattr(element, "is_little_endian", True):
         return value
