@@ -29,7 +29,7 @@ _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True
 _PATIENTS = click.option("--patients", type=click.IntRange(1),
                          help="So many only, spread over the folder.")  # fmt: skip
 _FIRST_LOOK = click.option("--first-look", type=PATH,
-                           help="Each once more after one with that artifact.")  # fmt: skip
+                           help="Each artifact once more behind this first look.")  # fmt: skip
 _ROUNDS = click.option("--rounds", type=click.IntRange(1), default=5, help="Turns of each subject.")
 _DEFAULTS = {"show_default": True}
 
@@ -70,7 +70,7 @@ def throughput(
 @_THREADS
 @_ROUNDS
 @click.option("--rival", "rivals", multiple=True, callback=refuse_repeated,
-              help="Takes part; give it again for more.  [default: all]")  # fmt: skip
+              help="Name of one that runs; give it again for more.  [default: all]")  # fmt: skip
 @_PATIENTS
 @_FIRST_LOOK
 @OUTPUT

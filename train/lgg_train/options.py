@@ -49,7 +49,7 @@ NO_PROGRESS = click.option("--no-progress", is_flag=True, help="No progress bar.
 _OPTIONS = (
     click.option("--recipe", type=click.Choice(tuple(RECIPES)), is_eager=True, expose_value=False,
                  callback=_take_recipe, help=f"Sets options below. {_tell_recipes()}. "
-                 "What is given goes first."),
+                 "An option that is given goes before it."),
     click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Budget in epochs."),
     click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget in minutes."),
     click.option("--features", type=click.IntRange(1), default=16,
@@ -65,8 +65,8 @@ _OPTIONS = (
     click.option("--crop", type=click.IntRange(16), default=192, help="Pixels a side of a crop."),
     click.option("--augmentation", type=click.Choice(tuple(AUGMENTATIONS)),
                  default="plain", help="mild: flips, turns, small changes of size and intensity, "
-                 "never FLAIR alone; flair: FLAIR stands for all sequences in 40 % of the crops, "
-                 "not in 30; strong: that, and wider ranges of all else."),
+                 "never FLAIR alone; plain: FLAIR stands for all sequences in 30 % of the crops; "
+                 "flair: in 40 %; strong: that, and wider ranges of all else."),
     click.option("--draw", type=click.Choice(("slice", "patient")), default="slice",
                  help="What comes equally often: each slice, or each patient and then each slice "
                  "of theirs."),
