@@ -186,21 +186,26 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
     except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
     except errors.RequestException as error:
-        stalls = f"stalls for {server.timeout_s:g} s in the middle of a transfer"
-        why = stalls if _is_stall(error) else BREAKS_OFF
-        raise failure(f"{server.name}: {why}", True) from None
+        raise failure(f"{server.name}: {_why_cut(error, server.timeout_s)}", True) from None
     # RecursionError too, of sequences nested too deeply; SyntaxError is what broken XML raises.
     except (not_dicom, SyntaxError, *DAMAGE):
         raise failure(f"{server.name}: its answer is no DICOMweb, or damaged DICOM") from None
 
 
-def _is_stall(error: BaseException | None) -> bool:
-    """Whether a wait for bytes ran out: requests calls that a lost connection, once an answer has
-    begun or while something is sent.
-    """
-    while error is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def _why_cut(error: BaseException | None, timeout_s: float) -> str:
+    """By what lies under an error of requests, which takes a stall for a lost connection."""
+    errors = import_extra("urllib3", "dicomweb").exceptions
+    place = ""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return f"stalls for {timeout_s:g} s in the middle of a transfer"
+        if isinstance(error, errors.ProxyError):
+            place = "the proxy that the environment names "
+        under = error.__cause__ or error.__context__
+        if isinstance(error, errors.NewConnectionError) and isinstance(under, OSError):
+            return f"{place}cannot be reached ({under.strerror})"
+        error = under
+    return BREAKS_OFF
 
 
 def _in_words(status: int, user_settings: str) -> str:

@@ -30,6 +30,7 @@ from lgg_runtime.pacs.dicomweb import (
     store_result,
 )
 from lgg_runtime.pacs.web_client import WebServer
+from stand_ins.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,31 @@ def stalling() -> Iterator[Callable[[bytes], WebServer]]:
             return WebServer(f"http://127.0.0.1:{listener.getsockname()[1]}/web", timeout_s=0.5)
 
         yield start
+
+
+def test_why_a_server_or_a_proxy_before_it_cannot_be_reached_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told_of(address: str) -> str:
+        with pytest.raises(FetchError) as refused:
+            find_series(WebServer(f"http://{address}/web", timeout_s=20), "1.2.3")
+        assert refused.value.is_passing
+        return str(refused.value)
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    nobody = f"127.0.0.1:{free_port()}"
+    assert told_of(nobody) == f"{nobody}: cannot be reached (Connection refused)"
+    monkeypatch.setenv("http_proxy", f"http://{nobody}")
+    proxied = "archive: the proxy that the environment names cannot be reached (Connection refused)"
+    assert told_of("archive") == proxied
+    monkeypatch.delenv("http_proxy")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert told_of("nosuch.host") == "nosuch.host: cannot be reached (Name or service not known)"
 
 
 @pytest.mark.parametrize("told", ["Content-Length: 9", "Transfer-Encoding: chunked"])
