@@ -113,7 +113,7 @@ def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
     from lgg_runtime.pacs.spool import DATABASE
     from lgg_runtime.pacs.state import State
 
-    config = load_config(path)
+    config = load_config(path, needs_files=False)
     database = config.node.spool / DATABASE
     try:
         has_run = database.is_file()

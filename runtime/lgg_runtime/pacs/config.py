@@ -161,9 +161,11 @@ _NEEDS = {"c-store": ("address", "port", "ae_title"), "stow": ("url",)}
 _HAS_NO_USE = {"c-store": ("url", "user", "password_file"), "stow": _NEEDS["c-store"]}
 
 
-def load_config(path: Path) -> NodeConfig:
+def load_config(path: Path, needs_files: bool = True) -> NodeConfig:
     """Read and check a file. Raises MistakesError for what is wrong in it, UsageError where it is
     no TOML or cannot be read.
+
+    needs_files: whether certificates, keys and passwords that it names have to be there.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -175,10 +177,10 @@ def load_config(path: Path) -> NodeConfig:
     for name in tables.keys() - _SECTIONS.keys() - {"destination"}:
         mistakes.append(f"{name}: no such section; there are {', '.join(_SECTIONS)}, destination")
     sections = {
-        name: read_table(kind, tables.get(name, {}), name, mistakes)
+        name: read_table(kind, tables.get(name, {}), name, mistakes, needs_files)
         for name, kind in _SECTIONS.items()
     }
-    destinations = _read_destinations(tables.get("destination", []), mistakes)
+    destinations = _read_destinations(tables.get("destination", []), mistakes, needs_files)
     listen = sections["listen"]
     if listen is not None:
         _check_pair(listen.certificate, listen.key, "listen", mistakes)
@@ -191,14 +193,16 @@ def load_config(path: Path) -> NodeConfig:
     return NodeConfig(**sections, destinations=destinations)  # type: ignore[arg-type]
 
 
-def _read_destinations(tables: object, mistakes: list[str]) -> tuple[Destination, ...]:
+def _read_destinations(
+    tables: object, mistakes: list[str], needs_files: bool
+) -> tuple[Destination, ...]:
     if not isinstance(tables, list) or not tables:
         mistakes.append("destination: expected [[destination]] at least once")
         return ()
     found = []
     for number, table in enumerate(tables, 1):
         where = f"destination {number}"
-        one = read_table(Destination, table, where, mistakes)
+        one = read_table(Destination, table, where, mistakes, needs_files)
         if one is None:
             continue
         found.append(one)

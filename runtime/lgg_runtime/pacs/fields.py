@@ -18,11 +18,14 @@ _RULE = "rule"
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting may hold. says: in words; holds: whether a value does; make: its type."""
+    """What a setting may hold. says: in words; holds: whether a value does; make: its type;
+    is_there: whether what it names is, of which a reader of settings may have no need.
+    """
 
     says: str
     holds: Callable[[Any], bool]
     make: Callable[[Any], Any]
+    is_there: Callable[[Any], bool] = lambda value: True
 
 
 def integer(default: int, least: int, most: int) -> Any:
@@ -81,16 +84,20 @@ def file() -> Any:
     """A field for the path of a file that is there; None by default, and for empty text."""
     rule = Rule(
         "the path of a file that is there",
-        lambda value: isinstance(value, str) and (not value or os.path.isfile(value)),  # noqa: PTH113  Path's may raise
+        lambda value: isinstance(value, str),
         lambda value: Path(value) if value else None,
+        lambda value: not value or os.path.isfile(value),  # noqa: PTH113  Path's may raise
     )
     return _field(None, rule)
 
 
-def read_table(kind: type[T], table: object, where: str, mistakes: list[str]) -> T | None:
+def read_table(
+    kind: type[T], table: object, where: str, mistakes: list[str], needs_files: bool
+) -> T | None:
     """Build a settings class from a table; each mistake is a line `WHERE.NAME: reason`.
 
-    Returns None where there was one.
+    needs_files: whether a file that is named has to be there. Returns None where there was a
+    mistake.
     """
     if not isinstance(table, Mapping):
         mistakes.append(f"{where}: expected a table")
@@ -103,7 +110,7 @@ def read_table(kind: type[T], table: object, where: str, mistakes: list[str]) ->
     for name, described in known.items():
         rule: Rule = described.metadata[_RULE]
         if name in table:
-            if rule.holds(table[name]):
+            if rule.holds(table[name]) and (rule.is_there(table[name]) or not needs_files):
                 values[name] = rule.make(table[name])
             else:
                 mistakes.append(f"{where}.{name}: expected {rule.says}, found {table[name]!r}")

@@ -37,6 +37,29 @@ def test_a_look_where_no_node_has_run_says_so_and_makes_nothing(
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "takes"),
+    [
+        (["status"], True),
+        (["retry", "--all"], True),
+        (["forget", "old"], True),
+        (["check"], False),
+        (["run"], False),
+    ],
+)
+def test_only_what_opens_the_files_that_the_settings_name_needs_them(
+    tmp_path: Path, words: list[str], takes: bool
+) -> None:
+    """A certificate may be gone, or be the node's user's alone to look at, when a person asks."""
+    (tmp_path / "spool").mkdir()
+    State(tmp_path / "spool" / DATABASE).close()
+    gone = str(tmp_path / "gone.pem")
+    path = write_config(tmp_path, listen={"certificate": gone, "key": gone})
+    done = CliRunner().invoke(command, [*words, "--config", str(path)])
+    assert (done.exit_code == 0) is takes
+    assert takes or "listen.key: expected the path of a file that is there" in str(done.exception)
+
+
 @pytest.mark.parametrize("words", [["run"], ["status"], ["retry"], ["forget", "old"], ["check"]])
 def test_what_needs_settings_asks_for_them(words: list[str]) -> None:
     done = CliRunner().invoke(command, words)
