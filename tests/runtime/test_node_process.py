@@ -304,7 +304,9 @@ def test_an_address_of_nobody_is_a_mistake_or_not_there_yet() -> None:
     assert code("10.0.0.1", OSError(errno.EADDRNOTAVAIL, "not there")) == 7
     assert {code(name, unknown) for name in ("pacs", "a.b2", "x-1.local.")} == {7}
     assert {code(name, unknown) for name in ("300.1.1.1", "no such host", "7", "")} == {2}
-    assert code("10.0.0.1", OSError(errno.EACCES, "not allowed")) == 2
+    forbidden = unusable("listen: 10.0.0.1:104", "10.0.0.1", OSError(errno.EACCES, "not allowed"))
+    assert forbidden.exit_code == 2
+    assert str(forbidden).endswith("; choose one above 1023, or allow CAP_NET_BIND_SERVICE")
     assert code("a..b", UnicodeError("label empty")) == 2
 
 

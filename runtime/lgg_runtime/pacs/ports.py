@@ -22,4 +22,6 @@ def unusable(where: str, address: str, error: OSError | UnicodeError) -> Resourc
     is_unknown = isinstance(error, socket.gaierror) and _NAME.fullmatch(address)
     if error.errno in _MAY_PASS or is_unknown:
         return ResourceError(f"{message}; start again when it can")
+    if error.errno == errno.EACCES:
+        return UsageError(f"{message}; choose one above 1023, or allow CAP_NET_BIND_SERVICE")
     return UsageError(message)
