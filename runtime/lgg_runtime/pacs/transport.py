@@ -158,7 +158,8 @@ def _associate(
             raise DeliveryError(_why_rejected(association, calling, to), is_passing=True)
         elif tls:
             # pynetdicom keeps to itself which of them it was.
-            why = "cannot be reached, or TLS fails: see to ca, certificate and key"
+            see_to = f"ca, certificate and key, and whether its certificate names {to.address}"
+            why = f"cannot be reached, or TLS fails: see to {see_to}"
             raise DeliveryError(why, is_passing=True)
         elif reached:
             raise DeliveryError("is reached, and answers no association", is_passing=True)
