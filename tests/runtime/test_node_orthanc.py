@@ -8,9 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,15 +38,20 @@ def node_port() -> int:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path, node_port: int) -> Iterator[Orthanc]:
-    """With the example's route and settings, but for the port and a shorter wait."""
+def settings(node_port: int) -> dict[str, Any]:
+    """The example's for Orthanc, with its route, but for the port and a shorter wait."""
     text = (EXAMPLES / "orthanc.json").read_text()
-    settings = json.loads(re.sub(r"(?m)^\s*//.*$", "", text))
-    assert settings["LuaScripts"] == ["/etc/orthanc/orthanc-route.lua"]
-    settings["LuaScripts"] = [str(EXAMPLES / "orthanc-route.lua")]
-    settings["DicomModalities"]["lgg-node"][2] = node_port
+    found: dict[str, Any] = json.loads(re.sub(r"(?m)^\s*//.*$", "", text))
+    assert found["LuaScripts"] == ["/etc/orthanc/orthanc-route.lua"]
+    found["LuaScripts"] = [str(EXAMPLES / "orthanc-route.lua")]
+    found["DicomModalities"]["lgg-node"][2] = node_port
+    return found | {"StableAge": 1}
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, settings: dict[str, Any]) -> Iterator[Orthanc]:
     (tmp_path / "orthanc").mkdir()
-    one = Orthanc(tmp_path / "orthanc", more=settings | {"StableAge": 1})
+    one = Orthanc(tmp_path / "orthanc", more=settings)
     one.start()
     yield one
     one.stop()
@@ -121,6 +128,41 @@ def test_what_failed_while_the_node_was_down_is_sent_as_documented(
         assert node.stop() == 0
     finally:
         node.end()
+
+
+@needs_orthanc
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_studies_and_results_go_over_tls_as_documented(
+    settings: dict[str, Any], node_port: int, artifact: Path, tmp_path: Path
+) -> None:
+    page = (EXAMPLES.parent / "node.md").read_text(encoding="utf-8")
+    page = page.split("\n## TLS\n")[1].split("\n## ")[0].replace("/etc/", f"{tmp_path}/etc/")
+    (toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (of_orthanc,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    make = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0].replace(" -g $name", "")
+    subprocess.run(["sh", "-ec", make], cwd=tmp_path, check=True, capture_output=True)
+    listen, destination = toml.split("\n\n")
+    settings |= json.loads(of_orthanc)
+    settings["DicomModalities"]["lgg-node"]["Port"] = node_port
+    (tmp_path / "orthanc").mkdir()
+    orthanc = Orthanc(tmp_path / "orthanc", more=settings)
+    config = write_config(
+        tmp_path,
+        f"{orthanc.destination}\n{destination}",
+        listen=tomllib.loads(listen) | {"port": node_port},
+        study={"quiet_seconds": 2.0},
+        model={"name": str(artifact)},
+    )
+    node = NodeProcess(config, tmp_path / "node.log")
+    try:
+        orthanc.start()
+        node.start()
+        orthanc.upload(draw_studies(tmp_path / "drawn")[0])
+        wait_until(lambda: bool(orthanc.find_segmentations()), 120, "a SEG in Orthanc")
+        assert node.stop() == 0
+    finally:
+        node.end()
+        orthanc.stop()
 
 
 def test_the_unit_calls_the_command_as_it_is() -> None:
