@@ -9,10 +9,13 @@ import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs import intake as module
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.intake import DUPLICATE, REFUSED_OBJECT, STORED, Intake
 from stand_ins.records import STUDY, Records
+
+ONE = f"{STUDY}.1"
 
 
 def reason_of(records: Records) -> str:
@@ -56,7 +59,7 @@ def test_a_study_waits_for_no_association_that_ended_unseen(records: Records) ->
     is_open = True
     session = records.intake.open_session(lambda: is_open)
     records.bring(session, 1)
-    records.intake.settle()
+    assert records.intake.settle() == 0.1, "it does not look without a pause"
     assert records.states() == ["receiving"]
     is_open = False
     records.intake.settle()
@@ -104,7 +107,7 @@ def test_an_image_that_two_associations_bring_at_once_is_kept_once(
         keep(study, instance, data)
 
     def bring() -> None:
-        arrival = Arrival(STUDY, f"{STUDY}.1", b"file", b"body")
+        arrival = Arrival(STUDY, ONE, b"file", b"body")
         outcomes.append(records.intake.keep(records.associate(), arrival))
 
     second = threading.Thread(target=bring, daemon=True)
@@ -114,3 +117,18 @@ def test_an_image_that_two_associations_bring_at_once_is_kept_once(
     assert not second.is_alive()
     assert outcomes == [STORED, DUPLICATE]
     assert len(writes) == 1
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_of_an_image_that_the_disk_does_not_take_nothing_is_recorded(
+    records: Records, is_known: bool
+) -> None:
+    if is_known:
+        records.send(1)
+        records.spool.remove_images(records.spool.name_of(STUDY), [records.spool.name_of(ONE)])
+        records.state.rows("UPDATE instance SET present = 0")
+    (records.spool.root / "images" / records.spool.name_of(STUDY)).touch()  # in a folder's place
+    before = [tuple(row) for row in records.state.rows("SELECT * FROM instance")]
+    with pytest.raises(ResourceError):
+        records.bring(records.associate(), 1)
+    assert [tuple(row) for row in records.state.rows("SELECT * FROM instance")] == before
