@@ -48,3 +48,15 @@ def test_a_study_whose_lost_image_comes_again_while_it_is_worked_on_is_done_once
     records.send(1)
     records.jobs.complete(job, records.make(job), [])
     assert records.states() == ["receiving"]
+
+
+def test_a_lost_image_is_not_confirmed_by_an_association_that_is_not_released(
+    records: Records,
+) -> None:
+    for _ in range(2):
+        session = records.associate()
+        records.bring(session, 1)
+        records.intake.close_session(session)
+        lose(records, ONE)
+    records.intake.settle()
+    assert records.states() == ["held"]

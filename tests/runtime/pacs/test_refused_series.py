@@ -116,6 +116,8 @@ def test_a_study_that_is_worked_on_as_an_image_is_refused_is_held_after_its_resu
     records.send(2)
     job = records.claim()
     refuse(records, 1)
+    records.intake.settle()
+    assert records.states() == ["working"]
     records.jobs.complete(job, records.make(job), [])
     records.intake.settle()
     assert records.states() == ["held"]
