@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,31 @@ def test_nothing_is_recorded_in_a_file_that_was_removed_or_replaced(
     kept.rename(path)
     with records.state.change() as run:
         run("SELECT 1")
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+def test_a_change_waits_for_the_one_at_hand_as_that_of_a_retry_does(
+    records: Records, is_same_process: bool
+) -> None:
+    records.send(1)
+    path = records.spool.root / DATABASE
+    other = records.state if is_same_process else State(path)
+    seen: list[object] = []
+
+    def change() -> None:
+        try:
+            with other.change() as run:
+                seen.extend(run("SELECT state FROM study").fetchone())
+                run("UPDATE study SET state = 'held'")
+        except ResourceError as error:
+            seen.append(error)
+
+    second = threading.Thread(target=change, daemon=True)
+    with records.state.change() as run:
+        run("SELECT state FROM study").fetchone()
+        second.start()
+        second.join(0.5)  # it would be through, if it did not wait
+        run("UPDATE study SET state = 'done'")
+    second.join(20)
+    other.close()
+    assert seen == ["done"]
