@@ -34,9 +34,9 @@ def test_a_start_removes_what_no_record_knows_and_nothing_else(records: Records)
 def test_an_image_and_a_folder_that_is_new_outlive_a_loss_of_power(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushed: list[Path] = []
-    monkeypatch.setattr(module, "_flush", flushed.append)
+    flushed: list[tuple[Path, int]] = []  # with the number of files in it by then
+    monkeypatch.setattr(module, "_flush", lambda path: flushed.append((path, len(files(records)))))
     records.spool.keep_image("study", "one", b"")
     records.spool.keep_image("study", "two", b"")
     images = records.spool.root / "images"
-    assert flushed == [images, images / "study", images / "study"]
+    assert flushed == [(images, 0), (images / "study", 1), (images / "study", 2)]
