@@ -15,6 +15,7 @@ from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.transport import DeliveryError, Transport
 from stand_ins.records import ARCHIVE, RESULT, Records
 
+UNREADABLE = b"a link to itself"
 TO = replace(ARCHIVE, first_wait_seconds=7.0, attempts=2)
 
 
@@ -92,26 +93,39 @@ def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> N
     assert records.states("delivery") == ["given up", "sent"]
 
 
-@pytest.mark.parametrize("damaged", [None, RESULT[:-1], b"", RESULT[:-1] + b"?"])
+@pytest.mark.parametrize(
+    ("damaged", "is_unsure"),
+    [(None, 0), (RESULT[:-1], 1), (b"", 0), (RESULT[:-1] + b"?", 0), (UNREADABLE, 0)],
+)
 def test_a_result_whose_file_is_lost_is_made_again_and_then_sent(
-    records: Records, damaged: bytes | None
+    records: Records, damaged: bytes | None, is_unsure: int
 ) -> None:
-    seen: list[bytes] = []
+    seen: list[tuple[bytes, bool]] = []
     made = records.finish(1, to=[TO.name])
+    records.state.rows("UPDATE delivery SET unsure = ?", (is_unsure,))
     path = records.spool.result(made.result)
-    path.unlink() if damaged is None else path.write_bytes(damaged)
-    sender = make_sender(records, lambda path, _: seen.append(path.read_bytes()), Tally())
+    path.unlink()
+    if damaged == UNREADABLE:
+        path.symlink_to(path)
+    elif damaged is not None:
+        path.write_bytes(damaged)
+    sender = make_sender(
+        records, lambda *sent: seen.append((sent[0].read_bytes(), sent[1])), Tally()
+    )
     assert sender.step() == 0.0
+    assert sender.step() is None, "it waits meanwhile"
     for _ in range(2 * TO.attempts):  # to wait for it is no attempt
         (row,) = records.state.rows("SELECT state, reason, unsure, attempts FROM delivery")
-        assert tuple(row) == ("waiting", "its file was lost; it is made again", 0, 0)
+        assert tuple(row) == ("waiting", "its file was lost; it is made again", is_unsure, 0)
         records.state.rows("UPDATE delivery SET next_at = 0")
         sender.step()
     job = records.claim()
+    assert job.interrupted == 0
     assert not records.jobs.complete(job, records.make(job, b"anew"), [TO.name]), "it is known"
     records.state.rows("UPDATE delivery SET next_at = 0")
     sender.step()
-    assert (seen, records.states("delivery"), records.states()) == ([b"anew"], ["sent"], ["done"])
+    assert seen == [(b"anew", bool(is_unsure))]
+    assert (records.states("delivery"), records.states()) == (["sent"], ["done"])
 
 
 def test_a_lost_result_is_dropped_where_a_later_one_goes_to_the_same_place(
