@@ -60,6 +60,22 @@ def test_a_loop_that_waits_takes_its_next_step_when_it_is_woken() -> None:
     assert loop.join(20)
 
 
+def test_a_loop_that_is_woken_within_a_step_takes_the_next_one_at_once() -> None:
+    steps = threading.Semaphore(0)
+
+    def step() -> float | None:
+        loop.wake()
+        steps.release()
+        return 3600.0
+
+    loop = Loop("a loop", step)
+    loop.start()
+    assert steps.acquire(timeout=20)
+    assert steps.acquire(timeout=20)
+    loop.tell_to_stop()
+    assert loop.join(20)
+
+
 def test_a_loop_waits_as_its_step_says_and_a_bounded_time_where_it_says_nothing() -> None:
     outcomes: list[float | ResourceError | None] = [2.0, None, ResourceError("full"), 0.0]
     waits, ended = [], threading.Event()

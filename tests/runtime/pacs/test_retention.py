@@ -173,3 +173,11 @@ def test_a_name_of_two_studies_is_refused(records: Records) -> None:
         ):
             queue_again(records.state, [name], everything=False, destinations=[])
     assert records.states() == ["failed", "failed"]
+
+
+@pytest.mark.parametrize("name", ["", "%", "a_c", "ABC"])
+def test_what_is_no_name_queues_nothing(records: Records, name: str) -> None:
+    records.state.rows("INSERT INTO study (id, state, last_at) VALUES ('abc', 'held', 0)")
+    with pytest.raises(UsageError, match=f"'{name}': expected the name of a study"):
+        queue_again(records.state, [name], everything=False, destinations=[])
+    assert records.states() == ["held"]
