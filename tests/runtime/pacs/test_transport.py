@@ -321,9 +321,9 @@ def test_a_destination_whose_certificate_is_not_trusted_is_told_with_what_to_see
 ) -> None:
     """pynetdicom tells no TLS error, so the message names both."""
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    for name in ("own", "other"):
+    for name, address in {"own": "127.0.0.1", "other": "127.0.0.1", "host": "127.0.0.2"}.items():
         files = ["-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
-        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subject = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{address}"]
         subprocess.run([*words, *files, *subject], check=True, capture_output=True)
     own, key = tmp_path / "own.pem", tmp_path / "own.key"
     context = make_server_tls(Listen(certificate=own, key=key, client_ca=own))
@@ -336,6 +336,11 @@ def test_a_destination_whose_certificate_is_not_trusted_is_told_with_what_to_see
     with pytest.raises(DeliveryError, match=why):
         peer.send(result, ca=tmp_path / "other.pem", certificate=own, key=key)
     assert len(peer.stored) == 1
+    of_host = Listen(certificate=tmp_path / "host.pem", key=tmp_path / "host.key")
+    peer = start({SEGMENTATION: EXPLICIT}, tls=make_server_tls(of_host))
+    with pytest.raises(DeliveryError, match="or TLS fails: see to ca, certificate and key"):
+        peer.send(result, ca=tmp_path / "host.pem")  # of a known authority, and of another host
+    assert peer.stored == []
 
 
 def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
