@@ -1,10 +1,15 @@
-"""What a node finds in its spool as it starts: another node, files without records, records."""
+"""What a node finds in its spool as it starts: another node, files without records, records; and
+when it listens.
+"""
 
 from __future__ import annotations
 
+import socket
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +21,9 @@ from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.node import run_node
-from lgg_runtime.pacs.spool import DATABASE
-from stand_ins.pacs import write_config
+from lgg_runtime.pacs.spool import DATABASE, Spool
+from stand_ins.pacs import associate, write_config
+from stand_ins.ports import free_port
 
 
 def test_one_node_at_a_time_holds_a_spool(tmp_path: Path, artifact: Path) -> None:
@@ -100,3 +106,37 @@ def test_a_node_looks_first_with_the_model_that_is_set(
     with caplog.at_level("INFO"), run_node(load_config(write_config(tmp_path, model=model))):
         pass
     assert "model tiny after tiny " in caplog.text
+
+
+def test_no_peer_brings_an_image_while_files_without_a_record_are_removed(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, swept, port = Spool.sweep, [], free_port()
+
+    def sweep_alone(*known: Any) -> int:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=20)
+        swept.append(known)
+        return sweep(*known)
+
+    monkeypatch.setattr(Spool, "sweep", sweep_alone)
+    settings = {"model": {"name": str(artifact)}, "listen": {"port": port}}
+    with run_node(load_config(write_config(tmp_path, **settings))):
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    assert swept
+
+
+def test_a_node_that_ends_lets_its_associations_end(tmp_path: Path, artifact: Path) -> None:
+    with run_node(load_config(write_config(tmp_path, model={"name": str(artifact)}))) as node:
+        association, server = associate(node.receiver.port), node.receiver._server
+        assert server is not None
+
+        def release() -> None:
+            while server.fileno() != -1:
+                association.join(0.01)
+            association.release()
+
+        releasing = threading.Thread(target=release)
+        releasing.start()
+    releasing.join(20)
+    assert association.is_released

@@ -20,8 +20,9 @@ def files(records: Records) -> set[Path]:
 
 def test_a_start_removes_what_no_record_knows_and_nothing_else(records: Records) -> None:
     records.finish(1, 2)
+    records.bring(records.associate(), 3)
     known = files(records)
-    assert len(known) == 3, "two images and a result"
+    assert len(known) == 4, "three images, one of them not confirmed, and a result"
     image = records.spool.image(records.spool.name_of(STUDY), "0" * 32)
     left = (image, image.with_name(f"{image.name}.part"), records.spool.result("f" * 32))
     foreign = image.with_name("notes.txt")
