@@ -30,7 +30,7 @@ from lgg_runtime.pacs.tls import make_server_tls
 from lgg_runtime.pacs.transport import SEGMENTATION, STUDY_ROOT_FIND, DeliveryError, make_transport
 from lgg_runtime.pacs.web_client import WebServer
 from stand_ins.orthanc import Orthanc, why_missing
-from stand_ins.pacs import MR_IMAGE
+from stand_ins.pacs import MR_IMAGE, await_associations
 
 EXPLICIT, IMPLICIT = [ExplicitVRLittleEndian], [ImplicitVRLittleEndian]
 
@@ -86,10 +86,9 @@ class Peer:
     def port(self) -> int:
         return int(self._server.server_address[1])
 
-    def send(self, path: Path, ask_first: bool = False, **tls: Path) -> None:
-        to = Destination(
-            name="peer", kind="c-store", address="127.0.0.1", port=self.port, ae_title="PEER", **tls
-        )
+    def send(self, path: Path, ask_first: bool = False, **more: Any) -> None:
+        where = {"address": "127.0.0.1", "port": self.port, "ae_title": "PEER"}
+        to = Destination(name="peer", kind="c-store", **where, **more)
         make_transport(to, "LGG-NODE")(path, ask_first)
 
     def stop(self) -> None:
@@ -145,6 +144,7 @@ def test_a_result_goes_in_explicit_vr_where_it_is_taken_else_in_implicit(
     assert [syntax] == used
     assert values_of(got) == values_of(dcmread(result))
     assert peer.proposed == [(SEGMENTATION, EXPLICIT), (SEGMENTATION, IMPLICIT)]
+    await_associations()  # it was released
 
 
 @pytest.mark.parametrize("holds", ["1.2.3.3", "1.2.3.4", ""])
@@ -289,6 +289,22 @@ def test_a_destination_that_rejects_an_association_is_told_with_its_reason(
     other.shutdown()
 
 
+def test_every_wait_for_a_destination_is_bounded_by_its_setting(
+    start: Start, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    associate, seen = AE.associate, []
+
+    def look(self: AE, *given: Any, **more: Any) -> Any:
+        seen.append((self.acse_timeout, self.network_timeout, self.connection_timeout))
+        seen.append(self.dimse_timeout)
+        return associate(self, *given, **more)
+
+    monkeypatch.setattr(AE, "associate", look)
+    peer = start({SEGMENTATION: EXPLICIT, STUDY_ROOT_FIND: EXPLICIT})
+    peer.send(result, ask_first=True, timeout_seconds=21.0)
+    assert seen == [(21, 21, 21), 10, (21, 21, 21), 21], "less for a question"
+
+
 def test_a_destination_that_breaks_off_within_its_answer_is_not_waited_for(result: Path) -> None:
     told: list[DeliveryError] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -351,10 +367,11 @@ def test_the_user_of_a_server_is_asked_for_by_the_settings_of_the_node(
     secret = tmp_path / "password"
     secret.write_text("a word\n")
     to = Destination(
-        name="web", kind="stow", url="http://host/web", user="node", password_file=secret
-    )
+        name="web", kind="stow", url="http://host/web", user="node", password_file=secret,
+        timeout_seconds=21.0,
+    )  # fmt: skip
     make_transport(to, "LGG-NODE")(result, False)
-    assert servers[0].user_settings == "user and password_file"
+    assert (servers[0].user_settings, servers[0].timeout_s) == ("user and password_file", 21.0)
     assert (servers[0].user, servers[0].password) == ("node", "a word")
 
 
