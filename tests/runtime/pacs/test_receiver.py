@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ pytest.importorskip("highdicom")
 
 from pynetdicom import AE
 
+from lgg_runtime.pacs.config import MIB
 from lgg_runtime.pacs.receiver import Receiver
 from stand_ins.pacs import CALLED, associate, draw_studies, store
 from stand_ins.reception import Reception
@@ -61,7 +63,7 @@ def test_a_peer_is_offered_what_the_conformance_statement_says(
 
 
 def test_an_association_that_runs_at_the_stop_may_end_and_no_other_begins(
-    receive: Callable[..., Reception], files: list[Path]
+    receive: Callable[..., Reception], files: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     node = receive()
     association = associate(node.port)
@@ -79,6 +81,7 @@ def test_an_association_that_runs_at_the_stop_may_end_and_no_other_begins(
     stopping.join(20)
     assert not stopping.is_alive()
     assert node.settle() == ["queued"]
+    assert "without a release" not in caplog.text
 
 
 def test_an_association_that_does_not_end_in_its_time_is_aborted(
@@ -108,6 +111,38 @@ def test_a_release_that_cannot_be_recorded_is_answered_with_an_abort(
     assert node.settle() == ["held"]
     assert node.count("confirmed") == 0
     assert "a release could not be recorded, so the association is aborted" in caplog.text
+
+
+def test_a_defect_is_answered_with_a_status_and_told_by_its_type_alone(
+    receive: Callable[..., Reception],
+    files: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> str:
+        raise ValueError("of PATIENT^ONE")
+
+    node = receive()
+    monkeypatch.setattr(node.intake, "keep", fail)
+    association = associate(node.port)
+    assert store(association, files[:1]) == [0xC000]
+    association.release()
+    assert node.settle() == ["held"]
+    assert "an object was refused with 0xC000: ValueError" in caplog.messages
+    assert "PATIENT" not in caplog.text
+
+
+def test_an_object_leaves_as_much_of_the_disk_free_as_is_set(
+    receive: Callable[..., Reception], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = receive(limits={"free_disk_mib": 1})
+    free = MIB + 100  # less than an object
+    monkeypatch.setattr(node.spool, "free_bytes", lambda: free)
+    association = associate(node.port)
+    assert store(association, files[:1]) == [0xA700]
+    free = 2 * MIB
+    assert store(association, files[:1]) == [0]
+    association.release()
 
 
 def test_an_association_that_ended_unseen_keeps_no_other_out(
