@@ -89,6 +89,26 @@ def test_who_asks_is_who_was_named_and_else_whom_netrc_names(
     assert heard == [sent]
 
 
+def test_a_server_that_is_busy_is_asked_once() -> None:
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        server = WebServer(f"http://127.0.0.1:{listening.server_port}/web")
+        with pytest.raises(FetchError, match="answers with HTTP status 503"):
+            find_series(server, STUDY)
+        listening.shutdown()
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
