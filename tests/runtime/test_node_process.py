@@ -94,7 +94,7 @@ def test_metrics_are_read_by_prometheus(serve: Callable[[list[str]], str]) -> No
     objects, studies = ("lgg_node_objects_total", "stored"), ("lgg_node_studies_total", "done")
     assert counts == {objects: 1, studies: 1}
     assert values["lgg_node_seconds", "made"] == 1.5
-    assert values["lgg_node_free_bytes",] == 5
+    assert (values["lgg_node_spool_bytes",], values["lgg_node_free_bytes",]) == (1000, 5)
 
 
 def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]) -> None:

@@ -115,6 +115,11 @@ def test_nothing_that_is_written_or_said_holds_an_identifier(
     assert not [one for one in told if any(one in text for text in texts)]
 
 
+def test_a_uid_in_the_address_of_a_server_is_not_recorded() -> None:
+    server = WebServer("http://127.0.0.1/studies/1.2.826.0.1.3680043.8.498.1")
+    assert "1.2.826" not in Pull(server, "1.2.826.0.1.3680043.8.498.2").described
+
+
 def test_the_folder_is_private_and_goes_whatever_happens(private: Path, stored: Stored) -> None:
     with pytest.raises(KeyError), fetched(Pull(stored.server, stored.uid)) as folder:
         assert folder.parent.parent == private
