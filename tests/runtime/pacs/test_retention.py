@@ -146,6 +146,16 @@ def test_a_retry_gives_all_attempts_anew(records: Records) -> None:
     assert (delivery["attempts"], delivery["next_at"]) == (0, 0)
 
 
+@pytest.mark.parametrize("state", ["held", "refused"])
+def test_a_retry_of_all_takes_no_study_that_is_held_or_refused(
+    records: Records, state: str
+) -> None:
+    records.send(1)
+    records.state.rows("UPDATE study SET state = ?", (state,))
+    assert queue_again(records.state, [], everything=True, destinations=[]) == 0
+    assert records.states() == [state]
+
+
 def test_a_retry_by_name_is_of_what_was_given_up_and_of_one_study_alone(records: Records) -> None:
     made = records.finish(1, to=["one", "two"])
     other = records.finish(1, to=["one"], study="1.2.9")
