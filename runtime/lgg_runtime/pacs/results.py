@@ -15,7 +15,6 @@ from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import load_pydicom
-from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.scan import Algorithm, ScanResult
@@ -40,8 +39,7 @@ class ResultMaker:
                 f"{count(changed, 'image')} changed or gone since written into the spool; "
                 "send the study again"
             )
-        choice = SeriesChoice(flair_only=self._segmenter.settings.flair_only)
-        volume = read_dicom(job.files, choice)
+        volume = read_dicom(job.files)
         found = ScanResult(volume, self._segmenter.segment(volume), self._algorithm)
         data = encode_dicom_seg(found)["seg.dcm"]
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
