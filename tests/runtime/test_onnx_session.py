@@ -5,9 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import os
-import random
 import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -258,25 +256,6 @@ def test_threads_that_need_a_session_at_once_open_one(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(session.run, [alone, alone]))
     assert opened == [2]
-
-
-def test_a_signal_takes_no_stream_of_threads_with_it(artifact: Path) -> None:
-    """At whatever step it comes: of a semaphore's some are Python's, and a later run waits then."""
-    session, dice = OnnxSession(artifact, BackendSettings("cpu", 2)), random.Random(0)
-    slices = np.zeros((1, 16, 16, 3), np.uint8)
-    session.run(slices)
-    usual = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        for _ in range(300):
-            with pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0001, 0.002))
-                while True:
-                    session.run(slices)
-        signal.setitimer(signal.ITIMER_REAL, 5)  # so that what would wait for ever fails
-        assert session._run_on_all(slices, np.empty((1, 16, 16), np.float32))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, usual)
 
 
 def test_under_a_limit_of_memory_slices_run_one_after_another(
