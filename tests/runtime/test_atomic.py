@@ -13,6 +13,7 @@ from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.writers.atomic import (
     PART_SUFFIX,
     make_folder,
+    remove,
     require_folder,
     require_names,
     require_writable,
@@ -156,6 +157,19 @@ def test_a_file_in_whose_place_a_folder_stands_could_not_be_written(tmp_path: Pa
     (tmp_path / "older.onnx").touch()
     for name in ("older.onnx", "new.onnx"):
         require_writable(tmp_path / name)
+
+
+def test_a_file_in_a_folder_that_is_not_there_could_not_be_written(tmp_path: Path) -> None:
+    reason = rf"^model\.onnx: cannot be written: no folder {tmp_path}/none; make it first$"
+    with pytest.raises(ResourceError, match=reason):
+        require_writable(tmp_path / "none" / "model.onnx")
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    remove(tmp_path / "nothing")
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(ResourceError, match=r"^report\.html: cannot be written: "):
+        remove(tmp_path / "report.html")
 
 
 def test_a_file_whose_folder_may_not_be_looked_into_could_not_be_written(tmp_path: Path) -> None:

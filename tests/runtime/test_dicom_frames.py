@@ -13,6 +13,7 @@ pytest.importorskip("SimpleITK")
 
 import pydicom
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom import read_dicom
 from stand_ins.dicom_frames import frame_of
 from stand_ins.dicom_study import Study
@@ -186,6 +187,15 @@ def test_a_slice_of_padding_alone_is_as_dark_as_padding_in_others(
     assert flair.min() == expected
     assert (flair[:, :8] == expected).all()
     assert sum(not np.ptp(plane) for plane in flair) == 1
+
+
+def test_a_padding_value_that_is_no_number_is_refused(study: Study) -> None:
+    for path in study.flair:
+        data = pydicom.dcmread(path)
+        data.add_new("PixelPaddingValue", "LO", "none")
+        data.save_as(path)
+    with pytest.raises(InputError, match="PixelPaddingValue is no whole number"):
+        read_dicom(study.files)
 
 
 def test_damage_where_nothing_is_looked_for_refuses_nothing() -> None:

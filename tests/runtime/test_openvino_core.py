@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lgg_runtime.backends import openvino_core
 from lgg_runtime.backends.openvino_core import import_openvino, last_line
+from lgg_runtime.errors import UsageError
 
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("pip install 'lgg-edge[openvino]'", allow_module_level=True)
@@ -84,6 +86,12 @@ def test_a_process_that_was_forked_after_openvino_began_is_told_and_ends(artifac
     told, status = done.stdout.splitlines()
     assert told.startswith("UsageError OpenVINO began before this process was forked; fork first")
     assert status == "0"
+
+
+def test_a_core_of_another_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_core, "_make_core", lambda: (object(), os.getpid() + 1))
+    with pytest.raises(UsageError, match="OpenVINO began before this process was forked"):
+        openvino_core.open_core()
 
 
 def test_a_signal_is_handled_after_another_thread_dropped_the_session(artifact: Path) -> None:
