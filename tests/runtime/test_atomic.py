@@ -150,6 +150,18 @@ def test_a_folder_in_a_read_only_one_could_not_be_made(
         require_writable(tmp_path / "model.onnx")
 
 
+def test_a_disk_that_is_gone_as_it_is_asked_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(_path: Path) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(os, "statvfs", ask)
+    with pytest.raises(ResourceError, match=r"^new: cannot be written: not connected$"):
+        require_folder(tmp_path / "new")
+
+
 def test_a_file_in_whose_place_a_folder_stands_could_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").mkdir()
     with pytest.raises(ResourceError, match=r"^model\.onnx: cannot be written: Is a directory$"):

@@ -102,7 +102,10 @@ def require_writable(path: Path) -> None:
 
 def _require_access(folder: Path, path: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY  # for root, too
+        try:
+            is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY  # for root, too
+        except OSError as error:
+            raise refused(path, error) from error
         number = errno.EROFS if is_read_only else errno.EACCES
         raise refused(path, OSError(number, os.strerror(number)))
 
