@@ -103,15 +103,21 @@ def _walk(folder: Path) -> Files:
 
 def _entries(folder: Path, unreadable: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
     """The files of a tree; a folder that cannot be listed is added to `unreadable`."""
+    left = _list(folder, unreadable)
+    while left:  # not by recursion, which Python ends some 1,000 folders deep
+        entry = left.pop()
+        if entry.is_dir(follow_symlinks=False):
+            left += _list(Path(entry.path), unreadable)
+        else:
+            yield entry
+
+
+def _list(folder: Path, unreadable: dict[Path, str]) -> list[os.DirEntry[str]]:
+    """What lies in a folder, the last name first."""
     try:
         with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
+            return sorted(scan, key=lambda entry: entry.name, reverse=True)
     except OSError as error:
         name = printable(folder.name or str(folder))
         unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path), unreadable)
-        else:
-            yield entry
+        return []

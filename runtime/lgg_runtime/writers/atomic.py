@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,7 +60,10 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
     where that cannot be.
     """
     try:
-        path.mkdir(mode, parents=True, exist_ok=True)
+        missing = takewhile(lambda parent: not parent.exists(), path.parents)
+        for parent in reversed([*missing]):  # mkdir's own `parents` goes by recursion
+            parent.mkdir(exist_ok=True)
+        path.mkdir(mode, exist_ok=True)
     except OSError as error:
         raise refused(path, error) from error
 
