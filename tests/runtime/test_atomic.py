@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
@@ -200,3 +201,33 @@ def test_the_longest_names_are_those_that_a_disk_takes(tmp_path: Path) -> None:
             require_names(*longer)
     with pytest.raises(ResourceError, match="File name too long"):
         write_atomically(tmp_path / folder / (file + "a"), b"")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOENT])  # of ntfs-3g, and of exfat-fuse
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("scan 10:30_1_mask.png", "scan 10:30_1_mask.png: {}; {} ':'{}"),
+        ("why?*/s/a_mask.png", "why\\?\\*: {}; {} '\\*' or '\\?'{}"),
+        ("p./a_mask.png", "p.: {}; {} '.' at the end{}"),
+        ("a\x01_mask.png", r"a\\x01_mask.png: {}; {} '\\x01'{}"),
+    ],
+)
+def test_letters_that_a_disk_for_windows_refuses_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, said: str
+) -> None:
+    def refuse(path: Path, *_args: object, **_options: object) -> NoReturn:
+        raise OSError(number, os.strerror(number), str(path))
+
+    path = tmp_path / name
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    told = "a disk or share made for Windows takes no name with"
+    remedy = "; rename it, or choose another disk"
+    expected = said.format(f"cannot be written: {os.strerror(number)}", told, remedy)
+    with pytest.raises(ResourceError, match=f"^{expected}$"):
+        if path.parent != tmp_path:
+            make_folder(path.parent)
+        write_atomically(path, b"")
+    with pytest.raises(ResourceError, match=r"^a_mask\.png: cannot be written: [^;]+$"):
+        write_atomically(tmp_path / "a_mask.png", b"")

@@ -15,6 +15,9 @@ from lgg_runtime.errors import InputError, ResourceError, printable
 PART_SUFFIX = ".part"
 # Of one part of a path, on every file system in use for data (NAME_MAX of Linux and macOS).
 LONGEST_NAME_BYTES = 255
+# In no name on a disk or share made for Windows; which error one answers with differs.
+_UNFIT_LETTERS = frozenset('<>:"\\|?*') | frozenset(map(chr, range(32)))
+_NAME_REFUSED = (errno.EINVAL, errno.ENOENT)
 
 
 @contextlib.contextmanager
@@ -131,4 +134,13 @@ def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "the disk is full; free some space" if full else f"cannot be written: {error.strerror}"
+    name = Path(error.filename or path).name.removesuffix(PART_SUFFIX)  # path's, or of its folders
+    if error.errno in _NAME_REFUSED and (unfit := _unfit_letters(name)):
+        remedy = f"a disk or share made for Windows takes no name with {unfit}; rename it"
+        return ResourceError(f"{printable(name)}: {reason}; {remedy}, or choose another disk")
     return ResourceError(f"{printable(path.name)}: {reason}")
+
+
+def _unfit_letters(name: str) -> str:
+    found = [f"'{printable(letter)}'" for letter in sorted(_UNFIT_LETTERS.intersection(name))]
+    return " or ".join(found + [f"'{end}' at the end" for end in ". " if name.endswith(end)])
