@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+import pytest
+
 from lgg_runtime.table import format_table
 
 
@@ -21,3 +25,22 @@ def test_a_line_ends_with_its_last_cell_that_is_not_empty() -> None:
 
 def test_a_table_without_rows_is_its_header() -> None:
     assert format_table(["ab", "c"], []).split("\n") == ["ab  c", "--  -"]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("王小明", 6),
+        ("ﾜﾝ", 2),  # half as wide
+        ("김민준", 6),
+        (unicodedata.normalize("NFD", "김민준"), 6),  # as macOS writes names
+        (unicodedata.normalize("NFD", "Müller"), 6),
+        ("ก็", 1),  # a mark that is part of no other letter
+    ],
+)
+def test_a_column_is_as_wide_as_a_terminal_shows_it(name: str, columns: int) -> None:
+    header, rule, named, other = format_table(["", "n"], [[name, "1"], ["x" * 8, "2"]]).split("\n")
+    assert rule == "--------  -"
+    assert header == " " * 10 + "n" and other == "x" * 8 + "  2"
+    assert named == name + " " * (10 - columns) + "1"
+    assert format_table(["", name], []).split("\n")[1] == "  " + "-" * columns
