@@ -17,7 +17,7 @@ from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import UsageError
 from lgg_runtime.progress import ignore, show_progress
 from lgg_runtime.providers import PROVIDERS
-from lgg_runtime.terminal import run_command, show, tell
+from lgg_runtime.terminal import run_command, show, tell, terminal_columns
 
 if TYPE_CHECKING:
     from lgg_runtime.loading import LoadSettings
@@ -230,7 +230,7 @@ def _print(
     if as_json:
         show("".join(journal.encode("complete")), nl=False)  # the file may be another run's by now
     elif not quiet:
-        show(report.describe_run(journal, output, options["report"]))
+        show(report.describe_run(journal, output, options["report"], terminal_columns()))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -80,6 +81,13 @@ def show(text: str, nl: bool = True) -> None:
     """Print a result; what would break the terminal is escaped."""
     with ignoring_lost_reader(sys.stdout):
         click.echo("\n".join(map(printable, text.split("\n"))), nl=nl)
+
+
+def terminal_columns() -> int | None:
+    """Of the terminal that results are printed to; None where they go to a file or a program."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def tell(line: str) -> None:

@@ -192,6 +192,18 @@ def test_progress_is_shown_on_a_terminal_that_wants_it(
     assert tqdm.monitor is None, "a thread that a run would wait for where the memory ends"
 
 
+def test_a_long_name_is_cut_on_a_terminal_alone(
+    source: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "n" * 200
+    (source / "a").rename(source / name)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"\n{name}" in infer(source).out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table, _, _ = infer(source).out.partition(" slices on cpu")
+    assert "nnn...nnn" in table and max(map(len, table.split("\n"))) == 80
+
+
 def test_a_second_run_replaces_the_first(source: Path, out: Path, infer: Infer) -> None:
     infer(source)
     before = files(out)

@@ -44,3 +44,20 @@ def test_a_column_is_as_wide_as_a_terminal_shows_it(name: str, columns: int) -> 
     assert header == " " * 10 + "n" and other == "x" * 8 + "  2"
     assert named == name + " " * (10 - columns) + "1"
     assert format_table(["", name], []).split("\n")[1] == "  " + "-" * columns
+
+
+def test_long_names_are_cut_in_their_middle_to_fit_a_line() -> None:
+    rows = [["study/of/many/folders/p7", "1"], ["王小明王小明王小明王小明", "2"], ["short", "3"]]
+    whole = format_table(["", "n"], rows)
+    assert format_table(["", "n"], rows, 27) == whole and max(map(len, whole.split("\n"))) == 27
+    _, _, *lines = format_table(["", "n"], rows, 23).split("\n")
+    assert lines == [
+        "study/of/...lders/p7  1",
+        "王小明王...明王小明   2",
+        "short" + " " * 17 + "3",
+    ]
+    apart = unicodedata.normalize("NFD", "ü" * 13)
+    assert format_table(["", "n"], [[apart, "1"]], 1).split("\n")[2] == "üüüüü...üüüü  1"
+    for narrow in (15, 1):
+        lines = format_table(["", "n"], rows, narrow).split("\n")
+        assert lines[2:] == ["study...s/p7  1", "王小...小明   2", "short         3"]

@@ -20,13 +20,16 @@ from lgg_runtime.volume import LARGE_DROPPED
 _MOST_ROWS = 40
 
 
-def describe_run(journal: Journal, output: Path, has_page: bool = False) -> str:
+def describe_run(
+    journal: Journal, output: Path, has_page: bool = False, columns: int | None = None
+) -> str:
     """A table of the patients, the metrics where the run was evaluated, and where to look.
 
-    has_page: whether the run wrote a page as well.
+    has_page: whether the run wrote a page as well; columns: of the terminal that shows it, where
+    long names are cut to fit.
     """
     slices, with_tumour = _count_slices(journal)
-    lines = [_table(journal, slices, with_tumour)]
+    lines = [_table(journal, slices, with_tumour, columns)]
     if journal.metrics is not None:
         lines += describe_metrics(journal.metrics)
     provider = journal.provider
@@ -129,7 +132,9 @@ def _count_slices(journal: Journal) -> tuple[Counter[str], Counter[str]]:
     return slices, with_tumour
 
 
-def _table(journal: Journal, slices: Counter[str], with_tumour: Counter[str]) -> str:
+def _table(
+    journal: Journal, slices: Counter[str], with_tumour: Counter[str], most: int | None
+) -> str:
     names = [row.patient for row in journal.patients]
     columns = {
         "patient": [printable(name) for name in names],
@@ -138,7 +143,7 @@ def _table(journal: Journal, slices: Counter[str], with_tumour: Counter[str]) ->
         **measured_columns(journal),
     }
     rows = list(zip(*columns.values(), strict=True))
-    table = format_table(list(columns), rows[:_MOST_ROWS])
+    table = format_table(list(columns), rows[:_MOST_ROWS], most)
     left = len(rows) - _MOST_ROWS
     return table + (f"\n... and {left} more in summary.csv" if left > 0 else "")
 
