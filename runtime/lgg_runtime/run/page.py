@@ -49,7 +49,8 @@ svg { width: 100%; height: 12em; display: block } svg * { vector-effect: non-sca
 rect { fill: #e0282f } .slice { fill: transparent } g:hover .slice { fill: #8884 }
 .axes { fill: none; stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
 dt { font-weight: 600; float: left; clear: left; width: 11em } dd { margin-left: 11.5em }
-summary { cursor: pointer }
+summary { cursor: pointer; break-after: avoid }
+@media print { details::details-content { content-visibility: visible; block-size: auto } }
 """
 
 

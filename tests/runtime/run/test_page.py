@@ -127,6 +127,12 @@ def test_on_paper_no_patient_is_torn_and_each_sheet_has_the_tables_head(
     assert tags[first : tags.index("td")].count("th") == tags.count("th") == len(HEADER) + 1
 
 
+def test_on_paper_nothing_is_behind_a_fold() -> None:
+    (printed,) = re.findall(r"^@media print \{ (.*) \}$", _STYLE, re.MULTILINE)
+    assert printed == "details::details-content { content-visibility: visible; block-size: auto }"
+    assert re.search("^summary .*break-after: avoid", _STYLE, re.MULTILINE), "from its pictures"
+
+
 def test_it_tells_of_a_first_look_and_what_that_left_out(
     source: Path, out: Path, infer: Infer, artifact: Path
 ) -> None:
