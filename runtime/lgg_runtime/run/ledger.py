@@ -19,11 +19,10 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, printable
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE
-from lgg_runtime.run.ledger_lines import Finished, encode_line, parse_lines
+from lgg_runtime.run.ledger_lines import SCHEMA, Finished, encode_line, parse_lines
 from lgg_runtime.writers.atomic import refused, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
-SCHEMA = 3
 # A killed process loses no line; a power failure loses this much, and it is done again.
 SYNC_EVERY_S = 1.0
 

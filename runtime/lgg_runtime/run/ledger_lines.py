@@ -17,6 +17,7 @@ from lgg_runtime.run.journal import InputRecord
 from lgg_runtime.run.summary import SummaryRow
 from lgg_runtime.typed_json import build
 
+SCHEMA = 4
 # earlier: what runs before it left in the folder; journals of schema 2 have no such entry.
 _HEADER = {"schema", "run", "earlier"}
 
@@ -58,7 +59,9 @@ def encode_line(value: dict[str, Any]) -> bytes:
 
 
 def parse_lines(data: bytes) -> ParsedLines:
-    """Any bytes are taken; reading ends before the first line that is torn or damaged."""
+    """Any bytes are taken; reading ends before the first line that is torn or damaged. Of another
+    schema, whose studies are only known by their outputs, newer fields may be missing.
+    """
     header: dict[str, Any] | None = None
     finished: list[Finished] = []
     whole = 0
@@ -69,7 +72,7 @@ def parse_lines(data: bytes) -> ParsedLines:
                 _require_below(value.get("earlier", []))
                 header = _require(value, value.keys() in ({"schema", "run"}, _HEADER))
             else:
-                finished.append(_build_finished(value))
+                finished.append(_build_finished(value, header["schema"] == SCHEMA))
         except (ModelError, ValueError, RecursionError):
             break
         whole += len(line) + 1
@@ -85,8 +88,8 @@ def _decode_line(line: bytes) -> dict[str, Any]:
     return _require(value, encode_line(value) == line)
 
 
-def _build_finished(value: dict[str, Any]) -> Finished:
-    finished = build(Finished, value, "finished", whole=True)
+def _build_finished(value: dict[str, Any], whole: bool) -> Finished:
+    finished = build(Finished, value, "finished", whole)
     _require_below(list(finished.outputs))
     return finished
 

@@ -196,10 +196,12 @@ def _numbers(slices: Sequence[SummaryRow], patient: SummaryRow) -> str:
 def _figure(row: SummaryRow, picture: Path) -> str:
     name = _text(row.name)
     dice = f", Dice {row.counts.dice:.4f}" if row.counts is not None else ""
+    # Pixels of a picture need not be square: a scan's are as they are stored.
+    shape = f' style="aspect-ratio: {row.aspect:.4g}"' if row.aspect is not None else ""
     return (
         f'<figure><a href="{_link(picture)}"><img src="{_link(picture)}" loading="lazy" '
-        f'alt="Overlay of {name}"></a><figcaption>{name}: {count(row.area_px, "pixel")}{dice}'
-        "</figcaption></figure>"
+        f'alt="Overlay of {name}"{shape}></a>'
+        f"<figcaption>{name}: {count(row.area_px, 'pixel')}{dice}</figcaption></figure>"
     )
 
 

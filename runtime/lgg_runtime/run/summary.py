@@ -24,7 +24,8 @@ class SummaryRow:
     Areas and the largest component are in pixels of the mask; area_mm2 and volume_ml are None
     where the spacing is unknown. A patient's largest component is a 3-D one, a slice's is 2-D.
     mean_probability is over the tumour pixels of the mask, None where there are none.
-    dropped_fraction is as in the segmentation, None for a slice.
+    dropped_fraction is as in the segmentation, None for a slice. aspect is a slice's width by its
+    height in mm, None where the spacing is unknown.
     """
 
     level: str
@@ -39,6 +40,7 @@ class SummaryRow:
     volume_ml: float | None = None
     dropped_fraction: float | None = None
     counts: Counts | None = None
+    aspect: float | None = None
 
     @property
     def reference_px(self) -> int | None:
@@ -53,8 +55,8 @@ class SummaryRow:
     @classmethod
     def of(cls, *fields: Any) -> SummaryRow:
         """Its fields in order, `counts` as a tuple of its own fields."""
-        given = list(fields)
-        given[-1] = None if given[-1] is None else Counts(*given[-1])
+        *given, counts, aspect = fields
+        given += [None if counts is None else Counts(*counts), aspect]
         return cls(*given)
 
     def cells(self, doubts: str = "") -> dict[str, str]:
@@ -168,7 +170,8 @@ def _row(
     level: str, names: tuple[str, str], result: Segmentation, counts: Counts | None
 ) -> SummaryRow:
     area = int(np.count_nonzero(result.mask))
-    per_pixel = result.pixel_area_mm2
+    per_pixel, spacing = result.pixel_area_mm2, result.spacing_mm
+    _, height, width = result.mask.shape
     return SummaryRow(
         level=level,
         patient=names[0],
@@ -184,6 +187,7 @@ def _row(
         volume_ml=result.volume_ml,
         dropped_fraction=result.dropped_fraction if level == "patient" else None,
         counts=counts,
+        aspect=None if spacing is None else width * spacing[2] / (height * spacing[1]),
     )
 
 

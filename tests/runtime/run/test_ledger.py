@@ -18,13 +18,12 @@ from lgg_runtime.run import ledger as ledger_module
 from lgg_runtime.run.journal import DONE, InputRecord
 from lgg_runtime.run.ledger import (
     JOURNAL_FILE,
-    SCHEMA,
     digest_inputs,
     find_digest,
     open_ledger,
     stamp_inputs,
 )
-from lgg_runtime.run.ledger_lines import Finished, ParsedLines, encode_line, parse_lines
+from lgg_runtime.run.ledger_lines import SCHEMA, Finished, ParsedLines, encode_line, parse_lines
 from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import Segmentation
 
@@ -140,10 +139,22 @@ def test_a_study_that_is_not_proven_is_not_taken_over(out: Path) -> None:
 def test_a_journal_of_another_schema_is_refused(out: Path) -> None:
     (out / JOURNAL_FILE).write_bytes(encode_line({"schema": 2, "run": RUN}))
     with (
-        pytest.raises(OutputConflictError, match="expected schema 3, found 2"),
+        pytest.raises(OutputConflictError, match="expected schema 4, found 2"),
         open_ledger(out, RUN, resume=True),
     ):
         pytest.fail("read another schema")
+
+
+def test_what_a_run_of_another_schema_left_is_told(out: Path) -> None:
+    """Its lines lack what was added since, which a line of this one may not."""
+    value = asdict(finished())
+    for row in value["rows"]:
+        del row["aspect"]
+    lines = {n: encode_line({"schema": n, "run": RUN}) + encode_line(value) for n in (3, SCHEMA)}
+    assert parse_lines(lines[SCHEMA]).finished == ()
+    (out / JOURNAL_FILE).write_bytes(lines[3])
+    with open_ledger(out, RUN, resume=False) as ledger:
+        assert ledger.find_stale(()) == tuple(finished().outputs)
 
 
 def test_a_journal_cut_anywhere_proves_its_whole_lines(out: Path) -> None:
@@ -204,7 +215,7 @@ VALUE = asdict(finished())
     ],
 )
 def test_a_line_of_another_form_proves_nothing(value: dict[str, object]) -> None:
-    header = encode_line({"schema": 1, "run": {}})
+    header = encode_line({"schema": SCHEMA, "run": {}})
     good = encode_line(VALUE)
     assert parse_lines(header + good).finished == (finished(),)
     assert parse_lines(header + encode_line(value) + good).finished == ()
@@ -213,7 +224,7 @@ def test_a_line_of_another_form_proves_nothing(value: dict[str, object]) -> None
 @given(st.text(), st.floats(allow_nan=False))
 def test_any_name_and_number_come_back(name: str, number: float) -> None:
     value = VALUE | {"study": name, "rows": [VALUE["rows"][0] | {"max_probability": number}]}
-    header = encode_line({"schema": 1, "run": {}})
+    header = encode_line({"schema": SCHEMA, "run": {}})
     (entry,) = parse_lines(header + encode_line(value)).finished
     assert (entry.study, entry.rows[0].max_probability) == (name, number)
 

@@ -320,6 +320,23 @@ def test_a_scans_pictures_are_found(phantom: Path, out: Path, infer: Infer) -> N
     assert "largest component 37; volume 268.99 mL; highest probability 1.00" in page.text
 
 
+def test_a_slice_is_as_wide_and_high_as_in_the_patient(
+    tmp_path: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+) -> None:
+    """Whatever the number of its pixels: 40 columns of 3 mm by 48 rows of 1 mm."""
+    nibabel = pytest.importorskip("nibabel")
+    slices = np.repeat(draw_slice(LESION)[None], 4, axis=0)  # 40 x 48 pixels each
+    image = nibabel.Nifti1Image(slices.transpose(1, 2, 0, 3), np.diag([3, 1, 1, 1]))
+    folder = tmp_path / "in"
+    write_picture(folder / "a_1.png", draw_slice(LESION))
+    nibabel.save(image, folder / "scan.nii.gz")
+    for more in ((), ("--resume",)):
+        assert infer(folder, "--report", *more).code == 0
+        pictures = {attrs["src"]: attrs for tag, attrs in read_page(out).tags if tag == "img"}
+        assert "style" not in pictures.pop("a_1_overlay.png")
+        assert {attrs["style"] for attrs in pictures.values()} == {"aspect-ratio: 2.5"}
+
+
 def test_a_run_that_was_cut_off_says_so(source: Path, out: Path, infer: Infer) -> None:
     """Its last patient may have been recorded in part."""
     infer(source)
