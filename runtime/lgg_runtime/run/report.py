@@ -11,6 +11,7 @@ from lgg_runtime.errors import printable
 from lgg_runtime.metrics import describe_pooled
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
+from lgg_runtime.readers.listing import is_mask_name
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
@@ -34,10 +35,12 @@ def describe_run(
         lines += describe_metrics(journal.metrics)
     provider = journal.provider
     ran, device = provider["ran"], provider["device"]
+    masks = sum(is_mask_name(Path(record.name)) for record in journal.failures)
+    unusable = f", {count(masks, 'reference mask')} unusable" if masks else ""
     where = ran if device.lower() == ran else f"{ran} ({device})"
     lines.append(
         f"{count(slices.total(), 'slice')} on {where} in {journal.seconds['total']:.1f} s, "
-        f"{len(journal.failures)} failed; model {journal.model['name']} in "
+        f"{len(journal.failures) - masks} failed{unusable}; model {journal.model['name']} in "
         f"{journal.model['precision']}, threshold {journal.model['threshold']}"
     )
     if look := journal.model.get("first_look"):

@@ -96,6 +96,17 @@ def test_the_lines_below_say_where_it_ran_and_where_to_look() -> None:
     ]
 
 
+def test_masks_that_cannot_be_used_are_not_counted_among_the_slices_that_failed() -> None:
+    journal = journal_of("P")
+    for name, told in (
+        ("p/P_3_mask.png", "0 failed, 1 reference mask unusable;"),
+        ("p/P_4.png", "1 failed, 1 reference mask unusable;"),
+        ("P_5_mask.tif", "1 failed, 2 reference masks unusable;"),
+    ):
+        journal.inputs.append(InputRecord(name, FAILED, "damaged"))
+        assert f"2 slices on cpu in 2.0 s, {told} model" in describe_run(journal, Path("out"))
+
+
 def test_a_threshold_is_told_as_it_was_asked_for() -> None:
     journal = journal_of("P")
     journal.model["threshold"] = 0.99999999
