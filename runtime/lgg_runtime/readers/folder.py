@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import NoInputError, OutputConflictError, printable
-from lgg_runtime.readers.listing import Listing, Study, slice_of
+from lgg_runtime.readers.listing import Listing, Study, group_masks
 from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.readers.tree import EXPECTED, find_files
 from lgg_runtime.redact import without_uids
@@ -40,7 +40,7 @@ def list_studies(given: Path | str) -> Listing:
     studies = (*_group_slices(files.slices, root), *scans.studies)
     _refuse_shared_names(studies, root)
     skipped = scans.skipped + files.links + files.attributes
-    masks = _group_masks(files.masks)
+    masks = group_masks(files.masks, files.slices)
     return Listing(root, studies, masks, skipped, unreadable, files.links)
 
 
@@ -99,13 +99,6 @@ def _refuse_two_series(files: Sequence[Path], root: Path) -> None:
                 f"{a} and {b} may be of two people; name all slices of one alike, with a number "
                 "each, and give each person a folder"
             )
-
-
-def _group_masks(masks: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
-    grouped: dict[Path, tuple[Path, ...]] = {}
-    for path in masks:
-        grouped[slice_of(path)] = (*grouped.get(slice_of(path), ()), path)
-    return grouped
 
 
 def _refuse_shared_outputs(slices: Sequence[Path], root: Path) -> None:

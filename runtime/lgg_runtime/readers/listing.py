@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +52,7 @@ class Study:
 class Listing:
     """What an input holds.
 
-    masks: reference masks by the path of their slice without suffix, as `slice_of` gives it.
+    masks: reference masks by the path of their slice without suffix.
     skipped: number of files that are no slice, mask or scan, symbolic links included; links: of
         those alone.
     unreadable: files and folders that cannot be opened, each with the reason.
@@ -89,3 +92,27 @@ def slice_of(mask: Path) -> Path:
     Of `_mask.png` that is the folder, so that it belongs to no slice.
     """
     return mask.parent / _MASK.sub(r"\1", mask.name)
+
+
+def group_masks(masks: Iterable[Path], slices: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Reference masks by the path of their slice without suffix.
+
+    A mask without a slice of its name is of the one whose name differs in the form of accents
+    alone, which a copy by macOS changes; where there are two of these, it is of neither.
+    """
+    names = {path.with_suffix("") for path in slices}
+    alike: dict[Path, list[Path]] = defaultdict(list)
+    for name in names:
+        if not name.name.isascii():
+            alike[_composed(name)].append(name)
+    grouped: dict[Path, tuple[Path, ...]] = {}
+    for mask in masks:
+        name = slice_of(mask)
+        if name not in names and len(same := alike.get(_composed(name), [])) == 1:
+            (name,) = same
+        grouped[name] = (*grouped.get(name, ()), mask)
+    return grouped
+
+
+def _composed(path: Path) -> Path:
+    return path.parent / unicodedata.normalize("NFC", path.name)

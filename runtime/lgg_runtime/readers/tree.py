@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, NoInputError, printable
-from lgg_runtime.readers.listing import is_mask_name, slice_of
+from lgg_runtime.readers.listing import group_masks, is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.scans import list_file
 
@@ -68,18 +68,21 @@ def _take_file(given: Path) -> Files:
             raise NoInputError(str(error)) from error
         if not files.others:
             raise NoInputError(f"{given.name}: not a slice; expected {EXPECTED}")
-    files.masks = [mask for mask in _masks_beside(given) if slice_of(mask) == given.with_suffix("")]
+    beside = _pictures_beside(given)
+    slices = [given, *(path for path in beside if not is_mask_name(path))]
+    masks = group_masks(filter(is_mask_name, beside), slices)
+    files.masks = [*masks.get(given.with_suffix(""), ())]
     return files
 
 
-def _masks_beside(given: Path) -> list[Path]:
-    """The reference masks in a file's folder; none where it cannot be listed."""
+def _pictures_beside(given: Path) -> list[Path]:
+    """The pictures in a file's folder; none where it cannot be listed."""
     try:
         beside = sorted(given.parent.iterdir())
     except OSError:
         return []
     files = (path for path in beside if not path.is_symlink() and not path.is_dir())
-    return [path for path in files if path.suffix.lower() in SUFFIXES and is_mask_name(path)]
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
 
 
 def _walk(folder: Path) -> Files:
