@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.writers.atomic import refused
+from lgg_runtime.writers.atomic import telling_refusal
 
 LOCK_FILE = ".lgg-infer.lock"
 # In the file while a run is at work, gone after any end but a sudden death.
@@ -27,26 +27,22 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
     on a disk that knows no locks.
     """
     path = folder / name
-    try:
+    with telling_refusal(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise refused(path, error) from error
     try:
         try:
-            is_ours = _try_lock(handle)
-        except OSError as error:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputConflictError(
+                f"{folder}: another run is writing there; wait for its end or take another folder"
+            ) from error
+        except OSError as error:  # the disk has no locks, as over a network
             raise ResourceError(
                 f"{folder}: cannot be locked: {error.strerror}; choose a folder on another disk"
             ) from error
-        if not is_ours:
-            raise OutputConflictError(
-                f"{folder}: another run is writing there; wait for its end or take another folder"
-            )
         died = os.fstat(handle).st_size > 0
-        try:
+        with telling_refusal(path):
             os.write(handle, _MARK)
-        except OSError as error:
-            raise refused(path, error) from error
         try:
             yield died
         finally:
@@ -54,12 +50,3 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
                 os.ftruncate(handle, 0)
     finally:
         os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    """Whether the lock was free. Raises OSError where the disk has none, as over a network."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

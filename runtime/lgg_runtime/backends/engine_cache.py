@@ -15,7 +15,7 @@ from lgg_runtime import strict_json
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ModelError
 from lgg_runtime.sidecar import Profile
-from lgg_runtime.writers.atomic import make_folder, refused, remove, write_atomically
+from lgg_runtime.writers.atomic import make_folder, remove, telling_refusal, write_atomically
 
 _KEY, _DIGESTS = "key.json", "digests.json"
 _OWNER_ONLY = 0o700
@@ -55,10 +55,8 @@ def open_folder(base: Path, key: CacheKey) -> tuple[Path, bool]:
     """
     folder = base / key.name
     make_folder(folder)
-    try:
+    with telling_refusal(folder):  # another user's
         folder.chmod(_OWNER_ONLY)
-    except OSError as error:  # another user's
-        raise refused(folder, error) from error
     digests = folder / _DIGESTS
     if not digests.is_file():
         for path in _engines(folder):

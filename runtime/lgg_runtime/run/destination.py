@@ -15,7 +15,7 @@ from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE
 from lgg_runtime.run.ledger import JOURNAL_FILE
-from lgg_runtime.writers.atomic import find_nearest, refused
+from lgg_runtime.writers.atomic import find_nearest, telling_refusal
 
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, REPORT_FILE, JOURNAL_FILE, LOCK_FILE}
 
@@ -71,12 +71,12 @@ def _takes_one_case(output: Path) -> bool:
     import tempfile  # a tenth of Python's own start, and seldom needed
 
     nearest = find_nearest(output)
-    try:
-        with tempfile.NamedTemporaryFile(prefix="lgg-case-", dir=nearest) as made:
-            path = Path(made.name)
-            return path.with_name(path.name.swapcase()).exists()
-    except OSError as error:
-        raise refused(output, error) from error
+    with (
+        telling_refusal(output),
+        tempfile.NamedTemporaryFile(prefix="lgg-case-", dir=nearest) as made,
+    ):
+        path = Path(made.name)
+        return path.with_name(path.name.swapcase()).exists()
 
 
 def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path], bool]:

@@ -20,7 +20,7 @@ from lgg_runtime.errors import OutputConflictError, printable
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE
 from lgg_runtime.run.ledger_lines import SCHEMA, Finished, encode_line, parse_lines
-from lgg_runtime.writers.atomic import refused, write_atomically
+from lgg_runtime.writers.atomic import telling_refusal, write_atomically
 
 JOURNAL_FILE = "journal.jsonl"
 # A killed process loses no line; a power failure loses this much, and it is done again.
@@ -71,21 +71,18 @@ class Ledger:
     def append(self, finished: Finished) -> None:
         """Raises ResourceError where the disk refuses the line."""
         data = encode_line(dataclasses.asdict(finished))
-        try:
+        with telling_refusal(self._folder / JOURNAL_FILE):
             while data:
                 data = data[os.write(self._handle, data) :]
             if time.monotonic() - self._synced >= SYNC_EVERY_S:
                 os.fsync(self._handle)
                 self._synced = time.monotonic()
-        except OSError as error:
-            raise refused(self._folder / JOURNAL_FILE, error) from error
 
     def close(self) -> None:
         """Raises ResourceError where the disk refuses what was added last."""
         try:
-            os.fsync(self._handle)
-        except OSError as error:
-            raise refused(self._folder / JOURNAL_FILE, error) from error
+            with telling_refusal(self._folder / JOURNAL_FILE):
+                os.fsync(self._handle)
         finally:
             os.close(self._handle)
 
@@ -100,7 +97,7 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
     """
     path = folder / JOURNAL_FILE
     header = {"schema": SCHEMA, "run": json.loads(json.dumps(run))}
-    try:
+    with telling_refusal(path):
         found = parse_lines(path.read_bytes() if path.is_file() else b"")
         earlier = {name for entry in found.finished for name in entry.outputs}
         if found.header is not None:  # a report is of a run, so that no study's line names it
@@ -112,8 +109,6 @@ def open_ledger(folder: Path, run: dict[str, Any], resume: bool) -> Iterator[Led
             _require_same(found.header, header)
             os.truncate(path, found.whole_bytes)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND)
-    except OSError as error:
-        raise refused(path, error) from error
     known = {entry.study: entry for entry in found.finished} if resume else {}
     ledger = Ledger(folder, handle, known, frozenset(earlier))
     try:

@@ -29,13 +29,12 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """
     part = path.with_name(path.name + PART_SUFFIX)
     try:
-        with part.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise refused(path, error) from error
+        with telling_refusal(path):
+            with part.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
     finally:
         with contextlib.suppress(OSError):  # the write's own error is the one to report
             part.unlink(missing_ok=True)
@@ -52,33 +51,27 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file that may be there. Raises ResourceError where that cannot be."""
-    try:
+    with telling_refusal(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
     """Make a folder with its parents; mode: of the folder, if it is made. Raises ResourceError
     where that cannot be.
     """
-    try:
+    with telling_refusal(path):
         missing = takewhile(lambda parent: not parent.exists(), path.parents)
         for parent in reversed([*missing]):  # mkdir's own `parents` goes by recursion
             parent.mkdir(exist_ok=True)
         path.mkdir(mode, exist_ok=True)
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def find_nearest(path: Path) -> Path:
     """It, or the nearest of its parents that is there. Raises ResourceError where it has no such
     name.
     """
-    try:
+    with telling_refusal(path):
         return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def require_folder(path: Path) -> None:
@@ -93,10 +86,8 @@ def require_writable(path: Path) -> None:
     """Raises ResourceError where no file can be made beside `path`, where one may not look into its
     folder, or where a folder stands in its place; asked before long work.
     """
-    try:
+    with telling_refusal(path):
         has_folder = path.parent.is_dir()
-    except OSError as error:
-        raise refused(path, error) from error
     if not has_folder:
         raise ResourceError(
             f"{printable(path.name)}: cannot be written: no folder {printable(str(path.parent))}; "
@@ -109,10 +100,8 @@ def require_writable(path: Path) -> None:
 
 def _require_access(folder: Path, path: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        try:
+        with telling_refusal(path):
             is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY  # for root, too
-        except OSError as error:
-            raise refused(path, error) from error
         number = errno.EROFS if is_read_only else errno.EACCES
         raise refused(path, OSError(number, os.strerror(number)))
 
@@ -128,6 +117,17 @@ def require_names(names: Iterable[str], folders: Iterable[str] = ()) -> None:
             f"its result would have a name of {longest} bytes, at most {LONGEST_NAME_BYTES} are "
             "possible; shorten the name"
         )
+
+
+@contextlib.contextmanager
+def telling_refusal(path: Path) -> Iterator[None]:
+    """Around work on that file or folder. Raises ResourceError, as `refused` words it, where the
+    operating system refuses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refused(path, error) from error
 
 
 def refused(path: Path, error: OSError) -> ResourceError:
