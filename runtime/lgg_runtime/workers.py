@@ -49,21 +49,13 @@ class Workers(ThreadPoolExecutor):
 
     def has_failed(self, future: Future[T]) -> bool:
         """Waits for a task; whether it was cancelled, failed, or lies with threads that died."""
-        while not wait((future,), CHECK_S).done:
-            if not self.lives:
-                return True
-        return future.cancelled() or future.exception() is not None
+        return not self._ends(future) or future.cancelled() or future.exception() is not None
 
     def wait_for(self, future: Future[T]) -> T:
         """The future's result; of a task that no living thread can finish, ResourceError."""
-        while True:
-            try:
-                return future.result(CHECK_S)
-            except TimeoutError:
-                if future.done():
-                    return future.result()  # raises the task's own, or it ended just now
-                if not self.lives:
-                    raise ResourceError(_NO_THREAD) from None
+        if not self._ends(future):
+            raise ResourceError(_NO_THREAD)
+        return future.result()
 
     def wait_for_all(self, futures: Sequence[Future[T]]) -> None:
         """Waits until every task has ended, then raises the first failure of them."""
@@ -75,6 +67,14 @@ class Workers(ThreadPoolExecutor):
     def lives(self) -> bool:
         """Whether any of its threads is left."""
         return any(thread.is_alive() for thread in self._threads)
+
+    def _ends(self, future: Future[T]) -> bool:
+        """Waits for a task; False for one that lies with threads that died."""
+        while not future.done():
+            wait((future,), CHECK_S)
+            if not self.lives:
+                return future.done()  # the last thread may have ended it just now
+        return True
 
 
 def _require_room() -> None:

@@ -26,16 +26,21 @@ def test_results_and_errors_of_the_tasks_come_back() -> None:
         assert not pool.has_failed(pool.submit(int))
 
 
-def test_a_task_that_ends_as_the_wait_for_it_does_gives_its_result() -> None:
-    class EndsLate(Future[int]):
-        def result(self, timeout: float | None = None) -> int:
-            if not self.done():
-                self.set_result(3)  # by another thread, once the time was up
-                raise TimeoutError
-            return super().result(timeout)
+def test_a_task_that_the_last_thread_ends_as_it_is_looked_for_gives_its_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class EndsLate(Workers):
+        @property
+        def lives(self) -> bool:
+            future.set_result(3)
+            return False
 
-    with Workers(1) as pool:
-        assert pool.wait_for(EndsLate()) == 3
+    monkeypatch.setattr(workers, "CHECK_S", 0)
+    with EndsLate(1) as pool:
+        future = Future[int]()
+        assert pool.wait_for(future) == 3
+        future = Future[int]()
+        assert not pool.has_failed(future)
 
 
 def test_the_end_waits_for_a_thread_whose_start_a_signal_interrupted(
