@@ -11,7 +11,7 @@ from stand_ins.artifacts import expected_probability
 class NarrowBackend:
     """Computes `expected_probability`, on at most `holds` slices at once; batches: what it saw."""
 
-    provider, device = "cuda", "Stand-in GPU"
+    provider, device, contract = "cuda", "Stand-in GPU", None
 
     def __init__(self, holds: int):
         self.holds = holds

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lgg_runtime.contract import Contract
 from lgg_runtime.errors import OutOfMemoryError
 from lgg_runtime.volume import Pixels, Probability
 
@@ -33,23 +32,9 @@ class WithinMemory:
 
     def __init__(self, backend: Backend):
         self.inner = backend
+        self.contract, self.provider = backend.contract, backend.provider
+        self.device, self.versions = backend.device, backend.versions
         self.largest_batch: int | None = None
-
-    @property
-    def contract(self) -> Contract:
-        return self.inner.contract
-
-    @property
-    def provider(self) -> str:
-        return self.inner.provider
-
-    @property
-    def device(self) -> str:
-        return self.inner.device
-
-    @property
-    def versions(self) -> dict[str, str]:
-        return self.inner.versions
 
     def run(self, slices: Pixels) -> Probability:
         """As Backend.run. Raises OutOfMemoryError where not even one slice fits."""
