@@ -7,7 +7,6 @@ it would complain about.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.raster_header import PNG_PIXEL_CHUNKS, PNG_SIGNATURE, Header, png_chunks
@@ -50,22 +49,15 @@ def _stream_bytes(header: Header, is_interlaced: bool) -> int:
 
 
 def _require_whole(stream: list[bytes], expected: int) -> None:
+    """Inflates no more than one step beyond what is expected, and keeps none of it."""
+    inflater, found = zlib.decompressobj(), 0
     try:
-        found = sum(map(len, _inflate(stream, expected)))
+        for part in stream:
+            rest = part
+            while rest and found <= expected:
+                found += len(inflater.decompress(rest, _STEP_BYTES))
+                rest = inflater.unconsumed_tail
     except zlib.error as error:
         raise InputError(_DAMAGED) from error
     if found != expected:
         raise InputError(_DAMAGED)
-
-
-def _inflate(stream: list[bytes], most: int) -> Iterator[bytes]:
-    """Inflated parts; stops at most one step after `most` bytes."""
-    inflater = zlib.decompressobj()
-    found = 0
-    for part in stream:
-        rest = part
-        while rest and found <= most:
-            piece = inflater.decompress(rest, _STEP_BYTES)
-            rest = inflater.unconsumed_tail
-            found += len(piece)
-            yield piece
