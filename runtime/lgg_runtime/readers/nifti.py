@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
-from lgg_runtime.readers.resample import Lattice
+from lgg_runtime.readers.resample import Lattice, corners_of
 from lgg_runtime.readers.sequences import (
     AS_ASKED,
     ROLES,
@@ -218,7 +217,5 @@ def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
 
 def _agree(one: npt.NDArray[Any], other: npt.NDArray[Any], shape: Sequence[int]) -> bool:
     """Whether all eight corners lie within half of the smallest voxel length of each other."""
-    ends = [(0, n - 1) for n in shape[:3]]
-    corners = np.array([[*corner, 1] for corner in product(*ends)], np.float64)
-    apart = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1)
+    apart = np.linalg.norm((corners_of(shape[:3]) @ (one - other).T)[:, :3], axis=1)
     return bool(apart.max() <= 0.5 * np.linalg.norm(one[:3, :3], axis=0).min())

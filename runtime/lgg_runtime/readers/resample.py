@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,24 +25,19 @@ class Lattice:
     affine: npt.NDArray[np.float64]
     shape: tuple[int, int, int]
 
-    def points(self, fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """World positions (N, 3) of fractions (N, 3) of the way from first to last voxel."""
-        voxels = fractions * (np.array(self.shape) - 1)
-        return np.asarray(voxels @ self.affine[:3, :3].T + self.affine[:3, 3])
 
-    def voxels(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Voxel coordinates (N, 3) of world positions (N, 3)."""
-        inverse = np.linalg.inv(self.affine)
-        return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3], np.float64)
+def corners_of(shape: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The coordinates of a volume's corner voxels, (8, 4), each with the 1 that an affine takes."""
+    ends = [(0, size - 1) for size in shape]
+    return np.array([[*corner, 1] for corner in product(*ends)], np.float64)
 
 
 def is_same(one: Lattice, other: Lattice) -> bool:
     """Whether the shapes are equal and the corners lie within SAME_GRID voxels of each other."""
     if one.shape != other.shape:
         return False
-    corners = np.array(list(product((0.0, 1.0), repeat=3)))
-    voxels = corners * (np.array(one.shape) - 1)
-    return bool(np.abs(one.voxels(other.points(corners)) - voxels).max() <= SAME_GRID)
+    apart = np.linalg.inv(one.affine) @ other.affine - np.eye(4)
+    return bool(np.abs(corners_of(one.shape) @ apart.T).max() <= SAME_GRID)
 
 
 def coverage(of: Lattice, over: Lattice, where: Mask) -> float:
