@@ -28,7 +28,7 @@ from lgg_runtime.loading import LoadSettings
 from lgg_runtime.model_name import NAME_LENGTH
 from lgg_runtime.opening import open_model
 from lgg_runtime.plausibility import find_doubts
-from lgg_runtime.volume import Mask, Pixels, Probability, Segmentation, Volume, repeat_flair
+from lgg_runtime.volume import Pixels, Probability, Segmentation, Volume, repeat_flair
 from lgg_runtime.workers import Workers
 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
@@ -208,7 +208,7 @@ class Segmenter:
         doubts = find_doubts(pixels, self.contract.plausibility, bright)
         head = head_mask(pixels, intensity, bright)
         slices = normalise(pixels, intensity, head, bright)
-        boxes = self._boxes(head)
+        boxes = find_boxes(head, self.crop) if self.settings.crop else whole_frames(*head.shape)
         return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 
     def run(self, prepared: Prepared, before_batch: Callable[[], object] | None = None) -> Answer:
@@ -235,11 +235,6 @@ class Segmenter:
         mask, probability = prepared.grid.bring_back(mask, probability, self.threshold)
         spacing_mm, doubts = prepared.spacing_mm, prepared.doubts
         return Segmentation(mask, probability, self.threshold, spacing_mm, doubts, dropped)
-
-    def _boxes(self, head: Mask) -> tuple[Box | None, ...]:
-        if not self.settings.crop:
-            return whole_frames(*head.shape)
-        return find_boxes(head, self.crop)
 
 
 def _volume_of_slice(pixels: npt.NDArray[Any]) -> Volume:
