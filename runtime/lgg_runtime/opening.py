@@ -31,8 +31,8 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
     digest, sidecar_digest = identify_model(path, settings.public_key)
     require_digest(path.name, digest, settings.sha256)
     sums = read_sums()
-    if str(model) in SHIPPED:
-        _require_shipped(path.name, digest, sums)
+    if str(model) in SHIPPED and sums.get(path.name) != digest:
+        raise ModelError(f"{path.name}: not the file that was shipped; {REINSTALL}")
     # The backend reads the files again, and takes no others than those of these digests.
     chosen = BackendSettings(
         settings.provider,
@@ -48,11 +48,6 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
     if not is_known and settings.cpu_precision == "fp32":
         _require_golden(path.name, backend)
     return backend, digest, why
-
-
-def _require_shipped(name: str, digest: str, sums: dict[str, str]) -> None:
-    if sums.get(name) != digest:
-        raise ModelError(f"{name}: not the file that was shipped; {REINSTALL}")
 
 
 def _require_golden(name: str, backend: Backend) -> None:
