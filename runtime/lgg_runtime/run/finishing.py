@@ -72,8 +72,7 @@ class Finishing:
         if isinstance(ready, Finished):  # recorded as the earlier run did
             self._journal.resumed += 1
             self._journal.inputs += ready.records
-            self._add_rows(ready.study, ready.rows)
-            self._add_doubts(ready.study, ready.doubts)
+            self._add(ready.study, ready.rows, ready.doubts)
             return
         begun = time.perf_counter()
         for name, reason in ready.failures:
@@ -83,8 +82,7 @@ class Finishing:
             rows += self._finish_volume(ready, volume, values)
         ready.record.rows += join_volumes(rows, [path.stem for path in ready.study.files])
         ready.record.doubts += _doubts_of(ready.volumes)
-        self._add_rows(ready.study.name, ready.record.rows)
-        self._add_doubts(ready.study.name, ready.record.doubts)
+        self._add(ready.study.name, ready.record.rows, ready.record.doubts)
         self._writes.end_study(ready.record)
         self._journal.seconds["finish"] += time.perf_counter() - begun
 
@@ -155,11 +153,9 @@ class Finishing:
         self._writes.submit(partial(_write_files, files), done, ready.record)
         return summarise_volume(study.name, scan.names, result, [None] * len(scan))
 
-    def _add_doubts(self, study: str, doubts: Sequence[str]) -> None:
+    def _add(self, study: str, rows: Sequence[SummaryRow], doubts: Sequence[str]) -> None:
         if doubts:
             self._journal.doubts[study] = "; ".join(doubts)
-
-    def _add_rows(self, study: str, rows: Sequence[SummaryRow]) -> None:
         self._journal.rows += rows
         for row in rows:
             if row.level == "patient" and row.counts is not None:
