@@ -88,18 +88,14 @@ def drop_small(mask: Mask, settings: CleanupSettings) -> tuple[Mask, float]:
     return stays, float(sizes[~keeps].max() / sizes.max())
 
 
-def _extent(mask: Mask) -> tuple[slice, slice, slice] | None:
+def _extent(mask: Mask) -> tuple[slice, ...] | None:
     """The part of a volume that holds every True, mostly a small one; None without any."""
     flat = np.asarray(mask.any(axis=0))
     sides = (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))
     if not sides[0].any():
         return None
-    first, second, third = (np.flatnonzero(side) for side in sides)
-    return (
-        slice(int(first[0]), int(first[-1]) + 1),
-        slice(int(second[0]), int(second[-1]) + 1),
-        slice(int(third[0]), int(third[-1]) + 1),
-    )
+    held = map(np.flatnonzero, sides)
+    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in held)
 
 
 def _label(mask: Mask) -> tuple[npt.NDArray[np.int32], int]:
