@@ -32,24 +32,21 @@ def encode_dicom_sc(result: ScanResult) -> dict[str, bytes]:
     source = source_of(result)
     with refusing_headers(_UNFIT):
         identity = Identity.of(result)
-        templates = [bare_image(frame.header) for frame in source.frames]
     files = {}
     for index, shown in enumerate(show_scan(result)):
         with refusing_headers(_UNFIT):
-            data = _capture(result, identity, templates[index], index, draw_overlay(shown))
+            data = _capture(result, identity, index, draw_overlay(shown))
         files[f"sc_{index + 1:03d}.dcm"] = finish(data, source)
     return files
 
 
-def _capture(
-    result: ScanResult, identity: Identity, template: Any, index: int, picture: Any
-) -> Any:
+def _capture(result: ScanResult, identity: Identity, index: int, picture: Any) -> Any:
     """One slice; picture: (H, W, 3) uint8, BGR as OpenCV has it."""
     from highdicom.sc import ConversionTypeValues, SCImage
     from pydicom.uid import ExplicitVRLittleEndian
 
     frame = source_of(result).frames[index]
-    made = equipment(result)
+    template, made = bare_image(frame.header), equipment(result)
     spacing: Any = frame.spacing  # highdicom's annotation says integers
     data = SCImage.from_ref_dataset(
         ref_dataset=template,
