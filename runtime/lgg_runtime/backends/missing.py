@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.backends.cuda_driver import find_driver
-from lgg_runtime.errors import MissingExtraError, ProviderError
+from lgg_runtime.errors import ProviderError
 from lgg_runtime.extras import import_extra, installed_versions
 
 NAMES = {
@@ -37,8 +37,7 @@ def require_provider(provider: str, runtime: Any) -> None:
     """
     missing = (
         _missing_package(provider, runtime)
-        or _missing_driver()
-        or _missing_tensorrt(provider)
+        or _missing_driver_or_tensorrt(provider)
         or _missing_library(provider, runtime)
     )
     if missing is not None:
@@ -60,20 +59,12 @@ def _missing_package(provider: str, runtime: Any) -> str | None:
     return f"onnxruntime-gpu is missing (installed: {found}); {remove}{install}"
 
 
-def _missing_driver() -> str | None:
+def _missing_driver_or_tensorrt(provider: str) -> str | None:
     try:
         find_driver()
+        if provider == "tensorrt":
+            import_extra("tensorrt", "tensorrt")  # it loads the libraries that onnxruntime links to
     except ProviderError as error:
-        return str(error)
-    return None
-
-
-def _missing_tensorrt(provider: str) -> str | None:
-    if provider != "tensorrt":
-        return None
-    try:
-        import_extra("tensorrt", "tensorrt")  # it loads the libraries that onnxruntime links to
-    except MissingExtraError as error:
         return str(error)
     return None
 
