@@ -7,21 +7,24 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 # Products of many 8-bit numbers at once: x86 with its three names and what AVX2 has of them, which
 # is slower and still ahead of fp32, then ARM.
-_BYTE_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "avx2", "asimddp"}
+_BYTE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "avx2", "asimddp"})
 # Products of bfloat16 numbers: x86 with its two names, then ARM.
 BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def multiplies_int8() -> bool | None:
     """None where the system does not tell."""
-    flags = read_flags(read_cpuinfo())
-    return None if flags is None else bool(_BYTE_PRODUCTS & flags)
+    return _has_any_of(_BYTE_PRODUCTS)
 
 
 def multiplies_bf16() -> bool | None:
     """None where the system does not tell."""
+    return _has_any_of(BF16_PRODUCTS)
+
+
+def _has_any_of(instructions: frozenset[str]) -> bool | None:
     flags = read_flags(read_cpuinfo())
-    return None if flags is None else bool(BF16_PRODUCTS & flags)
+    return None if flags is None else bool(instructions & flags)
 
 
 def read_cpuinfo() -> dict[str, str]:
