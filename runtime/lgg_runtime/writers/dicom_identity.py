@@ -96,8 +96,7 @@ def finish(data: Any, source: DicomSource) -> bytes:
     data.update(_copied(source))
     keep_encoding(data, source.frames[0].header)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-        if keyword in data:
-            delattr(data, keyword)
+        data.pop(keyword, None)
     for item in data.get("ContributingEquipmentSequence") or ():
         item.pop("ContributionDateTime", None)
     stream = io.BytesIO()
