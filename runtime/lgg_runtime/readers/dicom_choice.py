@@ -85,15 +85,13 @@ def _choose_t1(
     candidates = [stack for stack in stacks if stack.role == role]
     if not candidates:
         return f"no {ROLE_NAMES[role]}", []
-    near = [s for s in candidates if s.frame_of_reference == flair.frame_of_reference != ""]
     if not flair.frame_of_reference:
         return f"FLAIR has no frame of reference to find {ROLE_NAMES[role]} in", []
+    near = [s for s in candidates if s.frame_of_reference == flair.frame_of_reference]
     if not near:
         return f"{ROLE_NAMES[role]} is in another frame of reference", []
-    fitting: list[Stack] = []
-    others: list[Stack] = []
-    for stack in near:
-        (fitting if _fits(stack, flair, find_head) else others).append(stack)
+    fitting = [stack for stack in near if _fits(stack, flair, find_head)]
+    others = [stack for stack in near if stack not in fitting]
 
     def rank(stack: Stack) -> tuple[Any, ...]:
         away = 1 - abs(float(stack.first.normal @ flair.first.normal))
