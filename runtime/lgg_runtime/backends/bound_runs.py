@@ -52,23 +52,20 @@ class BoundRuns:
 
     def run(self, slices: Pixels) -> Probability:
         """[N, H, W, 3] uint8 to [N, H, W] float32."""
-        with self._lock:
-            return self._run(slices)
-
-    def _run(self, slices: Pixels) -> Probability:
-        self._cuda.make_current()
-        binding = self._bindings.get(slices.shape) or self._bind(slices.shape)
-        self._source.reserve(slices.nbytes)
-        self._source.array[: slices.nbytes] = slices.reshape(-1)
-        self._cuda.copy_in(binding.source.data_ptr(), self._source.address, slices.nbytes)
-        self._cuda.wait()
-        self._compute(binding)
         shape = slices.shape[:3]
         size = int(np.prod(shape)) * 4
-        self._target.reserve(size)
-        self._cuda.copy_out(self._target.address, binding.target.data_ptr(), size)
-        self._cuda.wait()
-        return self._target.array[:size].view(np.float32).reshape(shape).copy()
+        with self._lock:
+            self._cuda.make_current()
+            binding = self._bindings.get(slices.shape) or self._bind(slices.shape)
+            self._source.reserve(slices.nbytes)
+            self._source.array[: slices.nbytes] = slices.reshape(-1)
+            self._cuda.copy_in(binding.source.data_ptr(), self._source.address, slices.nbytes)
+            self._cuda.wait()
+            self._compute(binding)
+            self._target.reserve(size)
+            self._cuda.copy_out(self._target.address, binding.target.data_ptr(), size)
+            self._cuda.wait()
+            return self._target.array[:size].view(np.float32).reshape(shape).copy()
 
     def repeat(self) -> int:
         """Compute again on what lies on the device, for the last run's shape; its slices."""
