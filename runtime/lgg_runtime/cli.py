@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -155,7 +154,11 @@ def _infer(
 
     def deliver(journal: Journal) -> None:
         if options["store_back"] and not isinstance(origin, Path):
-            _store_back(origin, output, journal, told)
+            from lgg_runtime.pacs.pull import store_back
+            from lgg_runtime.plural import count
+
+            stored = store_back(origin.server, output, journal)
+            told(f"{count(stored, 'object')} stored on {origin.server.name}")
 
     progress = partial(show_progress, is_silent or options["no_progress"])
     with load_ahead(options["model"], settings) as load:
@@ -186,14 +189,6 @@ def _read_request(
         resume=options["resume"],
         report=options["report"],
     )
-
-
-def _store_back(pull: Pull, output: Path, journal: Journal, tell: Callable[[str], object]) -> None:
-    from lgg_runtime.pacs.pull import store_back
-    from lgg_runtime.plural import count
-
-    stored = store_back(pull.server, output, journal)
-    tell(f"{count(stored, 'object')} stored on {pull.server.name}")
 
 
 def _load_settings(options: dict[str, Any]) -> LoadSettings:
