@@ -20,12 +20,7 @@ from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import INPUT, METADATA_KEY, OUTPUT, Contract
-from lgg_runtime.errors import (
-    MissingExtraError,
-    ModelError,
-    OutOfMemoryError,
-    first_line,
-)
+from lgg_runtime.errors import MissingExtraError, ModelError, OutOfMemoryError, first_line
 from lgg_runtime.exhausted import SMALLER_INPUT, SMALLER_MODEL
 from lgg_runtime.extras import reraise_signal
 from lgg_runtime.volume import Pixels, Probability

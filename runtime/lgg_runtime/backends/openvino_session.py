@@ -18,12 +18,7 @@ from lgg_runtime.backends.onnx_session import is_exhausted, is_of_engine
 from lgg_runtime.backends.openvino_core import TOO_LITTLE, import_openvino, last_line, open_core
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
-from lgg_runtime.errors import (
-    LggError,
-    ModelError,
-    OutOfMemoryError,
-    ProviderError,
-)
+from lgg_runtime.errors import LggError, ModelError, OutOfMemoryError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
 
 MOST_STREAMS = 4

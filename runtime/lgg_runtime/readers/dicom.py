@@ -20,14 +20,7 @@ from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, SeriesChoice, Stack, stack_frames
 from lgg_runtime.readers.same_image import is_same_image
-from lgg_runtime.readers.sequences import (
-    ROLES,
-    NoFitError,
-    Target,
-    fit,
-    name_slices,
-    note_view,
-)
+from lgg_runtime.readers.sequences import ROLES, NoFitError, Target, fit, name_slices, note_view
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import Volume
 
