@@ -52,13 +52,10 @@ def _find_groups() -> list[tuple[str, PurePosixPath]]:
     except OSError:
         return groups
     for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        controllers, _, path = line.partition(":")[2].partition(":")  # behind a number
         place = PurePosixPath(path.lstrip("/"))
-        if (
-            path
-            and ".." not in place.parts
-            and (not controllers or "cpu" in controllers.split(","))
-        ):
+        limits_time = not controllers or "cpu" in controllers.split(",")
+        if path and limits_time and ".." not in place.parts:
             groups.append(("cpu" if controllers else "", place))
     return groups
 
