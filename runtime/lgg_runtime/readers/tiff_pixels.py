@@ -38,17 +38,16 @@ def read_pixels(data: bytes, layout: Layout) -> Pixels:
 
 def _read_block(data: bytes, layout: Layout, index: int, shape: tuple[int, int, int]) -> Pixels:
     rows, columns, depth = shape
-    row_bytes = (columns * depth * layout.bits + 7) // 8
+    wanted = rows * ((columns * depth * layout.bits + 7) // 8)  # rows begin at whole bytes
     offset, length = layout.spans[index]
-    decode = DECODERS[layout.compression]
-    packed = decode(memoryview(data)[offset : offset + length], rows * row_bytes)
-    _refuse_surplus(layout, index, length, rows * row_bytes)
-    if len(packed) < rows * row_bytes:
+    packed = DECODERS[layout.compression](memoryview(data)[offset : offset + length], wanted)
+    _refuse_surplus(layout, index, length, wanted)
+    if len(packed) < wanted:
         raise InputError(
-            f"{CUT}: strip or tile {index} gives {len(packed)} of {rows * row_bytes} bytes; "
+            f"{CUT}: strip or tile {index} gives {len(packed)} of {wanted} bytes; "
             "copy the file again"
         )
-    block = np.frombuffer(packed, np.uint8, rows * row_bytes)
+    block = np.frombuffer(packed, np.uint8, wanted)
     if layout.bits < 8:
         bits = np.unpackbits(block).reshape(rows, -1, layout.bits)[:, : columns * depth]
         block = bits @ (1 << np.arange(layout.bits, dtype=np.uint8)[::-1])
