@@ -177,9 +177,8 @@ def _rescale(
     if frame.header.PhotometricInterpretation == "MONOCHROME1":
         stored = int(frame.header.BitsStored)
         signed = int(frame.header.get("PixelRepresentation", 0)) == 1
-        low, high = (
-            (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
-        )
+        low = -(1 << stored - 1) if signed else 0
+        high = low + (1 << stored) - 1
         ends = slope * low + intercept, slope * high + intercept
         plane = (np.float32(sum(ends)) - plane).astype(np.float32)
     return plane
