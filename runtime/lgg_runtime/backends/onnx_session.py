@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -181,6 +182,24 @@ def is_of_engine(error: Exception) -> bool:
     return isinstance(error, _OF_CPP) or type(error).__module__.startswith(_ENGINES)
 
 
+@contextlib.contextmanager
+def telling_engine_errors(
+    too_little: str, refusal: str, words_of: Callable[[Exception], str]
+) -> Iterator[None]:
+    """Around calls of an engine. Raises OutOfMemoryError, which says `too_little`, where the memory
+    ends, ModelError, `refusal: words`, for whatever else the engine raises; others pass.
+    """
+    try:
+        yield
+    except Exception as error:
+        # The engines' exceptions share no base.
+        if not is_of_engine(error):
+            raise
+        if is_exhausted(error):
+            raise OutOfMemoryError(too_little) from error
+        raise ModelError(f"{refusal}: {words_of(error)}") from error
+
+
 def make_options(runtime: Any, threads: int) -> Any:
     """Session options that every provider shares."""
     options = runtime.SessionOptions()
@@ -202,16 +221,10 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
     """A session on the CPU over the bytes that were checked. Raises ModelError for a file that
     onnxruntime does not take.
     """
-    try:
+    refusal = f"{path.name}: onnxruntime refuses it"
+    with telling_engine_errors(f"{_TOO_LITTLE}; {SMALLER_MODEL}", refusal, first_line):
         # Its own fallback would print to standard output and change the provider in a run.
         return runtime.InferenceSession(data, options, providers=[NAMES["cpu"]], enable_fallback=0)
-    except Exception as error:
-        # onnxruntime's exceptions share no base; all but exhausted memory mean a refused file.
-        if not is_of_engine(error):
-            raise
-        if is_exhausted(error):
-            raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_MODEL}") from error
-        raise ModelError(f"{path.name}: onnxruntime refuses it: {first_line(error)}") from error
 
 
 def read_contract(session: Any, path: Path) -> Contract:

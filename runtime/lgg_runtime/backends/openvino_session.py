@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import OrderedDict, deque
+from contextlib import AbstractContextManager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -14,11 +15,11 @@ import numpy as np
 
 from lgg_runtime.backends.acceptance import accept_artifact, require_probability
 from lgg_runtime.backends.model_file import read_model
-from lgg_runtime.backends.onnx_session import is_exhausted, is_of_engine
+from lgg_runtime.backends.onnx_session import telling_engine_errors
 from lgg_runtime.backends.openvino_core import TOO_LITTLE, import_openvino, last_line, open_core
 from lgg_runtime.backends.settings import BackendSettings
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
-from lgg_runtime.errors import LggError, ModelError, OutOfMemoryError, ProviderError
+from lgg_runtime.errors import ModelError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
 
 MOST_STREAMS = 4
@@ -76,29 +77,17 @@ class OpenVinoSession:
         self._core, self._model = core, model
         self._lock = Lock()  # two runs at once would compile for a size each
         self._requests: OrderedDict[tuple[int, ...], _Idle] = OrderedDict()
-        try:
+        with _refusing_file(path):
             self._prepare(_USUAL_SIZE)
-        except Exception as error:
-            # OpenVINO's exceptions share no base; what it cannot compile is a refused file.
-            if not is_of_engine(error):
-                raise
-            raise _refused(path, error) from error
 
     def run(self, slices: Pixels) -> Probability:
-        try:
+        too_little = "the memory does not suffice; give smaller slices"
+        # The input's shape is ours, so only the graph or its memory can be at fault.
+        with telling_engine_errors(too_little, "the model cannot be run", last_line):
             probability: Probability = np.empty(slices.shape[:3], np.float32)
             with self._lock:
                 idle = self._prepare(slices.shape[1:3])
             _run(slices, idle, probability)
-        except Exception as error:
-            # OpenVINO's exceptions share no base; the input's shape is ours, so only the graph or
-            # its memory can be at fault.
-            if not is_of_engine(error):
-                raise
-            if is_exhausted(error):
-                text = "the memory does not suffice; give smaller slices"
-                raise OutOfMemoryError(text) from error
-            raise ModelError(f"the model cannot be run: {last_line(error)}") from error
         require_probability(probability, slices)
         return probability
 
@@ -160,22 +149,14 @@ def _read_model(library: Any, path: Path, data: bytes) -> Any:
     """The graph in a file's bytes, those that were checked. Raises ModelError for what OpenVINO
     does not take.
     """
-    try:
+    with _refusing_file(path):
         # Not Core.read_model: it tries every format that it knows, and prints what each one says.
         frontend = library.frontend.FrontEndManager().load_by_framework("onnx")
         return frontend.convert(frontend.load(io.BytesIO(data)))
-    except Exception as error:
-        # OpenVINO's exceptions share no base; all of them mean a refused file.
-        if not is_of_engine(error):
-            raise
-        raise _refused(path, error) from error
 
 
-def _refused(path: Path, error: Exception) -> LggError:
-    """What an exception of OpenVINO's about a file means."""
-    if is_exhausted(error):
-        return OutOfMemoryError(TOO_LITTLE)
-    return ModelError(f"{path.name}: OpenVINO refuses it: {last_line(error)}")
+def _refusing_file(path: Path) -> AbstractContextManager[None]:
+    return telling_engine_errors(TOO_LITTLE, f"{path.name}: OpenVINO refuses it", last_line)
 
 
 def _read_contract(model: Any, path: Path) -> Contract:
