@@ -1,24 +1,25 @@
 """Pictures that are no brain MRI, drawn by code: what the check of plausibility must warn of.
 
-One function a kind; each takes a generator of random numbers and the width, and gives uint8
-(size, size, 3). Kinds that start from a head take a phantom's slice.
+One function a kind; each takes a generator of random numbers and the width, and gives values
+0..1, grey (size, size) or in colour (size, size, 3). Those of heads are in altered_heads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from lgg_runtime.intensity import IntensitySettings, head_mask
+from lgg_bench.altered_heads import (
+    Picture,
+    Rng,
+    draw_ct_head,
+    draw_inverted_head,
+    draw_reversed_contrast,
+)
 from lgg_runtime.volume import Pixels
-from lgg_train.phantom import PhantomSettings, make_phantom
 
-Rng = np.random.Generator
-Plane = npt.NDArray[np.floating[Any]]
 _LETTERS = list("abcdefghijklmnopqrstuvwxyz  ABCDEFGHIKLMNOPRSTUVW0123456789.,:")
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
@@ -28,28 +29,24 @@ def draw_non_brain(count: int, size: int, seed: int) -> Iterator[tuple[str, Pixe
     for index, (kind, draw) in enumerate(KINDS.items()):
         rng = np.random.default_rng((seed, index))
         for _ in range(count):
-            yield kind, draw(rng, size)
+            yield kind, _as_pixels(draw(rng, size))
 
 
-def _finish(picture: npt.NDArray[Any]) -> Pixels:
-    """Values 0..1, grey or in colour, to a picture."""
+def _as_pixels(picture: Picture) -> Pixels:
+    """Rounded, with what lies outside 0..1 cut off, and grey in all three channels."""
     colour = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
     pixels: Pixels = np.clip(np.rint(255 * colour), 0, 255).astype(np.uint8)
     return pixels
 
 
-def _spread(plane: Plane) -> Plane:
-    """To 0..1."""
-    low, high = float(plane.min()), float(plane.max())
-    return (plane - low) / max(high - low, 1e-9)
-
-
-def _clouds(rng: Rng, size: int, power: float) -> Plane:
+def _clouds(rng: Rng, size: int, power: float) -> Picture:
     """Noise whose amplitude falls with the power of the frequency; natural pictures have 1."""
     y, x = np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None]
     frequency = np.maximum(np.hypot(x, y), 1 / size)
     phase = np.exp(2j * np.pi * rng.random((size, size)))
-    return _spread(np.real(np.fft.ifft2(phase / frequency**power)))
+    plane = np.real(np.fft.ifft2(phase / frequency**power))
+    clouds: Picture = (plane - plane.min()) / np.ptp(plane)
+    return clouds
 
 
 def _colour(rng: Rng) -> tuple[float, float, float]:
@@ -62,36 +59,36 @@ def _point(rng: Rng, size: int) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def draw_gradient(rng: Rng, size: int) -> Pixels:
+def draw_gradient(rng: Rng, size: int) -> Picture:
     y, x = np.mgrid[:size, :size] / size
     angle = rng.uniform(0, 2 * np.pi, 3)
     picture = np.stack([0.5 + 0.5 * np.sin(a + 3 * (x * np.cos(a) + y * np.sin(a))) for a in angle])
-    return _finish(picture.transpose(1, 2, 0) + rng.normal(0, 0.01, (size, size, 3)))
+    return picture.transpose(1, 2, 0) + rng.normal(0, 0.01, (size, size, 3))
 
 
-def draw_landscape(rng: Rng, size: int) -> Pixels:
+def draw_landscape(rng: Rng, size: int) -> Picture:
     """Colour noise of natural statistics, brighter above a horizon."""
     shared = _clouds(rng, size, rng.uniform(0.9, 1.4))
     own = np.stack([_clouds(rng, size, 1.2) for _ in range(3)], 2)
     picture = 0.7 * shared[..., None] + 0.3 * own
     picture[: int(size * rng.uniform(0.2, 0.6))] *= rng.uniform(1.1, 1.6)
-    return _finish(picture * _colour(rng) / 0.7)
+    return picture * _colour(rng) / 0.7
 
 
-def draw_grey_clouds(rng: Rng, size: int) -> Pixels:
-    return _finish(_clouds(rng, size, rng.uniform(0.6, 1.8)))
+def draw_grey_clouds(rng: Rng, size: int) -> Picture:
+    return _clouds(rng, size, rng.uniform(0.6, 1.8))
 
 
-def draw_white_noise(rng: Rng, size: int) -> Pixels:
+def draw_white_noise(rng: Rng, size: int) -> Picture:
     shape = (size, size, 3) if rng.random() < 0.5 else (size, size)
-    return _finish(np.clip(rng.normal(rng.uniform(0.2, 0.6), 0.2, shape), 0, 1))
+    return rng.normal(rng.uniform(0.2, 0.6), 0.2, shape)
 
 
-def draw_constant(rng: Rng, size: int) -> Pixels:
-    return _finish(np.full((size, size, 3), _colour(rng)))
+def draw_constant(rng: Rng, size: int) -> Picture:
+    return np.full((size, size, 3), _colour(rng))
 
 
-def draw_text(rng: Rng, size: int) -> Pixels:
+def draw_text(rng: Rng, size: int) -> Picture:
     """A page of lines, dark on light or light on dark."""
     page = np.full((size, size), 255, np.uint8)
     scale = size / 256 * rng.uniform(0.35, 0.9)
@@ -99,10 +96,10 @@ def draw_text(rng: Rng, size: int) -> Pixels:
     for top in range(int(20 * scale) + 4, size, int(34 * scale) + 4):
         line = "".join(rng.choice(_LETTERS, 40))
         cv2.putText(page, line, (6, top), font, scale, 0, 1, cv2.LINE_AA)
-    return _finish((page if rng.random() < 0.5 else 255 - page) / 255)
+    return (page if rng.random() < 0.5 else 255 - page) / 255
 
 
-def draw_chart(rng: Rng, size: int) -> Pixels:
+def draw_chart(rng: Rng, size: int) -> Picture:
     picture = np.ones((size, size, 3))
     base, left = int(0.9 * size), int(0.1 * size)
     cv2.line(picture, (left, base), (size, base), (0, 0, 0), 2)
@@ -117,10 +114,10 @@ def draw_chart(rng: Rng, size: int) -> Pixels:
             y = base - np.abs(np.cumsum(rng.normal(0, size / 25, 40)))
             points = np.stack([x, y], 1).astype(np.int32)
             cv2.polylines(picture, [points], False, _colour(rng), 2, cv2.LINE_AA)
-    return _finish(picture)
+    return picture
 
 
-def draw_shapes(rng: Rng, size: int) -> Pixels:
+def draw_shapes(rng: Rng, size: int) -> Picture:
     picture = np.full((size, size, 3), _colour(rng))
     for _ in range(int(rng.integers(3, 20))):
         centre, radius = _point(rng, size), int(rng.uniform(0.03, 0.3) * size)
@@ -128,18 +125,17 @@ def draw_shapes(rng: Rng, size: int) -> Pixels:
             cv2.circle(picture, centre, radius, _colour(rng), -1, cv2.LINE_AA)
         else:
             cv2.rectangle(picture, centre, _point(rng, size), _colour(rng), -1)
-    return _finish(picture)
+    return picture
 
 
-def draw_face(rng: Rng, size: int) -> Pixels:
+def draw_face(rng: Rng, size: int) -> Picture:
     """An oval with hair, eyes and a mouth before a wall, as a portrait has it."""
     picture = np.full((size, size, 3), _colour(rng)) * rng.uniform(0.5, 1)
     skin = np.array((0.9, 0.7, 0.55)) * rng.uniform(0.5, 1.1)
     middle = (int(size * rng.uniform(0.4, 0.6)), int(size * rng.uniform(0.4, 0.5)))
     wide, high = int(size * rng.uniform(0.15, 0.28)), int(size * rng.uniform(0.25, 0.36))
-    cv2.ellipse(
-        picture, (middle[0], size), (int(1.9 * wide), size // 3), 0, 0, 360, _colour(rng), -1
-    )
+    below, shoulders = (middle[0], size), (int(1.9 * wide), size // 3)
+    cv2.ellipse(picture, below, shoulders, 0, 0, 360, _colour(rng), -1)
     cv2.circle(picture, (middle[0], middle[1] - high // 3), int(1.2 * wide), _colour(rng), -1)
     cv2.ellipse(picture, middle, (wide, high), 0, 0, 360, tuple(skin.tolist()), -1, cv2.LINE_AA)
     for side in (-1, 1):
@@ -149,36 +145,37 @@ def draw_face(rng: Rng, size: int) -> Pixels:
     mouth = (middle[0], middle[1] + high // 2)
     cv2.ellipse(picture, mouth, (wide // 2, high // 9), 0, 0, 180, (0.6, 0.1, 0.1), 2)
     shade = 0.8 + 0.4 * _clouds(rng, size, 1.6)[..., None]
-    return _finish(cv2.GaussianBlur(picture, (0, 0), size / 256) * shade)
+    return cv2.GaussianBlur(picture, (0, 0), size / 256) * shade
 
 
-def draw_still_life(rng: Rng, size: int) -> Pixels:
+def draw_still_life(rng: Rng, size: int) -> Picture:
     """Shaded balls on a textured table."""
     picture = 0.5 * _clouds(rng, size, 1.3)[..., None] * _colour(rng) + 0.2
     y, x = np.mgrid[:size, :size]
     for _ in range(int(rng.integers(1, 6))):
         (cx, cy), radius = _point(rng, size), size * rng.uniform(0.08, 0.3)
         inside = np.hypot(x - cx, y - cy) < radius
-        light = np.clip(
-            1 - np.hypot(x - cx + radius / 3, y - cy + radius / 3) / (1.5 * radius), 0, 1
-        )
+        from_light = np.hypot(x - cx + radius / 3, y - cy + radius / 3)
+        light = np.clip(1 - from_light / (1.5 * radius), 0, 1)
         picture[inside] = (light[..., None] * np.array(_colour(rng)) + 0.1)[inside]
-    return _finish(picture + rng.normal(0, 0.02, picture.shape))
+    return picture + rng.normal(0, 0.02, picture.shape)
 
 
-def draw_pattern(rng: Rng, size: int) -> Pixels:
+def draw_pattern(rng: Rng, size: int) -> Picture:
     """A chess board, stripes, or a square code."""
     cell = int(rng.integers(4, size // 6))
     y, x = np.mgrid[:size, :size] // cell
     kind = rng.integers(3)
     if kind == 0:
-        return _finish(((x + y) % 2).astype(np.float64))
-    if kind == 1:
-        return _finish(0.5 + 0.5 * np.sin((x * cell + rng.uniform(0, 1) * y * cell) / cell * 2))
-    return _finish(rng.integers(0, 2, (size, size)).astype(np.float64)[y, x])
+        picture: Picture = (x + y) % 2
+    elif kind == 1:
+        picture = 0.5 + 0.5 * np.sin((x * cell + rng.uniform(0, 1) * y * cell) / cell * 2)
+    else:
+        picture = rng.integers(0, 2, (size, size))[y, x]
+    return picture
 
 
-def draw_screenshot(rng: Rng, size: int) -> Pixels:
+def draw_screenshot(rng: Rng, size: int) -> Picture:
     """Panels, a title bar and words."""
     picture = np.full((size, size, 3), rng.uniform(0.15, 0.98))
     for _ in range(int(rng.integers(2, 7))):
@@ -186,66 +183,35 @@ def draw_screenshot(rng: Rng, size: int) -> Pixels:
         cv2.rectangle(picture, corner, other, (rng.uniform(0.2, 1),) * 3, -1)
         cv2.rectangle(picture, corner, other, (0.3, 0.3, 0.3), 1)
     picture[: size // 14] = _colour(rng)
-    shown = np.rint(255 * picture).astype(np.uint8)
+    shown: Pixels = np.rint(255 * picture).astype(np.uint8)
     for _ in range(12):
         word = "".join(rng.choice(_LETTERS, 12))
         cv2.putText(shown, word, _point(rng, size), _FONTS[0], 0.4, (25, 25, 25), 1)
-    return _finish(shown / 255)
+    return shown / 255
 
 
-def draw_ultrasound(rng: Rng, size: int) -> Pixels:
+def draw_ultrasound(rng: Rng, size: int) -> Picture:
     """A fan of speckle."""
     y, x = np.mgrid[:size, :size] / size
     angle, depth = np.arctan2(x - 0.5, y + 0.05), np.hypot(x - 0.5, y + 0.05)
     fan = (np.abs(angle) < rng.uniform(0.5, 0.8)) & (depth > 0.15) & (depth < 0.98)
     speckle = rng.rayleigh(0.3, (size, size)) * (0.3 + _clouds(rng, size, 1.4))
-    return _finish(speckle * fan * (1.1 - 0.7 * depth))
+    picture: Picture = speckle * fan * (1.1 - 0.7 * depth)
+    return picture
 
 
-def draw_chest(rng: Rng, size: int) -> Pixels:
+def draw_chest(rng: Rng, size: int) -> Picture:
     """A radiograph of a chest: two dark lungs, ribs, a bright middle."""
     y, x = np.mgrid[:size, :size] / size - 0.5
-    picture = 0.75 - 0.3 * np.abs(x) + 0.1 * _clouds(rng, size, 1.5)
+    picture: Picture = 0.75 - 0.3 * np.abs(x) + 0.1 * _clouds(rng, size, 1.5)
     for side in (-1, 1):
         lung = ((x - side * 0.2) / 0.15) ** 2 + ((y - rng.uniform(-0.05, 0.05)) / 0.33) ** 2 < 1
         picture[lung] -= rng.uniform(0.3, 0.5)
     picture += 0.07 * np.sin(2 * np.pi * (9 * y + 3 * np.abs(x)))
-    return _finish(cv2.GaussianBlur(picture, (0, 0), size / 100))
+    return cv2.GaussianBlur(picture, (0, 0), size / 100)
 
 
-def _head(rng: Rng, size: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """A slice from the middle of a phantom, and where its head is."""
-    settings = PhantomSettings(1, 3, size, int(rng.integers(1 << 30)))
-    pixels, _ = make_phantom(int(rng.integers(50)), settings)
-    return pixels[1], head_mask(pixels, IntensitySettings())[1]
-
-
-def draw_inverted_head(rng: Rng, size: int) -> Pixels:
-    """White where the slice is black."""
-    return 255 - _head(rng, size)[0]
-
-
-def draw_ct_head(rng: Rng, size: int) -> Pixels:
-    """A bright skull around a flat brain, three times the same."""
-    slice_, head = _head(rng, size)
-    filled = cv2.morphologyEx(head.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
-    depth = cv2.distanceTransform(np.pad(filled, 1), cv2.DIST_L2, 5)[1:-1, 1:-1] * 256 / size
-    soft = 0.38 + 0.0004 * (slice_[..., 0].astype(float) - 80) + rng.normal(0, 0.015, depth.shape)
-    skull = (depth > 6) & (depth < 6 + rng.uniform(6, 11))
-    picture = np.where(depth > 0, np.where(skull, 1.0, soft), 0.0)
-    return _finish(cv2.GaussianBlur(picture, (0, 0), size / 256))
-
-
-def draw_reversed_contrast(rng: Rng, size: int) -> Pixels:
-    """A head on black whose tissues are reversed: fluid bright, white matter dark, as in T2."""
-    slice_, head = _head(rng, size)
-    smooth = cv2.erode(head.astype(np.uint8), np.ones((5, 5), np.uint8))[..., None]
-    bright = np.percentile(slice_[head], 99)
-    picture = np.clip(bright - slice_.astype(float), 5, 255) * smooth
-    return _finish(picture / 255)
-
-
-KINDS: dict[str, Callable[[Rng, int], Pixels]] = {
+KINDS: dict[str, Callable[[Rng, int], Picture]] = {
     "chart": draw_chart,
     "chest": draw_chest,
     "constant": draw_constant,
