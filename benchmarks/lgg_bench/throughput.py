@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
+from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts, label_precision
 from lgg_bench.infer_options import refuse_ruled
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
 from lgg_bench.operations import count_operations, count_run_operations
@@ -174,13 +174,12 @@ def _commands(
         model = run if "PyTorch" in name else next(iter(files.values()))
         script = [sys.executable, "-m", "lgg_bench.rival", RIVALS[name], str(model)]
         commands[name] = partial(run_whole, [*script, str(folder), OUTPUT], settings.threads)
+    ways = {"": settings.options}
+    if settings.first_look is not None:
+        ways[", first look"] = (*settings.options, "--first-look", str(settings.first_look))
     for label, path in files.items():
         for provider in settings.providers:
             args = infer_command(folder, "-o", OUTPUT, "-m", path, "--provider", provider, "-q")
-            ways: dict[str, tuple[str, ...]] = {"": settings.options}
-            if settings.first_look is not None:
-                looking = ("--first-look", str(settings.first_look))
-                ways[", first look"] = (*settings.options, *looking)
             for way, options in ways.items():
                 commands[f"{label} on {provider}{way}"] = partial(
                     run_whole, [*args, *options], settings.threads, read_stages
@@ -191,9 +190,9 @@ def _commands(
 def _row(
     name: str, runs: Sequence[Ran], reference: Sequence[Ran] | None, slices: int
 ) -> dict[str, Any]:
-    reports = [run.report for run in runs if run.report]
-    busy = [report["run"] / report["total"] for report in reports]
-    of_process = [run.report["run"] / run.seconds for run in runs if run.report]
+    reported = [run for run in runs if run.report]
+    busy = [run.report["run"] / run.report["total"] for run in reported]
+    of_process = [run.report["run"] / run.seconds for run in reported]
     return {
         "subject": name,
         "seconds": asdict(Spread.of([run.seconds for run in runs])),
@@ -201,7 +200,7 @@ def _row(
         "peak_mib": max(run.peak_mib for run in runs),
         "engine_busy": Spread.of(busy).median if busy else None,
         "engine_share_of_process": Spread.of(of_process).median if of_process else None,
-        "times_notebook": (None if reference is None else asdict(compare_runs(reference, runs))),
+        "times_notebook": None if reference is None else asdict(compare_runs(reference, runs)),
     }
 
 
@@ -243,9 +242,8 @@ def tabulate(record: Record) -> list[Table]:
 
 def label_subject(subject: str, results: dict[str, Any]) -> str:
     """The subject with its artifact's precision."""
-    artifact, _, provider = subject.rpartition(" on ")
-    known = results["artifacts"].get(artifact)
-    return subject if known is None else f"{artifact} ({known['precision']}) on {provider}"
+    artifact, on, provider = subject.rpartition(" on ")
+    return label_precision(artifact, results) + on + provider
 
 
 def _percent(share: float | None) -> str:
