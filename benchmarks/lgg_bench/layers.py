@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def profile_layers(path: Path, slice_: Pixels, threads: int) -> dict[str, Any]:
                 operations[kind][info.node_name] = layer.operations
         for kind, value in milliseconds.items():
             spent[kind].append(value)
-    medians = {kind: sorted(values)[len(values) // 2] for kind, values in spent.items()}
+    medians = {kind: statistics.median_high(values) for kind, values in spent.items()}
     computed = {kind: sum(layers.values()) for kind, layers in operations.items()}
     kinds = _summarise(medians, computed)
     return {"arithmetic": _NAMES.get(reported, reported), "kinds": kinds}

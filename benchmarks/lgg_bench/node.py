@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,8 +29,7 @@ from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
 
 _MOST_SECONDS = 900
-# Of the studies that are timed; not counted.
-_QUIET_SECONDS = 1.0
+_QUIET_SECONDS = 1.0  # of the studies that are timed; not counted
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class _Node:
                 if status["destinations"]["archive"]["sent"] >= least:
                     seconds: dict[str, Any] = status["seconds"]
                     return seconds
-                threading.Event().wait(0.1)
+                time.sleep(0.1)
 
 
 @contextmanager

@@ -114,11 +114,11 @@ def _rates(calls: dict[Key, tuple[Call, int]], timing: TimingSettings) -> dict[K
     """GFLOP/s of each at the median of its calls; all take turns."""
     for call, _ in calls.values():
         call()
-    named = {str(index): call for index, (call, _) in enumerate(calls.values())}
-    seconds = time_in_turn(named, timing, Clock(), lambda: None)
+    timed = {key: call for key, (call, _) in calls.items()}
+    seconds = time_in_turn(timed, timing, Clock(), lambda: None)
     return {
-        key: operations / float(np.median(seconds[str(index)])) / 1e9
-        for index, (key, (_, operations)) in enumerate(calls.items())
+        key: operations / float(np.median(seconds[key])) / 1e9
+        for key, (_, operations) in calls.items()
     }
 
 

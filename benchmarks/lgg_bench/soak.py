@@ -7,7 +7,6 @@ masks, then volumes through one Segmenter that stays loaded.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -68,17 +67,14 @@ def measure_soak(model: str | Path, settings: SoakSettings, tell: Callable[[str]
     """
     machine = describe_machine()
     rng = np.random.default_rng(settings.seed)
-    load = LoadSettings(threads=settings.threads)
-    segmenter = Segmenter.load(model, load)
+    segmenter = Segmenter.load(model, LoadSettings(threads=settings.threads))
     samples = [take_sample(0)]
     through = {"command": 0, "api": 0}
     done = 0
     while done < settings.slices or samples[-2].slices < settings.warm_up:
-        by_command = _run_command(model, settings, rng)
-        by_api = _run_api(segmenter, settings, rng)
-        through["command"] += by_command
-        through["api"] += by_api
-        done += by_command + by_api
+        through["command"] += _run_command(model, settings, rng)
+        through["api"] += _run_api(segmenter, settings, rng)
+        done = sum(through.values())
         samples.append(take_sample(done))
         tell(f"{done} slices, {samples[-1].resident_mib:.1f} MiB")
     results = {
@@ -151,23 +147,19 @@ def _run_api(segmenter: Segmenter, settings: SoakSettings, rng: np.random.Genera
 
 
 def _run_command(model: str | Path, settings: SoakSettings, rng: np.random.Generator) -> int:
-    folder = Path(tempfile.mkdtemp(prefix="lgg-soak-"))
-    try:
+    with tempfile.TemporaryDirectory(prefix="lgg-soak-") as folder:
+        source, output = Path(folder) / "in", Path(folder) / "out"
         done = 0
         while done < settings.round:
-            count = int(rng.integers(1, 9))
-            for number, pixels in enumerate(_draw(settings, rng, count)):
-                name = folder / "in" / f"p{done}" / f"p{done}_{number}.png"
-                name.parent.mkdir(parents=True, exist_ok=True)
-                name.write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
-            done += count
+            patient = source / f"p{done}"
+            patient.mkdir(parents=True)
+            for number, pixels in enumerate(_draw(settings, rng, int(rng.integers(1, 9)))):
+                png = cv2.imencode(".png", pixels[..., ::-1])[1]
+                (patient / f"{patient.name}_{number}.png").write_bytes(png.tobytes())
+                done += 1
         fixed = ["-m", str(model), "--threads", str(settings.threads), "-q"]
-        code = command.main(
-            [str(folder / "in"), "-o", str(folder / "out"), *fixed], standalone_mode=False
-        )
-        masks = sum(1 for _ in (folder / "out").rglob("*_mask.png"))
+        code = command.main([str(source), "-o", str(output), *fixed], standalone_mode=False)
+        masks = sum(1 for _ in output.rglob("*_mask.png"))
         if code != 0 or masks != done:
             raise LggError(f"lgg-infer ended with {code} and {masks} masks of {done} slices")
         return done
-    finally:
-        shutil.rmtree(folder)

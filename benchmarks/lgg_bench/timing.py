@@ -8,7 +8,7 @@ onnxruntime go on spinning for about 50 ms after a call and would slow the next 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from lgg_runtime.errors import UsageError
 
 _R = TypeVar("_R")
+_Name = TypeVar("_Name", bound=Hashable)
 Seconds = npt.NDArray[np.float64]  # (rounds, calls)
 
 
@@ -82,11 +83,11 @@ def start_cold(
 
 
 def time_in_turn(
-    calls: Mapping[str, Callable[[], Any]],
+    calls: Mapping[_Name, Callable[[], Any]],
     settings: TimingSettings,
     clock: Clock,
     advance: Callable[[], object],
-) -> dict[str, Seconds]:
+) -> dict[_Name, Seconds]:
     """Time every callable in every round; seconds of each call, (rounds, calls).
 
     advance: called after each turn, for a progress bar.
@@ -103,7 +104,7 @@ def time_in_turn(
     return seconds
 
 
-def take_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+def take_turns(names: Sequence[_Name], rounds: int) -> Iterator[tuple[int, _Name]]:
     """The number of the round and a name: every name in every round, each of which begins with
     another one.
     """
