@@ -17,6 +17,9 @@ from lgg_train.history import HISTORY_FILE
 from lgg_train.options import RECIPES
 from lgg_train.run import FLAIR_ONLY, read_json
 
+_MEASURES = ("patients", "mean Dice (95 %)", "median", "worst tenth", "IoU", "precision", "recall",
+             "F1")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -97,10 +100,6 @@ def _scores(records: Sequence[RunRecord]) -> str:
             interval = found["assessment"]["intervals"]["mean"]
             rows.append([record.label, part, *_measures(found, interval)])
     return Table("Patients never trained on", ("model", "part", *_MEASURES), rows).as_markdown()
-
-
-_MEASURES = ("patients", "mean Dice (95 %)", "median", "worst tenth", "IoU", "precision", "recall",
-             "F1")  # fmt: skip
 
 
 def _measures(scores: dict[str, Any], interval: tuple[float, float]) -> list[str]:

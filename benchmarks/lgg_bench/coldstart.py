@@ -22,7 +22,18 @@ from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
-CLICK, VERSION = "python -c 'import click'", "lgg-infer --version"
+PYTHON, CLICK, VERSION = "python -c pass", "python -c 'import click'", "lgg-infer --version"
+_PASS = [sys.executable, "-c", "pass"]
+_PACKAGES = {"numpy", "cv2", "onnxruntime", "openvino", "lgg_runtime", "click"}
+_REST = "model, session and the rest"
+_REMAINS = (
+    "The last row is what remains of the whole command; a watched import and reading beside the "
+    "load make it smaller than it is."
+)
+_NOTHING_REMAINS = (
+    "A watched import takes longer, and reading runs beside the load: the parts add up to more "
+    "than the whole command."
+)
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 
@@ -49,10 +60,9 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         (patient,) = write_phantoms(Path(folder), PhantomSettings(1, 3, 256))
         slice_ = patient / f"{patient.name}_2.tif"
-        plain = [sys.executable, "-c", "import click"]
         commands = {
-            "python -c pass": partial(run_whole, [sys.executable, "-c", "pass"], None),
-            CLICK: partial(run_whole, plain, None),
+            PYTHON: partial(run_whole, _PASS, None),
+            CLICK: partial(run_whole, [sys.executable, "-c", "import click"], None),
             VERSION: partial(run_whole, infer_command("--version"), None),
             "lgg-infer --help": partial(run_whole, infer_command("--help"), None),
         }
@@ -67,20 +77,16 @@ def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
                 run_whole, command, settings.threads, read_stages
             )
         ran = run_in_turn(commands, settings.rounds, lambda: None)
+        seconds = {name: Spread.of([run.seconds for run in runs]) for name, runs in ran.items()}
         breakdown = {}
         for provider, command in whole.items():
-            runs = ran[f"lgg-infer, one slice on {provider}"]
-            total = Spread.of([run.seconds for run in runs]).median
-            start = Spread.of([run.seconds for run in ran["python -c pass"]]).median
-            breakdown[provider] = _break_down(command, total, start, runs[-1].report)
-    rows = [
-        {"command": name, "seconds": asdict(Spread.of([run.seconds for run in runs]))}
-        for name, runs in ran.items()
-    ]
+            name = f"lgg-infer, one slice on {provider}"
+            total, start = seconds[name].median, seconds[PYTHON].median
+            breakdown[provider] = _break_down(command, total, start, ran[name][-1].report)
     results = {
         "artifact": artifact.name,
         "sha256": digest_file(artifact),
-        "rows": rows,
+        "rows": [{"command": name, "seconds": asdict(s)} for name, s in seconds.items()],
         "breakdown": breakdown,
     }
     return Record("coldstart", asdict(settings), machine, results)
@@ -92,7 +98,7 @@ def _break_down(
     """Milliseconds of one run; importing is of a run that was watched, which slows it a little."""
     with tempfile.TemporaryDirectory() as folder:
         filled = [str(Path(folder) / "out") if part == OUTPUT else part for part in command]
-        imports = add_imports(_watch(filled), _watch([sys.executable, "-c", "pass"]))
+        imports = add_imports(_watch(filled), _watch(_PASS))
     parts = {"Python itself": 1e3 * start}
     parts |= {f"import {name}": value for name, value in imports.items() if value >= 1}
     parts |= {f"{name} the slice": 1e3 * stages[name] for name in ("read", "run", "finish")}
@@ -118,18 +124,6 @@ def add_imports(told: str, of_python: str) -> dict[str, float]:
         if name not in started:
             by_package[package if package in _PACKAGES else "other modules"] += int(micro) / 1e3
     return dict(by_package)
-
-
-_REST = "model, session and the rest"
-_REMAINS = (
-    "The last row is what remains of the whole command; a watched import and reading beside the "
-    "load make it smaller than it is."
-)
-_NOTHING_REMAINS = (
-    "A watched import takes longer, and reading runs beside the load: the parts add up to more "
-    "than the whole command."
-)
-_PACKAGES = {"numpy", "cv2", "onnxruntime", "openvino", "lgg_runtime", "click"}
 
 
 def tabulate(record: Record) -> list[Table]:
