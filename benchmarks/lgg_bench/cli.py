@@ -36,13 +36,13 @@ _MODEL = click.option("-m", "--model", default="standard",
                       help="A shipped model's name or a file.")  # fmt: skip
 
 
-@click.group("lgg-bench")
+@click.group("lgg-bench", context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="lgg-bench")
 def command() -> None:
     """Measure artifacts against the PyTorch model. Research use only, not for diagnosis."""
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @click.argument("run", type=PATH)
 @ARTIFACTS
 @click.option("--data", type=PATH, help="Folder kaggle_3m, or one that holds it.  [default: the "
@@ -75,7 +75,7 @@ def parity(
     require_parity(record)
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @ARTIFACTS
 @_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8),
@@ -112,7 +112,7 @@ def latency(
     measured(output, lambda: measure_latency(artifacts, run, settings, not no_progress))
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @ARTIFACTS
 @_RUN
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, default=(1, 8, 64),
@@ -141,7 +141,7 @@ def gpu(
     measured(output, lambda: measure_gpu(artifacts, run, settings, tell))
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @click.option("--slices", type=click.IntRange(4), default=30, help="Of each sequence.")
 @_SIZE
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Studies, one after the other.")
@@ -158,7 +158,7 @@ def node(output: Path | None, **options: Any) -> None:
     measured(output, lambda: measure_node(settings, tell))
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @_MODEL
 @click.option("--slices", type=click.IntRange(2), default=100_000, help="In all.")
 @click.option("--warm-up", type=click.IntRange(1), default=5_000,
@@ -168,10 +168,7 @@ def soak(model: str, slices: int, warm_up: int, output: Path | None) -> None:
     """Slices of varied shapes for hours, with memory, descriptors and threads watched."""
     from lgg_bench.soak import SoakSettings, measure_soak
 
-    measured(
-        output,
-        lambda: measure_soak(model, SoakSettings(slices, warm_up), tell),
-    )
+    measured(output, lambda: measure_soak(model, SoakSettings(slices, warm_up), tell))
 
 
 @command.command()
@@ -195,7 +192,7 @@ def table(files: tuple[Path, ...]) -> None:
     show("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
 
 
-@command.command(context_settings={"show_default": True})
+@command.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--output", "page", type=PATH, default="docs/accuracy.md",
               help="The page to fill; its pictures go into a folder beside it.")  # fmt: skip

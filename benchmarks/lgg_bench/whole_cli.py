@@ -31,10 +31,9 @@ _PATIENTS = click.option("--patients", type=click.IntRange(1),
 _FIRST_LOOK = click.option("--first-look", type=PATH,
                            help="Each artifact once more behind this first look.")  # fmt: skip
 _ROUNDS = click.option("--rounds", type=click.IntRange(1), default=5, help="Turns of each subject.")
-_DEFAULTS = {"show_default": True}
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @click.argument("folder", type=PATH)
 @ARTIFACTS
 @_PROVIDERS
@@ -62,7 +61,7 @@ def throughput(
     measured(output, lambda: measure_throughput(folder, artifacts, None, settings, not no_progress))
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @click.argument("folder", type=PATH)
 @click.argument("run", type=PATH)
 @ARTIFACTS
@@ -100,7 +99,7 @@ def peers(
     measured(output, lambda: measure_throughput(folder, artifacts, run, settings, not no_progress))
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @_ARTIFACT
 @click.option("--slices", type=click.IntRange(25), multiple=True, default=(500, 20_000),
               callback=refuse_repeated,
@@ -118,7 +117,7 @@ def memory(
     measured(output, lambda: measure_memory(artifact, settings))
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @_ARTIFACT
 @_PROVIDERS
 @_THREADS
@@ -134,7 +133,7 @@ def coldstart(
     measured(output, lambda: measure_coldstart(artifact, settings))
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @ARTIFACTS
 @_THREADS
 @OUTPUT
@@ -146,7 +145,7 @@ def roofline(artifacts: tuple[Path, ...], threads: int, output: Path | None) -> 
     measured(output, lambda: measure_roofline(artifacts, RooflineSettings(threads)))
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @click.argument("results", type=PATH, default="docs/results")
 @click.option("-o", "--output", "page", type=PATH, default="docs/performance.md",
               help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
@@ -159,7 +158,7 @@ def performance(results: Path, page: Path) -> None:
     show(f"{page} is filled from {results}")
 
 
-@click.command(context_settings=_DEFAULTS)
+@click.command()
 @click.argument("run", type=PATH)
 @ARTIFACTS
 @click.option("--data", type=PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
