@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
 from lgg_runtime.pacs.session import Session
-from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.spool import Spool, is_whole
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 from lgg_runtime.readers.same_image import is_same_image
 
@@ -219,14 +218,9 @@ class Intake:
         return DUPLICATE if is_same else CONFLICT
 
     def _is_whole(self, known: sqlite3.Row) -> bool:
-        """Whether the disk holds a known image as it was written: it may be lost, cut or damaged
-        there.
-        """
-        try:
-            found = digest_file(self._spool.image(known["study"], known["id"]))
-        except OSError:
-            return False
-        return bool(known["present"]) and found == known["file"]
+        """Whether the disk holds a known image as it was written."""
+        path = self._spool.image(known["study"], known["id"])
+        return bool(known["present"]) and is_whole(path, known["file"])
 
     @contextlib.contextmanager
     def _alone(self, instance: str) -> Iterator[None]:

@@ -117,15 +117,11 @@ class Node:
 
         No peer was told that such an image arrived: it is sent again. Such a result is made again.
         """
-        images = [
-            self.spool.image(row["study"], row["id"])
-            for row in self.state.rows("SELECT id, study FROM instance WHERE present")
-        ]
-        results = [
-            self.spool.result(row["id"])
-            for row in self.state.rows("SELECT id FROM result WHERE present")
-        ]
-        if count := self.spool.sweep(images, results):
+        images = self.state.rows("SELECT id, study FROM instance WHERE present")
+        results = self.state.rows("SELECT id FROM result WHERE present")
+        known = {self.spool.image(row["study"], row["id"]) for row in images}
+        known |= {self.spool.result(row["id"]) for row in results}
+        if count := self.spool.sweep(known):
             LOG.info("removed %d unfinished files of an earlier run", count)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from pathlib import Path
 
 from lgg_runtime import __version__
-from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError
 from lgg_runtime.pacs.jobs import Job, Made
-from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.spool import Spool, is_whole
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import load_pydicom
@@ -33,7 +31,7 @@ class ResultMaker:
         Raises InputError for images that are refused, ModelError, and ResourceError where memory
         or disk do not suffice.
         """
-        changed = sum(map(_is_changed, job.files, job.digests))
+        changed = len(job.files) - sum(map(is_whole, job.files, job.digests))
         if changed:
             raise InputError(
                 f"{count(changed, 'image')} changed or gone since written into the spool; "
@@ -47,11 +45,3 @@ class ResultMaker:
         self._spool.keep_result(result, data)
         digest = hashlib.sha256(data).hexdigest()
         return Made(result, digest, len(volume), time.time(), found.large_drop)
-
-
-def _is_changed(path: Path, digest: str) -> bool:
-    """Whether a file is not what was written; one that is gone is not either."""
-    try:
-        return digest_file(path) != digest
-    except OSError:
-        return True

@@ -8,9 +8,10 @@ import hmac
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
+from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused, write_atomically
 
@@ -77,11 +78,10 @@ class Spool:
     def remove_result(self, result: str) -> None:
         self.result(result).unlink(missing_ok=True)
 
-    def sweep(self, images: Iterable[Path], results: Iterable[Path]) -> int:
+    def sweep(self, known: Container[Path]) -> int:
         """Remove the node's files that no record knows, which a kill left behind; returns how
         many. A file of any other name is somebody else's, and stays.
         """
-        known = {*images, *results}
         left = [path for path in list_files(self.root) if path not in known]
         for path in left:
             path.unlink(missing_ok=True)
@@ -93,6 +93,16 @@ class Spool:
             _flush(path.parent.parent)
         write_atomically(path, data)
         _flush(path.parent)
+
+
+def is_whole(path: Path, digest: str) -> bool:
+    """Whether a file is what was written: the disk may have lost, cut or damaged it. digest: its
+    SHA-256 in hexadecimal digits.
+    """
+    try:
+        return digest_file(path) == digest
+    except OSError:
+        return False
 
 
 def list_files(root: Path) -> list[Path]:
