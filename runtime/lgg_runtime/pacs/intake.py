@@ -188,14 +188,14 @@ class Intake:
                 return False
             if row["state"] != RECEIVING:
                 return True
-            refused, missing, lost = run(
+            refused, unconfirmed, lost = run(
                 "SELECT coalesce(sum(digest = ? AND NOT confirmed), 0), "
                 "coalesce(sum(NOT confirmed), 0), coalesce(sum(digest != ? AND NOT present), 0) "
                 "FROM instance WHERE study = ?",
                 (REFUSED_DIGEST, REFUSED_DIGEST, study),
             ).fetchone()
-            if missing or lost:
-                reason = UNCONFIRMED.format(count=missing) if missing else PURGED
+            if unconfirmed or lost:
+                reason = UNCONFIRMED.format(count=unconfirmed) if unconfirmed else PURGED
                 reason = REFUSED_IMAGES.format(count=refused) if refused else reason
                 run("UPDATE study SET state = ?, reason = ? WHERE id = ?", (HELD, reason, study))
             else:

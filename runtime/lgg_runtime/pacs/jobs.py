@@ -85,16 +85,13 @@ class Jobs:
     def complete(self, job: Job, made: Made, destinations: Sequence[str]) -> bool:
         """Record a result and where it has to be sent; returns whether the result is a new one."""
         with self._state.change() as run:
-            is_new: bool = (
-                run(
-                    "INSERT INTO result (id, study, digest, slices, last_at, ready_at, started_at, "
-                    "made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (made.result, job.study, made.digest, made.slices, job.last_at, job.ready_at,
-                     job.started_at, made.made_at),
-                ).rowcount
-                == 1
-            )  # fmt: skip
-            for destination in destinations if is_new else ():
+            inserted = run(
+                "INSERT INTO result (id, study, digest, slices, last_at, ready_at, started_at, "
+                "made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (made.result, job.study, made.digest, made.slices, job.last_at, job.ready_at,
+                 job.started_at, made.made_at),
+            ).rowcount  # fmt: skip
+            for destination in destinations if inserted else ():
                 run(
                     "INSERT INTO delivery (result, destination, state, next_at) "
                     "VALUES (?, ?, ?, ?)",
@@ -106,7 +103,7 @@ class Jobs:
                 (made.digest, made.result),
             )
             self._end(run, job, DONE, "")
-        return is_new
+        return bool(inserted)
 
     def end(self, job: Job, state: str, reason: str) -> None:
         """Record that a study has no result, until more of it comes or a person tries it again.

@@ -130,10 +130,7 @@ class HealthServer:
             self._server = _Server((http.address, http.port), Handler)
         except OSError as error:
             raise unusable(f"http: port {http.port}", http.address, error) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="health", daemon=True
-        )
-        self._thread.start()
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
     @property
     def port(self) -> int:

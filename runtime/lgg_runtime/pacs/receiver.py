@@ -37,9 +37,9 @@ from lgg_runtime.pacs.bounds import (
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
-from lgg_runtime.pacs.library import hear_before_silence, set_up_pynetdicom
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
+from lgg_runtime.pacs.pynetdicom_setup import hear_before_silence, set_up_pynetdicom
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.tally import Tally
@@ -83,7 +83,7 @@ class Receiver:
         for uid in (VERIFICATION, *sorted(SOP_CLASSES)):
             entity.add_supported_context(uid, list(TRANSFER_SYNTAXES))
         try:
-            self._server = entity.make_server(  # type: ignore[assignment]
+            server: Any = entity.make_server(
                 (listen.address, listen.port),
                 evt_handlers=self._handlers(),
                 ssl_context=make_server_tls(listen),
@@ -92,11 +92,11 @@ class Receiver:
         except (OSError, UnicodeError) as error:
             where = f"listen: {listen.address}:{listen.port}"
             raise unusable(where, listen.address, error) from error
-        assert self._server is not None
-        self._server.most_connections = 2 * limits.associations + 8
-        self._server.tally = self._tally
-        entity._servers.append(self._server)  # type: ignore[arg-type]
-        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+        server.most_connections = 2 * limits.associations + 8
+        server.tally = self._tally
+        entity._servers.append(server)
+        threading.Thread(target=server.serve_forever, name="receiver", daemon=True).start()
+        self._server = server
 
     def stop(self, grace_seconds: float) -> None:
         """Take no more connections, let the open associations end, then abort them."""

@@ -21,6 +21,7 @@ TROUBLES = (HELD, REFUSED, FAILED)
 STATES = (RECEIVING, HELD, QUEUED, WORKING, DONE, REFUSED, FAILED)
 # What a delivery can be. A delivery that a kill interrupts is found as SENDING.
 WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"
+DELIVERY_STATES = (WAITING, SENDING, SENT, GIVEN_UP)
 
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);

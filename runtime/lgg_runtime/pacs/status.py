@@ -11,16 +11,7 @@ from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import NAME_DIGITS
-from lgg_runtime.pacs.state import (
-    GIVEN_UP,
-    HELD,
-    SENDING,
-    SENT,
-    STATES,
-    TROUBLES,
-    WAITING,
-    State,
-)
+from lgg_runtime.pacs.state import DELIVERY_STATES, HELD, STATES, TROUBLES, State
 
 _RECENT = 200
 _CONFLICTS = (
@@ -84,7 +75,7 @@ def _reason(study: sqlite3.Row) -> str:
 
 
 def _destination(state: State, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {WAITING: 0, SENDING: 0, SENT: 0, GIVEN_UP: 0}
+    found: dict[str, Any] = dict.fromkeys(DELIVERY_STATES, 0)
     query = "SELECT state, count(*) AS n FROM delivery WHERE destination = ? GROUP BY state"
     for row in state.rows(query, (name,)):
         found[row["state"]] = row["n"]
@@ -139,9 +130,7 @@ def describe_status(status: dict[str, Any]) -> str:
         f"{results['last_day']} in the last day"
     )
     for name, found in status["destinations"].items():
-        counts = ", ".join(
-            f"{found[state]} {state}" for state in (WAITING, SENDING, SENT, GIVEN_UP)
-        )
+        counts = ", ".join(f"{found[state]} {state}" for state in DELIVERY_STATES)
         failure = f"; last failure: {found['last_failure']}" if found["last_failure"] else ""
         lines.append(f"to {name:<9}{counts}{failure}")
     for name, span in status["seconds"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
 from lgg_runtime.pacs.encoding import IMPLICIT
-from lgg_runtime.pacs.library import set_up_pynetdicom
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.pynetdicom_setup import set_up_pynetdicom
 from lgg_runtime.pacs.tls import make_client_tls
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
@@ -50,12 +51,7 @@ def make_transport(destination: Destination, calling_ae_title: str) -> Transport
     """
     if destination.kind == "stow":
         return _make_stow(destination)
-    tls = make_client_tls(destination)
-
-    def send(path: Path, ask_first: bool) -> None:
-        _send_c_store(destination, calling_ae_title, tls, path, ask_first)
-
-    return send
+    return partial(_send_c_store, destination, calling_ae_title, make_client_tls(destination))
 
 
 def _make_stow(destination: Destination) -> Transport:
