@@ -33,6 +33,11 @@ def label_artifacts(paths: Sequence[Path]) -> dict[str, Path]:
     return labels
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether an artifact is an ONNX file, which runs on the CPU and can be looked into."""
+    return path.suffix.lower() == ".onnx"
+
+
 def describe_artifact(path: Path, backend: BackendSettings) -> dict[str, str]:
     """Its name and precision, of its contract, and its digest; backend: what loads it.
 

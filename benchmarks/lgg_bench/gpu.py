@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts
+from lgg_bench.artifacts import describe_artifact, digest_run, is_onnx, label_artifacts
 from lgg_bench.ceilings import measure_ceilings
 from lgg_bench.gpu_parity import compare_with_cpu, find_reference
 from lgg_bench.gpu_peers import load_peers
@@ -92,7 +92,7 @@ def measure_gpu(
     files, weights = label_artifacts(artifacts), digest_run(run)
     cuda = None if settings.provider == "cpu" else CudaDevice(find_driver())
     for path in files.values():
-        if path.suffix == ".onnx":
+        if is_onnx(path):
             describe_artifact(path, BackendSettings("cpu", 1))
     peers = load_peers(artifacts, run, settings.provider)
     tell("ceilings")
@@ -213,7 +213,7 @@ class _Bench:
 
 def _operations(path: Path, size: int) -> int | None:
     try:
-        return count_operations(path, size, size) if path.suffix == ".onnx" else None
+        return count_operations(path, size, size) if is_onnx(path) else None
     except MissingExtraError:
         return None
 

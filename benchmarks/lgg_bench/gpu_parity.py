@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lgg_bench.artifacts import is_onnx
 from lgg_export.limits import limits_of
 from lgg_runtime.backends import Backend, BackendSettings, load_backend
 from lgg_runtime.contract import Contract
@@ -17,7 +18,7 @@ from lgg_runtime.volume import Pixels
 def find_reference(files: dict[str, Path], of: Contract) -> Path | None:
     """The first fp32 ONNX file of the same network: its name and its training's record."""
     for path in files.values():
-        if path.suffix == ".onnx":
+        if is_onnx(path):
             contract = load_backend(path, BackendSettings("cpu", 1)).contract
             same = (contract.name, contract.training) == (of.name, of.training)
             if same and contract.precision == "fp32":

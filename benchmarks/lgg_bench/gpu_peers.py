@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lgg_bench.artifacts import is_onnx
 from lgg_runtime.backends.missing import NAMES
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT, OUTPUT
@@ -29,7 +30,7 @@ def load_peers(
     on = "cpu" if provider == "cpu" else "cuda"
     peers: dict[str, Callable[[], Run]] = {
         f"onnxruntime, defaults, {path.name}": partial(_load_defaults, path, on)
-        for path in [path for path in artifacts if path.suffix.lower() == ".onnx"][:1]
+        for path in [path for path in artifacts if is_onnx(path)][:1]
     }
     if run is None:
         return peers

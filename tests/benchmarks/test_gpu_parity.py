@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lgg_bench import gpu_parity
+from lgg_bench.gpu import GpuBenchSettings, measure_gpu
 from lgg_bench.gpu_parity import compare_with_cpu
 from lgg_export.limits import Limits
 from lgg_runtime.backends import BackendSettings, load_backend
@@ -46,3 +47,11 @@ def test_what_is_found_may_reach_both_limits_and_pass_neither(
     assert result["largest_probability_difference"] == 0.25
     assert result["flipped_pixels"] == 0.5
     assert result["passed"] is passed
+
+
+def test_a_suffix_in_capitals_is_that_of_onnx_too(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "m.ONNX")
+    settings = GpuBenchSettings((1,), 32, "cpu", minutes=0.001, patients=1)
+    results = measure_gpu([tmp_path / "m.ONNX"], None, settings).results
+    assert results["parity"]["m.ONNX"]["passed"] is True
+    assert results["artifacts"]["m.ONNX"]["operations"] > 0
