@@ -28,14 +28,8 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
         values = [dice["by_patient"][name] for name in order]
         axes.plot(range(1, len(order) + 1), values, "o", color=colour, label=record.label)
         axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
-    axes.set(
-        xlabel=f"test patients in the order of {records[0].name}, worst first",
-        ylabel="Dice of the patient's volume",
-        ylim=(0, 1),
-    )
     axes.set_xticks(range(1, len(order) + 1))
-    axes.legend(loc="lower right", title="dashed: mean")
-    return _png(figure)
+    return _png_of_dice(figure, f"test patients in the order of {records[0].name}, worst first")
 
 
 def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
@@ -46,13 +40,7 @@ def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
         values = sorted(dice["by_patient"].values())
         axes.plot(range(1, len(values) + 1), values, ".", color=colour, label=name)
         axes.axhline(dice["mean"], color=colour, linestyle="--", linewidth=1)
-    axes.set(
-        xlabel="patients, for each recipe from its worst on",
-        ylabel="Dice of the patient's volume",
-        ylim=(0, 1),
-    )
-    axes.legend(loc="lower right", title="dashed: mean")
-    return _png(figure)
+    return _png_of_dice(figure, "patients, for each recipe from its worst on")
 
 
 def draw_calibration(records: Sequence[RunRecord]) -> bytes:
@@ -87,6 +75,14 @@ def draw_curves(records: Sequence[RunRecord]) -> bytes:
     plain = Line2D([], [], color="grey", linestyle=":", label="without clean-up")
     ended = Line2D([], [], color="grey", linewidth=0.5, label="end of a round")
     axes.legend(handles=[*handles, cleaned, plain, ended], loc="lower right")
+    return _png(figure)
+
+
+def _png_of_dice(figure: Figure, patients: str) -> bytes:
+    """patients: which ones, and in which order they stand."""
+    (axes,) = figure.axes
+    axes.set(xlabel=patients, ylabel="Dice of the patient's volume", ylim=(0, 1))
+    axes.legend(loc="lower right", title="dashed: mean")
     return _png(figure)
 
 
