@@ -39,14 +39,15 @@ def measure_plausibility(data: Path, split: Path, settings: PlausibilityBench) -
     machine = describe_machine()
     members = find_members(Split.read(split), settings.part, find_cases(data))
     ranges = PlausibilitySettings()
-    drawn: Counter[str] = Counter()
     warned: Counter[str] = Counter()
     for kind, pixels in draw_non_brain(settings.drawn, settings.size, settings.seed):
-        drawn[kind] += 1
         warned[kind] += bool(find_doubts(pixels[None], ranges))
     real = _measure_patients(members, settings, ranges)
-    kinds = {kind: warned[kind] / drawn[kind] for kind in drawn}
-    results = {"pictures": sum(drawn.values()), "warned": sum(warned.values()), "by_kind": kinds}
+    results = {
+        "pictures": settings.drawn * len(warned),
+        "warned": warned.total(),
+        "by_kind": {kind: count / settings.drawn for kind, count in warned.items()},
+    }
     return Record("plausibility", asdict(settings), machine, results | real)
 
 

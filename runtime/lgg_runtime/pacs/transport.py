@@ -131,8 +131,7 @@ def _associate(
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
     for syntax in (EXPLICIT_LITTLE_ENDIAN, IMPLICIT):
         entity.add_requested_context(what, syntax)
-    for name in ("acse_timeout", "network_timeout", "connection_timeout"):
-        setattr(entity, name, to.timeout_seconds)
+    entity.acse_timeout = entity.network_timeout = entity.connection_timeout = to.timeout_seconds
     entity.dimse_timeout = to.timeout_seconds
     if what == STUDY_ROOT_FIND:
         entity.dimse_timeout = min(to.timeout_seconds, _LONGEST_QUESTION_SECONDS)
