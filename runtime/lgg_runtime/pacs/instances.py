@@ -10,6 +10,9 @@ import time
 from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
 
 REFUSED_DIGEST = ""  # in place of an image's: it was refused, and has not come since
+_ADD_STUDY = "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+# Three values: now, the state that stays as it is, and the one that any other becomes.
+_GROWS = "generation = generation + 1, last_at = ?, state = CASE state WHEN ? THEN state ELSE ? END"
 
 
 def _refusal_of(study: str, instance: str) -> str:
@@ -25,10 +28,7 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
     """
     now, written = time.time(), hashlib.sha256(file).hexdigest()
     with state.change() as run:
-        run(
-            "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (study, RECEIVING, now),
-        )
+        run(_ADD_STUDY, (study, RECEIVING, now))
         run(
             "INSERT OR REPLACE INTO instance (id, study, digest, file, bytes) "
             "VALUES (?, ?, ?, ?, ?)",
@@ -36,8 +36,7 @@ def record(state: State, study: str, instance: str, digest: str, file: bytes) ->
         )
         run("DELETE FROM instance WHERE id = ?", (_refusal_of(study, instance),))
         run(
-            "UPDATE study SET generation = generation + 1, purged = 0, last_at = ?, "
-            "reason = '', state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
+            f"UPDATE study SET {_GROWS}, purged = 0, reason = '' WHERE id = ?",
             (now, WORKING, RECEIVING, study),
         )
 
@@ -49,10 +48,7 @@ def record_refusal(state: State, study: str, instance: str) -> None:
     """
     now = time.time()
     with state.change() as run:
-        run(
-            "INSERT INTO study (id, state, last_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (study, RECEIVING, now),
-        )
+        run(_ADD_STUDY, (study, RECEIVING, now))
         is_new = run(
             "INSERT INTO instance (id, study, digest, file, bytes, present) "
             "SELECT ?, ?, ?, '', 0, 0 WHERE NOT EXISTS "
@@ -60,11 +56,7 @@ def record_refusal(state: State, study: str, instance: str) -> None:
             (_refusal_of(study, instance), study, REFUSED_DIGEST, instance, study),
         ).rowcount
         if is_new:
-            run(
-                "UPDATE study SET generation = generation + 1, last_at = ?, "
-                "state = CASE state WHEN ? THEN state ELSE ? END WHERE id = ?",
-                (now, WORKING, RECEIVING, study),
-            )
+            run(f"UPDATE study SET {_GROWS} WHERE id = ?", (now, WORKING, RECEIVING, study))
 
 
 def record_anew(state: State, study: str, instance: str, file: bytes) -> None:
