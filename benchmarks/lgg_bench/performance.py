@@ -8,6 +8,7 @@ from lgg_bench.document import fill_page
 from lgg_bench.performance_figures import draw_throughput
 from lgg_bench.record import Record
 from lgg_bench.tables import describe_record
+from lgg_runtime.errors import InputError
 
 # The page's blocks: the records that fill them, in the folder of results.
 BLOCKS = (
@@ -26,9 +27,21 @@ KEPT = ("throughput-avx2", "throughput-amx")
 def write_performance(results: Path, page: Path) -> None:
     """Fill the page's blocks and draw its picture, as `fill_page` does.
 
-    Raises InputError for a record that is missing and for a page without the blocks.
+    Raises InputError for a record that is missing or of another benchmark than its name says, and
+    for a page without the blocks.
     """
     folders = dict.fromkeys(BLOCKS, results) | dict.fromkeys(KEPT, page.parent / "results")
-    records = {name: Record.read(where / f"{name}.json") for name, where in folders.items()}
+    records = {name: _read(where / f"{name}.json") for name, where in folders.items()}
     tables = {name: describe_record(record, markdown=True) for name, record in records.items()}
     fill_page(page, tables, {"throughput.png": draw_throughput(records["throughput"])})
+
+
+def _read(path: Path) -> Record:
+    """A record whose file is named BENCHMARK.json or BENCHMARK-WHAT.json."""
+    record, expected = Record.read(path), path.stem.partition("-")[0]
+    if record.benchmark != expected:
+        raise InputError(
+            f"{path}: expected a record of {expected}, found one of {record.benchmark}; measure "
+            "that again, or name another folder"
+        )
+    return record

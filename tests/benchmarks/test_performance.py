@@ -56,6 +56,19 @@ def test_a_missing_record_is_named(tmp_path):
         write_performance(tmp_path, DOCS / "performance.md")
 
 
+@pytest.mark.parametrize("name", ["throughput", "memory"])
+def test_a_record_of_another_benchmark_than_its_name_says_is_refused(tmp_path, name):
+    for path in (DOCS / "results").glob("*.json"):
+        shutil.copy(path, tmp_path)
+    shutil.copy(DOCS / "results" / "latency.json", tmp_path / f"{name}.json")
+    page = tmp_path / "performance.md"
+    shutil.copyfile(DOCS / "performance.md", page)
+    (tmp_path / "results").symlink_to(DOCS / "results")
+    with pytest.raises(InputError, match=rf"{name}\.json: expected a record of {name}, found"):
+        write_performance(tmp_path, page)
+    assert page.read_bytes() == (DOCS / "performance.md").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("threads", "cores", "told"), [(4, 2, "2 CPU cores"), (1, 2, "1 CPU core (")]
 )
