@@ -36,7 +36,7 @@ _MODEL = click.option("-m", "--model", default="standard",
                       help="A shipped model's name or a file.")  # fmt: skip
 
 
-@click.group("lgg-bench", context_settings={"show_default": True})
+@click.group("lgg-bench", commands=COMMANDS, context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="lgg-bench")
 def command() -> None:
     """Measure artifacts against the PyTorch model. Research use only, not for diagnosis."""
@@ -209,10 +209,6 @@ def accuracy(
 
     write_accuracy(Evidence.read(runs, folds, leaks), page)
     show(f"{page} is filled from {', '.join(run.name for run in runs)}")
-
-
-for _whole in COMMANDS:
-    command.add_command(_whole)
 
 
 def main() -> None:
