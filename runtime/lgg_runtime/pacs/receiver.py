@@ -95,8 +95,8 @@ class Receiver:
         server.most_connections = 2 * limits.associations + 8
         server.tally = self._tally
         entity._servers.append(server)
-        threading.Thread(target=server.serve_forever, name="receiver", daemon=True).start()
         self._server = server
+        threading.Thread(target=server.serve_forever, name="receiver", daemon=True).start()
 
     def stop(self, grace_seconds: float) -> None:
         """Take no more connections, let the open associations end, then abort them."""
