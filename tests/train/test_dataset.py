@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from dataclasses import replace
 
 import cv2
@@ -22,6 +23,7 @@ from lgg_train.dataset import BATCHES_AHEAD, DRAWS, SampleSettings, TrainingSlic
 
 SETTINGS = SampleSettings(batch=5, tumour=3, crop=16, seed=7)
 INTENSITY = IntensitySettings()
+DEADLINE_S = 30
 
 
 def make_case(name, tumour, seed=0, size=24):
@@ -176,6 +178,52 @@ def test_batches_go_on_from_any_step_and_are_the_same_from_processes(workers):
             assert_same(batch, make_slices().batch(step))
     finally:
         running.close()
+
+
+class Steps:
+    """Stands in for `batch`: gives the step, tells when one is made, and may fail at one."""
+
+    def __init__(self, target, fails_at=None):
+        self.made, self.target, self.fails_at = 0, target, fails_at
+        self.reached = threading.Event()
+
+    def __call__(self, step):
+        assert threading.current_thread() is not threading.main_thread()
+        self.made += 1
+        if self.made == self.target:
+            self.reached.set()
+        if step == self.fails_at:
+            raise LookupError("third")
+        return step
+
+
+def batches_of(steps):
+    slices = make_slices()
+    slices.batch = steps
+    return slices.batches(0, 0)
+
+
+def has_a_thread():
+    return any(thread.name.startswith("batches") for thread in threading.enumerate())
+
+
+def test_a_bounded_number_of_batches_is_made_before_they_are_asked_for():
+    steps = Steps(target=3 + BATCHES_AHEAD)
+    running = batches_of(steps)
+    assert steps.made == 0
+    assert [next(running) for _ in range(3)] == [0, 1, 2]
+    assert steps.reached.wait(DEADLINE_S)
+    running.close()
+    assert steps.made == steps.target
+    assert not has_a_thread()
+
+
+def test_an_error_of_a_batch_is_raised_in_its_place_and_ends_the_thread():
+    running = batches_of(Steps(target=0, fails_at=2))
+    assert [next(running) for _ in range(2)] == [0, 1]
+    with pytest.raises(LookupError, match="third"):
+        next(running)
+    assert not has_a_thread()
 
 
 def test_opencv_has_no_threads_where_processes_begin_that_would_lack_them():

@@ -8,7 +8,9 @@ import shutil
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,6 @@ from lgg_runtime.volume import CHANNELS, Mask, Pixels
 from lgg_train.augment import build_augmentation, build_replacement
 from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
-from lgg_train.prefetch import prefetch
 
 BATCHES_AHEAD = 4
 # Of a batch: the slice twice, its mask.
@@ -143,9 +144,21 @@ class TrainingSlices:
         ResourceError where one of them was killed, or where they have too little shared memory.
         """
         if not workers:
-            return prefetch((self.batch(step) for step in itertools.count(first)), BATCHES_AHEAD)
+            return self._batches_of_thread(first)
         self._require_shared_memory(workers)
         return self._batches_of_processes(first, workers)
+
+    def _batches_of_thread(self, first: int) -> Generator[Batch, None, None]:
+        thread = ThreadPoolExecutor(1, "batches")
+        try:
+            steps = range(first, first + BATCHES_AHEAD)
+            ahead = deque(thread.submit(self.batch, step) for step in steps)
+            for step in itertools.count(steps.stop):
+                batch = ahead.popleft().result()
+                ahead.append(thread.submit(self.batch, step))
+                yield batch
+        finally:
+            thread.shutdown(cancel_futures=True)
 
     def _require_shared_memory(self, workers: int) -> None:
         """A process that finds none left loses its batch, and who waits for it waits for ever."""
