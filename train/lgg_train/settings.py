@@ -64,30 +64,21 @@ class TrainSettings:
 
         A setting that it did not record, made before there was one, counts as its default.
         """
-        default = TrainSettings(self.budget).to_json()
-        return list(dict.fromkeys(_differing(_complete(recorded, default), self.to_json())))
+        ours = _flatten(self.to_json())
+        theirs = _flatten(TrainSettings(self.budget).to_json()) | _flatten(recorded)
+        other = (key for key, value in theirs.items() if key not in ours or ours[key] != value)
+        return list(dict.fromkeys(name for _, name in other))
 
 
-def _complete(recorded: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    """What was recorded, with the default of what was not."""
-    whole = default | recorded
-    groups = {
-        name: value | whole[name]
-        for name, value in default.items()
-        if isinstance(value, dict) and isinstance(whole[name], dict)
-    }
-    return whole | groups
-
-
-def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    names: list[str] = []
-    for name, value in theirs.items():
-        mine = ours.get(name)
-        if isinstance(value, dict) and isinstance(mine, dict):
-            names += _differing(value, mine)
-        elif name not in ours or value != mine:
-            names.append(name)
-    return names
+def _flatten(settings: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """By group, "" for those of none, and name."""
+    flat: dict[tuple[str, str], Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {(name, member): held for member, held in value.items()}
+        else:
+            flat["", name] = value
+    return flat
 
 
 @dataclass(frozen=True)
