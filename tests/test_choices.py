@@ -12,7 +12,7 @@ import pytest
 
 from lgg_bench.cli import command as bench
 from lgg_export.cli import command as export
-from lgg_export.precision import PRECISIONS
+from lgg_export.limits import LIMITS
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.engine import LIBRARIES
 from lgg_runtime.backends.settings import CPU_PRECISIONS
@@ -47,7 +47,7 @@ def type_of(command: click.Command, path: str, option: str) -> click.ParamType:
         (train, "train", "--draw", DRAWS),
         (train, "evaluate", "--split", PARTS),
         (train, "phantom", "--plane", PLANES),
-        (export, "run", "--precision", PRECISIONS),
+        (export, "run", "--precision", LIMITS),
         (export, "run", "--target", TARGETS),
         (export, "engine", "--format", LIBRARIES),
         (bench, "parity", "--split", PARTS),

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import torch
 
 from lgg_export.graph import build_graph
 from lgg_export.int8 import quantise_run
-from lgg_export.limits import limits_of
-from lgg_export.parity import Limits, Parity, compare, without_patients
-from lgg_export.precision import PRECISIONS, golden_tolerance, store_weights_as_fp16
+from lgg_export.limits import LIMITS, golden_tolerance, limits_of
+from lgg_export.parity import Parity, compare, without_patients
+from lgg_export.precision import store_weights_as_fp16
 from lgg_export.quantise import TARGETS
 from lgg_export.references import open_calibration, open_references
 from lgg_runtime import __version__
@@ -53,7 +54,7 @@ class ExportSettings:
     licence: str = LICENCE
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS or self.weights not in ("fp32", "fp16"):
+        if self.precision not in LIMITS or self.weights not in ("fp32", "fp16"):
             raise UsageError(f"precision {self.precision!r} or weights {self.weights!r} unknown")
         if self.precision != "fp32" and self.weights == "fp16":
             raise UsageError(
@@ -75,10 +76,6 @@ class ExportSettings:
         if self.precision == "int8":
             return TARGETS[self.target].precision
         return self.precision + (" with fp16 weights" if self.weights == "fp16" else "")
-
-    @property
-    def limits(self) -> Limits:
-        return limits_of(self.described)
 
 
 def export_run(
@@ -114,10 +111,10 @@ def export_run(
             subject, references = open_references(run, model, settings.data, is_int8=is_int8)
             watched = watch_patients(references, "parity", progress)
             parity = compare(subject, watched, in_batches(backend), model.decision)
-            golden = make_golden(backend.run, golden_tolerance(settings.described))
+            golden = make_golden(backend.run, golden_tolerance(contract.precision))
         except (ModelError, ParityError) as error:
             raise ParityError(f"{output.name} is not written: {error}") from error
-    if failures := parity.failures(settings.limits):
+    if failures := parity.failures(limits_of(contract.precision)):
         raise ParityError(f"{output.name} is not written: {'; '.join(failures)} ({subject})")
     contract = replace(contract, parity=parity.summary() | made, golden=golden)
     write_atomically(output, _with_contract(graph, contract))
@@ -134,7 +131,7 @@ def _build(
     """The graph, and what the contract's parity says of how an int8 one was made."""
     lossy = settings.precision == "int8"
     target = TARGETS[settings.target]
-    arithmetic = PRECISIONS[settings.precision].arithmetic
+    arithmetic = torch.float16 if settings.precision == "fp16" else torch.float32
     graph = build_graph(model.network, arithmetic, lossy and target.sub_pixel)
     if settings.weights == "fp16":
         graph = store_weights_as_fp16(graph)

@@ -1,4 +1,4 @@
-"""What an artifact may differ by from the PyTorch model, by its precision."""
+"""What an artifact may differ by from the PyTorch model, and a host from it, by its precision."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ LIMITS: dict[str, Limits] = {
     "fp16": Limits(probability=5e-2, flipped=1e-4, metric=1e-3),
     "int8": LOSSY,
 }
+GOLDEN = {"fp32": 1e-3, "fp16": 5e-2, "int8": 2e-1}
 # Other words of a contract, and the precision that their rounding is like.
 _LIKE = {"fp32 with fp16 weights": "fp16", "int8 symmetric": "int8"}
 
@@ -22,11 +23,18 @@ def limits_of(precision: str) -> Limits:
 
     Raises ModelError for a precision that is not in the table.
     """
-    return LIMITS[rounding_of(precision)]
+    return LIMITS[_rounding_of(precision)]
 
 
-def rounding_of(precision: str) -> str:
-    """The precision of the table that a contract's rounds like. Raises ModelError for none."""
+def golden_tolerance(precision: str) -> float:
+    """What a host's probability of the golden input may differ by. Raises ModelError as `limits_of`
+    does.
+    """
+    return GOLDEN[_rounding_of(precision)]
+
+
+def _rounding_of(precision: str) -> str:
+    """The precision of the table that a contract's rounds like."""
     name = _LIKE.get(precision, precision)
     if name not in LIMITS:
         raise ModelError(f"precision {precision!r}: expected {', '.join(LIMITS)}")

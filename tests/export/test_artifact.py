@@ -67,7 +67,7 @@ def test_the_contract_carries_the_parity_on_the_validation_patients(exported):
     assert parity == exported.parity.summary()
     assert parity["subject"] == "1 validation patient"
     assert (parity["patients"], parity["slices"]) == (1, 6)
-    assert exported.parity.failures(FP32.limits) == []
+    assert exported.parity.failures(LIMITS["fp32"]) == []
     assert exported.parity.pytorch["pooled"]["support"]["tumour"] > 0
     assert exported.parity.artifact["pooled"]["recall"] > 0
 
@@ -136,13 +136,6 @@ def test_fp16_weights_are_told_judged_by_their_limits_and_make_a_smaller_file(
     assert parity.largest_probability_difference > exported.parity.largest_probability_difference
     assert contract.golden.tolerance == 0.05
     assert (tmp_path / "half.onnx").stat().st_size < exported.path.stat().st_size
-
-
-def test_fp16_is_judged_by_fp16_s_limits_and_fp32_by_its_own():
-    half = LIMITS["fp16"]
-    assert ExportSettings(precision="fp16").limits == half
-    assert ExportSettings(weights="fp16").limits == half
-    assert ExportSettings().limits == LIMITS["fp32"] != half
 
 
 def test_fp16_arithmetic_passes_through_the_gate_too(finished_run, tmp_path, monkeypatch):

@@ -11,9 +11,8 @@ from lgg_export import int8
 from lgg_export.artifact import ExportSettings, export_run, read_contract
 from lgg_export.engine import EngineSettings, build_engine
 from lgg_export.engine_profiles import make_profiles
-from lgg_export.limits import LIMITS
+from lgg_export.limits import LIMITS, golden_tolerance
 from lgg_export.parity import Limits
-from lgg_export.precision import golden_tolerance
 from lgg_export.quantise import TARGETS
 from lgg_export.references import choose_slices
 from lgg_runtime.backends import BackendSettings, load_backend

@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from lgg_export.limits import LIMITS, LOSSY, limits_of
+from lgg_export.limits import GOLDEN, LIMITS, LOSSY, golden_tolerance, limits_of
 from lgg_export.parity import Limits
-from lgg_export.precision import PRECISIONS
 from lgg_runtime.errors import ModelError
 
 
@@ -35,8 +34,13 @@ def test_both_targets_are_held_to_the_losses_of_the_task():
     assert LOSSY.share(0.5).metric is None
 
 
-def test_every_precision_that_is_exported_has_limits():
-    assert PRECISIONS.keys() == LIMITS.keys()
+def test_a_host_has_to_come_as_near_to_the_golden_answer_as_the_precision_allows():
+    assert GOLDEN.keys() == LIMITS.keys()
+    assert golden_tolerance("fp32") == 1e-3
+    assert golden_tolerance("fp16") == golden_tolerance("fp32 with fp16 weights") == 5e-2
+    assert golden_tolerance("int8") == golden_tolerance("int8 symmetric") == 2e-1
+    with pytest.raises(ModelError, match="precision 'int4'"):
+        golden_tolerance("int4")
 
 
 def test_limits_are_known_where_torch_and_onnx_are_not_installed():
