@@ -83,7 +83,7 @@ def begin(
         require_no_run(out)
     if request.machinery.tensorboard:
         require_folder(out / EVENTS_FOLDER)
-    split = _read_begun(out, files) if request.resume else _divide(files, request)
+    split = _divide(files, request, out / SPLIT_FILE if request.resume else request.split_file)
     cases = {case.patient: case for case in load_cases(files, request.machinery.progress)}
     training = describe_training(split, digest_cases(cases.values()))
     intensity = IntensitySettings()
@@ -167,7 +167,7 @@ def check_same_run(
     config = read_config(out, "digests", "settings")
     if config["digests"] != digests:
         raise InputError(f"{out}: a run on other data; choose another folder")
-    if Split.read(out / SPLIT_FILE) != _divide(files, request):
+    if Split.read(out / SPLIT_FILE) != make_split(files, request.split):
         raise InputError(f"{out}: a run with another split; choose another folder")
     if other := _identify(request).differing(config["settings"]):
         raise InputError(f"{out}: a run with other settings ({', '.join(other)}); choose another")
@@ -182,30 +182,19 @@ def _identify(request: TrainingRequest) -> TrainSettings:
     )
 
 
-def _read_begun(out: Path, files: Sequence[CaseFiles]) -> Split:
-    """The split of the run to go on with. Raises InputError for one that is not of these data."""
-    split = Split.read(out / SPLIT_FILE)
-    _require_held(split, files)
-    return split
-
-
-def _divide(files: Sequence[CaseFiles], request: TrainingRequest) -> Split:
-    """The given split, or a new one. Raises InputError for one that is not of these data."""
-    if request.split_file is None:
-        split = make_split(files, request.split)
-    else:
-        split = Split.read(request.split_file)
-    _require_held(split, files)
-    if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
-        raise InputError("the split, by all, leaves slices of the data out")
-    return split
-
-
-def _require_held(split: Split, files: Sequence[CaseFiles]) -> None:
-    """Raises InputError for a split that names slices which the data do not hold."""
+def _divide(files: Sequence[CaseFiles], request: TrainingRequest, given: Path | None) -> Split:
+    """The split of the given file, or without one a new one. Raises InputError for one that is not
+    of these data.
+    """
+    if given is None:
+        return make_split(files, request.split)
+    split = Split.read(given)
     known = {case.patient: case for case in files}
     for members in split.parts.values():
         check_held(members, known)
+    if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
+        raise InputError("the split, by all, leaves slices of the data out")
+    return split
 
 
 def _check_resumed(
