@@ -61,14 +61,6 @@ class EngineSettings:
             raise UsageError("--timing-cache: tensorrt-rtx times nothing at build; leave it out")
 
 
-@dataclass(frozen=True)
-class _Target:
-    """What is compiled for: the GPU's driver and the capabilities, without GPU the chosen ones."""
-
-    driver: str
-    compute_capabilities: tuple[str, ...]
-
-
 def build_engine(
     model: Path,
     output: Path,
@@ -90,14 +82,14 @@ def build_engine(
     if settings.timing_cache is not None:
         require_writable(settings.timing_cache)
     module = import_library(settings.library) if library is None else library
-    target = _find_target(settings, driver)
-    build = _Build(module, settings, target)
+    driver_version, compute_capabilities = _find_target(settings, driver)
+    build = _Build(module, settings)
     data = build.compile(model.name, graph, contract)
     key = EngineKey(
         library=settings.library,
         library_version=module.__version__,
-        driver=target.driver,
-        compute_capabilities=target.compute_capabilities,
+        driver=driver_version,
+        compute_capabilities=compute_capabilities,
         precision=contract.precision,
         profiles=build.profiles,
         workspace_bytes=build.workspace_bytes,
@@ -110,9 +102,10 @@ def build_engine(
     return sidecar
 
 
-def _find_target(settings: EngineSettings, driver: Any | None) -> _Target:
+def _find_target(settings: EngineSettings, driver: Any | None) -> tuple[str, tuple[str, ...]]:
+    """Driver and compute capabilities to compile for: the GPU's, or none and those chosen."""
     if settings.library == "tensorrt-rtx":
-        return _Target("", settings.compute_capabilities)
+        return "", settings.compute_capabilities
     try:
         cuda = CudaDevice(find_driver() if driver is None else driver, settings.device)
     except ProviderError as error:
@@ -120,9 +113,9 @@ def _find_target(settings: EngineSettings, driver: Any | None) -> _Target:
             f"tensorrt builds on the GPU that the engine is for: {error}; tensorrt-rtx builds "
             "without one"
         ) from error
-    target = _Target(cuda.driver_version, (cuda.compute_capability,))
+    found = cuda.driver_version, (cuda.compute_capability,)
     cuda.release()
-    return target
+    return found
 
 
 def _prove(
@@ -148,7 +141,7 @@ def _prove(
 class _Build:
     """One compilation, and what the library says about it."""
 
-    def __init__(self, module: Any, settings: EngineSettings, target: _Target):
+    def __init__(self, module: Any, settings: EngineSettings):
         self._module, self._settings = module, settings
         self._log = open_log(module)
         self._builder = module.Builder(self._log)
@@ -156,7 +149,7 @@ class _Build:
         # TensorFloat-32 rounds fp32 inputs to 10 bits, which the fp32 gate does not allow for.
         self._config.clear_flag(module.BuilderFlag.TF32)
         if settings.library == "tensorrt-rtx":
-            self._choose_capabilities(target.compute_capabilities)
+            self._choose_capabilities(settings.compute_capabilities)
         self.workspace_bytes: int | None = None
         if settings.workspace_mib is not None:
             self.workspace_bytes = settings.workspace_mib * 2**20
