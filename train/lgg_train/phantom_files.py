@@ -17,7 +17,6 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.readers.dicom_frames import MR_IMAGE
 from lgg_runtime.readers.nifti import RAS_LPS
-from lgg_runtime.volume import CHANNELS
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 from lgg_train.phantom import PhantomSettings, check_alone
 from lgg_train.phantom_scan import Scan, ScanSettings, make_scan
@@ -25,30 +24,14 @@ from lgg_train.phantom_scan import Scan, ScanSettings, make_scan
 # Stored values are the drawn ones times this, so that 12 bits are used as by a scanner; FLAIR
 # says so by its RescaleSlope.
 GAIN = 8
-# Name of the sequence: SeriesNumber, description, and what PS3.3 C.8.3.1 asks of an MR image.
-_SEQUENCES: dict[str, tuple[int, str, dict[str, Any]]] = {
-    CHANNELS[0]: (2, "T1", {"ScanningSequence": "SE", "RepetitionTime": 500, "EchoTime": 12}),
-    CHANNELS[1]: (
-        3,
-        "FLAIR",
-        {
-            "ScanningSequence": ["SE", "IR"],
-            "RepetitionTime": 9000,
-            "EchoTime": 120,
-            "InversionTime": 2500,
-        },
-    ),
-    CHANNELS[2]: (
-        4,
-        "T1 post",
-        {
-            "ScanningSequence": "SE",
-            "RepetitionTime": 500,
-            "EchoTime": 12,
-            "ContrastBolusAgent": "drawn agent",
-        },
-    ),
-}
+_SPIN_ECHO = {"ScanningSequence": "SE", "RepetitionTime": 500, "EchoTime": 12}
+_INVERTED = {"ScanningSequence": ["SE", "IR"], "RepetitionTime": 9000, "EchoTime": 120}
+# By channel: SeriesNumber, description, and what PS3.3 C.8.3.1 asks of an MR image.
+_SEQUENCES: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (2, "T1", _SPIN_ECHO),
+    (3, "FLAIR", _INVERTED | {"InversionTime": 2500}),
+    (4, "T1 post", _SPIN_ECHO | {"ContrastBolusAgent": "drawn agent"}),
+)
 _LOCALIZER = {"ScanningSequence": "GR", "RepetitionTime": 8, "EchoTime": 4}
 
 
@@ -102,15 +85,12 @@ def write_dicom(folder: Path, scan: Scan, index: int, settings: ScanSettings) ->
     content.update(repr(settings).encode())
     patient = _Patient(index + 1, content.hexdigest())
     data = [_localizer(patient, plane) for plane in range(3)]
-    for channel, name in enumerate(CHANNELS):
-        number, described, attributes = _SEQUENCES[name]
+    for channel, (number, described, attributes) in enumerate(_SEQUENCES):
         for slice_ in kept:
-            image = _image(patient, number, slice_ + 1, described)
+            image = _image(patient, number, slice_ + 1, described, attributes)
             if settings.reversed:
                 image.InstanceNumber = len(scan.mask) - slice_
             image.ImageType = ["ORIGINAL", "PRIMARY", "M"]
-            for keyword, value in attributes.items():
-                setattr(image, keyword, value)
             if described == "FLAIR":
                 image.RescaleSlope, image.RescaleIntercept = 1 / GAIN, 0
                 image.RescaleType = "US"
@@ -139,10 +119,8 @@ class _Patient:
 
 def _localizer(patient: _Patient, plane: int) -> Any:
     """One slice through the middle, in each of three planes."""
-    image = _image(patient, 1, plane + 1, "localizer")
+    image = _image(patient, 1, plane + 1, "localizer", _LOCALIZER)
     image.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    for keyword, value in _LOCALIZER.items():
-        setattr(image, keyword, value)
     directions = np.roll(np.eye(3), plane, axis=0)
     image.ImagePositionPatient = _decimals(-110 * (directions[0] + directions[1]))
     image.ImageOrientationPatient = _decimals(directions[:2].ravel())
@@ -151,7 +129,9 @@ def _localizer(patient: _Patient, plane: int) -> Any:
     return image
 
 
-def _image(patient: _Patient, series: int, number: int, described: str) -> Any:
+def _image(
+    patient: _Patient, series: int, number: int, described: str, attributes: dict[str, Any]
+) -> Any:
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
@@ -161,10 +141,8 @@ def _image(patient: _Patient, series: int, number: int, described: str) -> Any:
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image.SOPClassUID = MR_IMAGE
     image.SOPInstanceUID = patient.uid(series, number)
-    image.PatientName, image.PatientID = (
-        f"Drawn^By Code^{patient.number}",
-        f"LGGPH{patient.number:04d}",
-    )
+    image.PatientName = f"Drawn^By Code^{patient.number}"
+    image.PatientID = f"LGGPH{patient.number:04d}"
     image.PatientBirthDate, image.PatientSex = "19010203", "O"
     image.StudyInstanceUID, image.SeriesInstanceUID = patient.uid(), patient.uid(series)
     image.FrameOfReferenceUID, image.PositionReferenceIndicator = patient.uid("frame"), ""
@@ -176,6 +154,8 @@ def _image(patient: _Patient, series: int, number: int, described: str) -> Any:
     image.SeriesDescription, image.PatientPosition = described, "HFS"
     image.SequenceVariant, image.ScanOptions, image.MRAcquisitionType = "NONE", "", "2D"
     image.EchoTrainLength = 1
+    for keyword, value in attributes.items():
+        setattr(image, keyword, value)
     return image
 
 
