@@ -34,7 +34,7 @@ NO_DATA := No data: 'make data' fetches the public dataset, DATA=FOLDER uses you
 .PHONY: help setup placed demo data train export bench accuracy test test-faults test-pacs train-data bench-data fuzz soak lint clean failures error-paths lock audit
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
 	@echo "TRAIN_OPTIONS='--recipe lite --workers 4', MODEL=$(MODEL), EXECUTIONS=$(EXECUTIONS)"
