@@ -152,7 +152,7 @@ RUNS = (
             lambda scene: (scene.root / "trained" / "last.pt").unlink(),
             "trained: no last.pt to go on from; it is finished, choose another folder"),
     bad_run("other data", "Other data than the run was begun on.",
-            holding("_2_mask.tif", lambda: np.full((64, 64), 255, np.uint8)),
+            holding("_2_mask.tif", lambda: np.pad(np.full((8, 8), 255, np.uint8), 28)),
             "trained: the run was begun on other data or another split"),
     Row("other settings", "--resume with other settings.", run(), 3,
         "lgg-train: last.pt: made with other settings: seed",

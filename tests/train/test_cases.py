@@ -99,6 +99,20 @@ def test_slices_that_are_missing_between_others_are_told(tmp_path, capsys, lost,
     assert capsys.readouterr().err.splitlines() == [told.format(gap) for gap in gaps]
 
 
+@pytest.mark.parametrize(("white", "told"), [([], 0), ([1], 1), ([0, 2], 2)])
+def test_masks_that_cover_most_of_their_slice_are_told_by_patient(tmp_path, capsys, white, told):
+    slices, masks = make_pixels(0)
+    masks[0, :8] = 255  # half of it
+    masks[white, :9] = 255
+    write_patient(tmp_path, "P", slices, masks)
+    load_cases(find_cases(tmp_path))
+    warning = (
+        f"Warning: P: in {told} of 3 slices the mask covers more than half of the slice; "
+        "expected 255 where there is tumour\n"
+    )
+    assert capsys.readouterr().err == (warning if told else "")
+
+
 def test_every_unpaired_file_is_named(tmp_path):
     for name in ("A", "B"):
         write_patient(tmp_path, name, *make_pixels(0))
