@@ -290,6 +290,17 @@ def test_a_fold_s_file_without_scores_is_named(folds_told, call_cv, tmp_path, he
     assert f"{first / 'metrics_test.json'}: holds no scores; take it away" in done.err
 
 
+def test_a_fold_whose_network_is_another_than_was_scored_is_named(one_fold, call_cv, tmp_path):
+    folder = shutil.copytree(one_fold, tmp_path / "cv")
+    first, second = folder / "fold_0", folder / "fold_1"
+    assert call_cv(*TWO_FOLDS).code == call_cv(*TWO_FOLDS).code == 0
+    shutil.copy(first / "model.pt", second / "model.pt")
+    done = call_cv(*TWO_FOLDS)
+    assert done.code == 3
+    named = f"{second / 'metrics_test.json'}: scores of another network than model.pt beside it"
+    assert named in done.err
+
+
 def test_folds_on_other_data_are_not_taken(one_fold, tmp_path, call_main):
     other = tmp_path / "other"
     write_phantoms(other, PhantomSettings(patients=12, slices=6, size=64, seed=6))

@@ -23,8 +23,10 @@ from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     FLAIR_ONLY,
     LAST_FILE,
+    MODEL_FILE,
     check_finished,
     clear_scores,
+    digest_model,
     fold_of,
     is_begun,
     is_finished,
@@ -114,12 +116,20 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
-    """Raises InputError for a file that holds no scores of a test part."""
+    """Raises InputError for a file that holds no scores of a test part, or those of a network that
+    is not the fold's any more.
+    """
     record: dict[str, Any] = read_json(path)
     try:
         gather([record], [record])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
+    # Not told by those of before it was kept.
+    if "model" in record and record["model"] != digest_model(path.parent):
+        raise InputError(
+            f"{path}: scores of another network than {MODEL_FILE} beside it; take it away, and cv "
+            "scores anew"
+        )
     return record
 
 

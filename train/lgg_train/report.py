@@ -17,6 +17,7 @@ from lgg_train.run import (
     FLAIR_ONLY,
     TrainedModel,
     check_cases,
+    digest_model,
     files_of,
     load_model,
     read_split,
@@ -60,7 +61,7 @@ def write_report(
 
     The scores come last, so that where they are, the pictures are.
     """
-    record = {"use": RESEARCH_ONLY} | score(predictions, model.decision)
+    record = {"use": RESEARCH_ONLY, "model": digest_model(out)} | score(predictions, model.decision)
     record["assessment"] = assess(predictions, model.decision)
     title = f"{part.replace('_', ' ')}, split by {model.training.split_by}"
     curve, panels, scores = files_of(out, part)
