@@ -143,6 +143,11 @@ def _build(
         return compare(subject, chosen, in_batches(load(graph)), model.decision)
 
     patients = list(watch_patients(references, "int8's patients", progress))
+    if not any((patient.probability >= model.decision.threshold).any() for patient in patients):
+        raise ParityError(
+            f"int8: the network marks nothing on {subject}, so that nothing shows what it loses; "
+            "train it longer"
+        )
     return quantise_run(graph, target, (subject, patients), judge, progress)
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from lgg_export import int8
 from lgg_export.artifact import ExportSettings, export_run, read_contract
@@ -19,6 +20,7 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, ParityError
 from lgg_runtime.golden import check_golden
 from lgg_train.prediction import Prediction
+from lgg_train.run import load_model, save_model
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -83,6 +85,18 @@ def test_rtx_compiles_the_one_that_is_made_for_it_and_says_which_is_not(made, tm
         ("probability", "FLOAT"),
     ]
     assert sidecar.key.profiles == make_profiles(made.contract, 32, 512)
+
+
+def test_a_network_that_marks_nothing_cannot_pass(run_copy, tmp_path):
+    """What it finds would be the same in int8, whatever that does to it."""
+    model = load_model(run_copy)
+    with torch.no_grad():
+        model.network.head.bias -= 100
+    save_model(run_copy, model)
+    with pytest.raises(ParityError, match="the network marks nothing on 9 train patients"):
+        export_run(run_copy, tmp_path / "m.onnx", ExportSettings("int8"))
+    assert not (tmp_path / "m.onnx").exists()
+    export_run(run_copy, tmp_path / "m.onnx", ExportSettings())
 
 
 @pytest.mark.usefixtures("ready_graph")

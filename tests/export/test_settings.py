@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,10 +29,12 @@ FP32 = ExportSettings()
 def test_each_precision_is_built_in_its_own_arithmetic_and_calibrated_on_the_named_data(
     finished_run, monkeypatch, settings, arithmetic, sub_pixel
 ):
-    asked = []
+    asked, marked = [], SimpleNamespace(probability=np.ones(1))
     monkeypatch.setattr(artifact, "build_graph", lambda _network, *given: asked.append(given))
     monkeypatch.setattr(
-        artifact, "open_calibration", lambda *given: asked.append(given[2:]) or ("", iter(()))
+        artifact,
+        "open_calibration",
+        lambda *given: asked.append(given[2:]) or ("", iter((marked,))),
     )
     monkeypatch.setattr(artifact, "quantise_run", lambda *_: (None, {}))
     named = replace(settings, data=Path("named"))
