@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.errors import InputError, NoInputError
-from lgg_train.cases import CaseFiles, digest_cases, find_cases, load_case, load_cases
+from lgg_train.cases import digest_cases, find_cases, institution_of, load_case, load_cases
 
 UNCOMPRESSED, LZW = 1, 5
 
@@ -257,7 +257,7 @@ def test_slices_of_different_sizes_are_refused(tmp_path):
     ],
 )
 def test_the_institution_is_the_second_part_of_a_barcode(name, institution):
-    assert CaseFiles(name, (), ()).institution == institution
+    assert institution_of(name) == institution
 
 
 def test_the_digest_is_of_the_pixels_not_of_the_files(tmp_path):

@@ -124,7 +124,7 @@ def test_files_are_numbered_from_one(written):
 
 
 def test_institutions_are_spread_evenly_and_patients_without_lesion_have_their_own(written):
-    groups = [case.institution for case in find_cases(written[0])]
+    groups = [institution_of(case.patient) for case in find_cases(written[0])]
     assert {name: groups.count(name) for name in groups} == {"A": 3, "B": 2, "C": 3, "D": 3, "E": 1}
     assert patient_name(HEALTHY) == "PHANTOM_E_0010"
 

@@ -41,10 +41,6 @@ class CaseFiles:
     slices: tuple[Path, ...]
     masks: tuple[Path, ...]
 
-    @property
-    def institution(self) -> str:
-        return institution_of(self.patient)
-
 
 @dataclass(frozen=True)
 class Case:

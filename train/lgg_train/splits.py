@@ -15,7 +15,7 @@ import numpy as np
 from lgg_runtime import strict_json
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.writers.atomic import write_atomically
-from lgg_train.cases import CaseFiles
+from lgg_train.cases import CaseFiles, institution_of
 
 PARTS = ("train", "validation", "test")
 _SCHEMA = 1
@@ -200,7 +200,7 @@ def _deal_patients(
 ) -> dict[str, list[str]]:
     strata: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        strata[case.institution].append(case.patient)
+        strata[institution_of(case.patient)].append(case.patient)
     # Of strata of one patient each the seed would shuffle nothing, and the names alone decide.
     alone = sorted(name for name, group in strata.items() if len(group) == 1)
     for name in alone[1:]:
