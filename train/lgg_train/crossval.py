@@ -124,7 +124,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
         gather([record], [record])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
-    # Not told by those of before it was kept.
+    # Scores written before it was kept lack it.
     if "model" in record and record["model"] != digest_model(path.parent):
         raise InputError(
             f"{path}: scores of another network than {MODEL_FILE} beside it; take it away, and cv "
