@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lgg_runtime.errors import MissingExtraError, NoInputError, first_line
-from lgg_runtime.writers.atomic import find_nearest, make_folder, refused
+from lgg_runtime.writers.atomic import find_nearest, make_folder, telling_refusal
 
 DATASET = "mateuszbuda/lgg-mri-segmentation"
 BY_HAND = (
@@ -40,10 +40,8 @@ def fetch_dataset(out: Path) -> Path:
     if found is None:
         raise NoInputError(f"the download holds no kaggle_3m; {BY_HAND}")
     make_folder(out)
-    try:
+    with telling_refusal(target):
         if target.is_symlink():  # to a download that is gone
             target.unlink()
         target.symlink_to(found, target_is_directory=True)
-    except OSError as error:
-        raise refused(target, error) from error
     return target

@@ -16,7 +16,7 @@ import numpy as np
 
 from lgg_runtime.errors import OutputConflictError, UsageError
 from lgg_runtime.volume import Mask, Pixels
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused, write_atomically
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
 from lgg_train.phantom_head import (
     Field,
     Rng,
@@ -86,10 +86,8 @@ def check_alone(folder: Path, names: Iterable[str]) -> None:
     hidden, and what a killed write of these names left, may lie there.
     """
     known = {name + end for name in names for end in ("", PART_SUFFIX)}
-    try:
+    with telling_refusal(folder):
         found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise refused(folder, error) from error
     if other := [name for name in found if name not in known and not name.startswith(".")]:
         raise OutputConflictError(
             f"{folder}: holds {other[0]}, which is not of these phantoms; choose another folder"

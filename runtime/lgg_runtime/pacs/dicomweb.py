@@ -16,7 +16,7 @@ from lgg_runtime.extras import import_extra
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, is_uid
 from lgg_runtime.pacs.web_client import WebServer, connect, kind_of
 from lgg_runtime.readers.dicom_files import load_pydicom
-from lgg_runtime.writers.atomic import refused
+from lgg_runtime.writers.atomic import telling_refusal
 
 _FIND_BYTES = 64 << 20
 _ANSWER_BYTES = 16 << 20
@@ -148,10 +148,8 @@ def _save(image: Any, path: Path, server: WebServer) -> int:
         raise FetchError(f"{server.name}: sent one image twice")
     encoded = io.BytesIO()  # written by pydicom itself, a disk's refusal would lose its reason
     image.save_as(encoded, enforce_file_format=True)
-    try:
+    with telling_refusal(path):
         return path.write_bytes(encoded.getbuffer())
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def _count(series: Any) -> int | None:

@@ -21,7 +21,7 @@ from lgg_runtime.pacs.dicomweb import (
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.run.journal import DONE, Journal
-from lgg_runtime.writers.atomic import refused
+from lgg_runtime.writers.atomic import telling_refusal
 
 MOST_BYTES = 4 << 30  # of one study; its files lie on disk, not in memory
 
@@ -82,10 +82,8 @@ def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
     where the disk does not hold them.
     """
     wanted = _choose(pull)
-    try:
+    with telling_refusal(Path("TMPDIR")):
         private = tempfile.TemporaryDirectory(prefix="lgg-")  # mode 0700
-    except OSError as error:
-        raise refused(Path(tempfile.gettempdir()), error) from error
     with private as root:
         folder = Path(root) / pull.name
         folder.mkdir(mode=0o700)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, refused, write_atomically
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
 
 DATABASE = "state.sqlite"
 NAME_DIGITS = 12  # of a name in lines for people
@@ -129,11 +129,9 @@ def require_records(root: Path) -> None:
 
 def _flush(folder: Path) -> None:
     """A rename outlives a loss of power once its folder is on the disk."""
-    try:
+    with telling_refusal(folder):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError as error:
-        raise refused(folder, error) from error

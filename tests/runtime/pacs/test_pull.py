@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lgg_runtime.errors import FetchError, StoreError, UsageError
+from lgg_runtime.errors import FetchError, ResourceError, StoreError, UsageError
 from lgg_train.phantom import PhantomSettings
 from lgg_train.phantom_files import write_scans
 from lgg_train.phantom_scan import ScanSettings
@@ -156,6 +156,16 @@ def test_a_disk_that_does_not_hold_the_study_is_told_with_its_place_and_reason(
     told = rf"lgg-infer: {private} \(TMPDIR\): [0-9a-f]+\.dcm: cannot be written: File too large\n"
     assert re.fullmatch(told, done.stderr)
     assert list(private.iterdir()) == []
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_told(
+    monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/read-only"])
+    told = r"^TMPDIR: cannot be written: No usable temporary directory found in .*/proc/read-only"
+    with pytest.raises(ResourceError, match=told), fetched(Pull(stored.server, stored.uid)):
+        pass
 
 
 def test_only_the_series_chosen_are_fetched(stored: Stored) -> None:
