@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lgg_runtime.errors import InputError
 from lgg_runtime.readers.listing import is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES, read_mask, read_raster, read_slice
 from stand_ins.pictures import (
@@ -227,15 +226,6 @@ def test_a_mask_is_one_channel(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     np.testing.assert_array_equal(read_mask(path), MASK)
     assert read_mask(path).flags.c_contiguous
-
-
-def test_a_mask_of_differing_channels_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a_mask.png"
-    path.write_bytes(encoded(".png"))
-    with pytest.raises(InputError) as caught:
-        read_mask(path)
-    expected = "a_mask.png: expected a mask of one channel, found three that differ"
-    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize(

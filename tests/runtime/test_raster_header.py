@@ -112,20 +112,14 @@ def test_what_follows_a_whole_picture_does_not_matter() -> None:
 CUT = "is cut short or damaged; copy the file again"
 FLIPPED = png().replace(b"IDAT", b"IDAT\x01", 1)
 REFUSED = [
-    ("empty", b"", "expected TIFF, PNG or JPEG, found an empty file; copy the file again"),
-    ("gif", b"GIF89a" + bytes(20), "expected TIFF, PNG or JPEG content, found GIF"),
     ("bmp", b"BM" + bytes(20), "expected TIFF, PNG or JPEG content, found BMP"),
     ("webp", b"RIFF1234WEBPVP8 ", "expected TIFF, PNG or JPEG content, found WebP"),
     ("gzip", b"\x1f\x8b\x08" + bytes(20), "expected TIFF, PNG or JPEG content, found gzip"),
-    ("dicom", bytes(128) + b"DICM", "expected TIFF, PNG or JPEG content, found DICOM"),
     ("nifti", bytes(344) + b"n+1\0", "expected TIFF, PNG or JPEG content, found NIfTI"),
-    ("text", b"hello", "TIFF, PNG or JPEG content, found neither; is it an image, and whole?"),
     ("png signature", png()[:8], f"PNG {CUT}"),
     ("png check sum", png().replace(b"IEND", b"IENE"), f"PNG {CUT}: the check sum of a chunk"),
     ("png chunk moved", FLIPPED, f"PNG {CUT}"),
     ("png pixels first", png()[:8] + png()[33:], f"PNG {CUT}: its header chunk is wrong"),
-    ("png two headers", png(png()[8:33]), f"PNG {CUT}: its header chunk is wrong"),
-    ("png no pixels", png()[:33] + chunk(b"IEND"), f"PNG {CUT}: its header is no valid one"),
     ("png no palette", png(colour=3), f"PNG {CUT}: its header is no valid one"),
     ("png two palettes", png(2 * chunk(b"PLTE", bytes(3)), colour=3), "out of order"),
     (
@@ -137,14 +131,10 @@ REFUSED = [
     ("png transparency last", png()[:-12] + chunk(b"tRNS", bytes(6)) + png()[-12:], "out of order"),
     ("png of 3 bits", png(bits=3, colour=0), f"PNG {CUT}: its header is no valid one"),
     ("png colour 5", png(colour=5), f"PNG {CUT}: its header is no valid one"),
-    ("png of Apple", png(chunk(b"CgBI", bytes(4))), "PNG with a critical chunk of no standard"),
     ("jpeg without end", jpeg()[:-2], f"JPEG {CUT}: its end marker is missing"),
     ("jpeg with half an end", jpeg()[:-1], f"JPEG {CUT}: its end marker is missing"),
     ("jpeg without scan", jpeg_of().replace(b"\xda", b"\xe0")[:30], f"JPEG {CUT}"),
-    ("jpeg of nothing", b"\xff\xd8\xff\xd9", f"JPEG {CUT}: it holds no picture"),
-    ("jpeg of 101 scans", jpeg_of()[:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9", "than 100 scans"),
     ("jpeg with two frames", jpeg_of()[:-2] + jpeg_of()[2:], "its frame header is wrong"),
-    ("lossless jpeg", jpeg_of(frame=0xC3), "JPEG process 0xC3 is not read; save it as baseline"),
     ("arithmetic jpeg", jpeg_of(frame=0xC9), "JPEG process 0xC9 is not read; save it as baseline"),
     ("png interlaced twice", png(methods=(0, 0, 2)), f"PNG {CUT}: its header is no valid one"),
     ("png packed otherwise", png(methods=(1, 0, 0)), f"PNG {CUT}: its header is no valid one"),
@@ -153,7 +143,6 @@ REFUSED = [
         tiff(RGB.astype(np.int8)).replace(struct.pack("<3H", 2, 2, 2), b"\2\0\2\0\1\0"),
         "TIFF samples of different depths",
     ),
-    ("tiff depths", tiff().replace(struct.pack("<3H", 8, 8, 8), b"\x08\0\x08\0\x10\0"), "depths"),
 ]
 
 
@@ -166,16 +155,8 @@ def test_a_file_that_is_not_whole_or_another_is_refused(data: bytes, reason: str
     assert reason in str(caught.value)
 
 
-HUGE = (60_000, 60_000)
 CLAIMS = [
-    (
-        "tiff width",
-        patched(tiff(), 256, "<I", 2**32 - 1),
-        "claims 4294967295x6 pixels of 3 samples; at most",
-    ),
     ("tiff samples", patched(tiff(), 277, "<H", 65_535), "TIFF samples of different depths"),
-    ("png size", png(size=HUGE), "claims 60000x60000 pixels of 3 samples; at most 67108864 pixels"),
-    ("jpeg size", jpeg_of(size=HUGE), "claims 60000x60000 pixels of 3 samples; at most 67108864"),
     ("png of no width", png(size=(0, 6)), "claims 0x6 pixels of 3 samples; expected at least one"),
     ("jpeg of no height", jpeg_of(size=(9, 0)), "claims 9x0 pixels of 3 samples; expected at"),
     (

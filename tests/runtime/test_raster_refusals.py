@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,168 +19,38 @@ from lgg_runtime.readers.raster_header import Limits
 from stand_ins.pictures import (
     BLEED,
     GREY,
-    JPEG,
-    NIBBLES,
-    OPAQUE,
     PLTE,
     RGB,
     chunk,
     encoded,
-    jpeg_segment,
     png,
-    recompressed,
     tiff,
-    tiff_of_4_bits,
 )
 
-SCALING = "and their scaling to 0..255 is not declared; convert to 8 bits"
-COPY = "copy the file again"
-FLOAT = RGB.astype(np.float32)
-NAN = np.where(FLOAT > 200, np.nan, FLOAT)
-CMYK_JPEG = JPEG[:2] + jpeg_segment(struct.pack(">BHHB12x", 8, 5, 7, 4), 0xC0) + b"\xff\xda\0\2"
-HUGE_PNG = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
-CHANNELS = "pre-contrast, FLAIR, post-contrast"
-
+CHANNELS = (
+    "expected one or three channels, found {} of grey with transparency; save FLAIR alone, or the "
+    "three channels pre-contrast, FLAIR, post-contrast"
+)
+SEE_THROUGH = "its alpha channel is not opaque; flatten it onto a background"
+# What the catalogue of bad inputs, whose rows are read by `read_raster`, has no row for.
 REFUSED: list[tuple[str, bytes, str]] = [
-    ("empty", b"", f"expected TIFF, PNG or JPEG, found an empty file; {COPY}"),
-    ("gif", b"GIF89a", "expected TIFF, PNG or JPEG content, found GIF"),
-    (
-        "16-bit tiff",
-        tiff(RGB.astype(np.uint16)),
-        f"expected 8-bit unsigned samples, found 16-bit unsigned samples, {SCALING}",
-    ),
-    (
-        "16-bit png",
-        encoded(".png", RGB.astype(np.uint16)),
-        f"expected 8-bit unsigned samples, found 16-bit unsigned samples, {SCALING}",
-    ),
-    (
-        "float with NaN",
-        tiff(NAN),
-        f"expected 8-bit unsigned samples, found 32-bit float samples, {SCALING}",
-    ),
-    (
-        "float with Inf",
-        tiff(np.where(FLOAT > 200, np.inf, FLOAT)),
-        f"expected 8-bit unsigned samples, found 32-bit float samples, {SCALING}",
-    ),
-    (
-        "float",
-        tiff(FLOAT),
-        f"expected 8-bit unsigned samples, found 32-bit float samples, {SCALING}",
-    ),
-    (
-        "signed",
-        tiff(RGB.astype(np.int8)),
-        f"expected 8-bit unsigned samples, found 8-bit signed samples, {SCALING}",
-    ),
-    (
-        "32-bit",
-        tiff(RGB.astype(np.uint32)),
-        f"expected 8-bit unsigned samples, found 32-bit unsigned samples, {SCALING}",
-    ),
-    ("pages", tiff(np.stack([RGB] * 4)), "expected one page, found 4; split it"),
-    (
-        "moving png",
-        png(RGB, 2, chunk(b"acTL", struct.pack(">II", 2, 0))),
-        "expected one page, found 2; split it",
-    ),
-    (
-        "cmyk jpeg",
-        CMYK_JPEG + b"\xff\xd9",
-        "expected grey, RGB or palette colour, found CMYK; convert to RGB",
-    ),
-    (
-        "cmyk tiff",
-        tiff(OPAQUE, photometric="separated"),
-        "expected grey, RGB or palette colour, found CMYK; convert to RGB",
-    ),
-    (
-        "lab tiff",
-        tiff(RGB, photometric="cielab"),
-        "expected grey, RGB or palette colour, found TIFF photometric 8; convert to RGB",
-    ),
     (
         "two channels",
         tiff(RGB[..., :2], photometric=1, planarconfig=1),
-        "expected one or three channels, found 2 of grey with transparency; save FLAIR alone, "
-        f"or the three channels {CHANNELS}",
-    ),
-    (
-        "grey with alpha",
-        png(np.dstack([GREY, GREY]), 4),
-        "expected one or three channels, found 2 of grey with transparency; save FLAIR alone, "
-        f"or the three channels {CHANNELS}",
+        CHANNELS.format(2),
     ),
     (
         "grey with a transparent value",
         png(GREY, 0, chunk(b"tRNS", b"\0\7")),
-        "expected one or three channels, found 1 of grey with transparency; save FLAIR alone, "
-        f"or the three channels {CHANNELS}",
+        CHANNELS.format(1),
     ),
     (
         "grey with alpha and another sample",
         tiff(RGB, photometric=1, planarconfig=1, extrasamples=[2, 0]),
-        "expected one or three channels, found 3 of grey with transparency; save FLAIR alone, "
-        f"or the three channels {CHANNELS}",
+        CHANNELS.format(3),
     ),
-    (
-        "five channels",
-        tiff(np.dstack([RGB, RGB[..., :2]]), photometric=1, planarconfig=1),
-        "expected one or three channels, found 5 of grey; save FLAIR alone, "
-        f"or the three channels {CHANNELS}",
-    ),
-    (
-        "alpha png",
-        encoded(".png", BLEED),
-        "its alpha channel is not opaque; flatten it onto a background",
-    ),
-    (
-        "alpha tiff",
-        tiff(BLEED, extrasamples=[2]),
-        "its alpha channel is not opaque; flatten it onto a background",
-    ),
-    (
-        "palette of other samples",
-        tiff_of_4_bits(NIBBLES, colours=256),
-        "TIFF is damaged: its palette has 768 values",
-    ),
-    (
-        "transparent palette entry",
-        png(GREY, 3, PLTE, chunk(b"tRNS", bytes(256))),
-        "its alpha channel is not opaque; flatten it onto a background",
-    ),
-    (
-        "zstd tiff",
-        recompressed(50_000),
-        "TIFF compression ZSTD is not read; save it uncompressed, or with LZW or deflate",
-    ),
-    (
-        "tiff said to be deflated",
-        recompressed(8),
-        f"TIFF is damaged: a strip or tile does not follow its compression; {COPY}",
-    ),
-    (
-        "huge png",
-        b"\x89PNG\r\n\x1a\n" + HUGE_PNG,
-        "its header claims 60000x60000 pixels of 3 samples; "
-        "at most 67108864 pixels in 536870912 bytes are read",
-    ),
-    (
-        "png without pixels",
-        png(RGB[:0], 2).replace(struct.pack(">II", 7, 0), struct.pack(">II", 7, 5)),
-        f"PNG is cut short or damaged; {COPY}: the check sum of a chunk is wrong",
-    ),
-    (
-        "jpeg without tables",
-        JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") :],
-        "JPEG cannot be decoded; is it damaged?",
-    ),
-    (
-        "half a jpeg",
-        JPEG[: len(JPEG) - 40],
-        f"JPEG is cut short or damaged; {COPY}: its end marker is missing",
-    ),
+    ("alpha tiff", tiff(BLEED, extrasamples=[2]), SEE_THROUGH),
+    ("transparent palette entry", png(GREY, 3, PLTE, chunk(b"tRNS", bytes(256))), SEE_THROUGH),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.tiff import Tag, read_directory
 from lgg_runtime.readers.tiff_pixels import read_pixels
-from stand_ins.encodings import chained_tiff, encode_tiff, looping, patched, sharing, value_place
+from stand_ins.encodings import chained_tiff, encode_tiff, patched, value_place
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)
@@ -134,27 +134,20 @@ def of_kind(tag: int, kind: int) -> bytes:
 PLAIN = encode_tiff(RGB)
 STRIPS = encode_tiff(RGB, rowsperstrip=10)
 PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
-STRIPS_PACKED = encode_tiff(RGB, rowsperstrip=10, compression="zlib")
 REMEDY = "save it uncompressed, or with LZW or deflate"
 BROKEN = [
-    (looping(PLAIN), "its list of pages loops; export it again"),
     (without_entries(), "a directory of 0 entries; copy the file again"),
     (big_with_offsets_of_4(), "BigTIFF offsets are not of 8 bytes"),
     (PLAIN[:7], "its directory lies outside the file; copy the file again"),
     (PLAIN[:4] + b"\xff" * 4 + PLAIN[8:], "its directory lies outside the file"),
-    (patched(PLAIN, 273, "<I", len(PLAIN)), "a strip or tile ends outside the file"),
     (patched(PLAIN, 278, "<H", 1), "expected 37 strips or tiles, found 1 offsets and 1 lengths"),
     (patched(STRIPS, 278, "<H", 37), "expected 1 strips or tiles, found 4 offsets and 4 lengths"),
     (patched(PLAIN, 278, "<H", 0), "a strip or tile of no size"),
-    (patched(PLAIN, 279, "<I", 5000), "strip or tile 0 gives 5000 of 5550 bytes"),
     (patched(PLAIN, 279, "<I", 0), "strip or tile 0 gives 0 of 5550 bytes"),
     (patched(PACKED, 279, "<I", 900), "strip or tile 0 gives"),
     (patched(PLAIN, 259, "<H", 7), f"TIFF compression JPEG is not read; {REMEDY}"),
     (patched(PLAIN, 259, "<H", 4), f"TIFF compression CCITT T.6 is not read; {REMEDY}"),
-    (patched(PLAIN, 259, "<H", 50000), f"TIFF compression ZSTD is not read; {REMEDY}"),
-    (patched(PLAIN, 259, "<H", 4711), f"TIFF compression 4711 is not read; {REMEDY}"),
     (patched(PACKED, 317, "<H", 3), f"TIFF predictor 3 for 8-bit samples is not read; {REMEDY}"),
-    (sharing(STRIPS_PACKED), f"TIFF whose strips or tiles share their bytes is not read; {REMEDY}"),
     (with_field(266, 2), "TIFF fill order 2 is not read; save it with fill order 1"),
     (patched(PLAIN, 258, "<3H", 5, 5, 5), "TIFF samples of 5 bits are not read"),
     (patched(PLAIN, 258, "<3H", 4, 4, 4), "TIFF with 3 samples of 4 bits is not read"),
