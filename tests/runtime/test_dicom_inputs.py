@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,6 @@ import pydicom
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.scans import find_scans
 from stand_ins.dicom_study import FLAIR, SMALL, T1, T1C, Study, reason
-
-
-def test_a_whole_study_says_what_was_used(study: Study) -> None:
-    volume = read_dicom(study.files)
-    assert volume.notes == (
-        "3 localizer or derived frames dropped",
-        "FLAIR is series 3 (FLAIR, axial, 6 x 32 x 32), 28.20 mm apart",
-        "pre-contrast T1 is series 2 (pre-contrast T1, axial, 6 x 32 x 32)",
-        "post-contrast T1 is series 4 (post-contrast T1, axial, 6 x 32 x 32)",
-    )
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
@@ -122,13 +111,6 @@ def test_one_in_a_series_that_is_used_is_refused(study: Study, series: int) -> N
     assert reason(study) == expected
 
 
-def test_a_gap_is_named(study: Study) -> None:
-    study.flair[2].unlink()
-    assert reason(study) == (
-        "series 3: a gap: between slices 2 and 3 of 5 lie 56.40 mm, elsewhere 28.20 mm; 1 missing"
-    )
-
-
 @pytest.mark.parametrize("jittering", [[1, 3, 5], [5], [4, 5]])
 def test_orientations_that_differ_by_rounding_are_one_stack(
     study: Study, jittering: list[int]
@@ -172,31 +154,6 @@ def test_a_torn_t1_is_replaced(study: Study) -> None:
     )
 
 
-def test_a_slice_of_other_pixels_is_named(study: Study) -> None:
-    study.change(study.flair[3], PixelSpacing=[3.6, 3.6])
-    assert reason(study) == (
-        "series 3: slices differ in PixelSpacing: (7.2, 7.2) and (3.6, 3.6) mm; resample them onto "
-        "one grid"
-    )
-
-
-def test_a_repeated_position_is_named(study: Study) -> None:
-    first = pydicom.dcmread(study.flair[0])
-    first.SOPInstanceUID += ".1"
-    first.save_as(study.folder / "again")
-    assert reason(study) == (
-        "series 3: 1 of 7 slices share a position with another; choose one echo, repetition or "
-        "reconstruction"
-    )
-
-
-def test_an_identical_copy_counts_once(study: Study) -> None:
-    shutil.copy(study.flair[0], study.folder / "copy")
-    volume = read_dicom(study.files)
-    assert len(volume) == 6
-    assert volume.notes[0] == "1 identical copy"
-
-
 def test_one_image_in_two_transfer_syntaxes_counts_once(study: Study) -> None:
     before = read_dicom(study.files)
     native, deflated, both = study.flair[:3]
@@ -219,20 +176,6 @@ def test_one_uid_with_two_pictures_is_refused(study: Study) -> None:
     image.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
     image.save_as(study.folder / "ZZ")
     assert reason(study) == "ZZ: another file has its SOPInstanceUID and other content"
-
-
-def test_one_uid_with_two_contents_is_refused(study: Study) -> None:
-    shutil.copy(study.flair[0], study.folder / "ZZ")
-    study.change(study.folder / "ZZ", EchoTime=121)
-    assert reason(study) == "ZZ: another file has its SOPInstanceUID and other content"
-
-
-def test_no_flair_lists_what_there_is(study: Study) -> None:
-    study.drop(FLAIR)
-    assert reason(study) == (
-        "no FLAIR among series 2 (pre-contrast T1, axial, 6 x 32 x 32), "
-        "series 4 (post-contrast T1, axial, 6 x 32 x 32); choose it with --flair NUMBER"
-    )
 
 
 def test_a_series_is_chosen_by_its_number_or_its_uid(study: Study) -> None:

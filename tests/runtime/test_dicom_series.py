@@ -231,10 +231,6 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("series", "choice", "message"),
     [
-        ((T1,), {}, "no FLAIR among series 1 (pre-contrast T1, axial, 5 x 8 x 8); choose it with "
-         "--flair NUMBER"),
-        ((FLAIR, FLAIR), {}, "2 series may be FLAIR: series 1 (FLAIR, axial, 5 x 8 x 8), "
-         "series 2 (FLAIR, axial, 5 x 8 x 8); choose one with --flair NUMBER"),
         ((FLAIR, T1, T1), {}, "2 series may be pre-contrast T1: series 2 (pre-contrast T1, axial, "
          "5 x 8 x 8), series 3 (pre-contrast T1, axial, 5 x 8 x 8); choose one with --t1 NUMBER"),
         ((FLAIR, {**T1, "step": 5.02}, T1), {}, "2 series may be pre-contrast T1: series 2 "
@@ -249,10 +245,6 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
         ((FLAIR, {**FLAIR, "SeriesInstanceUID": "1.2.3.4.5.1", "FrameOfReferenceUID": "1.2.3.4.8"}),
          {}, "2 series may be FLAIR: series 2 (FLAIR, axial, 5 x 8 x 8), series 1 (FLAIR, axial, "
          "5 x 8 x 8); export each stack as a series of its own"),
-        ((FLAIR,), {"flair": "7"}, "--flair: no such series; there are series 1 (FLAIR, axial, "
-         "5 x 8 x 8)"),
-        ((FLAIR, {**T1, "FrameOfReferenceUID": "1.2.3.4.8"}), {"t1": "2"}, "--t1: series 2 "
-         "(pre-contrast T1, axial, 5 x 8 x 8) is not in FLAIR's frame of reference"),
         ((), {}, "no FLAIR: all of its images are localizers or derived; export the original "
          "series too"),
         ((), {"flair": "1"}, "no FLAIR: all of its images are localizers or derived; export the "

@@ -220,23 +220,6 @@ def sheared() -> np.ndarray:
     return affine
 
 
-def sized(path: Path, *shape: int) -> Path:
-    """A header that claims a size, over few bytes."""
-    write(path, ramp())
-    data = bytearray(path.read_bytes())
-    data[40 : 40 + 2 * (len(shape) + 1)] = np.array([len(shape), *shape], "<i2").tobytes()
-    path.write_bytes(data)
-    return path
-
-
-def unplaced(path: Path) -> Path:
-    image = nibabel.Nifti1Image(ramp(), None)
-    image.header.set_sform(None, 0)
-    image.header.set_qform(None, 0)
-    nibabel.save(image, path)
-    return path
-
-
 def disagreeing(path: Path, by_mm: float = 10) -> Path:
     image = nibabel.Nifti1Image(ramp(), RAS)
     moved = RAS.copy()
@@ -257,22 +240,6 @@ def turned(path: Path) -> Path:
     return path
 
 
-def cut(path: Path) -> Path:
-    whole = write(path, np.random.default_rng(0).integers(0, 999, (40, 40, 9)).astype(np.int16))
-    whole.write_bytes(whole.read_bytes()[:-500])
-    return whole
-
-
-def plain_named_gz(path: Path) -> Path:
-    path.write_bytes(write(path.with_name("x.nii"), ramp()).read_bytes())
-    return path
-
-
-def packed_named_plain(path: Path) -> Path:
-    path.write_bytes(write(path.with_name("x.nii.gz"), ramp()).read_bytes())
-    return path
-
-
 def raw(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
@@ -281,33 +248,11 @@ def raw(path: Path, data: bytes) -> Path:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("a.nii.gz", cut, "cut short or damaged; copy the file again"),
-        ("a.nii", cut, "cut short or damaged; copy the file again"),
-        ("a.nii.gz", plain_named_gz, "named .gz but not compressed; rename it to .nii"),
-        ("a.nii", packed_named_plain, "compressed but not named .gz; rename it to .nii.gz"),
-        ("a.nii", lambda p: raw(p, b""), "no NIfTI file, or its header is damaged"),
-        ("a.nii", lambda p: raw(p, b"x" * 400), "no NIfTI file, or its header is damaged"),
         ("a.nii.gz", lambda p: raw(p, gzip.compress(b"x" * 400)), "no NIfTI file, or its header "
          "is damaged"),
-        ("a.nii", lambda p: write(p, ramp((6, 5, 4, 7))), "expected three axes, or a fourth of 3 "
-         "channels, found (6, 5, 4, 7)"),
-        ("a.nii", lambda p: write(p, ramp((6, 5))), "expected three axes, or a fourth of 3 "
-         "channels, found (6, 5)"),
-        ("a.nii", lambda p: write(p, np.full(SHAPE, np.nan, np.float32)), "holds NaN or infinite "
-         "values"),
-        ("a.nii", lambda p: write(p, np.ones(SHAPE, np.complex64)), "expected real numbers, found "
-         "complex64"),
-        ("a.nii", lambda p: sized(p, 32000, 32000, 1000), "claims (32000, 32000, 1000) voxels; at "
-         "most 134217728 are read"),
-        ("a.nii", lambda p: sized(p, 4000, 4000, 4000), "claims (4000, 4000, 4000) voxels; at most "
-         "134217728 are read"),
-        ("a.nii", unplaced, "neither qform nor sform is set, so its orientation is unknown"),
-        ("a.nii", disagreeing, "qform and sform disagree; set them to one of the two"),
         ("a.nii", turned, "qform and sform disagree; set them to one of the two"),
         ("a.nii", lambda p: write(p, ramp(), sheared(), qform_code=0), "its affine is sheared; "
          "resample it onto a rectangular grid"),
-        ("p_t1.nii", lambda p: write(p, ramp()), "no FLAIR beside it; expected a name ending in "
-         "_flair"),
     ],
 )  # fmt: skip
 def test_what_is_no_usable_volume_is_refused(
@@ -335,11 +280,10 @@ def test_a_volume_that_the_memory_does_not_hold_is_not_called_damaged(
     assert reason(path) == "a.nii: the memory does not suffice for its voxels"
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_a_pipe_never_blocks(tmp_path: Path, name: str) -> None:
-    os.mkfifo(tmp_path / name)
-    expected = f"{name}: expected a regular file, found a folder, pipe, socket or device"
-    assert reason(tmp_path / name) == expected
+def test_a_pipe_named_gz_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii.gz")
+    expected = "a.nii.gz: expected a regular file, found a folder, pipe, socket or device"
+    assert reason(tmp_path / "a.nii.gz") == expected
 
 
 def test_a_bomb_takes_no_memory_beyond_what_its_header_claims(tmp_path: Path) -> None:
@@ -388,9 +332,3 @@ def test_what_goes_on_far_behind_its_voxels_is_refused(
     read_nifti([path])
     path.write_bytes(gzip.compress(whole + bytes(1 + (1 << 20))))
     assert reason(path) == "a.nii.gz: goes on for more than 1 MiB behind its voxels"
-
-
-def test_rgb_voxels_are_refused(tmp_path: Path) -> None:
-    rgb = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
-    path = write(tmp_path / "a.nii", rgb)
-    assert reason(path).startswith("a.nii: expected real numbers, found [('R'")
