@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,27 @@ def write_phantom(folder: Path) -> Path:
     return folder
 
 
+@cache
+def _sort(phantom: Path) -> dict[int, list[str]]:
+    """The names of each series' files by position."""
+    found: dict[int, list[tuple[float, str]]] = {}
+    for path in phantom.iterdir():
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        place = float(header.ImagePositionPatient[2])
+        found.setdefault(int(header.SeriesNumber), []).append((place, path.name))
+    return {series: [name for _, name in sorted(files)] for series, files in found.items()}
+
+
 class Study:
-    """A copy of the phantom whose files may be spoilt; `flair` are its FLAIR files by position."""
+    """A copy of the phantom whose files may be spoilt; each series' files are by position."""
 
     def __init__(self, phantom: Path, folder: Path):
         self.folder = folder
         shutil.copytree(phantom, folder)
-        headers = [(pydicom.dcmread(path, stop_before_pixels=True), path) for path in self.files]
-        self.by_series: dict[int, list[Path]] = {}
-        for header, path in headers:
-            self.by_series.setdefault(int(header.SeriesNumber), []).append(path)
-        self.flair = sorted(
-            self.by_series[FLAIR],
-            key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]),
-        )
+        self.by_series = {
+            series: [folder / name for name in names] for series, names in _sort(phantom).items()
+        }
+        self.flair = self.by_series[FLAIR]
 
     @property
     def files(self) -> list[Path]:
