@@ -53,24 +53,16 @@ def test_an_artifact_is_loaded_by_its_suffix_in_any_case(tmp_path: Path, artifac
     assert (backend.contract.name, backend.provider, backend.device) == ("tiny", "cpu", "CPU")
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.PTH"])
-def test_a_checkpoint_is_to_be_exported_first(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"PK\3\4")
-    with pytest.raises(ModelError, match=f"{name}: a PyTorch checkpoint; export it first"):
-        load_backend(tmp_path / name, CPU)
+def test_a_checkpoint_is_to_be_exported_first(tmp_path: Path) -> None:
+    (tmp_path / "model.PTH").write_bytes(b"PK\3\4")
+    with pytest.raises(ModelError, match=r"model\.PTH: a PyTorch checkpoint; export it first"):
+        load_backend(tmp_path / "model.PTH", CPU)
 
 
 @pytest.mark.parametrize("name", ["model", "model.h5", "model.onnx.zip"])
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(ModelError, match=rf"{name}: expected a model file \.onnx"):
-        load_backend(tmp_path / name, CPU)
-
-
-@pytest.mark.parametrize("name", ["missing.onnx", "folder.onnx"])
-def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(ModelError, match=f"{name}: no such model"):
         load_backend(tmp_path / name, CPU)
 
 
