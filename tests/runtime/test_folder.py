@@ -169,25 +169,13 @@ def test_links_alone_are_named(tmp_path: Path) -> None:
         list_studies(tmp_path / "in")
 
 
-def test_nifti_files_that_would_share_an_output_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputConflictError, match=r"^a\.nii and a\.nii\.gz would share"):
-        list_studies(tree(tmp_path, "a.nii", "a.nii.gz"))
-
-
-def test_nor_is_a_uid_or_a_broken_line_told_of_them(tmp_path: Path) -> None:
+def test_no_uid_or_broken_line_is_told_of_files_that_would_share_an_output(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(OutputConflictError) as error:
         list_studies(tree(tmp_path, "1.2.840.99.7\n.nii", "1.2.840.99.7\n.nii.gz"))
     assert "1.2.840" not in str(error.value)
     assert str(error.value).isprintable()
-
-
-@pytest.mark.parametrize("names", [["a.tif", "a.png"], ["x/a_1.JPG", "x/a_1.jpg"]])
-def test_two_slices_that_would_share_an_output_are_refused(
-    tmp_path: Path, names: list[str]
-) -> None:
-    with pytest.raises(OutputConflictError, match="would share their outputs; rename one") as error:
-        list_studies(tree(tmp_path, *names))
-    assert all(name in str(error.value) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -232,17 +220,6 @@ def test_one_name_in_two_folders_shares_nothing(tmp_path: Path) -> None:
     assert len(list_studies(tree(tmp_path, "x/a.tif", "y/a.png")).studies) == 2
 
 
-@pytest.mark.parametrize("names", [[], ["notes.txt"], ["a_mask.png", "b_mask.tif"], ["x/y/README"]])
-def test_a_folder_without_a_slice_is_no_input(tmp_path: Path, names: list[str]) -> None:
-    with pytest.raises(NoInputError, match=r"no slice in it; expected \.jpeg, \.jpg, \.png, "):
-        list_studies(tree(tmp_path, *names))
-
-
-def test_what_is_not_there_is_no_input(tmp_path: Path) -> None:
-    with pytest.raises(NoInputError, match="gone: no such file or folder"):
-        list_studies(tmp_path / "gone")
-
-
 def test_one_file_is_one_study_with_its_own_mask_alone(tmp_path: Path) -> None:
     root = tree(tmp_path, "p_1.png", "p_2.png", "p_1_mask.png", "p_2_mask.png", "x/p_1_mask.png")
     listing = list_studies(root / "p_1.png")
@@ -268,10 +245,9 @@ def test_one_file_may_be_given_without_its_folder(
     assert listing.mask_of(Path("p_1.png")) == Path("p_1_mask.png")
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "png"])
-def test_one_file_that_is_no_slice_is_no_input(tmp_path: Path, name: str) -> None:
-    with pytest.raises(NoInputError, match=f"{name}: not a slice; expected"):
-        list_studies(tree(tmp_path, name) / name)
+def test_a_file_named_png_is_no_slice(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match="png: not a slice; expected"):
+        list_studies(tree(tmp_path, "png") / "png")
 
 
 def test_a_link_that_is_given_by_name_is_followed(tmp_path: Path) -> None:
@@ -362,18 +338,9 @@ def test_a_file_that_may_be_a_scan_and_cannot_be_opened_is_named(
         list_studies(tmp_path / "x" / "IM1")
 
 
-def test_a_pipe_given_by_name_is_no_input_and_never_blocks(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(NoInputError, match="pipe: not a slice"):
-        list_studies(tmp_path / "pipe")
-
-
-@pytest.mark.parametrize("name", ["x" * 300, "file/below", "loop"])
-def test_a_path_that_cannot_be_looked_at_is_no_input(tmp_path: Path, name: str) -> None:
-    tree(tmp_path, "file")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(NoInputError, match=r"no such file|File name too long|symbolic links"):
-        list_studies(tmp_path / name)
+def test_a_path_below_a_file_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match=r"below: no such file"):
+        list_studies(tree(tmp_path, "file") / "file" / "below")
 
 
 @pytest.mark.parametrize(

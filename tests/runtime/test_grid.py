@@ -45,18 +45,6 @@ def test_a_volume_without_a_place_is_taken_as_it_is() -> None:
     np.testing.assert_array_equal(grid.to_model(volume.pixels), volume.pixels)
 
 
-def test_axial_slices_near_the_trained_scale_are_taken_as_they_are() -> None:
-    for pixel in (0.82, 0.9, TRAINED_PIXEL_MM, 1.05):
-        directions = AXIAL * np.array([1, pixel / 0.9, pixel / 0.9])
-        assert ModelGrid.of(volume_of(numbered((2, 3, 4)), directions)).is_identity
-
-
-def test_axial_slices_beyond_it_are_resampled() -> None:
-    for pixel in (0.79, 1.09):  # by a sixth
-        directions = AXIAL * np.array([1, pixel / 0.9, pixel / 0.9])
-        assert not ModelGrid.of(volume_of(numbered((2, 3, 4)), directions)).is_identity
-
-
 def test_a_probability_at_the_threshold_is_tumour_on_another_grid_too() -> None:
     grid = ModelGrid.of(volume_of(numbered((2, 6, 8)), AXIAL * np.array([1, 0.5, 0.5])))
     assert not grid.is_identity

@@ -272,15 +272,6 @@ def test_nothing_to_resume_is_a_new_run(tmp_path: Path, infer: Infer) -> None:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-def test_the_lock_of_a_run_that_died_is_taken_over_with_a_notice(
-    tmp_path: Path, infer: Infer
-) -> None:
-    infer(tmp_path / "out")
-    (tmp_path / "out" / LOCK_FILE).write_text("at work\n")
-    assert infer(tmp_path / "out").err == "the lock of a run that died is taken over\n"
-    assert infer(tmp_path / "out").err == ""
-
-
 def test_scans_are_resumed_too(
     tmp_path: Path, artifact: Path, call_infer: Infer, stop_at: Callable[..., list[str]]
 ) -> None:
