@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import cv2
 import pytest
 
 from lgg_runtime.errors import InputError, MissingExtraError, ResourceError, UsageError
@@ -21,13 +20,6 @@ from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of
 
 BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
-
-
-def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(run_copy, train_tiny):
-    before = contents(run_copy)
-    with pytest.raises(UsageError, match="holds a run already; --resume goes on with it"):
-        train_tiny(run_copy, *BRIEF)
-    assert contents(run_copy) == before
 
 
 def test_resuming_a_finished_run_finishes_it_again_with_the_same_numbers(run_copy, train_tiny):
@@ -143,18 +135,6 @@ def test_resuming_with_another_budget_is_refused_and_changes_nothing(run_copy, t
     before = contents(run_copy)
     with pytest.raises(InputError, match="made with other settings: epochs"):
         train_tiny(run_copy, *budget, "--resume")
-    assert contents(run_copy) == before
-
-
-def test_resuming_on_other_data_is_refused(run_copy, phantoms, tmp_path, train_tiny):
-    other = shutil.copytree(phantoms, tmp_path / "other")
-    path = next(iter(sorted(other.rglob("*_3.tif"))))
-    image = cv2.imread(str(path))
-    image[5, 5] = 255 - image[5, 5]
-    cv2.imwrite(str(path), image)
-    before = contents(run_copy)
-    with pytest.raises(InputError, match="begun on other data or another split"):
-        train_tiny(run_copy, *BRIEF, "--resume", "--data", str(other))
     assert contents(run_copy) == before
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torch._dynamo.exc import BackendCompilerFailed
 
 from lgg_runtime.errors import OutOfMemoryError, ProviderError
 from lgg_train import device
@@ -84,13 +83,6 @@ def test_memory_that_a_gpu_does_not_have_is_told_with_the_remedy():
 def test_another_error_of_pytorch_stays_what_it_is():
     with pytest.raises(RuntimeError, match="mat1 and mat2"), within_memory("take less"):
         raise RuntimeError("mat1 and mat2 cannot be multiplied")
-
-
-def test_what_cannot_be_compiled_names_the_option_and_the_reason():
-    told = r"^--compile: No working C\+\+ compiler found; give --no-compile, or install g\+\+$"
-    cause = RuntimeError("No working C++ compiler found\nand more")
-    with pytest.raises(ProviderError, match=told), within_compiler():
-        raise BackendCompilerFailed("inductor", cause, None)
 
 
 def test_another_error_of_a_compiled_step_stays_what_it_is():

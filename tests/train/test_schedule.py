@@ -58,12 +58,6 @@ def test_a_budget_of_less_than_a_step_is_spent_after_it(budget):
     assert budget.progress(1, 5, 0.1) == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"epochs": 3, "minutes": 3}])
-def test_no_budget_or_two_are_a_usage_error(options):
-    with pytest.raises(UsageError, match="either epochs or minutes"):
-        Budget(**options)
-
-
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf])
 def test_a_budget_that_never_ends_or_never_begins_is_refused(value):
     for budget in ({"epochs": value}, {"minutes": value}):

@@ -229,11 +229,6 @@ def test_scores_that_cannot_be_written_are_refused_before_the_data_are_read(
         run_evaluation(run_copy, tmp_path / "gone", "test", "cpu")
 
 
-def test_evaluation_of_an_unfinished_run_is_refused(tmp_path, phantoms):
-    with pytest.raises(InputError, match="finish the training with --resume"):
-        run_evaluation(tmp_path, phantoms, "test", "cpu")
-
-
 def test_a_split_by_slice_trains_and_scores_its_own_slices_alone(tmp_path, phantoms, train_tiny):
     out = tmp_path / "run"
     train_tiny(out, "--epochs", "1", "--split-by", "slice")
