@@ -72,9 +72,9 @@ def deep_network() -> UNet:
 
 @pytest.fixture(scope="session")
 def built(network) -> dict[str, bytes]:
-    """The network's graphs by arithmetic."""
-    types = {"fp32": torch.float32, "fp16": torch.float16}
-    return {name: build_graph(network, dtype).SerializeToString() for name, dtype in types.items()}
+    """The network's graphs by arithmetic, and in fp32 with sub-pixel convolutions."""
+    kinds = {"fp32": (torch.float32,), "fp16": (torch.float16,), "sub-pixel": (torch.float32, True)}
+    return {name: build_graph(network, *kind).SerializeToString() for name, kind in kinds.items()}
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from onnx import TensorProto, numpy_helper
 
 from lgg_bench.slices import phantom_slices
-from lgg_export.graph import build_graph
 from lgg_export.quantise import TARGETS, Quantiser, Target, _Reader, float_layers
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import INPUT, METADATA_KEY
@@ -31,8 +29,8 @@ def target(request):
 
 
 @pytest.fixture(scope="module")
-def float_graph(network, target):
-    return build_graph(network, torch.float32, target.sub_pixel)
+def float_graph(built, target):
+    return onnx.load_from_string(built["sub-pixel" if target.sub_pixel else "fp32"])
 
 
 @pytest.fixture(scope="module")
