@@ -46,7 +46,9 @@ def test_a_signal_while_a_node_starts_ends_that_too(
 ) -> None:
     """SIGTERM goes to lgg-bench alone, unlike Ctrl-C."""
     lived_on, script = tmp_path / "lived on", tmp_path / "python"
-    script.write_text(f"#!/bin/sh\nkill -TERM $PPID\nsleep 5\ntouch '{lived_on}'\n")
+    # More than a pipe holds: the signal comes when lgg-bench listens to the node.
+    said = "yes | head -n 50000 >&2"
+    script.write_text(f"#!/bin/sh\n{said}\nkill -TERM $PPID\nsleep 5\ntouch '{lived_on}'\n")
     script.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(script))
     with keeping_handlers(), pytest.raises(terminal.Terminated):
