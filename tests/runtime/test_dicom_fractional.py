@@ -102,6 +102,18 @@ def test_the_same_probability_is_the_same_object_and_another_is_another(
     assert len({header.SeriesInstanceUID for header in headers}) == 3
 
 
+@with_dciodvfy
+def test_a_doubt_is_told_within_the_length_of_a_description(
+    result: ScanResult, tmp_path: Path
+) -> None:
+    doubted = replace(result.segmentation, doubts=("dark",))
+    (tmp_path / "seg.dcm").write_bytes(encode(replace(result, segmentation=doubted)))
+    check_by("dciodvfy", tmp_path / "seg.dcm")
+    told = "No brain MRI? FLAIR abnormality: probability - research use only"
+    made = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert made.SeriesDescription == made.ContentDescription == told
+
+
 def test_the_command_writes_it_beside_the_mask(
     tmp_path: Path, artifact: Path, call_infer: Callable[..., SimpleNamespace]
 ) -> None:

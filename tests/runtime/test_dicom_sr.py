@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ pytest.importorskip("SimpleITK")
 import highdicom
 import pydicom
 
+from lgg_runtime.writers.dicom_sc import encode_dicom_sc
 from lgg_runtime.writers.dicom_seg import encode_dicom_seg
 from lgg_runtime.writers.dicom_sr import encode_dicom_sr
 from stand_ins.converters import check_by, with_dciodvfy
@@ -40,23 +42,37 @@ def test_the_least_finding_keeps_its_size(study: Study, pixel_mm: float) -> None
     }  # volume, long axis and short axis in SCT
 
 
+CAUTIONS = [
+    (
+        {"dropped_fraction": 0.8},
+        "FLAIR abnormality, incomplete? - research use only",
+        "the clean-up dropped a region of 0.80 times the largest one's size",
+    ),
+    (
+        {"doubts": ("does not look like brain MRI",)},
+        "No brain MRI? FLAIR abnormality - research use only",
+        "does not look like brain MRI",
+    ),
+]
+
+
 @with_dciodvfy
-def test_a_large_region_that_the_clean_up_dropped_is_told_in_each_object(
-    study: Study, tmp_path: Path
+@pytest.mark.parametrize(("found", "verdict", "told"), CAUTIONS, ids=["dropped", "doubted"])
+def test_a_large_region_that_the_clean_up_dropped_and_a_doubt_are_told_in_each_object(
+    study: Study, tmp_path: Path, found: dict[str, Any], verdict: str, told: str
 ) -> None:
     result = result_of(study)
-    dropped = replace(result.segmentation, dropped_fraction=0.8)
-    told = "the clean-up dropped a region of 0.80 times the largest one's size"
-    for encode in (encode_dicom_seg, encode_dicom_sr):
+    cautioned = replace(result, segmentation=replace(result.segmentation, **found))
+    for encode in (encode_dicom_seg, encode_dicom_sc, encode_dicom_sr):
         written = []
-        for one in (result, replace(result, segmentation=dropped)):
-            (data,) = encode(one).values()
+        for one in (result, cautioned):
+            data = next(iter(encode(one).values()))
             (tmp_path / "object.dcm").write_bytes(data)
             check_by("dciodvfy", tmp_path / "object.dcm")
-            assert (told.encode() in data) == bool(one.large_drop)
+            assert (told.encode() in data) == bool(one.caution)
             written.append(pydicom.dcmread(io.BytesIO(data)))
         before, after = written
         assert after.SOPInstanceUID != before.SOPInstanceUID
-        assert after.SeriesDescription == "FLAIR abnormality, incomplete? - research use only"
+        assert after.SeriesDescription == verdict
     group = highdicom.sr.srread(tmp_path / "object.dcm").content
     assert len(group.get_volumetric_roi_measurement_groups()) == 1

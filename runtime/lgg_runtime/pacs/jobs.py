@@ -35,14 +35,14 @@ class Job:
 @dataclass(frozen=True)
 class Made:
     """A result whose file is on the disk. result: its name in the spool; digest: the SHA-256 of
-    the file, in hexadecimal digits; large_drop: as `ScanResult.large_drop`.
+    the file, in hexadecimal digits; caution: as `ScanResult.caution`.
     """
 
     result: str
     digest: str
     slices: int
     made_at: float
-    large_drop: str = ""
+    caution: str = ""
 
 
 class Jobs:

@@ -44,4 +44,4 @@ class ResultMaker:
         result = self._spool.name_of(str(header.SOPInstanceUID))
         self._spool.keep_result(result, data)
         digest = hashlib.sha256(data).hexdigest()
-        return Made(result, digest, len(volume), time.time(), found.large_drop)
+        return Made(result, digest, len(volume), time.time(), found.caution)

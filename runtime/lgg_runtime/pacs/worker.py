@@ -65,8 +65,8 @@ class Worker:
             told = "" if is_new else "; the result is the one that was known"
             spent = made.made_at - job.started_at
             LOG.info("study %s: %d slices in %.2f s%s", name, made.slices, spent, told)
-            if made.large_drop:
-                LOG.warning("study %s: %s", name, made.large_drop)
+            if made.caution:
+                LOG.warning("study %s: %s", name, made.caution)
 
     def _put_back(self) -> None:
         if self._at_hand is not None:

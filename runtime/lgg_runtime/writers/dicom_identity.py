@@ -55,13 +55,13 @@ class Identity:
 
     @classmethod
     def of(cls, result: ScanResult) -> Identity:
-        """Of the images, what is copied of their headers, the model, threshold, verdict, mask and
-        what the clean-up dropped.
+        """Of the images, what is copied of their headers, the model, threshold, verdict, caution
+        and mask.
 
         Raises as `source_of` does.
         """
         source, threshold = source_of(result), result.segmentation.threshold
-        said = f"{result.algorithm} {threshold} {result.verdict}{result.large_drop}"
+        said = f"{result.algorithm} {threshold} {result.verdict}{result.caution}"
         digest = hashlib.sha256(said.encode())
         digest.update(encode(_copied(source)) + encode(bare_image(source.frames[0].header)))
         for frame in source.frames:

@@ -76,7 +76,8 @@ def _capture(result: ScanResult, identity: Identity, index: int, picture: Any) -
     data.BurnedInAnnotation = "NO"
     data.ManufacturerModelName = made["manufacturer_model_name"]
     data.SoftwareVersions = made["software_versions"]
-    data.DerivationDescription = f"{result.verdict}; model {result.algorithm.digest[:16]}"
+    told = (result.verdict, result.caution, f"model {result.algorithm.digest[:16]}")
+    data.DerivationDescription = "; ".join(filter(None, told))
     return data
 
 

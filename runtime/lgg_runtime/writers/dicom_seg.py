@@ -46,7 +46,7 @@ def encode_dicom_seg_fractional(result: ScanResult) -> dict[str, bytes]:
     form = _Form(
         f"seg fractional {digest}",
         SERIES_NUMBERS["seg fractional"],
-        f"{LABEL}: probability - research use only",
+        result.describe(": probability"),
         {
             "segmentation_type": "FRACTIONAL",
             "fractional_type": "PROBABILITY",
@@ -61,8 +61,8 @@ def build_seg(result: ScanResult) -> Any:
     number = SERIES_NUMBERS["seg"]
     form = _Form("seg", number, result.verdict, {"segmentation_type": "BINARY"})
     data = _build(result, result.segmentation.mask.astype(np.uint8), form)
-    if result.large_drop:
-        data.SegmentSequence[0].SegmentDescription = result.large_drop
+    if result.caution:
+        data.SegmentSequence[0].SegmentDescription = result.caution
     return data
 
 

@@ -97,10 +97,10 @@ def _finding(result: ScanResult, identity: Identity, seg: Any) -> Any:
             )
         ],
     )
-    if result.large_drop:
+    if result.caution:
         comment = sr.TextContentItem(
             name=Code("121106", "DCM", "Comment"),
-            value=result.large_drop,
+            value=result.caution,
             relationship_type=sr.RelationshipTypeValues.CONTAINS,
         )
         finding[0].ContentSequence.append(comment)

@@ -54,18 +54,23 @@ class ScanResult:
     @property
     def verdict(self) -> str:
         """The finding in one line, for descriptions: at most 64 characters, as LO allows."""
-        doubt = "No brain MRI? " if self.segmentation.doubts else ""
         if self.segmentation.tumour_present:
-            found = ", incomplete?" if self.segmentation.drops_much else ""
-        else:
-            found = ": none found?" if self.segmentation.drops_much else ": none found"
+            return self.describe(", incomplete?" if self.segmentation.drops_much else "")
+        return self.describe(": none found?" if self.segmentation.drops_much else ": none found")
+
+    def describe(self, found: str) -> str:
+        """A description that says so, and whether the study is doubted to show a brain."""
+        doubt = "No brain MRI? " if self.segmentation.doubts else ""
         return f"{doubt}{LABEL}{found} - research use only"
 
     @property
-    def large_drop(self) -> str:
-        """What the clean-up dropped that may be tumour; empty where it dropped no such thing."""
+    def caution(self) -> str:
+        """Why the study is doubted, and what the clean-up dropped that may be tumour; empty where
+        there is neither.
+        """
         found = self.segmentation
-        if not found.drops_much:
-            return ""
-        dropped = describe_drop(found.dropped_fraction, found.tumour_present)
-        return f"the clean-up dropped {dropped}, which may be tumour"
+        told = [*found.doubts]
+        if found.drops_much:
+            dropped = describe_drop(found.dropped_fraction, found.tumour_present)
+            told.append(f"the clean-up dropped {dropped}, which may be tumour")
+        return "; ".join(told)

@@ -1,4 +1,4 @@
-"""What the node tells of a result that its clean-up made smaller."""
+"""What the node tells of a result that its clean-up made smaller, of a study that is doubted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stand_ins.records import Records
 
 
 @pytest.mark.parametrize(("columns", "is_told"), [(8, True), (1, False)])
-def test_a_large_second_region_that_is_left_out_is_told_in_the_log_and_in_the_segmentation(
+def test_a_doubt_and_a_large_region_that_is_left_out_are_told_in_the_log_and_the_segmentation(
     records: Records,
     write_artifact: Callable[..., Path],
     tmp_path: Path,
@@ -51,6 +51,7 @@ def test_a_large_second_region_that_is_left_out_is_told_in_the_log_and_in_the_se
         Worker(records.jobs, make, [], Tally(), attempts=5).step()
     (path,) = (records.spool.root / "results").iterdir()
     (segment,) = dcmread(path).SegmentSequence
-    told = "the clean-up dropped a region of 0."
-    assert (told in segment.get("SegmentDescription", "")) == is_told
-    assert [told in line for line in caplog.messages] == [True] * is_told
+    (line,) = caplog.messages
+    for text in (segment.SegmentDescription, line):
+        assert "does not look like brain MRI of the training data (" in text
+        assert ("the clean-up dropped a region of 0." in text) == is_told

@@ -57,13 +57,13 @@ def test_each_study_s_end_is_recorded_counted_and_told(
     assert records.states("delivery") == ["waiting"]
 
 
-def test_a_region_that_the_clean_up_dropped_is_told(
+def test_what_a_result_s_reader_should_know_is_told(
     records: Records, caplog: pytest.LogCaptureFixture
 ) -> None:
     records.send(1)
 
     def make(job: Job) -> Made:
-        return replace(records.make(job), large_drop="a region was dropped")
+        return replace(records.make(job), caution="a region was dropped")
 
     with caplog.at_level(logging.WARNING):
         Worker(records.jobs, make, [], Tally(), attempts=5).step()
