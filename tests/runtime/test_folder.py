@@ -110,6 +110,14 @@ def test_a_mask_of_an_odd_name_belongs_to_no_other_slice(tmp_path: Path, name: s
     assert list(listing.masks.values()) == [(tmp_path / name,)]
 
 
+def test_a_mask_of_no_slice_s_name_is_not_that_of_the_picture_called_as_its_folder(
+    tmp_path: Path,
+) -> None:
+    listing = list_studies(tree(tmp_path, "a.png", "a/_mask.png"))
+    assert listing.mask_of(tmp_path / "a.png") is None
+    assert list(listing.masks.values()) == [(tmp_path / "a/_mask.png",)]
+
+
 def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
     outside = tree(tmp_path / "outside", "secret_1.png")
     root = tree(tmp_path / "in", "a_1.png")

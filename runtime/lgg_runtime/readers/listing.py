@@ -89,9 +89,9 @@ def is_mask_name(path: Path) -> bool:
 def slice_of(mask: Path) -> Path:
     """The path, without suffix, of the slice that a reference mask belongs to.
 
-    Of `_mask.png` that is the folder, so that it belongs to no slice.
+    Of `_mask.png` that is `_mask`, which is no slice's name.
     """
-    return mask.parent / _MASK.sub(r"\1", mask.name)
+    return mask.parent / (_MASK.sub(r"\1", mask.name) or mask.stem)
 
 
 def group_masks(masks: Iterable[Path], slices: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
