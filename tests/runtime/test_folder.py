@@ -118,6 +118,13 @@ def test_a_mask_of_no_slice_s_name_is_not_that_of_the_picture_called_as_its_fold
     assert list(listing.masks.values()) == [(tmp_path / "a/_mask.png",)]
 
 
+def test_letters_that_are_folded_to_those_of_mask_make_no_mask(tmp_path: Path) -> None:
+    names = ["a_mas\N{KELVIN SIGN}.png", "a_ma\N{LATIN SMALL LETTER LONG S}k.png"]
+    listing = list_studies(tree(tmp_path, *names))
+    assert [file.name for study in listing.studies for file in study.files] == names
+    assert not listing.masks
+
+
 def test_links_are_counted_and_not_followed(tmp_path: Path) -> None:
     outside = tree(tmp_path / "outside", "secret_1.png")
     root = tree(tmp_path / "in", "a_1.png")

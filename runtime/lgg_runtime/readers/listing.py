@@ -12,7 +12,8 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, printable
 
 RASTER = "raster"
-_MASK = re.compile(r"(.*)_mask\..*", re.IGNORECASE | re.DOTALL)
+# ASCII: by Unicode the long s and the Kelvin sign would count as letters of it as well.
+_MASK = re.compile(r"(.*)_mask\..*", re.IGNORECASE | re.DOTALL | re.ASCII)
 
 
 @dataclass(frozen=True)
