@@ -172,6 +172,15 @@ def test_t2_and_labels_beside_a_scan_are_left_out_and_counted(tmp_path: Path) ->
     assert listing.skipped == 2
 
 
+@pytest.mark.parametrize("name", ["mask.nii.gz", "Mask.nii"])
+def test_a_nifti_file_called_mask_is_no_patient(tmp_path: Path, name: str) -> None:
+    listing = list_studies(tree(tmp_path, "p/flair.nii", f"p/{name}", "q/q_1.png", f"q/{name}"))
+    assert studies(listing) == {"p": ["p/flair.nii"], "q": ["q/q_1.png"]}
+    assert listing.skipped == 2
+    with pytest.raises(NoInputError, match=f"^{name}: taken for a mask; give its scan$"):
+        list_studies(tmp_path / "p" / name)
+
+
 def test_what_macos_puts_beside_a_file_is_no_slice(tmp_path: Path) -> None:
     listing = list_studies(tree(tmp_path, "a_1.png", "._a_1.png", "._p_flair.nii"))
     assert (studies(listing), listing.skipped) == ({"a": ["a_1.png"]}, 2)

@@ -19,7 +19,7 @@ from lgg_runtime.readers.dicom_files import (
 )
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.listing import Study
-from lgg_runtime.readers.nifti import UNUSED, is_nifti_name, read_nifti, split_name
+from lgg_runtime.readers.nifti import SUFFIXES, UNUSED, is_nifti_name, read_nifti, split_name
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
 
@@ -49,7 +49,7 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
     NIfTI files would share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
-    images = [path for path in nifti if not split_name(path)[0].lower().endswith("_mask")]
+    images = [path for path in nifti if not _is_mask_name(path)]
     dicom: list[Path] = []
     unreadable: dict[Path, str] = {}
     for path in (path for path in paths if not is_nifti_name(path)):
@@ -67,15 +67,23 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
 def list_file(path: Path) -> list[Path]:
     """The files of a scan that one file stands for: those a DICOMDIR lists, itself, or none.
 
-    Raises InputError for a file that cannot be read, and as `list_dicomdir` does.
+    Raises InputError for a file that cannot be read, a mask, and as `list_dicomdir` does.
     """
     if is_nifti_name(path):
+        if _is_mask_name(path):
+            raise InputError(f"{without_uids(path.name)}: taken for a mask; give its scan")
         return [path]
     if not is_dicom(path):
         return []
     if is_dicomdir_name(path):
         return list_dicomdir(path)
     return [path]
+
+
+def _is_mask_name(path: Path) -> bool:
+    """Of a NIfTI file: `mask`, or a stem that ends in `_mask`."""
+    is_bare = path.name.lower() in {f"mask{suffix}" for suffix in SUFFIXES}
+    return is_bare or split_name(path)[0].lower().endswith("_mask")
 
 
 def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
