@@ -9,7 +9,7 @@ import numpy as np
 from lgg_runtime.backends import Backend, BackendSettings, open_backend
 from lgg_runtime.cores import available_cores
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, OutOfMemoryError
 from lgg_runtime.exhausted import SMALLER_MODEL, telling_exhausted_memory
 from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import REINSTALL, SHIPPED, LoadSettings, find_model, read_sums
@@ -57,5 +57,7 @@ def _require_golden(name: str, backend: Backend) -> None:
     try:
         check_golden(backend.run, golden)
         backend.run(np.zeros((1, *sides, len(CHANNELS)), np.uint8))
+    except OutOfMemoryError as error:  # whose remedy is that of a run, and no slice was given yet
+        raise OutOfMemoryError(f"{name}: the memory does not suffice; {SMALLER_MODEL}") from error
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error

@@ -52,6 +52,19 @@ def test_memory_that_ends_before_the_file_is_read_is_an_error_of_ours(
     assert str(told.value) == "memory exhausted; free some, or take a smaller model"
 
 
+def test_memory_that_ends_at_the_golden_input_is_told_with_what_helps_a_load(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lgg_runtime.backends.onnx_session._run_session", exhaust)
+    with pytest.raises(OutOfMemoryError) as told:
+        Segmenter.load(artifact, LoadSettings(threads=1))
+    expected = "the memory does not suffice; free some, or take a smaller model"
+    assert str(told.value) == f"{artifact.name}: {expected}"
+
+
 @pytest.mark.parametrize(
     ("provider", "change"),
     [("cpu", "multiple"), ("cpu", "sides"), ("openvino", "multiple")],  # which frees fixed sides
