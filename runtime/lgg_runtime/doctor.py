@@ -20,7 +20,10 @@ from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.opening import open_model
 
-_LIBRARIES = ("openvino", "tensorrt", "pydicom", "highdicom", "pynetdicom", "nibabel")
+_LIBRARIES = (
+    "openvino", "tensorrt", "tensorrt_rtx", "pydicom", "highdicom", "pynetdicom",
+    "dicomweb-client", "nibabel",
+)  # fmt: skip
 _PROBES = Path(__file__).parent / "probes"
 _PROBE_S = 1.0  # of each engine, both models together
 _HELPS = 1.2

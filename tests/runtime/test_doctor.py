@@ -28,6 +28,13 @@ def test_this_machine_starts_the_cpu_and_says_whether_int8_helps() -> None:
     assert {"onnxruntime", "optional", "cores", "provider cuda"} <= findings.keys()
 
 
+def test_each_optional_library_is_named_installed_or_not() -> None:
+    _, optional = doctor.examine_packages()
+    named = [part.split()[0] for part in optional.found.split(", ")]
+    for library in ("tensorrt_rtx", "highdicom", "pynetdicom", "dicomweb-client", "nibabel"):
+        assert library in named
+
+
 @pytest.mark.parametrize(
     ("fp32", "found", "advice"),
     [(1.19, "1.19 times", "gains little or nothing"), (1.21, "1.21 times", "is worth its while")],
