@@ -103,6 +103,17 @@ def test_an_image_without_a_place_in_a_series_that_is_not_used_does_no_harm(stud
     assert len(read_dicom(study.files)) == 6
 
 
+def test_flair_s_damaged_pixels_are_named_before_another_series_that_is_passed_over(
+    study: Study,
+) -> None:
+    for path in study.by_series[T1]:
+        study.change(path, PixelSpacing=[1.5, 1.5])  # so that FLAIR's head is asked for
+    for path in study.by_series[1]:
+        study.change(path, ImagePositionPatient=None)
+    study.change(study.flair[2], PixelData=b"\0" * 10)
+    assert reason(study).startswith(f"{study.flair[2].name}: ")
+
+
 @pytest.mark.parametrize("series", [FLAIR, T1, T1C])
 def test_one_in_a_series_that_is_used_is_refused(study: Study, series: int) -> None:
     path = study.by_series[series][0]

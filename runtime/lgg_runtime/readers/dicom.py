@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.plural import count
-from lgg_runtime.readers.dicom_choice import Chosen, FindHead, choose
+from lgg_runtime.readers.dicom_choice import ChoiceError, Chosen, FindHead, choose
 from lgg_runtime.readers.dicom_files import CUT_HEADER, read_header, refusing_headers
 from lgg_runtime.readers.dicom_frames import SOP_CLASSES, Frame, read_frames
 from lgg_runtime.readers.dicom_pixels import read_pixels
@@ -102,7 +102,7 @@ def _choose(
     """
     try:
         chosen = choose(stacks, choice, find_head)
-    except InputError as error:
+    except ChoiceError as error:
         if unusable:
             raise next(iter(unusable.values())) from error
         raise

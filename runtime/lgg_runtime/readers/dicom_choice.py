@@ -17,6 +17,10 @@ from lgg_runtime.volume import Mask
 FindHead = Callable[[Stack], Mask]
 
 
+class ChoiceError(InputError):
+    """No series is what is looked for, or several may be."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The stacks to read.
@@ -36,11 +40,11 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -
     straight to oblique. T1: only one in FLAIR's frame of reference is taken; one that fits FLAIR is
     preferred, then an original series, then FLAIR's plane, then finer slices. Candidates that are
     equal in all of that are ambiguous, unless none fits. find_head: called for FLAIR, where a T1
-    has another grid. Raises InputError, with the reason alone, where there is no FLAIR or a choice
+    has another grid. Raises ChoiceError, with the reason alone, where there is no FLAIR or a choice
     is ambiguous; the candidates are listed.
     """
     if not stacks:
-        raise InputError(
+        raise ChoiceError(
             "no FLAIR: all of its images are localizers or derived; export the original series too"
         )
     flair = _choose_flair(stacks, choice.flair)
@@ -62,7 +66,7 @@ def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:
         return _find(stacks, by_hand, "flair")
     candidates = [stack for stack in stacks if stack.role == "flair"]
     if not candidates:
-        raise InputError(f"no FLAIR among {_listed(stacks)}; choose it with --flair NUMBER")
+        raise ChoiceError(f"no FLAIR among {_listed(stacks)}; choose it with --flair NUMBER")
 
     def rank(stack: Stack) -> tuple[bool, ...]:
         return (not _is_original(stack), not stack.plane.endswith("axial"), stack.plane != "axial")
@@ -80,7 +84,7 @@ def _choose_t1(
     if by_hand is not None:
         found = _find(stacks, by_hand, role)
         if found.frame_of_reference != flair.frame_of_reference:
-            raise InputError(f"--{role}: {found.describe()} is not in FLAIR's frame of reference")
+            raise ChoiceError(f"--{role}: {found.describe()} is not in FLAIR's frame of reference")
         return found, []
     candidates = [stack for stack in stacks if stack.role == role]
     if not candidates:
@@ -117,7 +121,7 @@ def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) 
     ranked = sorted(candidates, key=rank)
     equals = [stack for stack in ranked if rank(stack) == rank(ranked[0])]
     if len(equals) > 1:
-        raise InputError(
+        raise ChoiceError(
             f"{len(equals)} series may be {ROLE_NAMES[role]}: {_listed(equals)}; "
             f"{_tell_apart(equals, role)}"
         )
@@ -139,8 +143,8 @@ def _find(stacks: Sequence[Stack], wanted: str, role: str) -> Stack:
         return found[0]
     option = f"--{role}"
     if not found:
-        raise InputError(f"{option}: no such series; there are {_listed(stacks)}")
-    raise InputError(f"{option}: {len(found)} stacks of that series: {_listed(found)}")
+        raise ChoiceError(f"{option}: no such series; there are {_listed(stacks)}")
+    raise ChoiceError(f"{option}: {len(found)} stacks of that series: {_listed(found)}")
 
 
 def _is_original(stack: Stack) -> bool:
