@@ -44,7 +44,7 @@ def _safe(name: str) -> str:
 def _queue(state: State, study: str) -> int:
     with state.change() as run:
         row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
-        if row["state"] not in TROUBLES:
+        if row is None or row["state"] not in TROUBLES:  # retention may have just forgotten it
             return 0
         lost = run(
             "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",

@@ -172,6 +172,28 @@ def test_a_retry_by_name_is_of_what_was_given_up_and_of_one_study_alone(records:
     assert records.states() == ["done", "done"], "neither was in trouble"
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_study_that_is_forgotten_while_it_is_queued_again_is_none(
+    records: Records, monkeypatch: pytest.MonkeyPatch, everything: bool
+) -> None:
+    records.finish(1)
+    records.state.rows("UPDATE study SET state = 'failed'")
+    age(records, 400 * DAY)
+    (study,) = records.state.rows("SELECT id FROM study")
+    rows = records.state.rows
+
+    def look(query: str, values: Sequence[Any] = ()) -> list[Any]:
+        found = rows(query, values)
+        monkeypatch.undo()
+        sweep(records)
+        return found
+
+    monkeypatch.setattr(records.state, "rows", look)
+    names = [] if everything else [study["id"]]
+    assert queue_again(records.state, names, everything, destinations=[]) == 0
+    assert records.states() == []
+
+
 def test_a_name_of_two_studies_is_refused(records: Records) -> None:
     for end in "12":
         records.state.rows(
