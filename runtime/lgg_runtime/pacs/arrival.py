@@ -69,6 +69,20 @@ def study_of(body: bytes, syntax: str) -> str | None:
     return found if is_uid(found) else None
 
 
+def begun_object(association: Any) -> tuple[str | None, str]:
+    """Study and SOP Instance UID of the object that a peer has begun and that is not whole; None
+    where there is none, or what came of it does not tell its study.
+    """
+    message = association.dimse.message
+    contexts = [] if message is None else association.accepted_contexts
+    for context in contexts:
+        if context.context_id == message.context_id:  # which is known once the command is whole
+            instance_uid = message.command_set.get("AffectedSOPInstanceUID")
+            body = message.data_set.getvalue()
+            return study_of(body, str(context.transfer_syntax[0])), str(instance_uid)
+    return None, ""
+
+
 def check_arrival(
     instance_uid: str, class_uid: str, syntax: str, file: bytes, body: bytes
 ) -> Arrival:

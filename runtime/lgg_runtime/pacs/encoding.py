@@ -117,7 +117,8 @@ class _Walk:
         elif length == _UNDEFINED:
             self._at = self._body.index(self._sequence_end, self._at, data.bound) + 8
         else:
-            if tag in self._wanted and len(self._open) == 1:
+            is_whole = length <= data.bound - self._at
+            if tag in self._wanted and len(self._open) == 1 and is_whole:
                 value = self._body[self._at : self._at + min(length, _LONGEST_VALUE)]
                 self.found[tag] = value.decode("latin-1").rstrip("\0 ")
             self._at = min(self._at + length, data.bound)

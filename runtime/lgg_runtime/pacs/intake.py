@@ -30,8 +30,8 @@ REFUSED_OBJECT = (
 )
 KNOWN_ELSEWHERE = "; of what came, another study holds a part, and sending that again does not help"
 REFUSED_IMAGES = (
-    "{count} of its images were refused; see to what the log says of them and send the study "
-    "again, or take it as it is with retry"
+    "{count} of its images were refused or broke off; see to what the log says of them and send "
+    "the study again, or take it as it is with retry"
 )
 PURGED = "images came after the others had been removed; send the whole study again"
 
@@ -104,7 +104,8 @@ class Intake:
         return outcome
 
     def refuse(self, study_uid: str | None, instance_uid: str) -> None:
-        """Hold the study of an image that was not taken, until it comes or a person says retry.
+        """Hold the study of an image that was not taken, or broke off, until it comes or a person
+        says retry.
 
         study_uid: None where the image does not say. What the database refuses to record, `settle`
         records, before it queues any study.

@@ -21,6 +21,7 @@ from lgg_runtime.pacs.arrival import (
     SUCCESS,
     TRANSFER_SYNTAXES,
     Refusal,
+    begun_object,
     body_of,
     check_arrival,
     study_of,
@@ -138,22 +139,19 @@ class Receiver:
         connection._shutdown_socket = functools.partial(close_for_good, connection)
 
     def _on_request(self, event: Any) -> None:
-        rejection = judge(event.assoc, self._config)
-        if rejection is None and not self._admit(event.assoc):
-            rejection = TOO_MANY
-        if rejection is not None:
+        if rejection := judge(event.assoc, self._config) or self._admit(event.assoc):
             self._reject(event.assoc, rejection)
 
-    def _admit(self, association: Any) -> bool:
-        """Count an association as one of the peers; returns whether there was room for it."""
+    def _admit(self, association: Any) -> Rejection | None:
+        """Count an association as one of the peers, unless there is no room for it."""
         with self._admitting:
             for ended in [peer for peer in list(self._peers) if not peer.is_alive()]:
                 self._peers.pop(ended, None)  # of a thread that died without an event
             if len(self._peers) >= self._config.limits.associations:
-                return False
+                return TOO_MANY
             meter = ObjectMeter(self._config.limits.object_mib * MIB)
             self._peers[association] = (self._intake.open_session(association.is_alive), meter)
-        return True
+        return None
 
     def _reject(self, association: Any, rejection: Rejection) -> None:
         self._tally.add("rejected_associations", rejection.why)
@@ -222,6 +220,7 @@ class Receiver:
             session.has_refusals = True
             told = "%s released before all that it sent was whole and answered"
             LOG.warning(told, address_of(event.assoc))
+            self._intake.refuse(*begun_object(event.assoc))
         session.has_refusals |= session.ends_in_conflict
         if session.has_refusals and session.instances:
             count = len(session.instances)
@@ -248,3 +247,4 @@ class Receiver:
             told = "an association from %s that brought %d images ended without a release"
             LOG.warning(told, address_of(event.assoc), len(session.instances))
             self._intake.close_session(session)
+            self._intake.refuse(*begun_object(event.assoc))

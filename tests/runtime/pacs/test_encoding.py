@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from lgg_runtime.pacs import encoding
 from lgg_runtime.pacs.arrival import Refusal, check_arrival
-from lgg_runtime.pacs.encoding import MOST_NESTED, CostlyHeaderError, read_values
+from lgg_runtime.pacs.encoding import MOST_NESTED, CostlyHeaderError, read_first_values, read_values
 
 CLASS, INSTANCE, STUDY = 0x00080016, 0x00080018, 0x0020000D
 UIDS = {CLASS: "1.2.840.10008.5.1.4.1.1.4", INSTANCE: "1.2.3.4", STUDY: "1.2.3.1"}
@@ -161,6 +161,16 @@ def test_a_data_set_that_is_cut_anywhere_is_read_or_refused(syntax: str) -> None
         except (ValueError, struct.error):
             continue
         assert all(UIDS[tag].startswith(value) for tag, value in found.items())
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_a_uid_that_is_cut_is_none(syntax: str) -> None:
+    data = Dataset()
+    data.StudyInstanceUID = "1.2.3.456"
+    body = encode(data, syntax)
+    assert read_first_values(body, syntax, [STUDY]) == {STUDY: "1.2.3.456"}
+    for end in range(len(body)):
+        assert read_first_values(body[:end], syntax, [STUDY]) == {}
 
 
 def test_a_sequence_without_its_end_is_refused() -> None:

@@ -1,7 +1,8 @@
-"""A peer that releases an association in the middle of what it sends has not sent a whole study."""
+"""A peer that ends an association in the middle of what it sends has not sent a whole study."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ pytest.importorskip("highdicom")
 
 from pydicom import dcmread
 
+from lgg_runtime.pacs.intake import REFUSED_IMAGES
 from stand_ins.pacs import associate, draw_studies, send_parts, send_study, store
 from stand_ins.reception import Reception
 
@@ -43,6 +45,50 @@ def test_a_study_whose_sender_released_within_an_image_is_held(
     (row,) = node.state.rows("SELECT reason FROM study")
     assert row["reason"].startswith("an object that came with its images was refused or broke off")
     assert set(send_study(node.port, study)) == {0}
+    assert node.settle() == ["queued"]
+
+
+def close(association: Any) -> None:
+    while not association.dul.to_provider_queue.empty():  # all but the last PDU is on its way
+        association.dul.join(0.001)
+    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+
+
+ENDS = {"release": lambda one: one.release(), "abort": lambda one: one.abort(), "close": close}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_study_of_which_an_association_broke_off_within_its_first_image_is_held(
+    node: Reception, study: Path, end: str
+) -> None:
+    first, *others = sorted(study.iterdir())
+    association = associate(node.port)
+    assert set(store(association, others)) == {0}
+    association.release()
+    image = dcmread(first)
+    image.PixelData = bytes(1 << 18)  # in several PDUs
+    association = associate(node.port)
+    send_parts(association, image, without_last=True)
+    ENDS[end](association)
+    assert node.settle() == ["held"]
+    (row,) = node.state.rows("SELECT reason FROM study")
+    assert row["reason"] == REFUSED_IMAGES.format(count=1)
+    association = associate(node.port)
+    assert set(store(association, [first])) == {0}
+    association.release()
+    assert node.settle() == ["queued"]
+
+
+def test_an_association_that_broke_off_before_it_told_a_study_holds_none(
+    node: Reception, study: Path
+) -> None:
+    first, *others = sorted(study.iterdir())
+    association = associate(node.port)
+    assert set(store(association, others)) == {0}
+    association.release()
+    association = associate(node.port)
+    send_parts(association, dcmread(first), without_last=True)  # the command alone
+    association.abort()
     assert node.settle() == ["queued"]
 
 
