@@ -12,6 +12,7 @@ from lgg_runtime.metrics import describe_pooled
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.listing import is_mask_name
+from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
@@ -35,7 +36,8 @@ def describe_run(
         lines += describe_metrics(journal.metrics)
     provider = journal.provider
     ran, device = provider["ran"], provider["device"]
-    masks = sum(is_mask_name(Path(record.name)) for record in journal.failures)
+    names = (Path(record.name) for record in journal.failures)
+    masks = sum(is_mask_name(name) and name.suffix.lower() in SUFFIXES for name in names)
     unusable = f", {count(masks, 'reference mask')} unusable" if masks else ""
     where = ran if device.lower() == ran else f"{ran} ({device})"
     lines.append(

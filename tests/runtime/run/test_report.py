@@ -102,6 +102,7 @@ def test_masks_that_cannot_be_used_are_not_counted_among_the_slices_that_failed(
         ("p/P_3_mask.png", "0 failed, 1 reference mask unusable;"),
         ("p/P_4.png", "1 failed, 1 reference mask unusable;"),
         ("P_5_mask.tif", "1 failed, 2 reference masks unusable;"),
+        ("study_mask.v2", "2 failed, 2 reference masks unusable;"),  # a folder of DICOM images
     ):
         journal.inputs.append(InputRecord(name, FAILED, "damaged"))
         assert f"2 slices on cpu in 2.0 s, {told} model" in describe_run(journal, Path("out"))
