@@ -1,7 +1,8 @@
 """Pictures that are no brain MRI, drawn by code: what the check of plausibility must warn of.
 
-One function a kind; each takes a generator of random numbers and the width, and gives values
-0..1, grey (size, size) or in colour (size, size, 3). Those of heads are in altered_heads.
+One function a kind; each takes a generator of random numbers and the width, and gives values from
+0, black, to 1, white, some beyond: grey (size, size) or in colour (size, size, 3). Those of heads
+are in altered_heads.
 """
 
 from __future__ import annotations
