@@ -104,6 +104,21 @@ def test_a_history_that_is_no_table_of_numbers_is_named(tmp_path):
     (tmp_path / "history.csv").write_text("step,minutes\n10,soon\n")
     with pytest.raises(InputError, match=r"history\.csv: no table of numbers \(could not convert"):
         read_rounds(tmp_path)
+    (tmp_path / "history.csv").write_text(f"step,minutes\n10,{'5' * 200_000}\n")
+    with pytest.raises(InputError, match=r"history\.csv: no table of numbers \(field larger"):
+        read_rounds(tmp_path)
+
+
+def test_a_history_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "history.csv").symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"history\.csv: cannot be read \(Input/output error\)$"):
+        read_rounds(tmp_path)
+
+
+def test_earlier_rounds_are_told_apart_whatever_number_they_begin_with(tmp_path):
+    (tmp_path / "earlier.csv").write_text("round,step,minutes\n0,10,1\n0,20,2\n1,30,3\n")
+    rounds = [[row["step"] for row in rows] for rows in read_rounds(tmp_path)]
+    assert rounds == [[10, 20], [30], []]
 
 
 def test_a_folder_without_a_history_has_no_rows(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,8 @@ def read_rounds(folder: Path) -> list[list[Row]]:
     The rounds are the runs before it, each of which began with the weights of the one before.
     Steps and minutes are counted on from round to round.
     """
-    rounds: list[list[Row]] = []
-    for row in _read(folder / EARLIER_FILE, "round", "step", "minutes"):
-        if row.pop("round") > len(rounds):
-            rounds.append([])
-        rounds[-1].append(row)
+    earlier = _read(folder / EARLIER_FILE, "round", "step", "minutes")
+    rounds = [list(rows) for _, rows in groupby(earlier, lambda row: row.pop("round"))]
     before = rounds[-1][-1] if rounds else {"step": 0.0, "minutes": 0.0}
     own = [
         row | {name: before[name] + row[name] for name in ("step", "minutes")}
@@ -102,14 +99,18 @@ def carry_rounds(rounds: Sequence[Sequence[Row]], folder: Path) -> None:
 
 
 def _read(path: Path, *needed: str) -> list[Row]:
-    """Raises InputError for what is no table of numbers, or lacks one that is needed in a row."""
+    """Raises InputError for what cannot be read or is no table of numbers, or lacks one that is
+    needed in a row.
+    """
     if not path.is_file():
         return []
     try:
         with path.open(newline="") as stream:
             table = csv.DictReader(stream)
             rows = [{name: float(value) for name, value in row.items() if value} for row in table]
-    except (TypeError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: no table of numbers ({error})") from error
     if missing := [name for name in needed if any(name not in row for row in rows)]:
         raise InputError(f"{path}: a row has no {' and no '.join(missing)}")
