@@ -172,7 +172,13 @@ def test_a_checkpoint_that_holds_something_else_in_a_name_is_refused(tmp_path):
         (held["averaged"], "new", torch.zeros(2)),
         (moments, "exp_avg", moments["exp_avg"][:1].clone()),
         (held["optimiser"], "state", None),
+        (held["optimiser"]["state"], 0, torch.zeros(2)),
         (held, "counters", {"steps": 9}),
+        (held["counters"], "step", None),
+        (held["counters"], "step", 1.5),
+        (held["counters"], "step", -1),
+        (held["counters"], "seconds", "5"),
+        (held, "mean_loss", None),
         (held, "history", [4.0]),
         (held, "averaged", None),
     )

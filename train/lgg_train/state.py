@@ -184,7 +184,7 @@ class TrainingState:
         try:
             with within_memory("free some"):
                 self._take_over(held)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path.name}: not a checkpoint of this version") from error
 
     def _take_over(self, held: dict[str, Any]) -> None:
@@ -198,8 +198,11 @@ class TrainingState:
         for group in self.optimiser.param_groups:
             group["capturable"] = self._rate is not None
         self.scaler.load_state_dict(held["scaler"])
-        self.step, self.seconds = held["counters"]["step"], held["counters"]["seconds"]
-        self.validated, self.mean_loss = held["counters"]["validated"], held["mean_loss"]
+        counted = [held["counters"][name] for name in ("step", "validated", "seconds")]
+        if not all(isinstance(number, int) for number in counted[:2]) or min(counted) < 0:
+            raise ValueError(f"{counted} cannot have been counted")
+        self.step, self.validated, self.seconds = counted
+        self.mean_loss = float(held["mean_loss"])
         self.history = [dict(row) for row in held["history"]]
 
 
