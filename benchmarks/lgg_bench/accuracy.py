@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,13 @@ class Evidence:
                 raise UsageError(f"two are called {twice[0]}: give each a name of its own")
         records = [RunRecord.read(run) for run in runs]
         for run, record in zip(runs, records, strict=True):
-            if (by := record.config["training"]["split_by"]) != "patient":
+            with _refusing_foreign(f"{run}: a run"):
+                by, tested = record.config["training"]["split_by"], record.tested
+            if by != "patient":
                 raise InputError(f"{run}: split by {by}; --leak takes those by slice")
             if not record.rounds[-1]:
                 raise InputError(f"{run}: no {HISTORY_FILE}, which training writes")
-            if record.tested != records[0].tested:
+            if tested != records[0].tested:
                 raise InputError(f"{run}: tested on other patients than {runs[0]}")
         return cls(
             records,
@@ -61,7 +64,7 @@ class Evidence:
 
     def blocks(self) -> dict[str, str]:
         """The page's blocks by name. Raises InputError for files of another kind or version."""
-        try:
+        with _refusing_foreign("scores"):
             return {
                 "scores": _scores(self.runs),
                 "trust": _trust(self.runs),
@@ -70,8 +73,6 @@ class Evidence:
                 "folds": _folds(self.folds),
                 "leak": _leak(self.leaks, self.folds),
             }
-        except (KeyError, TypeError) as error:
-            raise InputError(f"scores of another kind or version: {error!r} is missing") from error
 
 
 def write_accuracy(evidence: Evidence, page: Path) -> None:
@@ -81,15 +82,25 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
     """
     records = evidence.runs
     blocks = evidence.blocks()
-    pictures = {
-        "patients.png": draw_patients(records),
-        "calibration.png": draw_calibration(records),
-        "curves.png": draw_curves(records),
-    }
     drawn = {r.name: evidence.folds[r.name] for r in records if r.name in evidence.folds}
-    if drawn:
-        pictures["folds.png"] = draw_folds(drawn)
+    with _refusing_foreign("scores"):
+        pictures = {
+            "patients.png": draw_patients(records),
+            "calibration.png": draw_calibration(records),
+            "curves.png": draw_curves(records),
+        }
+        if drawn:
+            pictures["folds.png"] = draw_folds(drawn)
     fill_page(page, blocks, pictures)
+
+
+@contextmanager
+def _refusing_foreign(what: str) -> Iterator[None]:
+    """Raises InputError where files hold other values than training and scoring write."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{what} of another kind or version: {error!r}") from error
 
 
 def _scores(records: Sequence[RunRecord]) -> str:

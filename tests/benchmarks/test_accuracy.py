@@ -81,6 +81,34 @@ def test_a_file_that_is_no_cross_validation_is_refused():
         Evidence([], {"lite": {"folds": []}}).blocks()
 
 
+@pytest.mark.parametrize(
+    ("name", "held", "told"),
+    [
+        ("config.json", {"training": {}, "settings": {}}, "standard: a run of another kind or ver"),
+        ("config.json", {"settings": {"unet": None}}, "scores of another kind or version: Attrib"),
+        ("metrics_test.json", {"per_patient_dice": {}}, "standard: a run of another kind or ver"),
+        ("metrics_test.json", {"pooled": {"iou": "high"}}, "scores of another kind or version: "),
+    ],
+)
+def test_files_of_a_run_that_hold_something_else_are_refused(tmp_path, name, held, told):
+    run = shutil.copytree(RUNS[0], tmp_path / "standard")
+    (run / name).write_text(json.dumps(json.loads((run / name).read_text()) | held))
+    with pytest.raises(InputError, match=told):
+        Evidence.read([run]).blocks()
+
+
+def test_scores_that_cannot_be_drawn_are_refused_before_the_page_is_touched(tmp_path):
+    run = shutil.copytree(RUNS[0], tmp_path / "standard")
+    scores = json.loads((run / "metrics_test.json").read_text())
+    scores["per_patient_dice"]["by_patient"] = {"A": {}}
+    (run / "metrics_test.json").write_text(json.dumps(scores))
+    page = tmp_path / "accuracy.md"
+    page.write_bytes(PAGE.read_bytes())
+    with pytest.raises(InputError, match="scores of another kind or version: TypeError"):
+        write_accuracy(Evidence.read([run], FOLDS), page)
+    assert page.read_bytes() == PAGE.read_bytes()
+
+
 def test_a_page_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"accuracy\.md: cannot be read"):
         write_accuracy(Evidence.read([RUNS[0]]), tmp_path / "accuracy.md")
