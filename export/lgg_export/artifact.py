@@ -33,7 +33,7 @@ from lgg_runtime.volume import Pixels, Probability
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
-from lgg_train.run import TrainedModel, load_model, read_json
+from lgg_train.run import TrainedModel, check_own_scores, load_model, read_json
 
 
 @dataclass(frozen=True)
@@ -210,10 +210,14 @@ def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSetting
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
+    """Raises InputError for a file without scores, or with those of another network."""
+    record = read_json(path)
     try:
-        return without_patients(read_json(path))
+        scores = without_patients(record)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: holds no scores; `lgg-train evaluate` writes them") from error
+    check_own_scores(path, record, "`lgg-train evaluate` scores anew")
+    return scores
 
 
 def _with_contract(graph: onnx.ModelProto, contract: Contract) -> bytes:

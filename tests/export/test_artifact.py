@@ -31,7 +31,7 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.phantom import PhantomSettings
 from lgg_train.predict import predict_slices
-from lgg_train.run import load_model
+from lgg_train.run import clear_scores, load_model
 from lgg_train.splits import Split
 
 FP32 = ExportSettings()
@@ -213,6 +213,7 @@ def test_a_run_whose_own_weights_are_no_numbers_writes_nothing(
     del state["schema"]
     state["weights"]["head.bias"] += torch.nan
     save_checkpoint(run_copy / "model.pt", state)
+    clear_scores(run_copy)
     monkeypatch.setattr(artifact, "build_graph", lambda *_: graph)
     out = tmp_path / "out"
     out.mkdir()
@@ -265,6 +266,17 @@ def test_a_file_that_holds_no_scores_is_refused_by_name(run_copy, tmp_path, text
     (run_copy / "metrics_validation.json").write_text(text)
     with pytest.raises(InputError, match=r"metrics_validation\.json: holds no scores"):
         export_run(run_copy, tmp_path / "model.onnx", FP32)
+
+
+def test_scores_of_another_network_do_not_enter_a_contract(run_copy, tmp_path):
+    state = load_checkpoint(run_copy / "model.pt")
+    del state["schema"]
+    state["weights"]["head.bias"] += 1
+    save_checkpoint(run_copy / "model.pt", state)
+    told = r"metrics_validation\.json: scores of another network than model\.pt beside it; `lgg-tr"
+    with pytest.raises(InputError, match=told):
+        export_run(run_copy, tmp_path / "model.onnx", FP32)
+    assert list(tmp_path.glob("*.onnx")) == []
 
 
 @pytest.mark.parametrize(

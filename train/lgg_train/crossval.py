@@ -23,10 +23,9 @@ from lgg_train.request import TrainingRequest
 from lgg_train.run import (
     FLAIR_ONLY,
     LAST_FILE,
-    MODEL_FILE,
     check_finished,
+    check_own_scores,
     clear_scores,
-    digest_model,
     fold_of,
     is_begun,
     is_finished,
@@ -124,12 +123,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
         gather([record], [record])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
-    # Scores written before it was kept lack it.
-    if "model" in record and record["model"] != digest_model(path.parent):
-        raise InputError(
-            f"{path}: scores of another network than {MODEL_FILE} beside it; take it away, and cv "
-            "scores anew"
-        )
+    check_own_scores(path, record, "take it away, and cv scores anew")
     return record
 
 
