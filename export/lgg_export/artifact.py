@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import whole_frames
-from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ParityError, ResourceError, UsageError
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE
@@ -97,8 +99,8 @@ def export_run(
     model = load_model(run)
     require_writable(output)
     contract = _contract(run, model, name, settings)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / "trial.onnx"
+    with _temporary_folder() as folder:
+        trial = folder / "trial.onnx"
 
         def load(graph: onnx.ModelProto) -> Backend:
             trial.write_bytes(_with_contract(graph, contract))
@@ -119,6 +121,19 @@ def export_run(
     contract = replace(contract, parity=parity.summary() | made, golden=golden)
     write_atomically(output, _with_contract(graph, contract))
     return contract, parity
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Raises ResourceError, which names where it is, where that disk is full."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = tempfile.gettempdir()
+        raise ResourceError(f"{place} (TMPDIR): the disk is full; free some space") from error
 
 
 def _build(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -259,6 +260,16 @@ def test_an_output_that_cannot_be_written_is_refused_before_a_graph_is_built(
     monkeypatch.setattr(artifact, "build_graph", None)
     with pytest.raises(ResourceError, match=r"x\.onnx: cannot be written: no folder .*; make it"):
         export_run(finished_run, tmp_path / "nowhere" / "x.onnx", FP32)
+
+
+@pytest.mark.usefixtures("ready_graph")
+def test_a_full_folder_of_temporary_files_is_named(finished_run, tmp_path, small_disk, monkeypatch):
+    full = small_disk(4096)
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    told = rf"^{full} \(TMPDIR\): the disk is full; free some space$"
+    with pytest.raises(ResourceError, match=told):
+        export_run(finished_run, tmp_path / "model.onnx", FP32)
+    assert list(full.iterdir()) == list(tmp_path.glob("*.onnx")) == []
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "5", '{"pooled": {}, "per_patient_dice": 5}'])
