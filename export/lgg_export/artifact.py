@@ -117,7 +117,9 @@ def export_run(
         except (ModelError, ParityError) as error:
             raise ParityError(f"{output.name} is not written: {error}") from error
     if failures := parity.failures(limits_of(contract.precision)):
-        raise ParityError(f"{output.name} is not written: {'; '.join(failures)} ({subject})")
+        remedy = "" if contract.precision == "fp32" else "; train longer, or export plain fp32"
+        exceeded = "; ".join(failures)
+        raise ParityError(f"{output.name} is not written: {exceeded} ({subject}){remedy}")
     contract = replace(contract, parity=parity.summary() | made, golden=golden)
     write_atomically(output, _with_contract(graph, contract))
     return contract, parity

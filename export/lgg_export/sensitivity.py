@@ -47,7 +47,7 @@ def keep_sensitive(
                 return graph
             raise ParityError(
                 f"int8: with {len(kept)} of {len(builder.layers)} layers in float, still "
-                f"{'; '.join(failures)}"
+                f"{'; '.join(failures)}; train longer, or export plain fp32"
             )
         order = order or iter(rank_layers(builder, quick_judge))
         kept = (*kept, next(order))

@@ -170,8 +170,16 @@ def test_an_exceeded_limit_writes_nothing_and_names_every_failure(
     assert message.startswith("model.onnx is not written: probability difference")
     for name in ("flipped pixels", "metric difference", "Dice difference of a patient"):
         assert name in message
-    assert "(1 validation patient)" in message
+    assert message.endswith("(1 validation patient)")
     assert_nothing_written(out, old)
+
+
+@pytest.mark.usefixtures("ready_graph")
+def test_what_rounds_too_much_is_refused_with_a_remedy(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(LIMITS, "fp16", Limits(flipped=-1))
+    with pytest.raises(ParityError, match=r"\); train longer, or export plain fp32$"):
+        export_run(finished_run, tmp_path / "model.onnx", ExportSettings(weights="fp16"))
+    assert_nothing_written(tmp_path)
 
 
 def test_one_weight_off_writes_nothing(finished_run, tmp_path, ready_graph, monkeypatch):
