@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+import unicodedata
 
 import cv2
 import numpy as np
@@ -123,6 +124,20 @@ def test_every_unpaired_file_is_named(tmp_path):
     assert "A_2.tif has no mask" in str(refused.value)
     assert "B_3_mask.tif has no image" in str(refused.value)
     assert "A_1" not in str(refused.value)
+
+
+def test_a_mask_whose_name_differs_in_the_form_of_accents_is_its_slice_s(tmp_path):
+    slices, masks = make_pixels(0)
+    composed, copied = (unicodedata.normalize(form, "Zo\u00eb") for form in ("NFC", "NFD"))
+    for number in (1, 2, 3):
+        image, mask = slices[number - 1], masks[number - 1]
+        write_image(tmp_path / "Z" / f"{composed}_{number}.tif", image)
+        write_image(tmp_path / "Z" / f"{copied}_{number}_mask.tif", mask)
+    (case,) = load_cases(find_cases(tmp_path))
+    np.testing.assert_array_equal(case.masks, masks == 255)
+    write_image(tmp_path / "Z" / f"{composed}_2_mask.tif", masks[0])
+    with pytest.raises(InputError, match=r"unfit files: Zo.*_2_mask\.tif has no image$"):
+        find_cases(tmp_path)
 
 
 def test_a_patient_with_masks_alone_is_named(tmp_path):

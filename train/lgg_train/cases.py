@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lgg_runtime.errors import InputError, NoInputError, printable
 from lgg_runtime.readers.folder import number_of
+from lgg_runtime.readers.listing import group_masks
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.terminal import tell
 from lgg_runtime.volume import Mask, Volume, repeat_flair
@@ -184,14 +185,18 @@ def _refuse_parts(listed: Iterable[CaseFiles]) -> None:
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
     every = {path.name for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
     names = {name for name in every if name.endswith(".tif")}
-    matches = [m for name in names if (m := _SLICE.match(name)) and not m["mask"]]
-    ordered = sorted(matches, key=lambda m: (int(m["number"]), m.string))
-    images = [m.string for m in ordered]
-    wanted = {image: f"{Path(image).stem}_mask.tif" for image in images}
-    problems = [f"{image} has no mask" for image in images if wanted[image] not in names]
-    for name in sorted(names - wanted.keys() - set(wanted.values())):
-        is_mask = _SLICE.match(name) is not None
-        problems.append(f"{name} {'has no image' if is_mask else 'is not PATIENT_<n>.tif'}")
+    matches = {name: m for name in sorted(names) if (m := _SLICE.match(name))}
+    images = [m for m in matches.values() if not m["mask"]]
+    ordered = sorted(images, key=lambda m: (int(m["number"]), m.string))
+    slices = tuple(folder / m.string for m in ordered)
+    found = group_masks((folder / name for name, m in matches.items() if m["mask"]), slices)
+    claims = [found.get(path.with_suffix(""), ()) for path in slices]
+    masks = tuple(mask for mask, *_ in filter(None, claims))
+    problems = [
+        f"{path.name} has no mask" for path, claim in zip(slices, claims, strict=True) if not claim
+    ]
+    for name in sorted(names - {path.name for path in (*slices, *masks)}):
+        problems.append(f"{name} {'has no image' if name in matches else 'is not PATIENT_<n>.tif'}")
     problems += [f"{name} does not end in .tif" for name in sorted(every - names)]
     first_of = {m["patient"]: m.string for m in reversed(ordered)}
     if len(first_of) > 1:
@@ -201,8 +206,6 @@ def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
         for one, two in itertools.pairwise(ordered)
         if int(one["number"]) == int(two["number"])
     ]
-    slices = tuple(folder / image for image in images)
-    masks = tuple(folder / wanted[image] for image in images)
     return CaseFiles(folder.name, slices, masks), problems
 
 
