@@ -21,7 +21,7 @@ def loads(text: str) -> Any:
             parse_constant=_refuse_constant,
             parse_float=_read_float,
         )
-    except (ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:  # a value of Python that is no text
         raise ModelError(f"not JSON ({error})") from error
     level = [value]
     for _ in range(MOST_LEVELS):

@@ -83,6 +83,13 @@ def test_a_whole_number_serves_where_a_fraction_is_meant(valid: Contract) -> Non
     assert (centre, type(centre)) == (90.0, float)
 
 
+def test_what_is_no_text_is_refused() -> None:
+    text: Any
+    for text in (None, 5, {}):
+        with pytest.raises(ModelError, match=r"^contract: not JSON \(the JSON object must be str"):
+            Contract.loads(text)
+
+
 @pytest.mark.parametrize("field", list(TYPES))
 def test_a_missing_field_is_named_unless_it_has_a_default(valid: Contract, field: str) -> None:
     text = changed(valid, field, lambda held, key: held.pop(key))
