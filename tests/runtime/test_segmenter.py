@@ -312,6 +312,8 @@ def test_the_digest_is_of_the_file(tmp_path: Path, artifact: Path, cleaning: Pat
         ({"threads": 0}, "threads 0: expected a whole number from 1 to 1024"),
         ({"threads": 100_000}, "threads 100000: expected a whole number from 1 to 1024"),
         ({"threads": 2.5}, "threads 2.5: expected a whole number"),
+        ({"threads": True}, "threads True: expected a whole number"),
+        ({"batch": True}, "batch True: expected a whole number"),
         ({"batch": "4"}, "batch '4': expected a whole number"),
         ({"threshold": "0.5"}, "threshold '0.5': expected a number"),
         ({"crop": "no"}, "crop 'no': expected True or False"),

@@ -22,7 +22,8 @@ def require_kinds(settings: object, kinds: Kinds) -> None:
     """
     for name, (allowed, says) in kinds.items():
         value = getattr(settings, name)
-        if not isinstance(value, allowed):
+        is_switch = isinstance(value, bool) and bool not in allowed  # for Python, a whole number
+        if is_switch or not isinstance(value, allowed):
             raise UsageError(f"{name} {value!r}: expected {says}")
 
 
