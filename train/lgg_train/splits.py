@@ -144,7 +144,7 @@ def find_members(split: Split, part: str, known: Iterable[CaseFiles]) -> list[Ca
     """
     members = split.parts[part]
     if not members:
-        raise InputError(f"the split, by {split.by}, leaves nothing for {part}")
+        raise InputError(f"the split, by {split.by}, leaves nothing for {part}; all slices train")
     files = {case.patient: case for case in known}
     check_held(members, files)
     return [files[name] for name in split.patients(part)]
