@@ -160,7 +160,8 @@ def node(output: Path | None, **options: Any) -> None:
 
 @command.command()
 @_MODEL
-@click.option("--slices", type=click.IntRange(2), default=100_000, help="In all.")
+@click.option("--slices", type=click.IntRange(2), default=100_000, help="In all or more: rounds of "
+              "1,000 go on until two have ended after the warm-up.")  # fmt: skip
 @click.option("--warm-up", type=click.IntRange(1), default=5_000,
               help="Slices after which the memory may hardly grow.")  # fmt: skip
 @OUTPUT

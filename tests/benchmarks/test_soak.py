@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from lgg_bench import soak
+from lgg_bench.cli import command
 from lgg_bench.soak import Sample, SoakSettings, measure_soak, summarise_samples, take_sample
 from lgg_bench.tables import describe_record
 from lgg_runtime.errors import LggError, UsageError
@@ -41,6 +43,11 @@ def test_slices_go_on_until_growth_could_show(artifact: Path) -> None:
     record = measure_soak(artifact, SoakSettings(slices=21, warm_up=20, round=10), lambda _: None)
     warm = {one["slices"] for one in record.results["samples"] if one["slices"] >= 20}
     assert len(warm) >= 2
+
+
+def test_the_help_says_how_many_slices_a_round_has() -> None:
+    told = CliRunner().invoke(command, ["soak", "--help"], terminal_width=200).output
+    assert f"rounds of {2 * SoakSettings.round:,} go on until two have ended" in told
 
 
 def test_a_seed_gives_the_same_slices(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
