@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lgg_runtime.pacs.arrival import Arrival
@@ -66,11 +67,13 @@ class Records:
         self.spool.keep_result(result, data)
         return Made(result, digest, len(job.files), time.time())
 
-    def finish(self, *images: int, to: Sequence[str] = (), study: str = STUDY) -> Made:
+    def finish(
+        self, *images: int, to: Sequence[str] = (), study: str = STUDY, caution: str = ""
+    ) -> Made:
         """Send images and make their result."""
         self.send(*images, study=study)
         job = self.claim()
-        made = self.make(job)
+        made = replace(self.make(job), caution=caution)
         self.jobs.complete(job, made, to)
         return made
 

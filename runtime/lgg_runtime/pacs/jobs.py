@@ -102,7 +102,7 @@ class Jobs:
                 "UPDATE result SET present = 1, digest = ? WHERE id = ?",
                 (made.digest, made.result),
             )
-            self._end(run, job, DONE, "")
+            self._end(run, job, DONE, made.caution)
         return bool(inserted)
 
     def end(self, job: Job, state: str, reason: str) -> None:

@@ -28,7 +28,7 @@ CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE study (
     id TEXT PRIMARY KEY,
     state TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',             -- of its state; of a done one, its caution
     generation INTEGER NOT NULL DEFAULT 0,       -- grows with each new image
     done_generation INTEGER NOT NULL DEFAULT 0,  -- its value when work last began
     attempts INTEGER NOT NULL DEFAULT 0,

@@ -11,7 +11,8 @@ from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import NAME_DIGITS
-from lgg_runtime.pacs.state import DELIVERY_STATES, HELD, STATES, TROUBLES, State
+from lgg_runtime.pacs.state import DELIVERY_STATES, DONE, HELD, STATES, TROUBLES, State
+from lgg_runtime.plural import count
 
 _RECENT = 200
 _CONFLICTS = (
@@ -21,7 +22,8 @@ _CONFLICTS = (
 
 
 def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
-    """Studies by state and those in trouble, deliveries by destination, throughput, times in s.
+    """Studies by state, those in trouble and those whose result is to be looked at with care,
+    deliveries by destination, throughput, times in s.
 
     Times are medians of the last 200 results and that of the slowest; of `sent` and `after_quiet`,
     of their deliveries. `after_quiet`: from the arrival of a study's last image to the
@@ -40,6 +42,7 @@ def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
         "studies": counts,
         "images": dict(totals),
         "troubles": _troubles(state),
+        "cautions": _cautions(state),
         "destinations": {name: _destination(state, name) for name in _names(state, config)},
         "results": _throughput(state),
         "seconds": _seconds(state, config.study.quiet_seconds),
@@ -64,6 +67,15 @@ def _troubles(state: State) -> list[dict[str, Any]]:
         {"study": row["id"][:NAME_DIGITS], "state": row["state"], "reason": _reason(row)}
         for row in rows
     ]
+
+
+def _cautions(state: State) -> list[dict[str, Any]]:
+    """Of each result that is to be looked at with care, the study and why; the last one first."""
+    rows = state.rows(
+        "SELECT id, reason FROM study WHERE state = ? AND reason != '' ORDER BY ended_at DESC",
+        (DONE,),
+    )
+    return [{"study": row["id"][:NAME_DIGITS], "reason": row["reason"]} for row in rows]
 
 
 def _reason(study: sqlite3.Row) -> str:
@@ -137,6 +149,10 @@ def describe_status(status: dict[str, Any]) -> str:
         lines.append(
             f"{name.replace('_', ' '):<12}{span['median']:.2f} s, slowest {span['slowest']:.2f} s"
         )
+    if cautions := status["cautions"]:
+        last = cautions[0]
+        told = count(len(cautions), "study", "studies")
+        lines.append(f"cautions    {told}, the last {last['study']}: {last['reason']}")
     for one in status["troubles"]:
         lines.append(f"{one['state']:<12}{one['study']}  {one['reason']}")
     lines.append(RESEARCH_ONLY_LINE)

@@ -77,6 +77,7 @@ def test_the_lines_for_people_hold_every_count_and_time() -> None:
         "studies": {"receiving": 1, "done": 12},
         "images": {"images": 40, "bytes": 5 << 19, "conflicts": 3},
         "troubles": [{"study": "abc", "state": "held", "reason": "an abort"}],
+        "cautions": [{"study": "def", "reason": "a doubt"}, {"study": "123", "reason": "another"}],
         "destinations": {},
         "results": {"total": 7, "last_hour": 1, "last_day": 2},
         "seconds": {"after_quiet": {"median": 1.25, "slowest": 31.5}},
@@ -86,6 +87,7 @@ def test_the_lines_for_people_hold_every_count_and_time() -> None:
         "images      40, 2.5 MiB on the disk, 3 conflicts",
         "results     7, 1 in the last hour, 2 in the last day",
         "after quiet 1.25 s, slowest 31.50 s",
+        "cautions    2 studies, the last def: a doubt",
         "held        abc  an abort",
         RESEARCH_ONLY_LINE,
     ]
@@ -167,6 +169,21 @@ def test_studies_in_trouble_are_listed_with_what_can_be_done(
     name = records.spool.name_of("1.2.1")[:12]
     assert f"refused     {name}  why refused" in describe_status(status)
     assert records.spool.name_of("1.2.1") not in describe_status(status)
+
+
+def test_results_to_be_looked_at_with_care_are_listed_the_last_one_first(
+    records: Records, config: NodeConfig
+) -> None:
+    for number, caution in enumerate(("a doubt", "", "another")):
+        records.finish(1, study=f"1.2.{number}", caution=caution)
+    first, last = (records.spool.name_of(f"1.2.{number}")[:12] for number in (0, 2))
+    status = read_status(records.state, config)
+    assert status["cautions"] == [
+        {"study": last, "reason": "another"},
+        {"study": first, "reason": "a doubt"},
+    ]
+    assert status["troubles"] == []
+    assert f"cautions    2 studies, the last {last}: another" in describe_status(status)
 
 
 def test_the_latest_study_in_trouble_stands_first_and_has_its_own_reason_alone(
