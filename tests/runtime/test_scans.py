@@ -97,3 +97,20 @@ def test_a_directory_of_files_and_what_is_no_dicom_are_skipped(study: Study) -> 
     (study.folder / "notes").write_text("of a person")
     found = find(study)
     assert (members(found), found.skipped) == ([files], 2)
+
+
+def test_t2_and_labels_in_nifti_beside_a_study_are_skipped(study: Study) -> None:
+    folder = study.folder
+    names = ["seg.nii.gz", f"{folder.name}_t2.nii", f"{folder.name}_label.nii", "tumour_label.nii"]
+    beside = [*(folder / name for name in names), folder.with_name(f"{folder.name}_seg.nii")]
+    alone = folder.with_name("other_seg.nii")
+    found = find_scans([*study.files, *beside, alone], folder.parent)
+    assert members(found) == [set(study.files), {alone}]
+    assert found.skipped == len(beside)
+
+
+def test_a_scan_in_nifti_beside_a_study_is_one_of_its_own(study: Study) -> None:
+    scan = [study.folder / name for name in ("p_flair.nii", "p_seg.nii")]
+    found = find_scans([*study.files, *scan], study.folder.parent)
+    assert members(found) == [set(study.files), {scan[0]}]
+    assert found.skipped == 1

@@ -45,8 +45,9 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
     DICOM files of one StudyInstanceUID are one study wherever they lie. A damaged or unreadable
     file may be a slice of the study in its folder: where there is exactly one, it is counted to
     that study, which is then refused when it is read. Else it stands alone, a damaged one as a
-    study, an unreadable one in `unreadable`. Raises OutputConflictError where two
-    NIfTI files would share their outputs.
+    study, an unreadable one in `unreadable`. T2 and labels in NIfTI in a folder of DICOM files, or
+    of a DICOM study's name, are skipped. Raises OutputConflictError where two NIfTI files would
+    share their outputs.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
     images = [path for path in nifti if not _is_mask_name(path)]
@@ -58,7 +59,12 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
         except InputError as error:
             unreadable[path] = str(error)
     grouped = _group_dicom(dicom, unreadable, root)
-    volumes = _group_nifti(images, root)
+    folders, names = {path.parent for path in dicom}, {study.name for study in grouped.studies}
+    volumes = [
+        study
+        for study in _group_nifti(images, root)
+        if not (study.name in names or study.files[0].parent in folders) or _is_scan(study)
+    ]
     used = sum(len(study.paths) for study in volumes)
     used += len(dicom) + len(unreadable) - grouped.skipped
     return FoundScans([*grouped.studies, *volumes], len(paths) - used, grouped.unreadable)
@@ -84,6 +90,11 @@ def _is_mask_name(path: Path) -> bool:
     """Of a NIfTI file: `mask`, or a stem that ends in `_mask`."""
     is_bare = path.name.lower() in {f"mask{suffix}" for suffix in SUFFIXES}
     return is_bare or split_name(path)[0].lower().endswith("_mask")
+
+
+def _is_scan(volume: Study) -> bool:
+    """Whether not all of these NIfTI files are T2 and labels."""
+    return any(split_name(path)[1] != UNUSED for path in volume.files)
 
 
 def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
