@@ -48,6 +48,25 @@ def test_the_conversion_tools_that_a_program_has_loaded_stay(
     assert sys.modules["openvino.tools.ovc"] is sys
 
 
+# In place of the real tools, which report their use.
+ASKS_FOR_CONVERTER = """
+import sys
+from types import SimpleNamespace
+from lgg_runtime.backends.openvino_core import import_openvino
+
+library = import_openvino()
+sys.modules["openvino.tools.ovc"] = SimpleNamespace(convert_model="loaded")
+from openvino import convert_model
+print(convert_model, hasattr(library, "nonsense"))
+"""
+
+
+def test_a_program_that_asks_openvino_for_its_converter_gets_it() -> None:
+    command = [sys.executable, "-c", ASKS_FOR_CONVERTER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["loaded", "False"], done.stderr
+
+
 DROPPED_ELSEWHERE = """
 import signal, sys, threading
 from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
+from importlib import import_module
 from threading import RLock
 from typing import Any
 
@@ -24,17 +25,28 @@ def import_openvino() -> Any:
     """The module, without its conversion tools. Raises MissingExtraError where it is missing.
 
     Importing those tools writes an identifier into the user's home and reports the use to the
-    vendor over the network. The package goes without them where they are not there.
+    vendor over the network. The package goes without them where they are not there, and its one
+    name of theirs is loaded for a program that asks for it.
     """
     with _OPENING:
         hidden = _CONVERTERS not in sys.modules
         if hidden:
             sys.modules[_CONVERTERS] = None  # type: ignore[assignment]
         try:
-            return import_extra("openvino", "openvino")
+            library = import_extra("openvino", "openvino")
         finally:
             if hidden:
                 del sys.modules[_CONVERTERS]
+        if hidden:
+            library.__getattr__ = _load_converter
+        return library
+
+
+def _load_converter(name: str) -> Any:
+    """Of `openvino`, as a module's `__getattr__`: called for names that it has not."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return import_module(_CONVERTERS).convert_model
 
 
 def open_core() -> Any:
