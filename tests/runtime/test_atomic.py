@@ -207,13 +207,15 @@ def test_the_longest_names_are_those_that_a_disk_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("scan 10:30_1_mask.png", "scan 10:30_1_mask.png: {}; {} ':'{}"),
-        ("why?*/s/a_mask.png", "why\\?\\*: {}; {} '\\*' or '\\?'{}"),
-        ("p./a_mask.png", "p.: {}; {} '.' at the end{}"),
-        ("a\x01_mask.png", r"a\\x01_mask.png: {}; {} '\\x01'{}"),
+        ("scan 10:30_1_mask.png", "scan 10:30_1_mask.png: {}; {} with ':'{}"),
+        ("why?*/s/a_mask.png", "why\\?\\*: {}; {} with '\\*' or '\\?'{}"),
+        ("p./a_mask.png", "p.: {}; {} with '.' at the end{}"),
+        ("a\x01_mask.png", r"a\\x01_mask.png: {}; {} with '\\x01'{}"),
+        ("CON/a_mask.png", "CON: {}; {} of a device as 'CON'{}"),
+        ("lpt1.a.b/a_mask.png", "lpt1.a.b: {}; {} of a device as 'lpt1'{}"),
     ],
 )
-def test_letters_that_a_disk_for_windows_refuses_are_told(
+def test_what_a_disk_for_windows_refuses_in_a_name_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, said: str
 ) -> None:
     def refuse(path: Path, *_args: object, **_options: object) -> NoReturn:
@@ -222,7 +224,7 @@ def test_letters_that_a_disk_for_windows_refuses_are_told(
     path = tmp_path / name
     monkeypatch.setattr(Path, "open", refuse)
     monkeypatch.setattr(Path, "mkdir", refuse)
-    told = "a disk or share made for Windows takes no name with"
+    told = "a disk or share made for Windows takes no name"
     remedy = "; rename it, or choose another disk"
     expected = said.format(f"cannot be written: {os.strerror(number)}", told, remedy)
     with pytest.raises(ResourceError, match=f"^{expected}$"):

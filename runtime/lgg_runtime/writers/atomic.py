@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -15,8 +16,10 @@ from lgg_runtime.errors import InputError, ResourceError, printable
 PART_SUFFIX = ".part"
 # Of one part of a path, on every file system in use for data (NAME_MAX of Linux and macOS).
 LONGEST_NAME_BYTES = 255
-# In no name on a disk or share made for Windows; which error one answers with differs.
+# In no name on a disk or share made for Windows, nor is a device's; which error one answers with
+# differs.
 _UNFIT_LETTERS = frozenset('<>:"\\|?*') | frozenset(map(chr, range(32)))
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9]) *(\..*)?", re.IGNORECASE | re.DOTALL)
 _NAME_REFUSED = (errno.EINVAL, errno.ENOENT)
 
 
@@ -135,12 +138,16 @@ def refused(path: Path, error: OSError) -> ResourceError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "the disk is full; free some space" if full else f"cannot be written: {error.strerror}"
     name = Path(error.filename or path).name.removesuffix(PART_SUFFIX)  # path's, or of its folders
-    if error.errno in _NAME_REFUSED and (unfit := _unfit_letters(name)):
-        remedy = f"a disk or share made for Windows takes no name with {unfit}; rename it"
+    if error.errno in _NAME_REFUSED and (unfit := _find_unfit(name)):
+        remedy = f"a disk or share made for Windows takes no name {unfit}; rename it"
         return ResourceError(f"{printable(name)}: {reason}; {remedy}, or choose another disk")
     return ResourceError(f"{printable(path.name)}: {reason}")
 
 
-def _unfit_letters(name: str) -> str:
+def _find_unfit(name: str) -> str:
+    """What a disk made for Windows refuses in it; empty where there is nothing."""
+    if device := _DEVICE.fullmatch(name):
+        return f"of a device as '{device[1]}'"
     found = [f"'{printable(letter)}'" for letter in sorted(_UNFIT_LETTERS.intersection(name))]
-    return " or ".join(found + [f"'{end}' at the end" for end in ". " if name.endswith(end)])
+    found += [f"'{end}' at the end" for end in ". " if name.endswith(end)]
+    return f"with {' or '.join(found)}" if found else ""
