@@ -31,7 +31,7 @@ def describe_run(
     long names are cut to fit.
     """
     slices, with_tumour = _count_slices(journal)
-    lines = [_table(journal, slices, with_tumour, columns)]
+    lines = [_table(journal, slices, with_tumour, columns)] if journal.patients else []
     if journal.metrics is not None:
         lines += describe_metrics(journal.metrics)
     provider = journal.provider
@@ -75,8 +75,7 @@ def describe_warnings(journal: Journal) -> list[str]:
     if dropped := [printable(row.patient) for row in journal.patients if row.drops_much]:
         lines.append(
             f"{_list_few(dropped)}: the clean-up dropped all, or a region of {LARGE_DROPPED:g} "
-            "times the largest one's size or more, which may be tumour; see dropped_fraction in "
-            "summary.csv"
+            "times the largest one's size or more, which may be tumour; --save-heatmap shows it"
         )
     if gaps:
         lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")

@@ -37,6 +37,12 @@ def test_a_patient_is_a_line_with_its_numbers() -> None:
     assert lines[2].split() == ["P", "2", "1", "1", "1", "0.75"]
 
 
+def test_without_a_patient_there_is_no_table() -> None:
+    journal = journal_of()
+    journal.inputs.append(InputRecord("P_1.png", FAILED, "P_1.png: damaged"))
+    assert describe_run(journal, Path("out")).startswith("0 slices on cpu in 2.0 s, 1 failed; ")
+
+
 def test_a_volume_has_a_column_where_one_is_known() -> None:
     journal = journal_of("P")
     found = Segmentation(np.ones((1, 1, 2), bool), np.ones((1, 1, 2), np.float32), 0.5, (50, 5, 5))
@@ -74,7 +80,7 @@ def test_a_large_region_that_the_clean_up_dropped_is_warned_of() -> None:
         journal.rows += summarise_volume(name, ["1"], found, [None])
     told = (
         "Warning: Q, R: the clean-up dropped all, or a region of 0.25 times the largest one's "
-        "size or more, which may be tumour; see dropped_fraction in summary.csv"
+        "size or more, which may be tumour; --save-heatmap shows it"
     )
     assert told in describe_run(journal, Path("out")).split("\n")
 
