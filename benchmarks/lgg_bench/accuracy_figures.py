@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from lgg_bench.run_record import RunRecord
 from lgg_runtime.notice import RESEARCH_ONLY
-from lgg_train.png import encode_png, plt
+from lgg_train.png import encode_png
 
 # Of Okabe and Ito, in an order in which no two look alike to eyes that lack red or green.
 COLOURS = ("#0072B2", "#E69F00", "black", "#56B4E9", "#CC79A7")
@@ -20,7 +20,8 @@ COLOURS = ("#0072B2", "#E69F00", "black", "#56B4E9", "#CC79A7")
 
 def draw_patients(records: Sequence[RunRecord]) -> bytes:
     """Dice of each test patient, from the worst to the best of the first run."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     first = records[0].scores["test"]["per_patient_dice"]["by_patient"]
     order = sorted(first, key=first.__getitem__)
     for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
@@ -34,7 +35,8 @@ def draw_patients(records: Sequence[RunRecord]) -> bytes:
 
 def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
     """Dice of every patient of a cross-validation, each by a model that never saw it, sorted."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     for (name, record), colour in zip(folds.items(), itertools.cycle(COLOURS), strict=False):
         dice = record["per_patient_dice"]
         values = sorted(dice["by_patient"].values())
@@ -45,7 +47,8 @@ def draw_folds(folds: dict[str, dict[str, Any]]) -> bytes:
 
 def draw_calibration(records: Sequence[RunRecord]) -> bytes:
     """Fraction of tumour against probability, over the head pixels of the test patients."""
-    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color="grey", linewidth=1, label="perfect")
     for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
         found = record.scores["test"]["assessment"]["calibration"]
@@ -59,7 +62,8 @@ def draw_calibration(records: Sequence[RunRecord]) -> bytes:
 
 def draw_curves(records: Sequence[RunRecord]) -> bytes:
     """Mean Dice of the validation part over all rounds' steps, at a threshold of 0.5."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     for record, colour in zip(records, itertools.cycle(COLOURS), strict=False):
         rows = [row for rows in record.rounds for row in rows]
         steps = [row["step"] / 1000 for row in rows]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 
+from matplotlib.figure import Figure
+
 from lgg_bench.machine import computes_bf16
 from lgg_bench.record import Record
 from lgg_bench.throughput import label_subject
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.plural import count
-from lgg_train.png import encode_png, plt
+from lgg_train.png import encode_png
 
 _OURS, _OTHERS = "tab:blue", "tab:grey"
 
@@ -18,7 +20,8 @@ def draw_throughput(record: Record) -> bytes:
     """A bar for each subject, the slowest on top: slices a second, and times the notebook's."""
     results = record.results
     rows = sorted(results["rows"], key=lambda row: -row["slices_per_second"]["median"])
-    figure, axes = plt.subplots(figsize=(9, 0.9 + 0.55 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 0.9 + 0.55 * len(rows)), layout="constrained")
+    axes = figure.subplots()
     for place, row in enumerate(rows):
         rate = row["slices_per_second"]
         colour = _OTHERS if row["engine_busy"] is None else _OURS

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from lgg_runtime.errors import printable
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.decision import Decision
-from lgg_train.png import encode_png, plt
+from lgg_train.png import encode_png
 from lgg_train.prediction import Prediction
 
 _PANELS = 6
@@ -22,7 +23,8 @@ _PANELS = 6
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
     """Training loss on the left axis, validation Dice on the right one, over minutes."""
-    figure, loss = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    loss = figure.subplots()
     minutes = [row["minutes"] for row in history]
     loss.plot(minutes, [row["loss"] for row in history], color="tab:grey", marker=".", label="loss")
     loss.set_xlabel("training time [min]")
@@ -44,7 +46,8 @@ def draw_precision_recall(record: dict[str, Any], title: str, path: Path) -> Non
     threshold = [row["threshold"] for row in curve]
     precision = np.array([row["precision"] for row in curve])
     recall = np.array([row["recall"] for row in curve])
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(threshold, precision, label="precision")
     axes.plot(threshold, recall, label="recall")
     total = np.maximum(precision + recall, 1e-9)
@@ -62,9 +65,8 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
     one of the highest.
     """
     chosen = choose_panels(predictions, decision)
-    figure, grid = plt.subplots(
-        len(chosen), 3, figsize=(8, 2.7 * len(chosen)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(8, 2.7 * len(chosen)), layout="constrained")
+    grid = figure.subplots(len(chosen), 3, squeeze=False)
     for row, (p, dice, index) in zip(grid, chosen, strict=True):
         flair = p.slices[index][..., FLAIR]
         mask = decision.apply(p.probability)[index]
