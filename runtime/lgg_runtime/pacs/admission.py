@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lgg_runtime.pacs.bounds import address_of
 from lgg_runtime.pacs.config import NodeConfig, is_loopback
+from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.tally import Tally
 
 
 class Rejection(NamedTuple):
@@ -28,3 +31,11 @@ def judge(association: Any, config: NodeConfig) -> Rejection | None:
     if allowed:
         return None if request.calling_ae_title in allowed else _UNKNOWN_CALLING
     return None if is_loopback(association.requestor.address_info.address) else _ELSEWHERE
+
+
+def reject(association: Any, rejection: Rejection, tally: Tally) -> None:
+    """Turn away an association that was asked for, and tell of it."""
+    tally.add("rejected_associations", rejection.why)
+    LOG.warning("association from %s rejected: %s", address_of(association), rejection.why)
+    association.acse.send_reject(*rejection.said)
+    association.kill()

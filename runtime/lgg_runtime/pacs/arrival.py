@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.pacs.encoding import CostlyHeaderError, read_first_values, read_values
 
 # PS3.7, annex C, and PS3.4, table B.2-1.
@@ -50,6 +50,23 @@ class Arrival:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Begun:
+    """An object of which a part came. study_uid: None where that part does not tell it."""
+
+    study_uid: str | None
+    instance_uid: str
+    byte_count: int
+
+    @property
+    def end(self) -> str:
+        """How it ended, for the log."""
+        untold = (
+            "" if self.study_uid else ", before its Study Instance UID: no study is held for it"
+        )
+        return f"broke off after {self.byte_count} bytes{untold}"
+
+
 def is_uid(value: str) -> bool:
     """Whether a text is two numbers or more with dots between, of at most 64 characters.
 
@@ -69,18 +86,27 @@ def study_of(body: bytes, syntax: str) -> str | None:
     return found if is_uid(found) else None
 
 
-def begun_object(association: Any) -> tuple[str | None, str]:
-    """Study and SOP Instance UID of the object that a peer has begun and that is not whole; None
-    where there is none, or what came of it does not tell its study.
-    """
+def status_of(error: Exception) -> tuple[int, str]:
+    """What a peer is told of an object that was not kept for an error, and why, for the log."""
+    if isinstance(error, Refusal):
+        return error.status, str(error)
+    if isinstance(error, ResourceError):
+        return OUT_OF_RESOURCES, str(error)
+    return CANNOT_UNDERSTAND, type(error).__name__
+
+
+def begun_object(association: Any) -> Begun | None:
+    """The object that a peer has begun and that is not whole; None where there is none."""
     message = association.dimse.message
     contexts = [] if message is None else association.accepted_contexts
     for context in contexts:
-        if context.context_id == message.context_id:  # which is known once the command is whole
-            instance_uid = message.command_set.get("AffectedSOPInstanceUID")
+        instance_uid = message.command_set.get("AffectedSOPInstanceUID")
+        # Which is known once the command is whole.
+        if context.context_id == message.context_id and instance_uid:
             body = message.data_set.getvalue()
-            return study_of(body, str(context.transfer_syntax[0])), str(instance_uid)
-    return None, ""
+            study_uid = study_of(body, str(context.transfer_syntax[0]))
+            return Begun(study_uid, str(instance_uid), len(body))
+    return None
 
 
 def check_arrival(

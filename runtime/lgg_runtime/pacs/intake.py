@@ -13,7 +13,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
 from lgg_runtime.pacs.session import Session
-from lgg_runtime.pacs.spool import Spool, is_whole
+from lgg_runtime.pacs.spool import NAME_DIGITS, Spool, is_whole
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
 from lgg_runtime.readers.same_image import is_same_image
 
@@ -103,19 +103,21 @@ class Intake:
             self._last[study] = time.monotonic()
         return outcome
 
-    def refuse(self, study_uid: str | None, instance_uid: str) -> None:
+    def refuse(self, study_uid: str | None, instance_uid: str) -> str:
         """Hold the study of an image that was not taken, or broke off, until it comes or a person
-        says retry.
+        says retry. Returns words for the log with the study's name, empty where it is not known.
 
         study_uid: None where the image does not say. What the database refuses to record, `settle`
         records, before it queues any study.
         """
         if study_uid is None:
-            return
+            return ""
+        study = self._spool.name_of(study_uid)
         with self._lock:
-            self._refused.add((self._spool.name_of(study_uid), self._spool.name_of(instance_uid)))
+            self._refused.add((study, self._spool.name_of(instance_uid)))
         with contextlib.suppress(ResourceError):
             self._record_refusals()
+        return f"of study {study[:NAME_DIGITS]} "
 
     def _record_refusals(self) -> None:
         with self._lock:

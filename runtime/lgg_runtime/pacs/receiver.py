@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 import threading
 import time
@@ -11,10 +12,9 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import A_RELEASE
 
-from lgg_runtime.errors import ResourceError
-from lgg_runtime.pacs.admission import TOO_MANY, Rejection, judge
+from lgg_runtime.errors import ResourceError, printable
+from lgg_runtime.pacs.admission import TOO_MANY, Rejection, judge, reject
 from lgg_runtime.pacs.arrival import (
-    CANNOT_UNDERSTAND,
     DUPLICATE_INSTANCE,
     MISMATCH,
     OUT_OF_RESOURCES,
@@ -24,6 +24,7 @@ from lgg_runtime.pacs.arrival import (
     begun_object,
     body_of,
     check_arrival,
+    status_of,
     study_of,
 )
 from lgg_runtime.pacs.bounds import (
@@ -140,7 +141,7 @@ class Receiver:
 
     def _on_request(self, event: Any) -> None:
         if rejection := judge(event.assoc, self._config) or self._admit(event.assoc):
-            self._reject(event.assoc, rejection)
+            reject(event.assoc, rejection, self._tally)
 
     def _admit(self, association: Any) -> Rejection | None:
         """Count an association as one of the peers, unless there is no room for it."""
@@ -153,12 +154,6 @@ class Receiver:
             self._peers[association] = (self._intake.open_session(association.is_alive), meter)
         return None
 
-    def _reject(self, association: Any, rejection: Rejection) -> None:
-        self._tally.add("rejected_associations", rejection.why)
-        LOG.warning("association from %s rejected: %s", address_of(association), rejection.why)
-        association.acse.send_reject(*rejection.said)
-        association.kill()
-
     def _on_pdu(self, event: Any) -> None:
         if event.assoc in self._peers:
             self._peers[event.assoc][1].take(event.pdu)
@@ -167,19 +162,13 @@ class Receiver:
         session, meter = self._peers[event.assoc]
         try:
             status = self._store(event, session, meter)
-        except Refusal as error:
-            status = error.status
-            LOG.warning("an object was refused with 0x%04X: %s", status, error)
-        except ResourceError as error:
-            status = OUT_OF_RESOURCES
-            LOG.error("an object was refused with 0x%04X: %s", status, error)
         except Exception as error:  # noqa: BLE001  whatever it is, the peer has to hear a status
-            status = CANNOT_UNDERSTAND
-            LOG.error("an object was refused with 0x%04X: %s", status, type(error).__name__)
-        if status not in _OUTCOMES:
+            status, why = status_of(error)
             session.has_refusals = True
             study_uid = study_of(body_of(event.request), str(event.context.transfer_syntax))
-            self._intake.refuse(study_uid, str(event.request.AffectedSOPInstanceUID))
+            it = self._miss(event.assoc, study_uid, str(event.request.AffectedSOPInstanceUID))
+            level = logging.WARNING if isinstance(error, Refusal) else logging.ERROR
+            LOG.log(level, "%s was refused with 0x%04X: %s", it, status, why)
         self._tally.add("objects", _OUTCOMES.get(status, f"0x{status:04X}"))
         # What the node itself took is no silence of the peer, which has been waiting for this.
         event.assoc.dul._idle_timer.restart()
@@ -220,7 +209,7 @@ class Receiver:
             session.has_refusals = True
             told = "%s released before all that it sent was whole and answered"
             LOG.warning(told, address_of(event.assoc))
-            self._intake.refuse(*begun_object(event.assoc))
+            self._miss_begun(event.assoc)
         session.has_refusals |= session.ends_in_conflict
         if session.has_refusals and session.instances:
             count = len(session.instances)
@@ -231,6 +220,17 @@ class Receiver:
             LOG.error("a release could not be recorded, so the association is aborted: %s", error)
             self._intake.close_session(session)
             event.assoc.abort(block=True)  # to its end: else pynetdicom answers the release as well
+
+    def _miss(self, association: Any, study_uid: str | None, instance_uid: str) -> str:
+        """Hold the study of an object that was not kept; returns which object, for the log."""
+        of = self._intake.refuse(study_uid, instance_uid)
+        title = printable(association.requestor.primitive.calling_ae_title)
+        return f"an object {of}from {title} at {address_of(association)}"
+
+    def _miss_begun(self, association: Any) -> None:
+        if begun := begun_object(association):
+            it = self._miss(association, begun.study_uid, begun.instance_uid)
+            LOG.warning("%s %s", it, begun.end)
 
     def _on_transition(self, event: Any) -> None:
         if why := why_cut_off(event):
@@ -247,4 +247,4 @@ class Receiver:
             told = "an association from %s that brought %d images ended without a release"
             LOG.warning(told, address_of(event.assoc), len(session.instances))
             self._intake.close_session(session)
-            self._intake.refuse(*begun_object(event.assoc))
+            self._miss_begun(event.assoc)

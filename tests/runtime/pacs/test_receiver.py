@@ -128,7 +128,9 @@ def test_a_defect_is_answered_with_a_status_and_told_by_its_type_alone(
     assert store(association, files[:1]) == [0xC000]
     association.release()
     assert node.settle() == ["held"]
-    assert "an object was refused with 0xC000: ValueError" in caplog.messages
+    (row,) = node.state.rows("SELECT id FROM study")
+    told = f"an object of study {row['id'][:12]} from SENDER at 127.0.0.1 was refused"
+    assert f"{told} with 0xC000: ValueError" in caplog.messages
     assert "PATIENT" not in caplog.text
 
 

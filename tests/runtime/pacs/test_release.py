@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,8 +59,8 @@ ENDS = {"release": lambda one: one.release(), "abort": lambda one: one.abort(), 
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_study_of_which_an_association_broke_off_within_its_first_image_is_held(
-    node: Reception, study: Path, end: str
+def test_a_study_of_which_an_association_broke_off_within_its_first_image_is_held_and_told(
+    node: Reception, study: Path, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, *others = sorted(study.iterdir())
     association = associate(node.port)
@@ -73,14 +74,18 @@ def test_a_study_of_which_an_association_broke_off_within_its_first_image_is_hel
     assert node.settle() == ["held"]
     (row,) = node.state.rows("SELECT reason FROM study")
     assert row["reason"] == REFUSED_IMAGES.format(count=1)
+    (told,) = (line for line in caplog.messages if "broke off" in line)
+    name = node.state.rows("SELECT id FROM study")[0]["id"][:12]
+    begins = f"an object of study {name} from SENDER at 127.0.0.1 broke off after "
+    assert re.fullmatch(re.escape(begins) + r"\d{6} bytes", told)
     association = associate(node.port)
     assert set(store(association, [first])) == {0}
     association.release()
     assert node.settle() == ["queued"]
 
 
-def test_an_association_that_broke_off_before_it_told_a_study_holds_none(
-    node: Reception, study: Path
+def test_an_association_that_broke_off_before_it_told_a_study_holds_none_and_is_told(
+    node: Reception, study: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, *others = sorted(study.iterdir())
     association = associate(node.port)
@@ -90,6 +95,8 @@ def test_an_association_that_broke_off_before_it_told_a_study_holds_none(
     send_parts(association, dcmread(first), without_last=True)  # the command alone
     association.abort()
     assert node.settle() == ["queued"]
+    told = "an object from SENDER at 127.0.0.1 broke off after 0 bytes"
+    assert f"{told}, before its Study Instance UID: no study is held for it" in caplog.messages
 
 
 def test_a_study_whose_sender_released_before_its_images_were_answered_is_held(
