@@ -75,6 +75,11 @@ def is_uid(value: str) -> bool:
     return len(value) <= 64 and bool(_UID.fullmatch(value))
 
 
+def has_no_room(status: int) -> bool:
+    """Whether a peer's status is one of those that say Out of Resources: PS3.4, table B.2-1."""
+    return status >> 8 == OUT_OF_RESOURCES >> 8
+
+
 def body_of(request: Any) -> bytes:
     """The data set of a request to store, as it is encoded."""
     return request.DataSet.getvalue() if request.DataSet else b""

@@ -13,7 +13,7 @@ from typing import Any
 
 from lgg_runtime.errors import FetchError, StoreError, UsageError
 from lgg_runtime.extras import import_extra
-from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, is_uid
+from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room, is_uid
 from lgg_runtime.pacs.web_client import WebServer, connect, kind_of
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.writers.atomic import telling_refusal
@@ -108,10 +108,11 @@ def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> N
     if may_be_there and failed == [DUPLICATE_INSTANCE]:
         return
     if failed:
-        raise StoreError(f"{server.name}: refuses the object, reason 0x{failed[0]:04X}")
-    # What is stored is listed (PS3.18, 10.5.3). Where its storage fails, Orthanc lists nothing.
+        why = f"{server.name}: refuses the object, reason 0x{failed[0]:04X}"
+        raise StoreError(why, has_no_room(failed[0]))
+    # What is stored is listed (PS3.18, 10.5.3). Orthanc lists nothing where its disk is full.
     if answer and str(data.SOPInstanceUID) not in stored:
-        raise StoreError(f"{server.name}: does not confirm the object")
+        raise StoreError(f"{server.name}: does not confirm the object", is_passing=True)
 
 
 def holds_result(server: WebServer, path: Path) -> bool:

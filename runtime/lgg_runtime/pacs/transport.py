@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import LggError, StoreError, UsageError
-from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE
+from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
 from lgg_runtime.pacs.encoding import IMPLICIT
@@ -193,7 +193,8 @@ def _store(association: Any, path: Path, may_be_there: bool) -> None:
     if may_be_there and answer.Status == DUPLICATE_INSTANCE:
         return
     if code_to_category(answer.Status) not in (STATUS_SUCCESS, STATUS_WARNING):
-        raise DeliveryError(f"refuses the object with 0x{answer.Status:04X}")
+        why = f"refuses the object with 0x{answer.Status:04X}"
+        raise DeliveryError(why, is_passing=has_no_room(answer.Status))
 
 
 def _holds(association: Any, path: Path) -> bool:

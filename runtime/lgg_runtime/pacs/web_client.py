@@ -22,7 +22,7 @@ from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.pacs.tls import BREAKS_OFF, why_no_tls
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 # PS3.18, 10.5.3: how a server says what it stored.
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}

@@ -268,8 +268,9 @@ FAILED_XML = (
 def test_a_failure_is_heard_however_the_answer_writes_its_type(
     answering: Answer, images: dict[str, Path], kind: str, body: bytes
 ) -> None:
-    with pytest.raises(StoreError, match="refuses the object, reason 0xA700"):
+    with pytest.raises(StoreError, match="refuses the object, reason 0xA700") as full:
         store_result(answering(202, kind, body), next(iter(images.values())))
+    assert full.value.is_passing
 
 
 @pytest.mark.parametrize(
