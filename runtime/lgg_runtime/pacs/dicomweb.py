@@ -92,7 +92,8 @@ def fetch_series(
 
 
 def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> None:
-    """Store one object; storing it again is no error and makes no second one.
+    """Store one object; storing it again is no error and makes no second one, also where the server
+    refuses it because it holds the same.
 
     may_be_there: an earlier attempt may have brought it, so that a duplicate is that one.
     Raises StoreError where the server does not take it, `is_passing` where it may later.
@@ -105,14 +106,28 @@ def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> N
             answer = _read_conflict(error)
         stored = [str(item.ReferencedSOPInstanceUID) for item in answer.get(_STORED) or ()]
         failed = [int(item.get("FailureReason") or 0) for item in answer.get(_FAILED) or ()]
-    if may_be_there and failed == [DUPLICATE_INSTANCE]:
-        return
     if failed:
+        if (may_be_there and failed == [DUPLICATE_INSTANCE]) or _holds_same(server, path):
+            return
         why = f"{server.name}: refuses the object, reason 0x{failed[0]:04X}"
+        why += "; it holds another of that UID" * (failed[0] == DUPLICATE_INSTANCE)
         raise StoreError(why, has_no_room(failed[0]))
     # What is stored is listed (PS3.18, 10.5.3). Orthanc lists nothing where its disk is full.
     if answer and str(data.SOPInstanceUID) not in stored:
         raise StoreError(f"{server.name}: does not confirm the object", is_passing=True)
+
+
+def _holds_same(server: WebServer, path: Path) -> bool:
+    """Whether the server gives the object of a file as it is there: some servers refuse what they
+    hold already, each with a reason of its own.
+    """
+    data = load_pydicom().dcmread(path)
+    uids = (data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID)
+    try:
+        with connect(server, path.stat().st_size + _ANSWER_BYTES, StoreError) as client:
+            return bool(client.retrieve_instance(*uids, media_types=_ANY_SYNTAX) == data)
+    except StoreError:
+        return False
 
 
 def holds_result(server: WebServer, path: Path) -> bool:

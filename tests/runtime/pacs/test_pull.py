@@ -10,11 +10,14 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -265,6 +268,73 @@ def test_a_result_that_is_not_taken_ends_with_7_and_stays_on_disk(
     assert (done.code, done.err.count("\n")) == (7, 1)
     assert len(list(out.rglob("*_seg.dcm"))) == 1
     assert json.loads((out / "run.json").read_text())["state"].startswith("stopped: 127.0.0.1")
+
+
+DUPLICATE = '{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [%d]}}]}}'
+
+
+@pytest.fixture
+def refusing(stored: Stored) -> Iterator[Callable[[int], Stored]]:
+    """The same server, but that it refuses every object with a reason."""
+    running: list[HTTPServer] = []
+
+    def start(reason: int) -> Stored:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                behind = stored.server.url.removesuffix("/dicom-web") + self.path
+                accept = {"Accept": self.headers["Accept"]}
+                with urlopen(Request(behind, headers=accept)) as answer:
+                    self._answer(200, answer.headers["Content-Type"], answer.read())
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer(409, "application/dicom+json", (DUPLICATE % reason).encode())
+
+            def _answer(self, status: int, kind: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        running.append(HTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=running[-1].serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running[-1].server_port}/dicom-web"
+        return replace(stored, server=WebServer(url))
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_server_that_refuses_what_it_holds_has_it_and_another_object_of_that_uid_is_refused(
+    tmp_path: Path,
+    stored: Stored,
+    refusing: Callable[[int], Stored],
+    artifact: Path,
+    call_infer: Call,
+    orthanc: Orthanc,
+) -> None:
+    wanted = ["-o", tmp_path / "out", "-m", artifact, "-ot", "dicom-seg"]
+    assert call_infer(*pull(stored, "--store-back"), *wanted).code == 0
+    standard, of_its_own = refusing(0x0111), refusing(0xB00E)
+    for again in (standard, of_its_own):
+        done = call_infer(*pull(again, "--store-back"), *wanted)
+        assert (done.code, f"1 object stored on {again.server.name}" in done.err) == (0, True)
+    held = pydicom.dcmread(next((tmp_path / "out").rglob("*_seg.dcm")))
+    (found,) = orthanc.call("/tools/lookup", str(held.SOPInstanceUID).encode())
+    orthanc.call(f"/instances/{found['ID']}", method="DELETE")
+    held.SeriesDescription = "another's"
+    changed = io.BytesIO()
+    held.save_as(changed)
+    orthanc.call("/instances", changed.getvalue())
+    done = call_infer(*pull(standard, "--store-back"), *wanted)
+    assert done.code == 7
+    assert "refuses the object, reason 0x0111; it holds another of that UID" in done.err
 
 
 FROM = ("--from", "dicomweb", "http://127.0.0.1:1/web")
