@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
+from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import NAME_DIGITS, Spool, is_whole
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
@@ -22,16 +23,16 @@ STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "els
 
 UNCONFIRMED = (
     "{count} of its images came over associations that were not released, or that brought a "
-    "refused object; send the study again, or take it as it is with retry"
+    "refused object; send the study again, or take what came with lgg-node retry"
 )
 REFUSED_OBJECT = (
-    "an object that came with its images was refused or broke off, and may be one of them; see to "
-    "what the log says of it and send the study again, or take it as it is with retry"
+    "an object that came with its images was refused or broke off, and may be one of them; the log "
+    "says which and why; send the study again, or take what came with lgg-node retry"
 )
 KNOWN_ELSEWHERE = "; of what came, another study holds a part, and sending that again does not help"
 REFUSED_IMAGES = (
-    "{count} of its images were refused or broke off; see to what the log says of them and send "
-    "the study again, or take it as it is with retry"
+    "{count} of its images were refused or broke off; the log's lines with its name say why; mend "
+    "that and send the study again, or go without them with lgg-node retry"
 )
 PURGED = "images came after the others had been removed; send the whole study again"
 
@@ -134,16 +135,19 @@ class Intake:
         Where an object was refused, its studies are held instead. Raises ResourceError where the
         database refuses; nothing is changed then.
         """
+        held = []
         why_held = REFUSED_OBJECT + (KNOWN_ELSEWHERE if session.has_strangers else "")
         with self._state.change() as run:
             for study in set(session.instances.values()):
                 if session.has_refusals:
-                    run(
+                    is_held = run(
                         "UPDATE study SET state = ?, reason = ? WHERE id = ? AND state IN (?, ?) "
                         "AND EXISTS "
                         "(SELECT 1 FROM instance WHERE study = study.id AND NOT confirmed)",
                         (HELD, why_held, study, HELD, RECEIVING),
-                    )
+                    ).rowcount
+                    if is_held:
+                        held.append(study)
                 else:
                     run(
                         "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
@@ -151,6 +155,8 @@ class Intake:
                     )
             for instance in () if session.has_refusals else session.instances:
                 run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))
+        for study in held:
+            LOG.warning("study %s held: %s", study[:NAME_DIGITS], why_held)
         self.close_session(session)
 
     def close_session(self, session: Session) -> None:
@@ -202,10 +208,13 @@ class Intake:
                 reason = REFUSED_IMAGES.format(count=refused) if refused else reason
                 run("UPDATE study SET state = ?, reason = ? WHERE id = ?", (HELD, reason, study))
             else:
+                reason = ""
                 run(
                     "UPDATE study SET state = ?, attempts = 0, ready_at = ? WHERE id = ?",
                     (QUEUED, time.time(), study),
                 )
+        if reason:
+            LOG.warning("study %s held: %s", study[:NAME_DIGITS], reason)
         return True
 
     def _compare(self, known: sqlite3.Row, study: str, digest: str, file: bytes) -> str:

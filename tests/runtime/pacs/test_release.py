@@ -43,8 +43,9 @@ def test_a_study_whose_sender_released_within_an_image_is_held(
     assert node.settle() == ["held"]
     assert (node.count("confirmed"), node.count("present")) == (0, len(files))
     assert "127.0.0.1 released before all that it sent was whole and answered" in caplog.messages
-    (row,) = node.state.rows("SELECT reason FROM study")
+    (row,) = node.state.rows("SELECT id, reason FROM study")
     assert row["reason"].startswith("an object that came with its images was refused or broke off")
+    assert f"study {row['id'][:12]} held: {row['reason']}" in caplog.messages
     assert set(send_study(node.port, study)) == {0}
     assert node.settle() == ["queued"]
 
@@ -74,8 +75,9 @@ def test_a_study_of_which_an_association_broke_off_within_its_first_image_is_hel
     assert node.settle() == ["held"]
     (row,) = node.state.rows("SELECT reason FROM study")
     assert row["reason"] == REFUSED_IMAGES.format(count=1)
-    (told,) = (line for line in caplog.messages if "broke off" in line)
     name = node.state.rows("SELECT id FROM study")[0]["id"][:12]
+    assert f"study {name} held: {row['reason']}" in caplog.messages
+    (told,) = (line for line in caplog.messages if "broke off after" in line)
     begins = f"an object of study {name} from SENDER at 127.0.0.1 broke off after "
     assert re.fullmatch(re.escape(begins) + r"\d{6} bytes", told)
     association = associate(node.port)
