@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from lgg_runtime.errors import printable
 from lgg_runtime.pacs.bounds import address_of
 from lgg_runtime.pacs.config import NodeConfig, is_loopback
 from lgg_runtime.pacs.log import LOG
@@ -36,6 +37,9 @@ def judge(association: Any, config: NodeConfig) -> Rejection | None:
 def reject(association: Any, rejection: Rejection, tally: Tally) -> None:
     """Turn away an association that was asked for, and tell of it."""
     tally.add("rejected_associations", rejection.why)
-    LOG.warning("association from %s rejected: %s", address_of(association), rejection.why)
+    request = association.requestor.primitive
+    titles = {_WRONG_CALLED: request.called_ae_title, _UNKNOWN_CALLING: request.calling_ae_title}
+    why = f"{rejection.why} {printable(titles.get(rejection, ''))}".rstrip()
+    LOG.warning("association from %s rejected: %s", address_of(association), why)
     association.acse.send_reject(*rejection.said)
     association.kill()

@@ -134,7 +134,7 @@ def test_a_foreign_title_is_rejected_for_good(
     assert association.is_rejected
     answer = association.acceptor.primitive
     assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, diagnostic)
-    scene.assert_says(f"association from 127.0.0.1 rejected: {why}")
+    scene.assert_says(f"association from 127.0.0.1 rejected: {why} OTHER")
     scene.assert_serves(node)
 
 
