@@ -110,7 +110,8 @@ def store_result(server: WebServer, path: Path, may_be_there: bool = False) -> N
         if (may_be_there and failed == [DUPLICATE_INSTANCE]) or _holds_same(server, path):
             return
         why = f"{server.name}: refuses the object, reason 0x{failed[0]:04X}"
-        why += "; it holds another of that UID" * (failed[0] == DUPLICATE_INSTANCE)
+        if failed[0] == DUPLICATE_INSTANCE:
+            why += "; it has that UID, and does not give the same object back"
         raise StoreError(why, has_no_room(failed[0]))
     # What is stored is listed (PS3.18, 10.5.3). Orthanc lists nothing where its disk is full.
     if answer and str(data.SOPInstanceUID) not in stored:

@@ -334,7 +334,7 @@ def test_a_server_that_refuses_what_it_holds_has_it_and_another_object_of_that_u
     orthanc.call("/instances", changed.getvalue())
     done = call_infer(*pull(standard, "--store-back"), *wanted)
     assert done.code == 7
-    assert "refuses the object, reason 0x0111; it holds another of that UID" in done.err
+    assert "reason 0x0111; it has that UID, and does not give the same object back" in done.err
 
 
 FROM = ("--from", "dicomweb", "http://127.0.0.1:1/web")
