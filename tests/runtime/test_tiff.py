@@ -133,6 +133,7 @@ def of_kind(tag: int, kind: int) -> bytes:
 
 PLAIN = encode_tiff(RGB)
 STRIPS = encode_tiff(RGB, rowsperstrip=10)
+TILES = encode_tiff(RGB, tile=(16, 16))
 PACKED = encode_tiff(RGB, compression="zlib", predictor=True)
 REMEDY = "save it uncompressed, or with LZW or deflate"
 BROKEN = [
@@ -143,6 +144,8 @@ BROKEN = [
     (patched(PLAIN, 278, "<H", 1), "expected 37 strips or tiles, found 1 offsets and 1 lengths"),
     (patched(STRIPS, 278, "<H", 37), "expected 1 strips or tiles, found 4 offsets and 4 lengths"),
     (patched(PLAIN, 278, "<H", 0), "a strip or tile of no size"),
+    (patched(TILES, 322, "<H", 0), "a strip or tile of no size"),
+    (patched(TILES, 323, "<H", 0), "a strip or tile of no size"),
     (patched(PLAIN, 279, "<I", 0), "strip or tile 0 gives 0 of 5550 bytes"),
     (patched(PACKED, 279, "<I", 900), "strip or tile 0 gives"),
     (patched(PLAIN, 259, "<H", 7), f"TIFF compression JPEG is not read; {REMEDY}"),
