@@ -143,6 +143,19 @@ def test_only_what_changed_is_done_again(
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+def test_a_study_whose_reference_was_corrected_is_scored_anew(
+    tmp_path: Path, source: Path, infer: Infer, write_picture: Write
+) -> None:
+    infer(tmp_path / "out", "--evaluate")
+    truth = np.zeros((40, 48), np.uint8)
+    truth[20:30, 24:32] = 255
+    write_picture(source / "b" / "b_1_mask.png", truth)
+    done = infer(tmp_path / "out", "--evaluate", "--resume")
+    assert "Taken over unchanged from the earlier run: 3 studies." in done.out
+    infer(tmp_path / "whole", "--evaluate")
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
 def test_a_study_with_a_failure_is_tried_again(
     tmp_path: Path, source: Path, infer: Infer, stop_at: Callable[..., list[str]]
 ) -> None:
