@@ -121,11 +121,30 @@ def test_plain_pickle_is_refused_and_not_run(tmp_path):
     assert not made.exists()
 
 
-@pytest.mark.parametrize("held", [{"schema": SCHEMA + 1}, {"weights": {}}, [1, 2], torch.zeros(3)])
+@pytest.mark.parametrize(
+    "held",
+    [{"schema": SCHEMA + 1}, {"schema": torch.ones(2)}, {"weights": {}}, [1, 2], torch.zeros(3)],
+)
 def test_another_schema_is_refused(tmp_path, held):
     torch.save(held, tmp_path / "other.pt")
     with pytest.raises(InputError, match=rf"other\.pt: expected checkpoint schema {SCHEMA}, found"):
         load_checkpoint(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"counters": {"step": torch.tensor(7), "seconds": 1.5}},
+        {"history": [{"loss": torch.zeros(2)}]},
+        {"history": torch.zeros(2)},
+        {"counters": {torch.tensor(7): 7}},
+    ],
+)
+def test_what_stands_in_the_place_of_a_plain_value_is_refused(tmp_path, other):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE | other)
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of this version \("):
+        load_checkpoint(path)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path):

@@ -162,6 +162,15 @@ def test_a_checkpoint_that_lacks_what_a_run_needs_is_refused(tmp_path):
             train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 
+def test_a_checkpoint_with_a_tensor_for_a_setting_is_refused(tmp_path):
+    train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
+    held = load_checkpoint(tmp_path / "last.pt")
+    held["settings"]["budget"]["epochs"] = torch.zeros(2)
+    save_checkpoint(tmp_path / "last.pt", held)
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of this version \("):
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
+
+
 def test_a_checkpoint_that_holds_something_else_in_a_name_is_refused(tmp_path):
     train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
     before = tmp_path / "last.pt"
@@ -171,6 +180,7 @@ def test_a_checkpoint_that_holds_something_else_in_a_name_is_refused(tmp_path):
         (held["model"], "head.bias", torch.zeros(2)),
         (held["averaged"], "new", torch.zeros(2)),
         (moments, "exp_avg", moments["exp_avg"][:1].clone()),
+        (moments, "step", torch.zeros(2)),
         (held["optimiser"], "state", None),
         (held["optimiser"]["state"], 0, torch.zeros(2)),
         (held, "counters", {"steps": 9}),
@@ -190,6 +200,17 @@ def test_a_checkpoint_that_holds_something_else_in_a_name_is_refused(tmp_path):
             train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
         part.clear()
         part.update(kept)
+
+
+def test_the_optimiser_s_values_are_the_settings_whatever_a_checkpoint_has_for_them(tmp_path):
+    whole, _ = train_in_one_go(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_slices(), SETTINGS, EACH_STEP, tmp_path, Probe(break_at=2))
+    held = load_checkpoint(tmp_path / "last.pt")
+    held["optimiser"]["param_groups"] = [{"betas": torch.zeros(2), "lr": torch.zeros(3)}]
+    save_checkpoint(tmp_path / "last.pt", held)
+    network = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, Probe(), origin=RESUMED)
+    assert_same_weights(whole, network.state_dict())
 
 
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict
 
@@ -71,6 +72,16 @@ def test_weights_of_another_network_are_refused(tmp_path, model):
     save_model(tmp_path, model)
     state = load_checkpoint(tmp_path / MODEL_FILE)
     state["unet"] = asdict(UNetSettings(features=3, depth=1))
+    save_checkpoint(tmp_path / MODEL_FILE, state)
+    with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("features", math.inf), ("prior", [])])
+def test_a_model_with_an_impossible_setting_is_refused(tmp_path, model, name, value):
+    save_model(tmp_path, model)
+    state = load_checkpoint(tmp_path / MODEL_FILE)
+    state["unet"][name] = value
     save_checkpoint(tmp_path / MODEL_FILE, state)
     with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
         load_model(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from lgg_runtime.writers.atomic import open_atomically, refused
 from lgg_train.device import within_memory
 
 SCHEMA = 1
+# Entries that hold tensors. All others are plain values, which are compared and tested for truth,
+# as a tensor cannot be.
+_OF_TENSORS = {"model", "averaged", "optimiser", "weights"}
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -28,7 +32,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Raises InputError for a file that is missing, cannot be read or is damaged, for another
-    schema, and for pickled code; OutOfMemoryError where the memory does not suffice.
+    schema, for what is no plain value in the place of one, and for pickled code; OutOfMemoryError
+    where the memory does not suffice.
     """
     try:
         with path.open("rb") as stream:
@@ -47,7 +52,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
         raise InputError(f"{path}: not a checkpoint of tensors ({first_line(error)})") from error
-    if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+    # By what they look like: a tensor's comparison is a tensor.
+    if not isinstance(state, dict) or repr(state.get("schema")) != repr(SCHEMA):
         found = state.get("schema") if isinstance(state, dict) else None
         raise InputError(f"{path}: expected checkpoint schema {SCHEMA}, found {found}")
+    try:
+        json.dumps({name: held for name, held in state.items() if name not in _OF_TENSORS})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a checkpoint of this version ({error})") from error
     return state

@@ -245,5 +245,5 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             IntensitySettings(**held["intensity"]),
             Training(**held["training"]),
         )
-    except (KeyError, TypeError, RuntimeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
         raise InputError(f"{MODEL_FILE}: not a model of this version ({error})") from error

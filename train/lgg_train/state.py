@@ -191,12 +191,15 @@ class TrainingState:
         """Raises any of many errors, PyTorch's and Python's, where something does not fit."""
         self.model.load_state_dict(held["model"])
         self.averaged.load_state_dict(held["averaged"])
-        self.optimiser.load_state_dict(held["optimiser"])
+        # Its groups' values are of the settings, which are the same, and of this device.
+        groups = self.optimiser.state_dict()["param_groups"]
+        state = held["optimiser"]["state"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         for weights, moments in self.optimiser.state.items():  # unasked, a step writes beyond them
             if not weights.shape == moments["exp_avg"].shape == moments["exp_avg_sq"].shape:
                 raise ValueError(f"moments of {weights.shape} in another shape")
-        for group in self.optimiser.param_groups:
-            group["capturable"] = self._rate is not None
+            if moments["step"].shape:
+                raise ValueError("steps of one weight that are many")
         self.scaler.load_state_dict(held["scaler"])
         counted = [held["counters"][name] for name in ("step", "validated", "seconds")]
         if not all(isinstance(number, int) for number in counted[:2]) or min(counted) < 0:
