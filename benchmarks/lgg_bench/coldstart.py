@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from lgg_bench.machine import describe_machine, note_load, require_threads
+from lgg_bench.machine import describe_machine, note_load
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread, describe_spread
 from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
 from lgg_runtime.backends.model_file import require_model_file
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
 from lgg_train.phantom import PhantomSettings, write_phantoms
 
@@ -44,11 +43,6 @@ class ColdstartSettings:
     providers: tuple[str, ...] = ("cpu",)
     threads: int = 2
     rounds: int = 9
-
-    def __post_init__(self) -> None:
-        require_threads(self.threads)
-        if self.rounds < 1:
-            raise UsageError("expected rounds of at least 1")
 
 
 def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:

@@ -24,7 +24,7 @@ from lgg_bench.artifacts import (
     label_artifacts,
     label_precision,
 )
-from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.slices import phantom_slices
 from lgg_bench.table import Table
@@ -63,11 +63,6 @@ class LatencySettings:
     cpu_precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        require_threads(*self.threads)
-        if not self.batches or min(self.batches) < 1:
-            raise UsageError("expected batches of at least 1")
-        if any(len(set(given)) < len(given) for given in (self.batches, self.threads)):
-            raise UsageError("a batch or a thread count is given twice")
         if self.size % 16:
             raise UsageError(f"size {self.size}: expected a multiple of 16")
 

@@ -6,8 +6,7 @@ import os
 import platform
 from typing import Any
 
-from lgg_runtime.cores import MOST_THREADS, granted_cores
-from lgg_runtime.errors import UsageError
+from lgg_runtime.cores import granted_cores
 from lgg_runtime.extras import installed_versions
 from lgg_runtime.plural import count
 from lgg_runtime.processor import BF16_PRODUCTS, read_cpuinfo, read_flags
@@ -57,13 +56,6 @@ def _describe_os() -> str:
     """System, version and architecture, without what a builder appends to the version."""
     kernel = platform.release().partition("-")[0]
     return f"{platform.system()} {kernel} {platform.machine()}"
-
-
-def require_threads(*threads: int) -> None:
-    """Raises UsageError for a number of threads that lgg-infer does not take."""
-    for number in threads:
-        if not 1 <= number <= MOST_THREADS:
-            raise UsageError(f"threads {number}: expected from 1 to {MOST_THREADS}")
 
 
 def note_shared_cores(threads: int, machine: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
@@ -29,8 +29,7 @@ class MemorySettings:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        require_threads(self.threads)
-        if not self.slices or any(n < 1 or n % _SLICES_OF_PATIENT for n in self.slices):
+        if any(number % _SLICES_OF_PATIENT for number in self.slices):
             raise UsageError(f"expected numbers of slices in steps of {_SLICES_OF_PATIENT}")
 
 

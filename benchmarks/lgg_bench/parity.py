@@ -65,10 +65,6 @@ class ParitySettings:
     batch: int = 8
     cpu_precision: str = "fp32"
 
-    def __post_init__(self) -> None:
-        if self.batch < 1 or (self.limit is not None and self.limit < 1):
-            raise UsageError("expected a batch and a limit of at least 1")
-
     def to_json(self) -> dict[str, Any]:
         return {
             "limit": self.limit,

@@ -49,10 +49,6 @@ class QualitySettings:
     limit: int | None
     first_look: Path | None
 
-    def __post_init__(self) -> None:
-        if not self.providers or (self.limit is not None and self.limit < 1):
-            raise UsageError("expected a provider, and a limit of at least 1")
-
     def to_json(self) -> dict[str, Any]:
         return {
             "split": self.part,

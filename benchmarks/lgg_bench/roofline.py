@@ -23,7 +23,6 @@ from lgg_bench.machine import (
     describe_machine,
     note_load,
     note_shared_cores,
-    require_threads,
 )
 from lgg_bench.operations import count_operations
 from lgg_bench.record import Record
@@ -34,7 +33,6 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.backends.onnx_session import import_onnxruntime, make_options
 from lgg_runtime.backends.openvino_core import open_core
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import UsageError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
 from lgg_runtime.volume import Pixels
@@ -54,11 +52,6 @@ class RooflineSettings:
     batch: int = 8
     size: int = 256
     timing: TimingSettings = field(default_factory=lambda: TimingSettings(rounds=7))
-
-    def __post_init__(self) -> None:
-        require_threads(self.threads)
-        if self.batch < 1 or self.size % 16:
-            raise UsageError("expected a batch of at least 1, a size in steps of 16")
 
     def to_json(self) -> dict[str, Any]:
         return {

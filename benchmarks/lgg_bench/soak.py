@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lgg_bench.machine import describe_machine, require_threads
+from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_runtime.cli import command
@@ -44,7 +44,6 @@ class SoakSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_threads(self.threads)
         if self.warm_up >= self.slices:
             raise UsageError(f"slices {self.slices}: expected more than {self.warm_up} to warm up")
 

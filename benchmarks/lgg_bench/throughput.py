@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lgg_bench.artifacts import describe_artifact, digest_run, label_artifacts, label_precision
 from lgg_bench.infer_options import refuse_ruled
-from lgg_bench.machine import describe_machine, note_load, note_shared_cores, require_threads
+from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.operations import count_operations, count_run_operations
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -72,9 +72,6 @@ class ThroughputSettings:
     first_look: Path | None = None
 
     def __post_init__(self) -> None:
-        require_threads(self.threads)
-        if not self.providers or self.rounds < 1:
-            raise UsageError("expected a provider, and rounds of at least 1")
         if unknown := set(self.rivals) - RIVALS.keys():
             names = " or ".join(map(repr, RIVALS))  # which hold commas
             raise UsageError(f"no rival {unknown.pop()!r}; expected {names}")

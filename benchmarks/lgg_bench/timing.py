@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import UsageError
-
 _R = TypeVar("_R")
 _Name = TypeVar("_Name", bound=Hashable)
 Seconds = npt.NDArray[np.float64]  # (rounds, calls)
@@ -29,10 +27,6 @@ class TimingSettings:
     rounds: int = 20
     calls: int = 2
     rest_s: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.calls < 1 or self.rest_s < 0:
-            raise UsageError("expected rounds and calls of at least 1 and a rest of 0 or more")
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,8 @@ from lgg_bench.machine import (
     describe_processor,
     note_load,
     note_shared_cores,
-    require_threads,
     summarise_machine,
 )
-from lgg_runtime.cores import MOST_THREADS
-from lgg_runtime.errors import UsageError
 
 X86 = """processor\t: 0
 model name\t: Some Processor 7
@@ -122,13 +119,6 @@ def test_as_many_threads_as_cores_share_none():
     assert note_shared_cores(3, {"cores": 2}) == [
         "Only 2 cores for this process: more threads share them."
     ]
-
-
-def test_a_number_of_threads_is_one_that_lgg_infer_takes():
-    require_threads(1, MOST_THREADS)
-    for number in (0, MOST_THREADS + 1):
-        with pytest.raises(UsageError, match=f"threads {number}: expected from 1 to"):
-            require_threads(1, number)
 
 
 def test_the_memory_is_in_gib_and_the_load_that_of_the_last_minute(monkeypatch):

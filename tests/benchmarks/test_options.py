@@ -1,38 +1,13 @@
-"""Options that the commands share, and settings that are the same however they are given."""
+"""Options that the commands of lgg-bench share."""
 
 from pathlib import Path
 
 import pytest
 
-from lgg_bench.coldstart import ColdstartSettings
-from lgg_bench.latency import LatencySettings
-from lgg_bench.memory import MemorySettings
 from lgg_bench.options import measured
 from lgg_bench.record import Record
-from lgg_bench.roofline import RooflineSettings
-from lgg_bench.soak import SoakSettings
-from lgg_bench.throughput import ThroughputSettings
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import ResourceError, UsageError
-from lgg_runtime.loading import LoadSettings
-
-SETTINGS = {
-    "coldstart": lambda threads: ColdstartSettings(threads=threads),
-    "latency": lambda threads: LatencySettings(threads=(1, threads)),
-    "lgg-infer": lambda threads: LoadSettings(threads=threads),
-    "memory": lambda threads: MemorySettings(threads=threads),
-    "roofline": lambda threads: RooflineSettings(threads=threads),
-    "soak": lambda threads: SoakSettings(threads=threads),
-    "throughput": lambda threads: ThroughputSettings(threads=threads),
-}
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_no_more_threads_are_taken_than_by_lgg_infer(name):
-    SETTINGS[name](MOST_THREADS)
-    for threads in (0, MOST_THREADS + 1):
-        with pytest.raises(UsageError, match=f"threads {threads}: expected .*from 1 to 1024"):
-            SETTINGS[name](threads)
 
 
 @pytest.mark.parametrize(

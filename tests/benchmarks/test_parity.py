@@ -316,9 +316,3 @@ def test_an_artifact_of_unknown_precision_is_refused(run, altered):
     odd = altered("odd.onnx", change=lambda contract: replace(contract, precision="int1"))
     with pytest.raises(ModelError, match="precision 'int1': expected fp32, fp16"):
         measure_parity(run, [odd], replace(SETTINGS, limit=1))
-
-
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"batch": 0}])
-def test_refuses_to_compare_nothing(wrong):
-    with pytest.raises(UsageError):
-        ParitySettings(**wrong)
