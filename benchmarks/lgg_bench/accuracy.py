@@ -39,14 +39,14 @@ class Evidence:
     def read(
         cls, runs: Sequence[Path], folds: Sequence[Path] = (), leaks: Sequence[Path] = ()
     ) -> Evidence:
-        """Raises InputError for a run without scores or by slice, and for a missing file;
-        UsageError for two that the page would call by one name.
+        """Raises InputError for a run without scores, by slice or with scores of several
+        networks, and for a missing file; UsageError for two that the page would call by one name.
         """
         names = [path.stem.removeprefix("cv-") for path in folds]
         for given in (names, [run.name for run in runs], [run.name for run in leaks]):
             if twice := [name for name in given if given.count(name) > 1]:
                 raise UsageError(f"two are called {twice[0]}: give each a name of its own")
-        records = [RunRecord.read(run) for run in runs]
+        records = [_read_run(run) for run in runs]
         for run, record in zip(runs, records, strict=True):
             with _refusing_foreign(f"{run}: a run"):
                 by, tested = record.config["training"]["split_by"], record.tested
@@ -59,7 +59,7 @@ class Evidence:
         return cls(
             records,
             {name: read_json(path) for name, path in zip(names, folds, strict=True)},
-            [RunRecord.read(run) for run in leaks],
+            [_read_run(run) for run in leaks],
         )
 
     def blocks(self) -> dict[str, str]:
@@ -92,6 +92,18 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
         if drawn:
             pictures["folds.png"] = draw_folds(drawn)
     fill_page(page, blocks, pictures)
+
+
+def _read_run(folder: Path) -> RunRecord:
+    """Raises InputError as `RunRecord.read` does, and for scores of several networks."""
+    record = RunRecord.read(folder)
+    with _refusing_foreign(f"{folder}: a run"):
+        networks = record.networks
+    if len(networks) > 1:
+        raise InputError(
+            f"{folder}: scores of {len(networks)} networks; `lgg-train evaluate` scores anew"
+        )
+    return record
 
 
 @contextmanager

@@ -36,6 +36,11 @@ class RunRecord:
         """Names of the test patients."""
         return set(self.scores["test"]["per_patient_dice"]["by_patient"])
 
+    @property
+    def networks(self) -> set[str]:
+        """Digests of those whose scores these are; scores from before they told it add none."""
+        return {scores["model"] for scores in self.scores.values() if "model" in scores}
+
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
         """Raises InputError for a folder that cannot be read, or lacks scores or settings."""

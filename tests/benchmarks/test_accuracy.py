@@ -67,6 +67,19 @@ def test_a_run_without_a_history_or_tested_on_others_is_refused(tmp_path):
         Evidence.read([run])
 
 
+@pytest.mark.parametrize(("source", "given"), [(RUNS[0], "runs"), (LEAKS[0], "leaks")])
+def test_scores_of_two_networks_in_one_run_are_refused(tmp_path, source, given):
+    run = shutil.copytree(source, tmp_path / source.name)
+    for part, network in (("validation", "a"), ("test", "a"), ("test", "b")):
+        path = run / f"metrics_{part}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": network}))
+        folders = {"runs": [RUNS[0]]} | {given: [run]}
+        if network == "a":
+            Evidence.read(**folders)
+    with pytest.raises(InputError, match=f"{source.name}: scores of 2 networks; `lgg-train eval"):
+        Evidence.read(**folders)
+
+
 def test_a_distance_without_a_finding_is_a_dash(tmp_path):
     run = shutil.copytree(RUNS[0], tmp_path / "standard")
     path = run / "metrics_test.json"
