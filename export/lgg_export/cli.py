@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,19 @@ class _RunByDefault(click.Group):
         if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
             args = ["engine" if _asks_for_engine(args) else "run", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises a command's UsageError, where a path has the command's name, with how to give the
+        path: `lgg-export run -o FILE` lacks an argument.
+        """
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            if name is None or not os.path.lexists(name):
+                raise
+            told = f"{error.format_message()} If '{name}' is meant as a path, give './{name}'."
+            raise click.UsageError(told, error.ctx) from error
 
 
 def _asks_for_engine(args: list[str]) -> bool:

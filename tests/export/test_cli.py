@@ -73,6 +73,23 @@ def test_of_an_artifact_an_engine_is_made_whatever_comes_first(call_main, words)
     assert done.err.startswith("Usage: lgg-export engine")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("run", "Error: Missing argument 'RUN'."), ("inspect", "Error: No such option")],
+)
+def test_a_run_s_folder_called_as_a_command_is_told_how_to_be_given(
+    call_main, tmp_path, monkeypatch, name, told
+):
+    monkeypatch.chdir(tmp_path)
+    done = call_main(name, "-o", "m.onnx")
+    assert done.code == 2 and told in done.err and "./" not in done.err
+    (tmp_path / name).mkdir()
+    done = call_main(name, "-o", "m.onnx")
+    assert done.code == 2 and told in done.err
+    assert done.err.startswith(f"Usage: lgg-export {name} ")
+    assert done.err.endswith(f" If '{name}' is meant as a path, give './{name}'.\n")
+
+
 def test_a_timing_cache_is_refused_of_the_library_that_times_nothing(call_main):
     done = call_main(
         "m.onnx", "-o", "m.engine", "--format", "tensorrt-rtx", "--timing-cache", "m.timings"
