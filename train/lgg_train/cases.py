@@ -23,8 +23,7 @@ from lgg_train.progress import watch_patients
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
 
-# Fraction of a slice; the widest mask of the public dataset covers 0.12 of its slice, or 0.28 of
-# the head in it.
+# Fraction of a slice, which no tumour covers, and which masks that are inverted or all white do.
 _WIDE_MASK = 0.5
 
 
