@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,12 @@ from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import whole_frames
-from lgg_runtime.errors import InputError, ModelError, ParityError, ResourceError, UsageError
+from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE
 from lgg_runtime.volume import Pixels, Probability
-from lgg_runtime.writers.atomic import require_writable, write_atomically
+from lgg_runtime.writers.atomic import require_writable, telling_temporary_files, write_atomically
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
 from lgg_train.run import TrainedModel, check_own_scores, load_model, read_json
@@ -99,8 +97,8 @@ def export_run(
     model = load_model(run)
     require_writable(output)
     contract = _contract(run, model, name, settings)
-    with _temporary_folder() as folder:
-        trial = folder / "trial.onnx"
+    with telling_temporary_files(), tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial.onnx"
 
         def load(graph: onnx.ModelProto) -> Backend:
             trial.write_bytes(_with_contract(graph, contract))
@@ -123,19 +121,6 @@ def export_run(
     contract = replace(contract, parity=parity.summary() | made, golden=golden)
     write_atomically(output, _with_contract(graph, contract))
     return contract, parity
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Raises ResourceError, which names where it is, where that disk is full."""
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        place = tempfile.gettempdir()
-        raise ResourceError(f"{place} (TMPDIR): the disk is full; free some space") from error
 
 
 def _build(

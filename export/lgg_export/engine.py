@@ -26,7 +26,7 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
-from lgg_runtime.writers.atomic import require_writable, write_atomically
+from lgg_runtime.writers.atomic import require_writable, telling_temporary_files, write_atomically
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _prove(
 ) -> Sidecar:
     """The sidecar with the golden difference, where a GPU is here that the engine fits."""
     run_on = BackendSettings("tensorrt", 1, GpuSettings(settings.device))
-    with tempfile.TemporaryDirectory() as folder:
+    with telling_temporary_files(), tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial.engine"
         trial.write_bytes(data)
         sidecar_path(trial).write_text(sidecar.dumps(), encoding="utf-8")

@@ -280,6 +280,16 @@ def test_a_full_folder_of_temporary_files_is_named(finished_run, tmp_path, small
     assert list(full.iterdir()) == list(tmp_path.glob("*.onnx")) == []
 
 
+@pytest.mark.usefixtures("ready_graph")
+def test_a_machine_without_a_folder_for_temporary_files_is_told(
+    finished_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/read-only"])
+    with pytest.raises(ResourceError, match=r"^TMPDIR: cannot be written: No usable temporary dir"):
+        export_run(finished_run, tmp_path / "model.onnx", FP32)
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "5", '{"pooled": {}, "per_patient_dice": 5}'])
 def test_a_file_that_holds_no_scores_is_refused_by_name(run_copy, tmp_path, text):
     (run_copy / "metrics_validation.json").write_text(text)

@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,18 @@ def test_the_data_centre_library_compiles_for_its_gpu_and_proves_the_engine(
     assert sidecar.golden_difference < 1e-5
     assert module.last_config.cleared == [module.BuilderFlag.TF32]
     assert read_engine(output)[1] == sidecar
+
+
+def test_a_full_folder_of_temporary_files_is_named(
+    tmp_path: Path, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, full = tmp_path / "m.onnx", small_disk(4096)
+    write_artifact(model)
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    told = rf"^{full} \(TMPDIR\): the disk is full; free some space$"
+    with pytest.raises(ResourceError, match=told):
+        build_engine(model, tmp_path / "m.engine", DATA_CENTRE, StandInTensorRT(), StandInDriver())
+    assert list(full.iterdir()) == list(tmp_path.glob("*.engine")) == []
 
 
 def test_an_engine_that_answers_the_golden_input_wrongly_is_not_written(tmp_path: Path) -> None:

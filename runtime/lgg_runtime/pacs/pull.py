@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import FetchError, ResourceError, UsageError
+from lgg_runtime.errors import FetchError, UsageError
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
     count_series,
@@ -21,7 +21,7 @@ from lgg_runtime.pacs.dicomweb import (
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.run.journal import DONE, Journal
-from lgg_runtime.writers.atomic import telling_refusal
+from lgg_runtime.writers.atomic import telling_temporary_files
 
 MOST_BYTES = 4 << 30  # of one study; its files lie on disk, not in memory
 
@@ -82,17 +82,15 @@ def fetched(pull: Pull, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
     where the disk does not hold them.
     """
     wanted = _choose(pull)
-    with telling_refusal(Path("TMPDIR")):
+    with telling_temporary_files():
         private = tempfile.TemporaryDirectory(prefix="lgg-")  # mode 0700
     with private as root:
         folder = Path(root) / pull.name
         folder.mkdir(mode=0o700)
         left = most_bytes
-        try:
+        with telling_temporary_files():
             for series in wanted:
                 left -= fetch_series(pull.server, pull.study, series, folder, left)
-        except ResourceError as error:
-            raise ResourceError(f"{tempfile.gettempdir()} (TMPDIR): {error}") from error
         yield folder
 
 
