@@ -30,7 +30,8 @@ from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE
 from lgg_runtime.volume import Pixels, Probability
-from lgg_runtime.writers.atomic import require_writable, telling_temporary_files, write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
+from lgg_runtime.writers.temporary_files import telling_temporary_files
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
 from lgg_train.run import TrainedModel, check_own_scores, load_model, read_json

@@ -26,7 +26,8 @@ from lgg_runtime.errors import (
     UsageError,
 )
 from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
-from lgg_runtime.writers.atomic import require_writable, telling_temporary_files, write_atomically
+from lgg_runtime.writers.atomic import require_writable, write_atomically
+from lgg_runtime.writers.temporary_files import telling_temporary_files
 
 
 @dataclass(frozen=True)

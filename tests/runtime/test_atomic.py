@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError
+from lgg_runtime.errors import InputError, ResourceError
 from lgg_runtime.writers.atomic import (
     PART_SUFFIX,
     make_folder,
@@ -18,7 +18,6 @@ from lgg_runtime.writers.atomic import (
     require_folder,
     require_names,
     require_writable,
-    telling_temporary_files,
     write_atomically,
 )
 
@@ -190,17 +189,6 @@ def test_a_file_whose_folder_may_not_be_looked_into_could_not_be_written(tmp_pat
     reason = r"^model\.onnx: cannot be written: File name too long$"
     with pytest.raises(ResourceError, match=reason):
         require_writable(tmp_path / ("n" * 300) / "model.onnx")
-
-
-@pytest.mark.parametrize(
-    "error", [OutOfMemoryError("no memory"), ResourceError("no thread"), OSError(errno.EIO, "")]
-)
-def test_what_is_not_the_disk_s_does_not_name_the_folder_of_temporary_files(
-    error: Exception,
-) -> None:
-    with pytest.raises(type(error)) as told, telling_temporary_files():
-        raise error
-    assert told.value is error
 
 
 def test_the_longest_names_are_those_that_a_disk_takes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lgg_runtime.pacs.dicomweb import (
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.run.journal import DONE, Journal
-from lgg_runtime.writers.atomic import telling_temporary_files
+from lgg_runtime.writers.temporary_files import telling_temporary_files
 
 MOST_BYTES = 4 << 30  # of one study; its files lie on disk, not in memory
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -21,8 +20,8 @@ LONGEST_NAME_BYTES = 255
 # differs.
 _UNFIT_LETTERS = frozenset('<>:"\\|?*') | frozenset(map(chr, range(32)))
 _DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9]) *(\..*)?", re.IGNORECASE | re.DOTALL)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FREE_SOME = "the disk is full; free some space"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FREE_SOME = "the disk is full; free some space"
 _NAME_REFUSED = (errno.EINVAL, errno.ENOENT)
 
 
@@ -136,29 +135,10 @@ def telling_refusal(path: Path) -> Iterator[None]:
         raise refused(path, error) from error
 
 
-@contextlib.contextmanager
-def telling_temporary_files() -> Iterator[None]:
-    """Around work that writes temporary files and no others. Raises ResourceError, which names
-    their folder, where the disk is full or refuses one, or where no folder takes them.
-    """
-    with telling_refusal(Path("TMPDIR")):
-        place = tempfile.gettempdir()
-    try:
-        yield
-    except ResourceError as error:
-        if not isinstance(error.__cause__, OSError):  # not the disk's: memory, a thread
-            raise
-        raise ResourceError(f"{place} (TMPDIR): {error}") from error
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise ResourceError(f"{place} (TMPDIR): {_FREE_SOME}") from error
-
-
 def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
-    full = error.errno in _FULL
-    reason = _FREE_SOME if full else f"cannot be written: {error.strerror}"
+    full = error.errno in FULL
+    reason = FREE_SOME if full else f"cannot be written: {error.strerror}"
     name = Path(error.filename or path).name.removesuffix(PART_SUFFIX)  # path's, or of its folders
     if error.errno in _NAME_REFUSED and (unfit := _find_unfit(name)):
         remedy = f"a disk or share made for Windows takes no name {unfit}; rename it"

@@ -1,0 +1,30 @@
+"""Refusals of the folder for temporary files, which no user chose by name."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lgg_runtime.errors import ResourceError
+from lgg_runtime.writers.atomic import FREE_SOME, FULL, telling_refusal
+
+
+@contextlib.contextmanager
+def telling_temporary_files() -> Iterator[None]:
+    """Around work that writes temporary files and no others. Raises ResourceError, which names
+    their folder, where the disk is full or refuses one, or where no folder takes them.
+    """
+    with telling_refusal(Path("TMPDIR")):
+        place = tempfile.gettempdir()
+    try:
+        yield
+    except ResourceError as error:
+        if not isinstance(error.__cause__, OSError):  # not the disk's: memory, a thread
+            raise
+        raise ResourceError(f"{place} (TMPDIR): {error}") from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise ResourceError(f"{place} (TMPDIR): {FREE_SOME}") from error
