@@ -40,6 +40,8 @@ from stand_ins.dicom_study import T1, Study, reason, write_dicomdir
         ({"Rows": None}, "its DICOM header is cut short or damaged"),
         ({"Columns": None}, "no usable Columns"),
         ({"SamplesPerPixel": 3}, "expected grey pixels, found 3 samples of another kind"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "expected grey pixels, found 1 samples of "
+         "another kind"),
         ({"RescaleSlope": 0}, "RescaleSlope 0 makes all values equal"),
         ({"RescaleSlope": 1e38}, "RescaleSlope 1e+38 and RescaleIntercept 0 give values that are "
          "no finite numbers in float32; export the study again"),
@@ -305,6 +307,15 @@ def test_a_series_without_a_place_is_passed_over_and_named(study: Study) -> None
 @pytest.mark.parametrize("parts", [["/etc", "passwd"], ["a/../../b"]])
 def test_a_dicomdir_that_points_outside_is_refused(study: Study, parts: list[str]) -> None:
     path = write_dicomdir(study.folder, parts)
+    with pytest.raises(InputError, match=r"^DICOMDIR: points outside its folder; refused$"):
+        list_dicomdir(path)
+
+
+def test_a_dicomdir_that_lists_a_link_to_the_outside_is_refused(
+    study: Study, tmp_path: Path
+) -> None:
+    path = write_dicomdir(study.folder, ["LINK"])
+    (study.folder / "LINK").symlink_to(study.flair[0].rename(tmp_path / "elsewhere"))
     with pytest.raises(InputError, match=r"^DICOMDIR: points outside its folder; refused$"):
         list_dicomdir(path)
 
