@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,19 @@ from lgg_runtime.providers import ON_GPU
 from lgg_runtime.trust import identify_model
 from lgg_runtime.volume import CHANNELS
 
+# Processors on which every shipped model was measured, as platform.machine() names them.
+_MEASURED_ON = ("x86_64", "AMD64")
+
 
 @telling_exhausted_memory(SMALLER_MODEL)
 def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str, str]:
     """The backend, the SHA-256 of its file, and why it runs where it does.
 
-    A shipped model is known by its digest; another has to answer its golden input, because a few
-    changed bits make other masks, and no error; not in bf16, which may be further off than its
-    contract allows. Raises ModelError for a file that is refused, ProviderError where it cannot
-    run, OutOfMemoryError where the memory does not suffice, UsageError for what is no name or path.
+    A shipped model is known by its digest on processors where it was measured. Any other has to
+    answer its golden input, because a few changed bits, or an engine that computes something else,
+    make other masks, and no error; not in bf16, which may be further off than its contract allows.
+    Raises ModelError for a file that is refused, ProviderError where it cannot run,
+    OutOfMemoryError where the memory does not suffice, UsageError for what is no name or path.
     """
     path = find_model(model)
     digest, sidecar_digest = identify_model(path, settings.public_key)
@@ -43,8 +48,9 @@ def open_model(model: str | Path, settings: LoadSettings) -> tuple[Backend, str,
         sidecar_digest,
     )
     backend, why = open_backend(path, chosen)
+    is_measured = digest in sums.values() and platform.machine() in _MEASURED_ON
     # A GPU's has answered while it was loaded.
-    is_known = digest in sums.values() or backend.provider in ON_GPU
+    is_known = is_measured or backend.provider in ON_GPU
     if not is_known and settings.cpu_precision == "fp32":
         _require_golden(path.name, backend)
     return backend, digest, why

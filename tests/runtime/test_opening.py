@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lgg_runtime import loading, opening
@@ -109,6 +110,24 @@ def test_a_damaged_model_is_refused(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"^m\.onnx: the answer to the golden input differs by "):
         Segmenter.load(path, LoadSettings(provider, threads=1))
+
+
+@pytest.mark.parametrize(
+    ("processor", "is_refused"), [("x86_64", False), ("AMD64", False), ("aarch64", True)]
+)
+def test_a_shipped_model_answers_its_golden_input_where_it_was_not_measured(
+    monkeypatch: pytest.MonkeyPatch, processor: str, is_refused: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    settings = LoadSettings(threads=1)
+    assert Segmenter.load("tiny", settings).provider == "cpu"
+    wrong = "lgg_runtime.backends.onnx_session.OnnxSession.run"
+    monkeypatch.setattr(wrong, lambda _, slices: np.zeros(slices.shape[:3], np.float32))
+    if is_refused:
+        with pytest.raises(ModelError, match=r"^tiny\.onnx: the answer to the golden input "):
+            Segmenter.load("tiny", settings)
+    else:
+        Segmenter.load("tiny", settings)
 
 
 def test_threads_and_both_digests_reach_the_backend(
