@@ -11,7 +11,8 @@ import pytest
 
 from lgg_runtime import doctor
 from lgg_runtime.doctor import Finding, examine
-from lgg_runtime.errors import MissingExtraError
+from lgg_runtime.errors import MissingExtraError, ModelError
+from lgg_runtime.loading import LoadSettings
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +66,22 @@ def test_an_engine_that_fails_at_the_probe_is_no_end(monkeypatch: pytest.MonkeyP
     def fail(_: Path) -> None:
         raise RuntimeError("std::bad_alloc\nin some place")
 
-    finding = doctor._int8("any", fail)
+    finding = doctor._int8("any", "cpu", fail)
     assert finding == Finding("int8, any", "not measured", "std::bad_alloc", works=False)
     monkeypatch.setattr(doctor, "_time_in_turn", fail)
-    assert doctor._int8("any", lambda _: print).found == "not measured"
+    assert doctor._int8("any", "cpu", lambda _: print).found == "not measured"
+
+
+def test_an_engine_that_refuses_a_whole_int8_model_is_not_said_to_gain_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(model: str, settings: LoadSettings) -> None:
+        raise ModelError(f"{model}.onnx: {settings.provider} refuses it")
+
+    monkeypatch.setattr(doctor, "open_model", refuse)
+    assert doctor._int8("any", "openvino", lambda _: print) == Finding(
+        "int8, any", "not measured", "tiny-int8.onnx: openvino refuses it", works=False
+    )
 
 
 def test_two_packages_of_one_module_are_named_with_the_commands_that_mend_it(

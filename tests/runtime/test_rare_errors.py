@@ -27,6 +27,7 @@ from lgg_runtime.errors import (
     ResourceError,
     UsageError,
 )
+from lgg_runtime.loading import find_model
 from lgg_runtime.readers import dicom_pixels
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.writers import dicom_sc, dicom_seg, dicom_sr, images
@@ -143,6 +144,22 @@ def test_what_openvino_refuses_is_said_in_its_last_line(
     monkeypatch.setattr(owner, step, fail_with(RuntimeError("in a.cpp:1:\nno such operator")))
     with pytest.raises(ModelError, match=r"^tiny\.onnx: OpenVINO refuses it: no such operator$"):
         load_backend(artifact, BackendSettings("openvino", 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("tiny-int8", r"; .*take --provider cpu or an fp32 model"), ("tiny", "")]
+)
+def test_an_int8_model_that_openvino_does_not_compile_as_on_arm_has_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    pytest.importorskip("openvino")
+    from lgg_runtime.backends.openvino_core import import_openvino
+
+    failing = fail_with(RuntimeError("in a.cpp:1:\nCheck failed"))
+    monkeypatch.setattr(import_openvino().Core, "compile_model", failing)
+    told = rf"^{name}\.onnx: OpenVINO refuses it: Check failed{remedy}$"
+    with pytest.raises(ModelError, match=told):
+        load_backend(find_model(name), BackendSettings("openvino", 1))
 
 
 def test_an_engine_without_memory_for_its_context_is_exhausted_memory() -> None:

@@ -33,6 +33,8 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _METADATA = ["framework", METADATA_KEY]
 # OpenVINO's answers to signed activations were all background, without an error (2026.4.1).
 _FOR_TENSORRT = "int8 symmetric"
+# As it compiles none in fp32 arithmetic on ARM (2026.4.1).
+_WITHOUT_INT8 = "; if OpenVINO takes no int8 here, take --provider cpu or an fp32 model"
 
 _Idle = SimpleQueue[Any]  # requests that nothing runs on
 _Running = deque[tuple[int, Any]]  # slices' numbers and their requests, the oldest first
@@ -77,7 +79,7 @@ class OpenVinoSession:
         self._core, self._model = core, model
         self._lock = Lock()  # two runs at once would compile for a size each
         self._requests: OrderedDict[tuple[int, ...], _Idle] = OrderedDict()
-        with _refusing_file(path):
+        with _refusing_file(path, _WITHOUT_INT8 if self.contract.precision == "int8" else ""):
             self._prepare(_USUAL_SIZE)
 
     def run(self, slices: Pixels) -> Probability:
@@ -155,8 +157,9 @@ def _read_model(library: Any, path: Path, data: bytes) -> Any:
         return frontend.convert(frontend.load(io.BytesIO(data)))
 
 
-def _refusing_file(path: Path) -> AbstractContextManager[None]:
-    return telling_engine_errors(TOO_LITTLE, f"{path.name}: OpenVINO refuses it", last_line)
+def _refusing_file(path: Path, remedy: str = "") -> AbstractContextManager[None]:
+    refusal = f"{path.name}: OpenVINO refuses it"
+    return telling_engine_errors(TOO_LITTLE, refusal, lambda error: last_line(error) + remedy)
 
 
 def _read_contract(model: Any, path: Path) -> Contract:
