@@ -82,8 +82,8 @@ def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], 
     is_int8 = segmenter.contract.precision.startswith("int8")
     if is_on_cpu and is_int8 and multiplies_int8() is False:
         tell(
-            "warning: this processor has no instructions for int8 (VNNI or AVX2); int8 may be "
-            "slower than fp32 here, which lgg-infer doctor measures"
+            "warning: this processor has no instructions for int8 (VNNI, AVX2, or asimddp on ARM); "
+            "int8 may be slower than fp32 here, which lgg-infer doctor measures"
         )
 
 
