@@ -1,5 +1,7 @@
 """Pictures of a run: they appear, can be read, and show what they are given."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -102,6 +104,13 @@ def test_panels_have_a_row_for_each_of_up_to_six_patients(tmp_path, patients, ro
     assert image.shape == (int(2.7 * rows * 110), 880, 3)
     assert find_colour(image, 0, 255, 0) > 50 * rows, "truth in lime"
     assert find_colour(image, 255, 0, 0) > 50 * rows, "mask in red"
+
+
+def test_panels_escape_what_their_font_lacks_of_a_name(tmp_path):
+    (one,) = make_predictions(1)
+    draw_panels([replace(one, patient="Å_患者3")], DECISION, tmp_path / "name.png")
+    draw_panels([replace(one, patient=r"Å_\u60a3\u80053")], DECISION, tmp_path / "escaped.png")
+    assert (read_picture(tmp_path / "name.png") == read_picture(tmp_path / "escaped.png")).all()
 
 
 def find_some(patient, found):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from lgg_runtime.errors import printable
 from lgg_runtime.notice import RESEARCH_ONLY
@@ -73,8 +74,7 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
         for axes in row:
             axes.imshow(flair, cmap="gray", vmin=0, vmax=255)
             axes.axis("off")
-        name = printable(p.patient)
-        title = f"{name}: Dice {dice:.2f}; slice {index + 1}"
+        title = f"{_drawable(p.patient)}: Dice {dice:.2f}; slice {index + 1}"
         row[0].set_title(title, fontsize=8, parse_math=False)
         if p.truth[index].any():
             row[1].contour(p.truth[index], [0.5], colors="lime", linewidths=1)
@@ -85,6 +85,17 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
     for axes, name in zip(grid[0], ("FLAIR", "truth", "probability, mask in red"), strict=True):
         axes.text(0.5, 1.14, name, transform=axes.transAxes, ha="center", weight="bold")
     _save(figure, path)
+
+
+def _drawable(name: str) -> str:
+    """The name with what the pictures' font lacks escaped, as `printable` does with what breaks a
+    terminal.
+    """
+    font = get_font(findfont(FontProperties()))
+    return "".join(
+        each if font.get_char_index(ord(each)) else each.encode("unicode_escape").decode()
+        for each in printable(name)
+    )
 
 
 def choose_panels(
