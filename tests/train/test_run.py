@@ -58,13 +58,21 @@ def test_an_unfinished_run_says_how_to_finish_it(tmp_path):
         load_model(tmp_path)
 
 
+def test_a_model_file_in_the_place_of_its_folder_names_the_folder(tmp_path, model):
+    save_model(tmp_path, model)
+    path = tmp_path / MODEL_FILE
+    with pytest.raises(InputError) as refused:
+        load_model(path)
+    assert str(refused.value) == f"{path}: a file; name the run's folder, {tmp_path}"
+
+
 @pytest.mark.parametrize("missing", ["unet", "weights", "decision", "intensity", "training"])
 def test_a_model_of_another_version_is_refused(tmp_path, model, missing):
     save_model(tmp_path, model)
     state = load_checkpoint(tmp_path / MODEL_FILE)
     del state["schema"], state[missing]
     save_checkpoint(tmp_path / MODEL_FILE, state)
-    with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
+    with pytest.raises(InputError, match=f"{tmp_path / MODEL_FILE}: not a model of this version"):
         load_model(tmp_path)
 
 

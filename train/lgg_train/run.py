@@ -230,6 +230,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
     if is_cross_validation(folder):
         raise InputError(f"{folder}: a cross-validation; name the run of a fold, fold_<n> in it")
     if not is_finished(folder):
+        if folder.is_file():
+            raise InputError(f"{folder}: a file; name the run's folder, {folder.parent}")
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
@@ -246,4 +248,5 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             Training(**held["training"]),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
-        raise InputError(f"{MODEL_FILE}: not a model of this version ({error})") from error
+        path = folder / MODEL_FILE
+        raise InputError(f"{path}: not a model of this version ({error})") from error
