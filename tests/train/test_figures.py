@@ -113,6 +113,14 @@ def test_panels_escape_what_their_font_lacks_of_a_name(tmp_path):
     assert (read_picture(tmp_path / "name.png") == read_picture(tmp_path / "escaped.png")).all()
 
 
+def test_panels_show_a_long_name_from_its_beginning(tmp_path):
+    (one,) = make_predictions(1)
+    for beginning in ("LR", "RL"):
+        path = tmp_path / f"{beginning}.png"
+        draw_panels([replace(one, patient=beginning + "M" * 60)], DECISION, path)
+    assert (read_picture(tmp_path / "LR.png") != read_picture(tmp_path / "RL.png")).any()
+
+
 def find_some(patient, found):
     """A slice of seven pixels, of which the first six are tumour and the first `found` marked."""
     columns = np.arange(7).reshape(1, 1, 7)

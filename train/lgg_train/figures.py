@@ -75,7 +75,8 @@ def draw_panels(predictions: Sequence[Prediction], decision: Decision, path: Pat
             axes.imshow(flair, cmap="gray", vmin=0, vmax=255)
             axes.axis("off")
         title = f"{_drawable(p.patient)}: Dice {dice:.2f}; slice {index + 1}"
-        row[0].set_title(title, fontsize=8, parse_math=False)
+        # From the left on: a long name has room over the other two pictures.
+        row[0].set_title(title, loc="left", fontsize=8, parse_math=False)
         if p.truth[index].any():
             row[1].contour(p.truth[index], [0.5], colors="lime", linewidths=1)
         heat = np.ma.masked_less(p.probability[index], 0.05)
