@@ -80,9 +80,8 @@ def is_finished(folder: Path) -> bool:
 def clear_scores(folder: Path) -> None:
     """Remove scores and pictures of an earlier model. Raises ResourceError where that cannot be."""
     for part in PARTS:
-        for name in (part, part + FLAIR_ONLY):
-            for path in files_of(folder, name):
-                remove(path)
+        for path in (*files_of(folder, part), *files_of(folder, part + FLAIR_ONLY)):
+            remove(path)
 
 
 def files_of(folder: Path, part: str) -> tuple[Path, Path, Path]:
@@ -248,5 +247,4 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             Training(**held["training"]),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
-        path = folder / MODEL_FILE
-        raise InputError(f"{path}: not a model of this version ({error})") from error
+        raise InputError(f"{folder}/{MODEL_FILE}: not a model of this version ({error})") from error
