@@ -19,6 +19,7 @@ from lgg_bench.options import (
 )
 from lgg_bench.whole_cli import COMMANDS
 from lgg_runtime import __version__
+from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.terminal import run_command, show, tell
@@ -36,7 +37,9 @@ _MODEL = click.option("-m", "--model", default="standard",
                       help="A shipped model's name or a file.")  # fmt: skip
 
 
-@click.group("lgg-bench", commands=COMMANDS, context_settings={"show_default": True})
+@click.group(
+    "lgg-bench", cls=CommandGroup, commands=COMMANDS, context_settings={"show_default": True}
+)
 @click.version_option(__version__, prog_name="lgg-bench")
 def command() -> None:
     """Measure artifacts against the PyTorch model. Research use only, not for diagnosis."""

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lgg_runtime import __version__
+from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.notice import LICENCE
 from lgg_runtime.plural import count
@@ -19,7 +20,7 @@ from lgg_runtime.terminal import run_command, show
 _PATH = click.Path(path_type=Path)
 
 
-class _RunByDefault(click.Group):
+class _RunByDefault(CommandGroup):
     """`lgg-export RUN -o FILE` is `lgg-export run ...`, `lgg-export MODEL.onnx -o FILE` or one
     with --format is `lgg-export engine ...`.
     """

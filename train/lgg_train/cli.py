@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lgg_runtime import __version__
+from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
@@ -25,7 +26,7 @@ _DATA = click.option(
 _DEVICE = click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto")
 
 
-@click.group("lgg-train")
+@click.group("lgg-train", cls=CommandGroup)
 @click.version_option(__version__, prog_name="lgg-train")
 def command() -> None:
     """Dataset to checkpoint. Research use only, not for diagnosis."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lgg_runtime import __version__
+from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.terminal import ENDING, run_command, show
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CONFIG = click.option(
 )
 
 
-@click.group("lgg-node")
+@click.group("lgg-node", cls=CommandGroup)
 @click.version_option(__version__, prog_name="lgg-node")
 def command() -> None:
     """A DICOM node beside a PACS. Research use only, not for diagnosis."""
