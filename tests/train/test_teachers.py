@@ -73,10 +73,10 @@ def test_resuming_with_other_teachers_is_refused(
 ):
     for number, teacher in enumerate((finished_run, wider_run)):
         run = shutil.copytree(taught_run, tmp_path / str(number))
-        with pytest.raises(InputError, match=r"made with other settings: teachers$"):
+        with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
             train_tiny(run, "--resume", "--teacher", str(teacher))
     alone = shutil.copytree(finished_run, tmp_path / "alone")
-    with pytest.raises(InputError, match=r"made with other settings: teachers$"):
+    with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
         train_tiny(alone, "--resume", "--teacher", str(wider_run))
 
 

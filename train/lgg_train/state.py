@@ -36,7 +36,7 @@ def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
     if not (isinstance(held.get("settings"), dict) and held.keys() >= _HELD):
         raise InputError(f"{path.name}: not a checkpoint of this version")
     if other := settings.differing(held["settings"]):
-        raise InputError(f"{path.name}: made with other settings: {', '.join(other)}")
+        raise InputError(f"{path.name}: made with other settings: {', '.join(other)}; give its own")
     return held
 
 
