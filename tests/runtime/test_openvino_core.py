@@ -61,6 +61,11 @@ print(convert_model, hasattr(library, "nonsense"))
 """
 
 
+def test_a_name_that_openvino_lacks_is_told_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'openvino' has no attribute 'nonsense'$"):
+        openvino_core._load_converter("nonsense")
+
+
 def test_a_program_that_asks_openvino_for_its_converter_gets_it() -> None:
     command = [sys.executable, "-c", ASKS_FOR_CONVERTER]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

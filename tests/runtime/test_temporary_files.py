@@ -1,11 +1,31 @@
 """The folder for temporary files is named where it refuses one, and for nothing else."""
 
 import errno
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lgg_runtime.errors import OutOfMemoryError, ResourceError
+from lgg_runtime.writers.atomic import write_atomically
 from lgg_runtime.writers.temporary_files import telling_temporary_files
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(Path.write_bytes, ""), (write_atomically, "model.onnx: ")]
+)
+def test_a_full_folder_of_temporary_files_is_named(
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path, bytes], object],
+    name: str,
+) -> None:
+    full = small_disk(4096)
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    with pytest.raises(ResourceError) as told, telling_temporary_files():
+        write(full / "model.onnx", bytes(8192))
+    assert str(told.value) == f"{full} (TMPDIR): {name}the disk is full; free some space"
 
 
 @pytest.mark.parametrize(
