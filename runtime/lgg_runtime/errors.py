@@ -17,6 +17,11 @@ LggError                     1
 
 from __future__ import annotations
 
+import errno
+
+# What a write to a full disk, or beyond a quota, ends with.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def printable(text: str) -> str:
     """A name as it may stand in a message: what would break the line or the terminal, escaped."""

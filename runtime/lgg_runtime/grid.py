@@ -180,9 +180,9 @@ def _resize(plane: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """
     rows, columns = size
     for target in ((plane.shape[1], rows), (columns, rows)):
-        plane = np.ascontiguousarray(plane)
         if target[0] < plane.shape[1] or target[1] < plane.shape[0]:
-            plane = cv2.resize(plane, target, interpolation=cv2.INTER_AREA)
+            whole = np.ascontiguousarray(plane)
+            plane = cv2.resize(whole, target, interpolation=cv2.INTER_AREA)
         elif target != (plane.shape[1], plane.shape[0]):
             plane = _grow(plane, target)
     return plane
@@ -192,5 +192,6 @@ def _grow(plane: npt.NDArray[Any], target: tuple[int, int]) -> npt.NDArray[Any]:
     """In float32, integers rounded half to even: OpenCV's own way with 8 bits is a level off in a
     pixel of eight, otherwise along rows than along columns.
     """
-    grown = cv2.resize(plane.astype(np.float32), target, interpolation=cv2.INTER_LINEAR)
+    floats = plane.astype(np.float32, order="C")
+    grown = cv2.resize(floats, target, interpolation=cv2.INTER_LINEAR)
     return grown if plane.dtype.kind == "f" else np.rint(grown).astype(plane.dtype)

@@ -17,7 +17,7 @@ from typing import NoReturn, TextIO
 
 import click
 
-from lgg_runtime.errors import LggError, ResourceError, UsageError, printable
+from lgg_runtime.errors import DISK_FULL, LggError, ResourceError, UsageError, printable
 from lgg_runtime.exhausted import telling_exhausted_memory
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -25,7 +25,6 @@ INTERRUPTED, TERMINATED = 130, 143
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _AGAIN_S = 0.001
 _STDERR = 2  # the last of the numbers that every program is given
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
@@ -67,7 +66,7 @@ def run_command(command: click.Command) -> NoReturn:
         # What writes files says which one; here it is a standard stream.
         if isinstance(error.__context__, KeyboardInterrupt):
             _end(f"{command.name}: interrupted", INTERRUPTED)
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         _drop_broken_streams()
         _end(f"{command.name}: the disk is full; free some space", ResourceError.exit_code)

@@ -103,11 +103,9 @@ def status_of(error: Exception) -> tuple[int, str]:
 def begun_object(association: Any) -> Begun | None:
     """The object that a peer has begun and that is not whole; None where there is none."""
     message = association.dimse.message
-    contexts = [] if message is None else association.accepted_contexts
-    for context in contexts:
-        instance_uid = message.command_set.get("AffectedSOPInstanceUID")
-        # Which is known once the command is whole.
-        if context.context_id == message.context_id and instance_uid:
+    instance_uid = message and message.command_set.get("AffectedSOPInstanceUID")
+    for context in association.accepted_contexts if instance_uid else ():
+        if context.context_id == message.context_id:  # which is known once the command is whole
             body = message.data_set.getvalue()
             study_uid = study_of(body, str(context.transfer_syntax[0]))
             return Begun(study_uid, str(instance_uid), len(body))

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from lgg_runtime.errors import InputError, ResourceError, printable
+from lgg_runtime.errors import DISK_FULL, InputError, ResourceError, printable
 
 PART_SUFFIX = ".part"
 # Of one part of a path, on every file system in use for data (NAME_MAX of Linux and macOS).
@@ -20,7 +20,6 @@ LONGEST_NAME_BYTES = 255
 # differs.
 _UNFIT_LETTERS = frozenset('<>:"\\|?*') | frozenset(map(chr, range(32)))
 _DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9]) *(\..*)?", re.IGNORECASE | re.DOTALL)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 FREE_SOME = "the disk is full; free some space"
 _NAME_REFUSED = (errno.EINVAL, errno.ENOENT)
 
@@ -137,7 +136,7 @@ def telling_refusal(path: Path) -> Iterator[None]:
 
 def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
-    full = error.errno in FULL
+    full = error.errno in DISK_FULL
     reason = FREE_SOME if full else f"cannot be written: {error.strerror}"
     name = Path(error.filename or path).name.removesuffix(PART_SUFFIX)  # path's, or of its folders
     if error.errno in _NAME_REFUSED and (unfit := _find_unfit(name)):

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from lgg_runtime.errors import ResourceError
-from lgg_runtime.writers.atomic import FREE_SOME, FULL, telling_refusal
+from lgg_runtime.errors import DISK_FULL, ResourceError
+from lgg_runtime.writers.atomic import FREE_SOME, telling_refusal
 
 
 @contextlib.contextmanager
@@ -25,6 +25,6 @@ def telling_temporary_files() -> Iterator[None]:
             raise
         raise ResourceError(f"{place} (TMPDIR): {error}") from error
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise ResourceError(f"{place} (TMPDIR): {FREE_SOME}") from error
