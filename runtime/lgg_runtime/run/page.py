@@ -69,14 +69,14 @@ def encode_page(journal: Journal, listing: Listing, state: str) -> Iterator[str]
     yield (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>lgg-edge report</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>lgg-edge: tumour in MRI slices</h1>"
+        f"<style>{_STYLE}</style></head><body><main>\n<h1>lgg-edge: tumour in MRI slices</h1>"
         f'<p class="use"><strong>{RESEARCH_ONLY_LINE}</strong></p>\n'
     )
     yield from _overview(journal, state)
     yield from _sections(journal, listing)
     yield from _failures(journal)
     yield _details(journal)
-    yield "</body></html>\n"
+    yield "</main></body></html>\n"
 
 
 def _overview(journal: Journal, state: str) -> Iterator[str]:

@@ -24,7 +24,9 @@ _VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """A page as a browser takes it; an element that is not closed, or closed twice, fails."""
+    """A page as a browser takes it; an element that is not closed, or closed twice, fails, as do
+    words beside the main part.
+    """
 
     def __init__(self, text: str):
         super().__init__()
@@ -48,6 +50,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] != ["style"]:
+            assert not data.strip() or {"main", "title"} & {*self.open}
             self.texts.append(data)
 
     @property
