@@ -68,7 +68,7 @@ $(VENV)/.dev: $(VENV)/.train
 demo: $(VENV)/.runtime ## Segment phantom patients with the shipped model
 	@$(BIN)/lgg-train phantom -o demo/input --patients 3 --slices 20 --seed 7
 	@$(BIN)/lgg-infer demo/input -o demo/output --report --save-heatmap --evaluate
-	@echo "Open demo/output/report.html: the model in red, the truth in green. Pictures lie in"
+	@echo "Open demo/output/report.html: the model in red, the truth in blue. Pictures lie in"
 	@echo "demo/output/kaggle_3m/*/*_overlay.png and *_heatmap.png."
 	@echo "Phantoms are drawn by code: their Dice shows that it works, not how good the model is."
 

@@ -269,8 +269,8 @@ def test_an_evaluation_is_what_the_masks_on_disk_give(
 def test_an_evaluated_overlay_shows_the_reference(
     with_masks: Path, out: Path, infer: Infer
 ) -> None:
-    green = (80, 220, 80)
+    blue = (255, 190, 0)
     infer(with_masks, "--evaluate", "-p")
-    assert (read_png(out / "a" / "a_2_overlay.png") == green).all(axis=-1).any()
+    assert (read_png(out / "a" / "a_2_overlay.png") == blue).all(axis=-1).any()
     infer(with_masks, "-p")
-    assert not (read_png(out / "a" / "a_2_overlay.png") == green).all(axis=-1).any()
+    assert not (read_png(out / "a" / "a_2_overlay.png") == blue).all(axis=-1).any()

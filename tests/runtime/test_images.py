@@ -24,10 +24,11 @@ from lgg_runtime.writers.images import (
     show_scan,
     stretch_flair,
 )
+from stand_ins.eyes import EYES, differ
 from stand_ins.results import found_in
 
 SIZES = [(1, 1), (1, 7), (7, 1), (33, 21), (64, 64)]
-RED, GREEN = (255, 40, 40), (80, 220, 80)
+RED, BLUE = (255, 40, 40), (0, 190, 255)
 
 
 def result(size: tuple[int, int], truth: np.ndarray | None = None) -> SliceResult:
@@ -144,17 +145,23 @@ def box(rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-def test_an_overlay_outlines_what_was_found_in_red_and_the_reference_in_green() -> None:
+def test_an_overlay_outlines_what_was_found_in_red_and_the_reference_in_blue() -> None:
     found, truth = box(slice(5, 15), slice(5, 15)), box(slice(5, 15), slice(30, 40))
     grey = np.full((60, 60), 100, np.uint8)
     slice_ = SliceResult(grey, found, found.astype(np.float32), truth)
     pixels = decode(encode_overlay(slice_))
     assert tuple(pixels[5, 5]) == tuple(pixels[14, 14]) == RED
-    assert tuple(pixels[5, 30]) == tuple(pixels[14, 39]) == GREEN
+    assert tuple(pixels[5, 30]) == tuple(pixels[14, 39]) == BLUE
     assert tuple(pixels[10, 10]) == (139, 85, 85)  # a quarter of red over three of grey
     assert tuple(pixels[10, 35]) == tuple(pixels[25, 25]) == (100, 100, 100)
     without = decode(encode_overlay(SliceResult(grey, found, slice_.probability)))
-    assert not (without == GREEN).all(axis=-1).any()
+    assert not (without == BLUE).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_its_colours_are_told_apart_without_red_or_green(eyes: str) -> None:
+    red, blue = (tuple(level / 255 for level in colour) for colour in (RED, BLUE))
+    assert differ(red, blue, eyes) > 20
 
 
 def test_every_part_of_a_mask_and_every_hole_in_it_is_outlined() -> None:

@@ -47,7 +47,7 @@ h2, p, li, dd, figcaption, td:first-child { overflow-wrap: anywhere }
 td:first-child { min-width: 12em } figcaption { font-size: .85em }
 svg { width: 100%; height: 12em; display: block } svg * { vector-effect: non-scaling-stroke }
 rect { fill: #e0282f } .slice { fill: transparent } g:hover .slice { fill: #8884 }
-.axes { fill: none; stroke: #8888 } .reference { stroke: #2f9e44; stroke-width: 2 }
+.axes { fill: none; stroke: #8888 } .reference { stroke: #0a84d6; stroke-width: 2 }
 dt { font-weight: 600; float: left; clear: left; width: 11em } dd { margin-left: 11.5em }
 summary { cursor: pointer; break-after: avoid }
 @media print { details::details-content { content-visibility: visible; block-size: auto } }
@@ -82,7 +82,7 @@ def encode_page(journal: Journal, listing: Listing, state: str) -> Iterator[str]
 def _overview(journal: Journal, state: str) -> Iterator[str]:
     patients = journal.patients
     found = sum(row.tumour_present for row in patients)
-    reference = "; green: the reference's outline" if journal.metrics is not None else ""
+    reference = "; blue: the reference" if journal.metrics is not None else ""
     yield (
         f"<p>{count(len(patients), 'patient')}, {found} with a finding; model "
         f"{_text(journal.model['name'])} in {_text(journal.model['precision'])}, threshold "

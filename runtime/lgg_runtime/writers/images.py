@@ -20,7 +20,8 @@ from lgg_runtime.writers.scan import ScanResult
 
 SHOWING_FLAIR = frozenset({"overlay", "heatmap"})
 _WORDS, _WORDS_SCALE = "research use only", 0.33
-_FOUND, _TRUTH = (40, 40, 255), (80, 220, 80)  # BGR: red for the model, green for the reference
+# BGR: red for the model, blue for the reference, which eyes without red or green tell apart too.
+_FOUND, _TRUTH = (40, 40, 255), (255, 190, 0)
 _PNG_HEADER_BYTES = 33  # signature and IHDR
 
 
@@ -60,7 +61,7 @@ def _encode_empty(height: int, width: int) -> bytes:
 
 
 def encode_overlay(result: SliceResult) -> bytes:
-    """PNG of FLAIR with the outline of the mask in red and that of the reference in green."""
+    """PNG of FLAIR with the outline of the mask in red and that of the reference in blue."""
     return _png(draw_overlay(result))
 
 

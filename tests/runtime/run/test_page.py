@@ -18,6 +18,7 @@ from lgg_runtime.run.journal import Journal
 from lgg_runtime.run.page import _STYLE, encode_page, write_page
 from lgg_runtime.run.summary import summarise_volume
 from lgg_runtime.volume import FLAIR, Segmentation
+from stand_ins.eyes import EYES, differ
 from stand_ins.runs import LESION, Draw, Infer, Write, files, read_rows, read_run
 
 _VOID = {"meta", "img", "br"}
@@ -104,7 +105,7 @@ def test_it_tells_each_patients_numbers_and_what_it_is_not_for(
     assert f"a: tumour {marked}" in text
     assert "deep/b: none 0 of 1 slice marked; 0 pixels" in text
     assert read_run(out)["model"]["sha256"] in text and "onnxruntime" in text
-    assert "not complete" not in text and "green" not in text
+    assert "not complete" not in text and "blue" not in text
     assert "details" not in {tag for tag, _ in read_page(out).tags}, "nothing is behind a fold"
     assert read_table(out) == [
         [*HEADER, "doubts"],
@@ -134,6 +135,13 @@ def test_on_paper_nothing_is_behind_a_fold() -> None:
     (printed,) = re.findall(r"^@media print \{ (.*) \}$", _STYLE, re.MULTILINE)
     assert printed == "details::details-content { content-visibility: visible; block-size: auto }"
     assert re.search("^summary .*break-after: avoid", _STYLE, re.MULTILINE), "from its pictures"
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_bars_and_lines_are_told_apart_without_red_or_green(eyes: str) -> None:
+    bars, lines = re.findall(r"(?:rect { fill|reference { stroke): #(\w{6})", _STYLE)
+    one, other = (tuple(level / 255 for level in bytes.fromhex(each)) for each in (bars, lines))
+    assert differ(one, other, eyes) > 20
 
 
 def test_it_tells_of_a_first_look_and_what_that_left_out(
@@ -171,7 +179,7 @@ def test_a_missed_slice_is_shown_as_one(
     assert "Dice 0.9057, recall 0.8276, precision 1.0000" in page.text
     assert "Dice by patient: mean 0.9057" in page.text
     assert "b_1: 0 pixels" in page.text and "b_1: 0 pixels, Dice" not in page.text
-    assert "; green: the reference's outline." in page.text
+    assert "; blue: the reference." in page.text
     assert [(line[0], *line[5:]) for line in read_table(out)] == [
         ("patient", "Dice", "doubts"), ("a", "0.9057", "yes"), ("deep/b", "", "yes"),
     ]  # fmt: skip
