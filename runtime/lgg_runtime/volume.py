@@ -92,6 +92,11 @@ class Volume:
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
 
+    def __repr__(self) -> str:
+        """Without the pixels, and without the source, which holds a DICOM study's patient."""
+        shape, kind = self.pixels.shape, self.pixels.dtype
+        return f"Volume(shape={shape}, dtype={kind}, spacing_mm={self.spacing_mm})"
+
 
 def _require_numbers(pixels: npt.NDArray[Any]) -> None:
     # What the mask hides would be computed with. Who has such an array has loaded numpy.ma; no run
@@ -163,6 +168,14 @@ class Segmentation:
     spacing_mm: tuple[float, float, float] | None = None
     doubts: tuple[str, ...] = ()
     dropped_fraction: float = 0.0
+
+    def __repr__(self) -> str:
+        """Without the arrays."""
+        return (
+            f"Segmentation(shape={self.mask.shape}, tumour_present={self.tumour_present}, "
+            f"volume_ml={self.volume_ml}, doubts={self.doubts}, "
+            f"dropped_fraction={self.dropped_fraction:.6g})"
+        )
 
     @property
     def drops_much(self) -> bool:

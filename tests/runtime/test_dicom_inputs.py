@@ -36,6 +36,14 @@ def test_paths_may_be_text_and_one_path_is_no_list(study: Study) -> None:
             read_dicom(one)  # type: ignore[arg-type]
 
 
+def test_a_study_is_shown_without_its_patient(study: Study) -> None:
+    """A notebook keeps what a cell shows, and is passed on."""
+    volume = read_dicom(study.files)
+    name = str(pydicom.dcmread(study.files[0]).PatientName)
+    assert name and "IM" in repr(volume.source)
+    assert name not in repr(volume) + repr(volume.source)
+
+
 def test_flair_stands_in_for_sequences_that_are_not_there(study: Study) -> None:
     study.drop(T1, T1C)
     volume = read_dicom(study.files)

@@ -128,6 +128,17 @@ def test_two_values_are_compared_as_objects() -> None:
     assert one == one and one != other  # noqa: PLR0124
 
 
+def test_a_volume_and_a_result_are_shown_in_one_line_each() -> None:
+    """As the last line of a notebook's cell shows them: not thousands of numbers."""
+    volume = Volume(np.zeros((5, 40, 30, 3), np.int16), spacing_mm=(6, 0.5, 0.5))
+    assert repr(volume) == "Volume(shape=(5, 40, 30, 3), dtype=int16, spacing_mm=(6.0, 0.5, 0.5))"
+    mask = np.zeros((5, 40, 30), bool)
+    assert repr(Segmentation(mask, mask.astype(np.float32), 0.5)) == (
+        "Segmentation(shape=(5, 40, 30), tumour_present=False, volume_ml=None, doubts=(), "
+        "dropped_fraction=0)"
+    )
+
+
 @pytest.mark.parametrize("kind", [bool, np.complex64, "U1", object])
 def test_values_that_are_no_real_numbers_are_refused(kind: object) -> None:
     with pytest.raises(InputError, match="expected real numbers"):

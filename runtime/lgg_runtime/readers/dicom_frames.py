@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Frame:
     """
 
     path: Path
-    header: Any
+    header: Any = field(repr=False)  # the patient's data
     index: int
     position: Floats
     orientation: Floats
