@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +125,9 @@ class Segmenter:
     def _load_one(cls, model: str | Path, settings: LoadSettings) -> Segmenter:
         backend, digest, why = open_model(model, settings)
         return cls(backend, settings, digest, why)
+
+    def __getstate__(self) -> NoReturn:
+        raise UsageError("a loaded model cannot be copied or pickled; load it in each process")
 
     @property
     def contract(self) -> Contract:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -228,6 +230,12 @@ def test_a_process_that_was_forked_after_the_load_is_told(artifact: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     says = "UsageError the model was loaded in another process; load it in this one\nFalse\n0\n"
     assert done.stdout == says
+
+
+@pytest.mark.parametrize("take", [copy.copy, pickle.dumps])
+def test_a_loaded_model_is_not_taken_elsewhere(artifact: Path, take: Any) -> None:
+    with pytest.raises(UsageError, match="cannot be copied or pickled; load it in each process"):
+        take(Segmenter.load(artifact))
 
 
 @pytest.mark.parametrize("step", ["prepare", "run", "finish"])
