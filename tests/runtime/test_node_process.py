@@ -63,6 +63,7 @@ def serve() -> Iterator[Callable[[list[str]], str]]:
         tally = Tally()
         tally.add("objects", "stored")
         tally.add("studies", "done")
+        tally.add("deliveries", "pacs", "sent")
         collector = NodeCollector(lambda: STATUS, tally, lambda: 5)
         servers.append(HealthServer(Http(port=free_port()), collector, lambda: reasons))
         return f"http://127.0.0.1:{servers[-1].port}"
@@ -92,7 +93,7 @@ def test_metrics_are_read_by_prometheus(serve: Callable[[list[str]], str]) -> No
     assert values["lgg_node_deliveries", "pacs", "waiting"] == 2
     counts = {key: value for key, value in values.items() if key[0].endswith("_total")}
     objects, studies = ("lgg_node_objects_total", "stored"), ("lgg_node_studies_total", "done")
-    assert counts == {objects: 1, studies: 1}
+    assert counts == {objects: 1, studies: 1, ("lgg_node_deliveries_total", "pacs", "sent"): 1}
     assert values["lgg_node_seconds", "made"] == 1.5
     assert (values["lgg_node_spool_bytes",], values["lgg_node_free_bytes",]) == (1000, 5)
 

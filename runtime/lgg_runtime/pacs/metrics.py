@@ -21,13 +21,13 @@ from lgg_runtime.pacs.ports import unusable
 from lgg_runtime.pacs.tally import Tally
 
 Status = Callable[[], dict[str, Any]]
-# Counters of the tally: name, what it counts, its label.
+# Counters of the tally: name, what it counts, its labels.
 _COUNTERS = {
-    "objects": ("Objects received, by outcome.", "outcome"),
-    "rejected_associations": ("Associations rejected, by reason.", "reason"),
-    "cut_off": ("Connections cut off, by reason.", "reason"),
-    "studies": ("Studies worked on, by outcome.", "outcome"),
-    "deliveries": ("Attempts to deliver, by destination and outcome.", "outcome"),
+    "objects": ("Objects received, by outcome.", ("outcome",)),
+    "rejected_associations": ("Associations rejected, by reason.", ("reason",)),
+    "cut_off": ("Connections cut off, by reason.", ("reason",)),
+    "studies": ("Studies worked on, by outcome.", ("outcome",)),
+    "deliveries": ("Attempts to deliver.", ("destination", "outcome")),
 }
 
 
@@ -67,11 +67,11 @@ class NodeCollector:
             "lgg_node_free_bytes", "Free disk under the spool.", value=self._free_bytes()
         )
         counts = self._tally.read()
-        for name, (said, label) in _COUNTERS.items():
-            family = CounterMetricFamily(f"lgg_node_{name}", said, labels=[label])
-            for (counted, value), count in counts.items():
+        for name, (said, labels) in _COUNTERS.items():
+            family = CounterMetricFamily(f"lgg_node_{name}", said, labels=labels)
+            for (counted, *values), count in counts.items():
                 if counted == name:
-                    family.add_metric([value], count)
+                    family.add_metric(values, count)
             yield family
 
 

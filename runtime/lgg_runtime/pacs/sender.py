@@ -58,11 +58,11 @@ class Sender:
             failure = DeliveryError(type(error).__name__, is_unsure=True)
         else:
             self._outbox.record_sent(delivery)
-            self._tally.add("deliveries", f"{to} sent")
+            self._tally.add("deliveries", to, "sent")
             LOG.info("result %s sent to %s", name, to)
             return 0.0
         wait = self._outbox.record_failure(delivery, str(failure), failure.is_unsure)
-        self._tally.add("deliveries", f"{to} failed")
+        self._tally.add("deliveries", to, "failed")
         after = "given up until a retry" if wait is None else f"again in {wait:g} s"
         LOG.warning("result %s to %s: %s; %s", name, to, failure, after)
         return wait if failure.is_passing else 0.0

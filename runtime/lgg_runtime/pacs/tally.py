@@ -7,16 +7,16 @@ from collections import Counter
 
 
 class Tally:
-    """Counts by name and label, from any thread."""
+    """Counts by name and labels, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, ...]] = Counter()
 
-    def add(self, name: str, label: str) -> None:
+    def add(self, name: str, *labels: str) -> None:
         with self._lock:
-            self._counts[name, label] += 1
+            self._counts[name, *labels] += 1
 
-    def read(self) -> dict[tuple[str, str], int]:
+    def read(self) -> dict[tuple[str, ...], int]:
         with self._lock:
             return dict(self._counts)

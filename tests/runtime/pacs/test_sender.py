@@ -47,7 +47,7 @@ def test_a_result_is_sent_once(records: Records) -> None:
     sender = make_sender(records, send, tally)
     assert [sender.step(), sender.step()] == [0.0, None]
     assert seen == [(RESULT, False)]
-    assert tally.read() == {("deliveries", "archive sent"): 1}
+    assert tally.read() == {("deliveries", "archive", "sent"): 1}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_only_a_failure_that_concerns_every_result_stops_the_others_meanwhile(
     assert (row["state"], bool(row["unsure"])) == ("waiting", is_unsure)
     expected = "KeyError" if isinstance(failure, KeyError) else str(failure)
     assert row["reason"] == expected
-    assert tally.read() == {("deliveries", "archive failed"): 1}
+    assert tally.read() == {("deliveries", "archive", "failed"): 1}
 
 
 def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> None:
