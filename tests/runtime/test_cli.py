@@ -262,7 +262,7 @@ def test_an_evaluation_is_what_the_masks_on_disk_give(
     assert metrics["per_patient_dice"]["by_patient"] == {"a": 0.5, "deep/b": 0.0}
     dice = {row["name"]: row["dice"] for row in read_rows(out) if row["level"] == "slice"}
     assert dice == {"a_1": "1", "a_2": "0.5", "a_3": "", "b_1": "0"}
-    assert "Dice by patient: mean 0.2500" in result.out
+    assert "Dice of 2 patients: mean 0.2500" in result.out
     assert read_run(out)["counts"]["skipped_masks"] == 3
 
 

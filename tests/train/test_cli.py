@@ -18,7 +18,7 @@ def test_training_prints_its_scores_on_standard_output(call_main, phantoms, tmp_
     assert done.code == 0, done.err
     assert "validation, split by patient; threshold" in done.out
     assert "Research use only, not for diagnosis." in done.out
-    assert "Dice by patient: mean" in done.out
+    assert "Dice of 1 patient: mean" in done.out
     assert (tmp_path / "run" / "model.pt").is_file()
 
 

@@ -163,7 +163,8 @@ def test_the_description_holds_the_figures():
     for key in ("mean", "median", "worst_tenth"):
         assert f"{key.replace('_', ' ')} {dice[key]:.4f}" in text
     worst = min(dice["by_patient"], key=dice["by_patient"].get)
-    assert f"3 patients, lowest {worst} {dice['by_patient'][worst]:.4f}" in text
+    assert "Dice of 3 patients: mean" in text
+    assert f"lowest {worst} {dice['by_patient'][worst]:.4f}" in text
 
 
 def test_cases_are_predicted_whole_and_normalised(one_thread):

@@ -179,9 +179,9 @@ def describe(record: dict[str, Any], out: Path) -> str:
         (
             f"{out}: cross-validation by patient\n{RESEARCH_ONLY_LINE}",
             format_table(["fold", "patients", "mean Dice", "threshold"], rows),
-            f"Dice by patient: mean {dice['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), "
-            f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f} "
-            f"({count(dice['patients'], 'patient')})",
+            f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f} (95 % interval "
+            f"{low:.4f} to {high:.4f}), median {dice['median']:.4f}, worst tenth "
+            f"{dice['worst_tenth']:.4f}",
             describe_pooled(pooled),
             f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
             f"recall {alone['pooled']['recall']:.4f}",

@@ -120,9 +120,9 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
             format_table(["", *keys], rows),
             f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
-            f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, worst tenth "
-            f"{dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')}, lowest "
-            f"{printable(worst)} {dice['by_patient'][worst]:.4f})",
+            f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f}, "
+            f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f}, lowest "
+            f"{printable(worst)} {dice['by_patient'][worst]:.4f}",
         )
     )
 

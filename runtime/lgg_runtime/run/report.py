@@ -106,8 +106,8 @@ def describe_metrics(metrics: dict[str, Any]) -> list[str]:
     """The scores of a run that was evaluated, as `run.json` has them, in a few lines."""
     dice = metrics["per_patient_dice"]
     return [
-        f"Dice by patient: mean {dice['mean']:.4f}, median {dice['median']:.4f}, "
-        f"worst tenth {dice['worst_tenth']:.4f} ({count(dice['patients'], 'patient')})",
+        f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f}, "
+        f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f}",
         describe_pooled(metrics["pooled"]),
         *_partly(metrics["partly_scored"]),
     ]

@@ -177,7 +177,7 @@ def test_a_missed_slice_is_shown_as_one(
     page = read_page(out)
     assert "1 slice unmarked, with tumour in the reference a_1: 0 pixels, Dice 0.0000" in page.text
     assert "Dice 0.9057, recall 0.8276, precision 1.0000" in page.text
-    assert "Dice by patient: mean 0.9057" in page.text
+    assert "Dice of 1 patient: mean 0.9057" in page.text
     assert "b_1: 0 pixels" in page.text and "b_1: 0 pixels, Dice" not in page.text
     assert "; blue: the reference." in page.text
     assert [(line[0], *line[5:]) for line in read_table(out)] == [

@@ -145,7 +145,7 @@ def test_an_evaluated_run_shows_dice_by_patient_and_pooled_pixels() -> None:
     journal.metrics = summarise({"P": counts}) | {"partly_scored": partly_scored(journal.rows)}
     text = describe_run(journal, Path("out"))
     assert text.split("\n")[2].split()[-1] == "0.6667"
-    assert "Dice by patient: mean 0.6667, median 0.6667, worst tenth 0.6667 (1 patient)" in text
+    assert "Dice of 1 patient: mean 0.6667, median 0.6667, worst tenth 0.6667" in text
     assert "IoU 0.5000, precision 0.5000, recall 1.0000, F1 0.6667" in text
     assert "\nOnly slices with a mask are scored: P 1 of 2\n" in text
 
