@@ -116,6 +116,15 @@ def test_a_deflated_study_is_the_study(study: Study) -> None:
     assert after.notes == before.notes
 
 
+def test_a_check_sum_behind_a_deflated_data_set_is_passed_over(study: Study) -> None:
+    before = read_dicom(study.files)
+    for path in study.flair:
+        # As of GDCM; with more than one block of pixels and what else there is to inflate.
+        deflate(path, ImageComments="a" * 200_000)
+        path.write_bytes(path.read_bytes() + bytes(8))
+    np.testing.assert_array_equal(read_dicom(study.files).pixels, before.pixels)
+
+
 def test_a_deflated_bomb_is_refused_before_it_is_inflated_as_a_whole(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from lgg_runtime.readers.listing import is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES, read_mask, read_raster, read_slice
+from stand_ins.encodings import encode_png
 from stand_ins.pictures import (
     AS_FLAIR,
     BITS,
@@ -205,6 +207,16 @@ def test_every_size_is_read(tmp_path: Path, size: tuple[int, int], suffix: str) 
 
 MASK = np.where(BITS, 255, 0).astype(np.uint8)
 MASK_RGB = np.repeat(MASK[..., np.newaxis], 3, axis=2)
+
+
+def test_bytes_behind_a_png_that_inflates_in_several_steps_are_passed_over(tmp_path: Path) -> None:
+    side = 1500
+    path, rows = tmp_path / "a.png", bytes(side * (side + 1))
+    stream = zlib.compress(rows)
+    whole = encode_png(rows, size=(side, side), colour=0)
+    path.write_bytes(whole.replace(chunk(b"IDAT", stream), chunk(b"IDAT", stream + bytes(8))))
+    assert path.stat().st_size == len(whole) + 8
+    np.testing.assert_array_equal(read_slice(path), np.zeros((side, side, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,10 @@ def _inflates_to_much(path: Path) -> bool:
         # Not by the group length that the file claims, at which pydicom does not begin.
         meta = filereader._read_file_meta_info(handle)
         block = handle.read(_BLOCK_BYTES) if meta.get("TransferSyntaxUID") == _DEFLATED else b""
-        while block and total <= MAX_INFLATED_BYTES:
+        # At its end, what follows the stream, as GDCM's check sum, stays in the unconsumed tail.
+        while block and not inflater.eof and total <= MAX_INFLATED_BYTES:
             total += len(inflater.decompress(block, _BLOCK_BYTES))
-            block = inflater.unconsumed_tail or (b"" if inflater.eof else handle.read(_BLOCK_BYTES))
+            block = inflater.unconsumed_tail or handle.read(_BLOCK_BYTES)
     return total > MAX_INFLATED_BYTES
 
 

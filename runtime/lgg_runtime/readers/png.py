@@ -54,7 +54,7 @@ def _require_whole(stream: list[bytes], expected: int) -> None:
     try:
         for part in stream:
             rest = part
-            while rest and found <= expected:
+            while rest and not inflater.eof and found <= expected:
                 found += len(inflater.decompress(rest, _STEP_BYTES))
                 rest = inflater.unconsumed_tail
     except zlib.error as error:
