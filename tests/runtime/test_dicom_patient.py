@@ -184,6 +184,16 @@ def test_content_is_dated_as_its_image_first_and_as_its_study_last(study: Study)
 
 
 @pytest.mark.parametrize("output", DICOM_OUTPUTS)
+def test_times_are_in_the_time_zone_of_the_images(study: Study, output: str) -> None:
+    assert "TimezoneOffsetFromUTC" not in pydicom.dcmread(
+        io.BytesIO(write(output, result_of(study)))
+    )
+    study.change_flair(TimezoneOffsetFromUTC="-0330")
+    written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))
+    assert (written.TimezoneOffsetFromUTC, written.StudyTime) == ("-0330", "101112")
+
+
+@pytest.mark.parametrize("output", DICOM_OUTPUTS)
 def test_what_is_missing_or_empty_is_there_and_empty(study: Study, output: str) -> None:
     study.change_flair(SpecificCharacterSet="", **dict.fromkeys(MAY_BE_EMPTY))
     written = pydicom.dcmread(io.BytesIO(write(output, result_of(study))))

@@ -61,14 +61,15 @@ ATTRIBUTES = (*MAY_BE_EMPTY, *_PATIENT, *_CLINICAL_TRIAL, *_STUDY)
 
 
 def copy_patient_and_study(header: Any) -> Any:
-    """A data set of ATTRIBUTES and of the SpecificCharacterSet that their text is encoded in.
+    """A data set of ATTRIBUTES, of the SpecificCharacterSet that their text is encoded in, and of
+    the time zone that dates and times are in.
 
     Raises InputError, the reason alone, for a value that no file can hold.
     """
     copied = load_pydicom().Dataset()
     for keyword in MAY_BE_EMPTY:
         setattr(copied, keyword, "")
-    for keyword in ATTRIBUTES:
+    for keyword in (*ATTRIBUTES, "TimezoneOffsetFromUTC"):  # of the SOP Common module
         if keyword in header:
             copied[keyword] = _read(header, keyword)
     if header.get("SpecificCharacterSet"):
