@@ -123,6 +123,32 @@ def test_t2_and_labels_are_not_taken_for_flair(tmp_path: Path, names: list[str])
     assert told == f"{names[0]}: no FLAIR beside it; expected a name ending in _flair"
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("p1_T1_20010203101112_2.nii.gz", "T1"),
+        ("p1.t2w.2.nii", "t2w"),
+        ("T1CE-registered.nii", "T1CE"),
+        ("p1_seg_2.nii", "seg"),
+        ("p1_FLAIR_20010203101112_3.nii.gz", ""),
+        ("flair_in_t1_space.nii", ""),
+        ("p1_t1_flair.nii", ""),
+        ("patient1_st1_2.nii", ""),
+    ],
+)
+def test_another_sequence_within_a_name_is_not_taken_for_flair(
+    tmp_path: Path, name: str, word: str
+) -> None:
+    path = write(tmp_path / name, ramp())
+    if word:
+        assert reason(path) == (
+            f"{name}: {word} in its name and no FLAIR; expected a name ending in _flair, or in "
+            "_t1 or _t1c beside one that does"
+        )
+    else:
+        assert read_nifti([path]).notes[:1] == ("one channel, taken as FLAIR",)
+
+
 def test_nifti_2_is_read_too(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti2Image(ramp(), RAS), tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(

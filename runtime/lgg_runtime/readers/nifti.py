@@ -46,6 +46,8 @@ _ROLES = {
 }  # fmt: skip
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
+# The same words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
+_WORD = re.compile(r"(?:^|[_\-. ])(" + "|".join(_ROLES) + r")(?=[_\-. ])", re.I)
 _NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
 
 
@@ -131,9 +133,22 @@ def _read_one(path: Path) -> Volume:
     if pixels.ndim == 3:
         if split_name(path)[1] not in ("", "flair"):
             raise InputError(f"{_name(path)}: {_NO_FLAIR}")
+        _refuse_other_sequence(path)
         note = "one channel, taken as FLAIR"
         return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, origin, [note])
     return _volume(pixels, affine, origin, [])
+
+
+def _refuse_other_sequence(path: Path) -> None:
+    """Raises InputError for a name whose end tells nothing, and in which another word than FLAIR's
+    stands.
+    """
+    words = _WORD.findall(path.name) if not split_name(path)[1] else []
+    if words and "flair" not in {_ROLES[word.lower()] for word in words}:
+        raise InputError(
+            f"{_name(path)}: {words[0]} in its name and no FLAIR; expected a name ending in "
+            "_flair, or in _t1 or _t1c beside one that does"
+        )
 
 
 def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
