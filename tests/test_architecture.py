@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,10 +104,7 @@ def test_a_module_stays_small_and_its_name_says_something(path: Path) -> None:
 
 
 def test_every_package_is_in_the_distribution() -> None:
-    folders = {path.parent for path in MODULES}
-    listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for package, root in PACKAGES.items():
-        for folder in folders:
-            if folder.is_relative_to(root):
-                name = ".".join((package, *folder.relative_to(root).parts))
-                assert f'"{name}"' in listed
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    roots = {root.relative_to(ROOT).as_posix() for root in PACKAGES.values()}
+    assert {*targets["wheel"]["packages"]} == {*targets["sdist"]["only-include"]} == roots
