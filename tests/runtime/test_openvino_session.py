@@ -70,8 +70,13 @@ def test_threads_get_each_their_own_answers(artifact: Path) -> None:
     require_own_answers(OpenVinoSession(artifact, SETTINGS).run, inputs)
 
 
-def test_only_the_last_few_sizes_stay_compiled(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("is_limited", "compiled"),
+    [(False, (16, 32, 48, 64, 80, 32)), (True, (16, 32, 16, 48, 64, 80, 16, 32))],
+    ids=["few", "one under a limit of memory"],
+)
+def test_only_the_last_sizes_stay_compiled(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, is_limited: bool, compiled: tuple[int, ...]
 ) -> None:
     sizes: list[tuple[int, ...]] = []
 
@@ -84,10 +89,11 @@ def test_only_the_last_few_sizes_stay_compiled(
             return CORE.compile_model(model, *rest)
 
     monkeypatch.setattr(openvino_session, "open_core", Watched)
+    monkeypatch.setattr(openvino_session, "is_memory_limited", lambda: is_limited)
     session = OpenVinoSession(artifact, SETTINGS)
     for height in (16, 32, 16, 48, 64, 80, 16, 32):  # 256 x 256 is compiled at the start
         session.run(make_slices(1, height))
-    assert sizes == [(256, 256), *((height, 32) for height in (16, 32, 48, 64, 80, 32))]
+    assert sizes == [(256, 256), *((height, 32) for height in compiled)]
 
 
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (3, 3), (6, 4)])

@@ -18,6 +18,7 @@ from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.backends.onnx_session import telling_engine_errors
 from lgg_runtime.backends.openvino_core import TOO_LITTLE, import_openvino, last_line, open_core
 from lgg_runtime.backends.settings import BackendSettings
+from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.contract import INPUT, METADATA_KEY, Contract
 from lgg_runtime.errors import ModelError, ProviderError
 from lgg_runtime.volume import Pixels, Probability
@@ -76,6 +77,8 @@ class OpenVinoSession:
             # Pinned, two processes would share one core and leave another idle.
             "ENABLE_CPU_PINNING": False,
         }
+        # Each has threads of its own; where one cannot begin, OpenVINO waits for ever or aborts.
+        self._sizes = 1 if is_memory_limited() else MOST_SIZES
         self._core, self._model = core, model
         self._lock = Lock()  # two runs at once would compile for a size each
         self._requests: OrderedDict[tuple[int, ...], _Idle] = OrderedDict()
@@ -96,7 +99,7 @@ class OpenVinoSession:
     def _prepare(self, size: tuple[int, ...]) -> _Idle:
         """What runs slices of this height and width."""
         if size not in self._requests:
-            if len(self._requests) == MOST_SIZES:
+            if len(self._requests) == self._sizes:
                 self._requests.popitem(last=False)
             self._model.reshape({INPUT: [1, *size, len(self.contract.channels)]})
             compiled = self._core.compile_model(self._model, "CPU", self._options)
