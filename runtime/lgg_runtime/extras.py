@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from lgg_runtime.errors import MissingExtraError, first_line
+
+# The filters of the packages that are kept silent, as Python keeps them.
+_IGNORING = set[tuple[Any, ...]]()
 
 
 @contextlib.contextmanager
@@ -55,7 +60,12 @@ def import_extra(module: str, extra: str) -> Any:
 
 def keep_silent(package: str) -> None:
     """Ignore a package's warnings and log lines, whoever else listens to them."""
-    warnings.filterwarnings("ignore", module=rf"{package}(\..*)?$")
+    module = rf"{package}(\..*)?$"
+    ignoring = ("ignore", None, Warning, re.compile(module), 0)
+    _IGNORING.add(ignoring)
+    # After each change of the filters, Python shows again what a program is warned of but once.
+    if ignoring not in takewhile(_IGNORING.__contains__, warnings.filters):
+        warnings.filterwarnings("ignore", module=module)
     logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
