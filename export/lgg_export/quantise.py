@@ -138,6 +138,8 @@ class Quantiser:
             )
         made = onnx.load(str(output))
         del made.metadata_props[:]
+        # Shapes by name, with which engines that fix N, H and W (tract) contradict themselves.
+        del made.graph.value_info[:]
         onnx.checker.check_model(made, full_check=True)
         return made
 

@@ -70,6 +70,11 @@ def test_every_weight_is_int8_by_channel_and_the_nearest_step(made, float_graph)
     assert not graph.metadata_props
 
 
+def test_no_shape_between_stands_in_the_way_of_an_engine_that_fixes_the_input_s(made):
+    _, _, graph = made
+    assert not graph.graph.value_info
+
+
 def test_activations_and_biases_are_of_the_target_s_types(made):
     target, _, graph = made
     held = constants(graph)
