@@ -37,7 +37,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "DATA=FOLDER holds kaggle_3m, DATA=phantom makes phantoms; MINUTES=$(MINUTES), RUN=$(RUN)"
-	@echo "TRAIN_OPTIONS='--recipe lite --workers 4', MODEL=$(MODEL), EXECUTIONS=$(EXECUTIONS)"
+	@echo "TRAIN_OPTIONS='$(TRAIN_OPTIONS)', MODEL=$(MODEL), EXECUTIONS=$(EXECUTIONS)"
 	@echo "Research use only, not for diagnosis."
 
 setup: $(VENV)/.dev ## Install everything into .venv

@@ -106,6 +106,8 @@ def test_phantoms_train_a_quick_network_with_all_sequences(
     assert code == 0, printed
     options = calls[calls.index("--recipe") + 1 :]
     assert options[: options.index("lgg-train")] == recipe
+    _, shown, _ = make("help", f"DATA={data}")
+    assert f"TRAIN_OPTIONS='--recipe {' '.join(recipe)}'" in shown
 
 
 @pytest.mark.parametrize("options", ["", "--prompt here "])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import io
 import re
 from pathlib import Path
@@ -68,3 +70,16 @@ def test_the_page_on_dicom_gives_a_seg(
     seg = pydicom.dcmread(io.BytesIO(segment_study(folder)))
     assert seg.Modality == "SEG"
     assert "mL\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/contract.md", "docs/dicom.md"])
+def test_an_example_imports_what_it_uses(page: str) -> None:
+    """That of pandas too, which the tests do not install."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    nodes = list(ast.walk(ast.parse(example)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    known = {node.id for node in names if isinstance(node.ctx, ast.Store)} | set(dir(builtins))
+    known |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    assert {node.id for node in names} <= known
