@@ -178,4 +178,4 @@ lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/mypy
 
 clean: ## Remove what demo and tests leave; runs and data stay
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -76,7 +76,7 @@ class NamedPath(click.Path):
               help="Run the box of the head alone: faster, and a mask may change.")  # fmt: skip
 @click.option("--first-look", metavar="MODEL",
               help="Run the model only where this quick one (tiny, or a file) finds a sign of "
-              "tumour: up to twice as fast, and a mask may change.")  # fmt: skip
+              "tumour: about twice as fast with standard, and a mask may change.")  # fmt: skip
 @click.option("--first-look-sha256", metavar="DIGEST",
               help="Refuse a first look of another SHA-256.")  # fmt: skip
 @click.option("-ot", "--output-type", "output_types", multiple=True, default=("mask",),
