@@ -29,7 +29,16 @@ from catalogue.raster_bytes import (
 )
 from catalogue.row import GOOD, INFER, Keeping, Outcome, Row, Scene, Section
 from lgg_runtime.volume import FLAIR
-from stand_ins.encodings import PNG_START, chained_tiff, chunk, encode, looping, patched, sharing
+from stand_ins.encodings import (
+    PNG_START,
+    chained_tiff,
+    chunk,
+    encode,
+    looping,
+    patched,
+    repeating_tiff,
+    sharing,
+)
 from stand_ins.runs import LESION, draw_slice, read_png
 
 Bytes = Callable[[], bytes]
@@ -262,6 +271,10 @@ CLAIMS = (
         "bad.tif: holds 536870913 bytes; at most 536870912 are read", OTHERS_DONE),
     refused("many pages", "A TIFF of 65,536 pages.", lambda: chained_tiff(65_536),
             "expected one page, found more than 65535; split it"),
+    refused("one field", "A TIFF of a million values that one field claims again and again.",
+            lambda: repeating_tiff(65_535),
+            "TIFF is cut short or damaged: its fields have more than 4194304 values; export it "
+            "again"),
     refused("deflate bomb", "A TIFF strip that inflates to 64 MiB.", _bomb,
             "TIFF is damaged: a strip or tile does not follow its compression; " + COPY),
     done("text bomb", "A PNG with a text chunk that inflates to 64 MiB.",

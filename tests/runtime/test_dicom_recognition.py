@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.readers.dicom_recognition import recognise
 
 pytest.importorskip("pydicom")
@@ -146,3 +147,18 @@ def test_an_agent_that_says_there_was_none_is_none(agent: str) -> None:
 @pytest.mark.parametrize("agent", ["Gadovist", "10 ML", "GD", "NOVAVIST", "Omniscan", "YES", "1"])
 def test_any_other_agent_is_one(agent: str) -> None:
     assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1c"
+
+
+@pytest.mark.parametrize("words", ["w/" * 26, "any&" * 13])
+def test_no_description_is_tried_in_more_ways_than_it_has_letters(words: str) -> None:
+    """Read in two ways each, 26 words took half a minute, and each more as long again."""
+    header = {**T1, "SeriesDescription": f"T1 post no {words}x"}
+    assert len(header["SeriesDescription"]) == 64
+    assert recognise(frame_of(**header)) == "t1c"
+
+
+def test_what_stands_far_behind_in_a_description_of_any_length_says_nothing() -> None:
+    """The time goes by the square of its length, and some encodings set no limit to that."""
+    load_pydicom()  # which then takes a value of any length
+    words = f"T1 post {'x' * 1024} without contrast"
+    assert recognise(frame_of(**{**T1, "SeriesDescription": words})) == "t1c"

@@ -12,7 +12,7 @@ import pytest
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.tiff import Tag, read_directory
 from lgg_runtime.readers.tiff_pixels import read_pixels
-from stand_ins.encodings import chained_tiff, encode_tiff, patched, value_place
+from stand_ins.encodings import chained_tiff, encode_tiff, patched, repeating_tiff, value_place
 
 PREDICTOR = 317  # the TIFF tag, which OpenCV 4.9 has no name for
 RANDOM = np.random.default_rng(3)
@@ -208,6 +208,14 @@ def test_a_missing_field_is_refused(tag: int) -> None:
     data = PLAIN[:place] + struct.pack("<H", 60_000) + PLAIN[place + 2 :]
     with pytest.raises(InputError, match=f"field {tag} is missing|expected 1 strips or tiles"):
         pixels_of(data)
+
+
+def test_one_field_of_many_values_said_again_and_again_is_refused() -> None:
+    """As often as fits into a directory it took half an hour, of 1.8 MB."""
+    with pytest.raises(InputError, match="field 256 is missing"):
+        read_directory(repeating_tiff(4))[0].first_value(Tag.WIDTH)
+    with pytest.raises(InputError, match="its fields have more than 4194304 values; export it"):
+        read_directory(repeating_tiff(5))
 
 
 def test_a_field_of_too_many_values_is_refused() -> None:

@@ -71,6 +71,13 @@ def chained_tiff(pages: int) -> bytes:
     )
 
 
+def repeating_tiff(times: int) -> bytes:
+    """A directory that says one field of a million values that many times."""
+    field = struct.Struct("<HHII").pack(320, 1, 2**20, 14 + 12 * times)
+    start = struct.pack("<2sHIH", b"II", 42, 8, times)
+    return start + field * times + bytes(4) + bytes(2**20)
+
+
 def chunk(kind: bytes, content: bytes = b"") -> bytes:
     """Of a PNG."""
     checked = kind + content

@@ -57,6 +57,8 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 1
 _WANTED = frozenset(Tag)
 _MAX_ENTRIES = _MAX_PAGES = 65535
 _MAX_VALUES = 2**20
+# Of all fields together: many of them may stand for the same bytes, or one field again and again.
+_MAX_ALL_VALUES = 4 * _MAX_VALUES
 CUT = "TIFF is cut short or damaged"
 
 
@@ -175,6 +177,7 @@ def _read_entries(
     entry, offset, inline = ("HHQ", "Q", 8) if is_big else ("HHI", "I", 4)
     step = struct.calcsize("<" + entry) + inline
     fields: dict[int, tuple[int, ...]] = {}
+    values = 0
     for at in range(begin, begin + number * step, step):
         tag, kind, count = struct.unpack_from(order + entry, data, at)
         value = at + step - inline
@@ -188,6 +191,11 @@ def _read_entries(
                 raise InputError(f"{CUT}: field {tag} is of kind {kind}; export it again")
             if count > _MAX_VALUES:
                 raise InputError(f"TIFF field {tag} has {count} values; at most {_MAX_VALUES}")
+            values += count
+            if values > _MAX_ALL_VALUES:
+                raise InputError(
+                    f"{CUT}: its fields have more than {_MAX_ALL_VALUES} values; export it again"
+                )
             found = struct.unpack_from(f"{order}{count}{_INTEGERS[kind]}", data, value)
             if min(found) < 0 or fields.setdefault(tag, found) != found:
                 raise InputError(
