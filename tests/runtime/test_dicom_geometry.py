@@ -9,7 +9,7 @@ import pytest
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_frames import Frame
-from lgg_runtime.readers.dicom_geometry import continues, sort_frames, span_grid
+from lgg_runtime.readers.dicom_geometry import count_continuing, sort_frames, span_grid
 
 
 class Header:
@@ -84,19 +84,19 @@ def test_a_plane_that_is_hardly_turned_continues_a_stack_a_step_away(
     middle = np.array([10, 20.75, height])
     corner = middle - 0.75 * np.array([0, c, s])
     plane = frames_at([(corner[0], corner[1], corner[2])], (1, 0, 0, 0, c, s))
-    assert continues(plane, stack) is is_next
+    assert count_continuing([stack, plane])[0] == is_next
 
 
 @pytest.mark.parametrize("heights", [(0, 0, 0), (0,)])
 def test_nothing_continues_slices_at_one_position(heights: tuple[float, ...]) -> None:
-    assert not continues(along_z(5), along_z(*heights))
+    assert count_continuing([along_z(*heights), along_z(5)])[0] == 0
 
 
 def test_slices_of_another_size_continue_nothing() -> None:
     (plane,) = along_z(15)
     plane.header.Rows = 5
-    assert continues(along_z(15), along_z(0, 5, 10))
-    assert not continues([plane], along_z(0, 5, 10))
+    assert count_continuing([along_z(0, 5, 10), along_z(15)])[0] == 1
+    assert count_continuing([along_z(0, 5, 10), [plane]])[0] == 0
 
 
 def test_slices_beside_their_line_are_refused() -> None:

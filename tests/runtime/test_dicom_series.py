@@ -110,6 +110,24 @@ def test_a_larger_part_of_a_series_in_another_frame_of_reference_is_missed() -> 
         chosen.flair.grid()
 
 
+def test_frames_that_are_each_turned_in_their_own_way_are_not_compared_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each pair was: a file of 4,096 such frames took eleven minutes."""
+    normals, normal = list[str](), Frame.normal.fget
+    monkeypatch.setattr(
+        Frame, "normal", property(lambda frame: (normals.append(frame.name), normal(frame))[1])
+    )
+    angles = np.linspace(0, np.pi, 100)
+    frames = [
+        frame_of(5.0 * k, (1.0, 0, 0, 0, float(np.cos(a)), float(np.sin(a))), **FLAIR)
+        for a in angles
+        for k in range(2)
+    ]
+    assert [len(stack.frames) for stack in stack_frames(frames)[0]] == [2] * 100
+    assert len(normals) < 5 * len(frames)
+
+
 def test_orientations_that_drift_are_parted_alike_in_any_order_of_files() -> None:
     """With a middle one first, nearly all lay within a hundredth of it, and a fiftieth apart."""
     sines = [0.0021 * k for k in range(10)]

@@ -75,20 +75,31 @@ def span_grid(frames: Sequence[Frame]) -> Grid:
     return Grid(Lattice(affine, (len(frames), *first.size)), spacing)
 
 
-def continues(frames: Sequence[Frame], stack: Sequence[Frame]) -> bool:
-    """Whether one of the parallel frames lies where the next slice of a sorted stack would.
+def count_continuing(parts: Sequence[Sequence[Frame]]) -> list[int]:
+    """For each of the parts of a series, how many frames the others have that continue it.
 
-    That is a step beyond its first or last one, of its size, turned by TORN_DEGREES at most.
+    They do with one frame that lies where its next slice would: a step beyond its first or last
+    one, of its size, turned by TORN_DEGREES at most. parts: of parallel frames, sorted.
     """
-    normal, first = stack[0].normal, frames[0]
-    is_turned = abs(first.normal @ normal) < np.cos(np.radians(TORN_DEGREES))
-    if is_turned or first.size != stack[0].size or len(stack) < 2:
-        return False
-    heights = np.array([_centre(frame) for frame in stack]) @ normal
-    others = np.array([_centre(frame) for frame in frames]) @ normal
-    beyond = np.maximum(heights[0] - others, others - heights[-1])
-    step = np.median(np.diff(heights))
-    return bool(((beyond > 0.5 * step) & (beyond < 1.5 * step)).any())
+    if not parts:
+        return []
+    normals = np.array([part[0].normal for part in parts])
+    sizes = np.array([part[0].size for part in parts])
+    counts = np.array([len(part) for part in parts])
+    begins = np.cumsum(counts) - counts
+    centres = np.array([_centre(frame) for part in parts for frame in part])
+    continuing = []
+    for index, normal in enumerate(normals):
+        heights = centres @ normal
+        own = heights[begins[index] :][: counts[index]]
+        step = np.median(np.diff(own)) if len(own) > 1 else 0.0  # then none lies within a step
+        beyond = np.maximum(own[0] - heights, heights - own[-1])
+        is_next = np.logical_or.reduceat((beyond > 0.5 * step) & (beyond < 1.5 * step), begins)
+        is_turned = np.abs(normals @ normal) < np.cos(np.radians(TORN_DEGREES))
+        is_next &= (sizes == sizes[index]).all(axis=1) & ~is_turned
+        is_next[index] = False
+        continuing.append(int(counts[is_next].sum()))
+    return continuing
 
 
 def _centre(frame: Frame) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.grid import plane_of
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import Frame
-from lgg_runtime.readers.dicom_geometry import Grid, continues, sort_frames, span_grid
+from lgg_runtime.readers.dicom_geometry import Grid, count_continuing, sort_frames, span_grid
 from lgg_runtime.readers.dicom_recognition import is_derived, recognise
 
 ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
@@ -104,7 +104,7 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
 
     Also returns the number of frames dropped as localizers and derived pictures.
     """
-    groups: dict[tuple[Any, ...], list[list[Frame]]] = defaultdict(list)
+    alike: dict[tuple[Any, ...], list[Frame]] = defaultdict(list)
     # In an order of their own: the first one of a group decides which others are parallel to it.
     for frame in sorted(frames, key=lambda frame: frame.orientation):
         header = frame.header
@@ -114,15 +114,10 @@ def stack_frames(frames: Sequence[Frame]) -> tuple[list[Stack], int]:
             frame.size,
             is_derived(frame),
         )
-        for group in groups[key]:
-            if _are_parallel(frame, group[0]):
-                group.append(frame)
-                break
-        else:
-            groups[key].append([frame])
+        alike[key].append(frame)
     series: dict[str, list[list[Frame]]] = defaultdict(list)
-    for key in sorted(groups):
-        series[key[0]] += sorted(groups[key], key=lambda group: group[0].orientation)
+    for key in sorted(alike):
+        series[key[0]] += _part_by_orientation(alike[key])
     stacks = [stack for parts in series.values() for stack in _stack_parts(parts)]
     return stacks, len(frames) - sum(len(stack.frames) for stack in stacks)
 
@@ -131,17 +126,24 @@ def _stack_parts(parts: Sequence[Sequence[Frame]]) -> list[Stack]:
     """The stacks among the parallel frames of one series; small parts beside a larger are none."""
     least = min(SMALLEST_STACK, max(map(len, parts)))
     images = [sort_frames(part) for part in parts if not is_derived(part[0])]
+    torn = count_continuing(images)
     return [
-        Stack(
-            tuple(part),
-            recognise(part[0]),
-            sum(len(other) for other in images if other is not part and continues(other, part)),
-        )
-        for part in images
+        Stack(tuple(part), recognise(part[0]), others)
+        for part, others in zip(images, torn, strict=True)
         if len(part) >= least
     ]
 
 
-def _are_parallel(one: Frame, other: Frame) -> bool:
-    pairs = zip(one.orientation, other.orientation, strict=True)
-    return all(abs(a - b) <= ORIENTATION_TOLERANCE for a, b in pairs)
+def _part_by_orientation(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Parts of the frames that are parallel to their first, in the order of these.
+
+    With whole arrays: a file may hold thousands of frames, each turned in its own way.
+    """
+    orientations = np.array([frame.orientation for frame in frames])
+    left, parts = np.arange(len(frames)), []
+    while len(left):
+        apart = np.abs(orientations[left] - orientations[left[0]])
+        is_parallel = (apart <= ORIENTATION_TOLERANCE).all(axis=1)
+        parts.append([frames[index] for index in left[is_parallel]])
+        left = left[~is_parallel]
+    return parts
