@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def _bomb(scene: Scene) -> None:
     """A whole small volume with 64 MiB of zeros behind it."""
     whole = gzip.decompress(save(scene.source / "a.nii.gz", values()).read_bytes())
     scene.put("a.nii.gz", gzip.compress(whole + bytes(2**26), 1))
+
+
+def _extended(scene: Scene) -> None:
+    whole = gzip.decompress(save(scene.source / "a.nii.gz", values()).read_bytes())
+    header = whole[:108] + struct.pack("<f", 368) + whole[112:348]
+    extension = struct.pack("<4sii8x", b"\1\0\0\0", 7, 6)
+    scene.put("a.nii.gz", gzip.compress(header + extension + whole[352:] + bytes(2**26), 1))
 
 
 def _disagreeing(scene: Scene) -> None:
@@ -220,6 +228,9 @@ ROWS = (
         patched("a.nii", (112, floats(0, 3))), 0, "", DONE, (ALONE,)),
     Row("gzip bomb", "A gzip stream that goes on for 64 MiB: no more is kept than is claimed.",
         _bomb, 0, "", DONE, (ALONE,)),
+    Row("extension", "An extension of seven bytes, before a gzip stream that goes on for 64 MiB.",
+        _extended, 3, "a: a.nii.gz: an extension of 7 bytes, expected 16 or more that end before "
+        "its voxels; copy the file again", OTHERS_DONE),
     Row("T1 elsewhere", "A T1 that covers half of the head in FLAIR.",
         lambda scene: (save(scene.source / "p_flair.nii", values()),
                        save(scene.source / "p_t1.nii", values(), _with((2, 3), -25.0))), 0, "",

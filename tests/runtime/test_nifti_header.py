@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,38 @@ def test_what_means_nothing_else_is_read(tmp_path: Path, changes: dict[str, Any]
     found = read_nifti([path])
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     np.testing.assert_array_equal(np.abs(found.affine), np.abs(expected.affine))
+
+
+def extended(path: Path, sizes: list[int], kind: Any, form: str) -> Path:
+    """With extensions that claim these sizes and are of 16 bytes each, and a MiB behind voxels."""
+    image = kind(np.arange(120, dtype=np.int16).reshape(6, 5, 4), AFFINE)
+    image = kind(image.get_fdata(), AFFINE, image.header.as_byteswapped(form))
+    image.header.set_data_dtype(np.int16)
+    size, data = int(image.header["sizeof_hdr"]), image.to_bytes()
+    header = kind.header_class(data[:size], endianness=form)
+    header["vox_offset"] = size + 4 + 16 * len(sizes)
+    parts = [struct.pack(f"{form}ii8x", claimed, 6) for claimed in sizes]
+    start = header.binaryblock + b"\1\0\0\0" + b"".join(parts)
+    path.write_bytes(gzip.compress(start + data[size + 4 :] + bytes(2**20)))
+    return path
+
+
+@pytest.mark.parametrize("form", ["<", ">"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("size", [7, 0, -1, 32, 2**31 - 1])
+def test_extensions_of_impossible_sizes_are_refused_with_nothing_unpacked_for_them(
+    tmp_path: Path, size: int, kind: Any, form: str
+) -> None:
+    whole = read_nifti([extended(tmp_path / "whole.nii.gz", [16, 32, 16], kind, form)])
+    assert int(whole.pixels[-1, -1, -1, 0]) == 119
+    path = extended(tmp_path / "a.nii.gz", [16, size], kind, form)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=rf"^a.nii.gz: an extension of {size} bytes, expected"):
+            read_nifti([path])
+        assert tracemalloc.get_traced_memory()[1] < 2**19
+    finally:
+        tracemalloc.stop()
 
 
 def test_channels_as_the_components_of_vectors_are_the_three_sequences(tmp_path: Path) -> None:

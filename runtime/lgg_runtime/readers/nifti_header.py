@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -18,8 +19,9 @@ from lgg_runtime.redact import without_uids
 # gzip.BadGzipFile is an OSError.
 DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
 # Of one file with its voxels: behind the header come four bytes that say whether there are
-# extensions, which nibabel reads whole.
+# extensions. Each begins with its own size, the least is 16.
 _MAX_EXTENSIONS = 16 * 2**20
+_LEAST_EXTENSION = 16
 
 
 def open_nifti(path: Path) -> Any:
@@ -46,15 +48,38 @@ def open_nifti(path: Path) -> Any:
     try:
         with gzip.open(path) if is_packed else path.open("rb") as stream:
             start = stream.read(max(kinds))
-        sizes = [size for form in "<>" for size in struct.unpack_from(form + "i", start)]
-        (size,) = kinds.keys() & sizes
-        header = kinds[size].header_class(start[:size], check=False)
-        _check(name, header, size)
-        return kinds[size].from_filename(path)
+            sizes = [size for form in "<>" for size in struct.unpack_from(form + "i", start)]
+            (size,) = kinds.keys() & sizes
+            header = kinds[size].header_class(start[:size], check=False)
+            _check(name, header, size)
+            stream.seek(size)
+            _check_extensions(name, stream.read(int(header["vox_offset"]) - size), header)
+        return _open_checked(kinds[size], start[:size], path)
     except InputError:
         raise
     except (*failures, KeyError) as error:  # KeyError: a kind of number that nobody knows
         raise InputError(f"{name}: no NIfTI file, or its header is damaged") from error
+
+
+def _open_checked(kind: Any, start: bytes, path: Path) -> Any:
+    """As nibabel's `from_filename`, but for extensions: it would keep them, and follow their sizes
+    out of their place, to the end of whatever a file unpacks to.
+    """
+    header = kind.header_class.from_fileobj(io.BytesIO(start + bytes(4)))
+    return kind(kind.ImageArrayProxy(str(path), header.copy()), None, header)
+
+
+def _check_extensions(name: str, found: bytes, header: Any) -> None:
+    """Raises InputError unless each ends before the voxels; found: what is behind the header."""
+    at, form = 4, header.endianness + "i"
+    while found[:1] > b"\0" and len(found) - at >= _LEAST_EXTENSION:
+        (size,) = struct.unpack_from(form, found, at)
+        at += size
+        if size < _LEAST_EXTENSION or at > len(found):
+            raise InputError(
+                f"{name}: an extension of {size} bytes, expected {_LEAST_EXTENSION} or more that "
+                "end before its voxels; copy the file again"
+            )
 
 
 def _check(name: str, header: Any, size: int) -> None:
