@@ -127,12 +127,21 @@ def put_study(scene: Scene, spoil: Spoil, drawn: str = "axial_study") -> Study:
 
 def nest(study: Study, depth: int = 300) -> None:
     """That many sequences, one in the other, in the first FLAIR file."""
-    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
-    opened = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + item
+    opened = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     closed = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    _put_before_pixels(study, opened * depth + closed * depth)
+
+
+def itemise(study: Study, count: int = 1_000_000) -> None:
+    """A sequence of that many empty items in the first FLAIR file."""
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * count
+    _put_before_pixels(study, b"\x40\x00\x75\x02SQ\0\0" + struct.pack("<I", len(items)) + items)
+
+
+def _put_before_pixels(study: Study, elements: bytes) -> None:
     data = study.flair[0].read_bytes()
     at = data.index(b"\xe0\x7f\x10\x00")
-    study.flair[0].write_bytes(data[:at] + opened * depth + closed * depth + data[at:])
+    study.flair[0].write_bytes(data[:at] + elements + data[at:])
 
 
 def claim_large_picture(study: Study) -> None:

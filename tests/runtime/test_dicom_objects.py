@@ -18,6 +18,7 @@ pytest.importorskip("SimpleITK")
 
 import pydicom
 
+from lgg_runtime.readers import dicom_encoding, dicom_files
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import MAX_INFLATED_BYTES, list_dicomdir
 from stand_ins.dicom_study import T1, Study, reason, write_dicomdir
@@ -133,6 +134,23 @@ def test_a_deflated_bomb_is_refused_before_it_is_inflated_as_a_whole(
     monkeypatch.setattr(zlib, "decompress", None)
     assert reason(study) == (
         f"{study.flair[0].name}: inflates to more than 256 MiB; convert it, e.g. with dcmconv"
+    )
+
+
+@pytest.mark.parametrize("is_deflated", [True, False])
+def test_a_header_of_more_parts_than_a_limit_is_refused_before_it_is_parsed(
+    study: Study, monkeypatch: pytest.MonkeyPatch, is_deflated: bool
+) -> None:
+    path = study.flair[0]
+    change = deflate if is_deflated else study.change
+    change(path, ReferencedImageSequence=[pydicom.Dataset() for _ in range(1000)])
+    for module in (dicom_files, dicom_encoding):
+        monkeypatch.setattr(module, "MOST_PARTS", 1000)
+    monkeypatch.setattr(pydicom, "dcmread", None)
+    with pytest.raises(InputError) as refused:
+        dicom_files.read_header(path)
+    assert str(refused.value) == (
+        f"{path.name}: its header has more than 1000 elements and items; refused"
     )
 
 
@@ -291,6 +309,13 @@ def test_other_objects_of_the_study_are_passed_over(study: Study) -> None:
 def test_a_dicomdir_lists_its_files(study: Study) -> None:
     files = study.files
     path = write_dicomdir(study.folder, *([file.name] for file in files))
+    assert list_dicomdir(path) == files
+
+
+def test_a_file_that_a_dicomdir_lists_again_and_again_is_read_once(study: Study) -> None:
+    """Of what looks like a copy all bytes were read, once for each of its records."""
+    files = study.files
+    path = write_dicomdir(study.folder, *([file.name] for file in [*files, *files, files[0]]))
     assert list_dicomdir(path) == files
 
 

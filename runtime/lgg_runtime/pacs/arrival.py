@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lgg_runtime.errors import InputError, ResourceError
-from lgg_runtime.pacs.encoding import CostlyHeaderError, read_first_values, read_values
+from lgg_runtime.readers.dicom_encoding import CostlyHeaderError, read_first_values, read_values
 
 # PS3.7, annex C, and PS3.4, table B.2-1.
 SUCCESS = 0x0000

@@ -13,11 +13,11 @@ from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
-from lgg_runtime.pacs.encoding import IMPLICIT
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.pynetdicom_setup import set_up_pynetdicom
 from lgg_runtime.pacs.tls import make_client_tls
 from lgg_runtime.pacs.web_client import WebServer
+from lgg_runtime.readers.dicom_encoding import IMPLICIT
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

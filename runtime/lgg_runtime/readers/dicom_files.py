@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lgg_runtime.errors import InputError, LggError
 from lgg_runtime.extras import import_extra, keep_silent
+from lgg_runtime.readers.dicom_encoding import MOST_PARTS, CostlyHeaderError, read_values
 from lgg_runtime.readers.regular import IrregularFileError, open_regular
 from lgg_runtime.redact import without_uids
 
@@ -26,6 +27,7 @@ DICOMDIR = "1.2.840.10008.1.3.10"
 MAX_INFLATED_BYTES = 1 << 28  # pydicom inflates a data set as a whole, for its header too
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE_BYTES = 132
+_LEAST_PART_BYTES = 8  # of an element or an item
 _BLOCK_BYTES = 1 << 16
 
 
@@ -78,24 +80,22 @@ def refusing_headers(reason: str) -> Iterator[None]:
 def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
     """The data set of a file without its pixels; with `tags`, these alone.
 
-    Raises InputError, `NAME: reason`, for a damaged file, one above 1 GiB, and one whose deflated
-    data set is above 256 MiB.
+    Raises InputError, `NAME: reason`, for a damaged file, one above 1 GiB, one whose deflated
+    data set is above 256 MiB, and one with more elements and items than any image has.
     """
     pydicom = load_pydicom()
     name = without_uids(path.name)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{name}: above {MAX_FILE_BYTES >> 20} MiB; split the series")
-        if _inflates_to_much(path):
-            raise InputError(
-                f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MiB; convert it, "
-                "e.g. with dcmconv"
-            )
+            raise InputError(f"above {MAX_FILE_BYTES >> 20} MiB; split the series")
+        _refuse_costly(path)
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags and list(tags))
     except RecursionError as error:
         raise InputError(f"{name}: sequences are nested too deeply; refused") from error
     except MemoryError as error:
         raise InputError(f"{name}: the memory does not suffice for its header") from error
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     except LggError:
         raise
     except pydicom.errors.InvalidDicomError as error:
@@ -107,20 +107,42 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: {reason}") from error
 
 
-def _inflates_to_much(path: Path) -> bool:
-    """Whether a deflated data set is more than is inflated; a part at a time, none is kept."""
+def _refuse_costly(path: Path) -> None:
+    """Raises InputError, the reason alone, for what pydicom would make far more of than it is."""
     filereader = load_pydicom().filereader
-    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with path.open("rb") as handle:
         filereader.read_preamble(handle, force=False)
         # Not by the group length that the file claims, at which pydicom does not begin.
-        meta = filereader._read_file_meta_info(handle)
-        block = handle.read(_BLOCK_BYTES) if meta.get("TransferSyntaxUID") == _DEFLATED else b""
-        # At its end, what follows the stream, as GDCM's check sum, stays in the unconsumed tail.
-        while block and not inflater.eof and total <= MAX_INFLATED_BYTES:
-            total += len(inflater.decompress(block, _BLOCK_BYTES))
-            block = inflater.unconsumed_tail or handle.read(_BLOCK_BYTES)
-    return total > MAX_INFLATED_BYTES
+        syntax = filereader._read_file_meta_info(handle).get("TransferSyntaxUID")
+        if syntax == _DEFLATED:
+            body = _inflate(handle)
+        elif path.stat().st_size > MOST_PARTS * _LEAST_PART_BYTES:
+            body = handle.read()
+        else:
+            return
+    if len(body) > MOST_PARTS * _LEAST_PART_BYTES:
+        try:
+            read_values(body, str(syntax), ())
+        except CostlyHeaderError as error:
+            raise InputError(f"{error}; refused") from error
+        except (ValueError, struct.error):  # what is damaged is pydicom's to refuse
+            pass
+
+
+def _inflate(handle: BinaryIO) -> bytes:
+    """A deflated data set, a part at a time. Raises InputError, the reason alone, for one that is
+    too large.
+    """
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+    block = handle.read(_BLOCK_BYTES)
+    # At its end, what follows the stream, as GDCM's check sum, stays in the unconsumed tail.
+    while block and not inflater.eof:
+        inflated += inflater.decompress(block, _BLOCK_BYTES)
+        if len(inflated) > MAX_INFLATED_BYTES:
+            most = f"{MAX_INFLATED_BYTES >> 20} MiB"
+            raise InputError(f"inflates to more than {most}; convert it, e.g. with dcmconv")
+        block = inflater.unconsumed_tail or handle.read(_BLOCK_BYTES)
+    return bytes(inflated)
 
 
 def is_dicomdir_name(path: Path) -> bool:
@@ -129,8 +151,8 @@ def is_dicomdir_name(path: Path) -> bool:
 
 
 def list_dicomdir(path: Path) -> list[Path]:
-    """The files that a DICOMDIR lists, in its order; by their names in small letters where its own
-    is in these, as a disc of ISO 9660 shows all names under Linux.
+    """The files that a DICOMDIR lists, each once, in its order; by their names in small letters
+    where its own is in these, as a disc of ISO 9660 shows all names under Linux.
 
     Raises InputError for one that is damaged, that points outside its own folder, or that lists
     a file which is not there.
@@ -149,4 +171,5 @@ def list_dicomdir(path: Path) -> list[Path]:
         if any(".." in name or "/" in name for name in names) or not target.is_relative_to(root):
             raise InputError(f"{path.name}: points outside its folder; refused")
         listed.append(path.parent.joinpath(*names))
-    return [file for file in listed if is_dicom(file)]
+    # Each once: of a copy of an image all bytes are read.
+    return [file for file in dict.fromkeys(listed) if is_dicom(file)]

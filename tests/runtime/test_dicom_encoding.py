@@ -14,9 +14,14 @@ from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from lgg_runtime.pacs import encoding
 from lgg_runtime.pacs.arrival import Refusal, check_arrival
-from lgg_runtime.pacs.encoding import MOST_NESTED, CostlyHeaderError, read_first_values, read_values
+from lgg_runtime.readers import dicom_encoding
+from lgg_runtime.readers.dicom_encoding import (
+    MOST_NESTED,
+    CostlyHeaderError,
+    read_first_values,
+    read_values,
+)
 
 CLASS, INSTANCE, STUDY = 0x00080016, 0x00080018, 0x0020000D
 UIDS = {CLASS: "1.2.840.10008.5.1.4.1.1.4", INSTANCE: "1.2.3.4", STUDY: "1.2.3.1"}
@@ -144,7 +149,7 @@ def test_a_header_of_too_many_parts_cannot_be_understood(
     image = make_image()
     del image.PixelData
     body = encode(image, ExplicitVRLittleEndian) + fill(1000)
-    monkeypatch.setattr(encoding, "MOST_PARTS", 1000)
+    monkeypatch.setattr(dicom_encoding, "MOST_PARTS", 1000)
     with pytest.raises(Refusal, match="more than 1000 elements and items") as refused:
         check_arrival(UIDS[INSTANCE], UIDS[CLASS], ExplicitVRLittleEndian, b"", body)
     assert refused.value.status == 0xC000
