@@ -177,7 +177,17 @@ def test_a_record_outlives_its_images_and_results(tmp_path: Path, name: str) -> 
     load_config(write_config(tmp_path, retention=keep))
 
 
-@pytest.mark.parametrize("text", ["", "a = \n", "[[destination]]", "node = 3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a = \n",
+        "[[destination]]",
+        "node = 3",
+        f"a = {'[' * 3000}{']' * 3000}",
+        f"[limits]\nassociations = 0x{'f' * 9000}",
+    ],
+)
 def test_what_is_no_settings_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "node.toml"
     path.write_text(text)

@@ -49,6 +49,7 @@ def test_slices_of_one_size_are_one_volume_in_order(tmp_path: Path, write_pictur
         ((2, 4, 8, 10), {8: "6"}),
         ((1, 2, 5, 6, 9), {5: "3 to 4", 9: "7 to 8"}),
         ((7,), {}),
+        ((1, 2, 10**30), {10**30: f"3 to {10**30 - 1}"}),  # more than a list can hold
     ],
 )
 def test_a_number_that_is_missing_is_noted_at_the_slice_after_it(

@@ -171,7 +171,7 @@ def load_config(path: Path, needs_files: bool = True) -> NodeConfig:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: no TOML: {error}") from error
     mistakes: list[str] = []
     for name in tables.keys() - _SECTIONS.keys() - {"destination"}:

@@ -113,10 +113,18 @@ def read_table(
             if rule.holds(table[name]) and (rule.is_there(table[name]) or not needs_files):
                 values[name] = rule.make(table[name])
             else:
-                mistakes.append(f"{where}.{name}: expected {rule.says}, found {table[name]!r}")
+                found = _shown(table[name])
+                mistakes.append(f"{where}.{name}: expected {rule.says}, found {found}")
         elif described.default is dataclasses.MISSING:
             mistakes.append(f"{where}.{name}: missing; expected {rule.says}")
     return kind(**values) if len(mistakes) == before else None
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a number of which Python says no digits: TOML's 0xffff... may be any
+        return "a number of thousands of digits"
 
 
 def _field(default: Any, rule: Rule) -> Any:

@@ -97,7 +97,8 @@ def _note_missing(before: Path | None, path: Path, step: int) -> tuple[str, ...]
     missing = range(number_of(before) + step, number_of(path), step)
     if not missing:
         return ()
-    shown = f"{missing[0]}" if len(missing) == 1 else f"{missing[0]} to {missing[-1]}"
+    first, last = missing[0], missing[-1]  # of more numbers than a length can be
+    shown = f"{first}" if first == last else f"{first} to {last}"
     return (f"{MISSING}: {shown}; the slices on both sides are taken as neighbours",)
 
 
