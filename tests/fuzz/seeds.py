@@ -82,7 +82,7 @@ def seed_tiffs() -> list[bytes]:
 
 
 def seed_niftis() -> list[bytes]:
-    """Uncompressed, gzipped, with a slope, of three channels, of other types."""
+    """Uncompressed, gzipped, with a slope, of three channels, of other types, with extensions."""
     seeds = []
     shape = (6, 5, 4)
     for kind in (np.uint8, np.int16, np.float32):
@@ -93,7 +93,10 @@ def seed_niftis() -> list[bytes]:
     seeds.append(image.to_bytes())
     three = nibabel.Nifti1Image(np.zeros((6, 5, 4, 3), np.uint8), np.eye(4))
     seeds.append(three.to_bytes())
-    return [*seeds, gzip.compress(seeds[0], mtime=0), gzip.compress(seeds[2], mtime=0)]
+    for text in (b"a note", b"another"):
+        three.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text))
+    seeds.append(three.to_bytes())
+    return [*seeds, *(gzip.compress(seeds[n], mtime=0) for n in (0, 2, -1))]
 
 
 def seed_contracts() -> list[bytes]:

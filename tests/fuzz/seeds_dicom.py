@@ -55,6 +55,7 @@ def seed_images() -> list[bytes]:
             ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian,
         )
     ]  # fmt: skip
+    seeds.append(seeds[-1] + bytes(8))  # as GDCM ends it, with a check sum
     big = make_image()
     big.PixelData = np.arange(80, dtype=">u2").tobytes()
     seeds.append(save(big, ExplicitVRBigEndian))
