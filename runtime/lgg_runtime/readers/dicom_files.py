@@ -28,6 +28,8 @@ MAX_INFLATED_BYTES = 1 << 28  # pydicom inflates a data set as a whole, for its 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PREAMBLE_BYTES = 132
 _LEAST_PART_BYTES = 8  # of an element or an item
+# Of a file that is not deflated: a header of as much is no image's, and pixels may be far more.
+_WALKED_BYTES = 1 << 26
 _BLOCK_BYTES = 1 << 16
 
 
@@ -117,7 +119,7 @@ def _refuse_costly(path: Path) -> None:
         if syntax == _DEFLATED:
             body = _inflate(handle)
         elif path.stat().st_size > MOST_PARTS * _LEAST_PART_BYTES:
-            body = handle.read()
+            body = handle.read(_WALKED_BYTES)
         else:
             return
     if len(body) > MOST_PARTS * _LEAST_PART_BYTES:
