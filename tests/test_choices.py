@@ -15,12 +15,12 @@ from lgg_export.cli import command as export
 from lgg_export.limits import LIMITS
 from lgg_export.quantise import TARGETS
 from lgg_runtime.backends.engine import LIBRARIES
-from lgg_runtime.backends.settings import CPU_PRECISIONS
 from lgg_runtime.cli import command as infer
 from lgg_runtime.contract import LEAST_THRESHOLD
 from lgg_runtime.errors import UsageError
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.pacs.config import Model
+from lgg_runtime.providers import CPU_PRECISIONS
 from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
 from lgg_train.cli import command as train
 from lgg_train.dataset import DRAWS

@@ -22,12 +22,13 @@ from lgg_runtime import __version__
 from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.providers import CPU_PRECISIONS, ON_CPU, ON_GPU
 from lgg_runtime.terminal import run_command, show, tell
 
 _PROVIDER = click.option("--provider", "--device", default="cpu",
-                         type=click.Choice(("cpu", "openvino", "cuda")),
+                         type=click.Choice((*ON_CPU, "cuda")),
                          help="Where the artifacts run.")  # fmt: skip
-_CPU_PRECISION = click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")),
+_CPU_PRECISION = click.option("--cpu-precision", type=click.Choice(CPU_PRECISIONS),
                               default="fp32", help="Of --provider openvino.")  # fmt: skip
 
 _RUN = click.option("--run", type=PATH, help="A training run, to time PyTorch beside.")
@@ -122,7 +123,7 @@ def latency(
               callback=refuse_repeated,
               help="Slices of a call; give it again for more.")  # fmt: skip
 @_SIZE
-@click.option("--provider", type=click.Choice(("cuda", "tensorrt", "cpu")), default="cuda")
+@click.option("--provider", type=click.Choice((*ON_GPU, "cpu")), default="cuda")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0,
               help="What the timed calls may take in all.")  # fmt: skip
 @click.option("--patients", type=click.IntRange(1), default=8, help="Phantoms in the folder.")
@@ -151,7 +152,7 @@ def gpu(
 @click.option("--waiting", type=click.IntRange(1), default=100,
               help="Studies of FLAIR alone, all at once.")  # fmt: skip
 @_MODEL
-@click.option("--provider", type=click.Choice(("cpu", "openvino")), default="cpu")
+@click.option("--provider", type=click.Choice(ON_CPU), default="cpu")
 @OUTPUT
 def node(output: Path | None, **options: Any) -> None:
     """The DICOM node: seconds from a study's last image to the result, memory of a queue."""

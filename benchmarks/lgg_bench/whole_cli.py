@@ -18,11 +18,12 @@ from lgg_bench.options import (
 )
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.extras import needs_extra
+from lgg_runtime.providers import ON_CPU
 from lgg_runtime.terminal import show
 
 _ARTIFACT = click.argument("artifact", type=PATH)
 _THREADS = click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=2)
-_ENGINE = click.Choice(("cpu", "openvino"))
+_ENGINE = click.Choice(ON_CPU)
 _PROVIDERS = click.option("--provider", "providers", type=_ENGINE, multiple=True, default=("cpu",),
                           callback=refuse_repeated,
                           help="Of lgg-infer; give it again for more.")  # fmt: skip

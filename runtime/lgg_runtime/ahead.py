@@ -8,11 +8,9 @@ from functools import partial
 
 from lgg_runtime.backends.within_memory import is_memory_limited
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.providers import ON_CPU
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.workers import Workers
-
-# Of these a caller that asks for no model after all waits a moment; a GPU's may take minutes.
-_QUICKLY_LOADED = ("cpu", "openvino")
 
 
 @contextmanager
@@ -22,7 +20,8 @@ def load_ahead(model: str, settings: LoadSettings) -> Iterator[Callable[[], Segm
     left end in any way. Raises ResourceError where no thread can begin.
     """
     load = partial(Segmenter.load, model, settings)
-    if settings.provider not in _QUICKLY_LOADED or is_memory_limited():
+    # For a CPU a caller that asks for no model after all waits a moment; a GPU's may take minutes.
+    if settings.provider not in ON_CPU or is_memory_limited():
         yield load
         return
     with Workers(1, "load") as beside:

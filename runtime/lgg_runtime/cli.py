@@ -15,7 +15,7 @@ from lgg_runtime import __version__
 from lgg_runtime.cores import MOST_THREADS
 from lgg_runtime.errors import UsageError
 from lgg_runtime.progress import ignore, show_progress
-from lgg_runtime.providers import PROVIDERS
+from lgg_runtime.providers import CPU_PRECISIONS, PROVIDERS
 from lgg_runtime.terminal import run_command, show, tell, terminal_columns
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class NamedPath(click.Path):
               help="Computing threads.  [default: all cores, OMP_NUM_THREADS of them]")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 1024),
               help="Slices a run of the model.  [default: 16 on a CPU, else 8]")  # fmt: skip
-@click.option("--cpu-precision", type=click.Choice(("fp32", "bf16")), default="fp32",
+@click.option("--cpu-precision", type=click.Choice(CPU_PRECISIONS), default="fp32",
               help="Arithmetic of --provider openvino.")  # fmt: skip
 @click.option("--gpu-index", type=click.IntRange(0), default=0, help="The GPU's number.")
 @click.option("--gpu-memory", type=click.IntRange(1), metavar="MIB",

@@ -19,6 +19,7 @@ from lgg_runtime.extras import installed_versions
 from lgg_runtime.golden import check_golden
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.opening import open_model
+from lgg_runtime.providers import ON_CPU, ON_GPU
 
 _LIBRARIES = (
     "openvino", "tensorrt", "tensorrt_rtx", "pydicom", "highdicom", "pynetdicom",
@@ -46,7 +47,7 @@ def examine() -> Iterator[Finding]:
     """Everything, the quick things first; it takes a few seconds."""
     yield from examine_packages()
     yield examine_cores()
-    for provider in ("cpu", "openvino", "cuda", "tensorrt"):
+    for provider in (*ON_CPU, *ON_GPU):
         yield examine_provider(provider)
     for name, (provider, load) in _ENGINES.items():
         yield _int8(name, provider, load)

@@ -28,14 +28,14 @@ from lgg_runtime.loading import LoadSettings
 from lgg_runtime.model_name import NAME_LENGTH
 from lgg_runtime.opening import open_model
 from lgg_runtime.plausibility import find_doubts
+from lgg_runtime.providers import ON_CPU
 from lgg_runtime.volume import Pixels, Probability, Segmentation, Volume, repeat_flair
 from lgg_runtime.workers import Workers
 
 # Slices a run. On a CPU they run one by one: larger batches leave fewer idle cores at the end.
-_BATCHES = {"cpu": 16, "openvino": 16}
-_BATCH = 8
+_CPU_BATCH, _GPU_BATCH = 16, 8
 # Volumes at once: while one of them comes to its end, the next one takes the cores that it leaves.
-_AT_ONCE = {"cpu": 2, "openvino": 2}
+_AT_ONCE_ON_CPU = 2
 # Some engines plan anew for each input shape; coarser steps of the crop box keep shapes few.
 _STEPS = {"cuda": 256, "tensorrt": 256, "openvino": 32}
 # Loading is mostly compiling there, so a model and its first look are loaded side by side.
@@ -161,7 +161,7 @@ class Segmenter:
     @property
     def batch(self) -> int:
         """Slices a run."""
-        return self.settings.batch or _BATCHES.get(self.provider, _BATCH)
+        return self.settings.batch or (_CPU_BATCH if self.provider in ON_CPU else _GPU_BATCH)
 
     @property
     def volumes_at_once(self) -> int:
@@ -170,7 +170,7 @@ class Segmenter:
         """
         if is_memory_limited() or (self.settings.threads or available_cores()) == 1:
             return 1
-        return _AT_ONCE.get(self.provider, 1)
+        return _AT_ONCE_ON_CPU if self.provider in ON_CPU else 1
 
     @property
     def largest_batch(self) -> int | None:

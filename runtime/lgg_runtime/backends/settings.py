@@ -10,8 +10,8 @@ from types import NoneType
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.progress import ignore
+from lgg_runtime.providers import CPU_PRECISIONS, ON_CPU
 
-CPU_PRECISIONS = ("fp32", "bf16")
 # By a setting's name: the types that it may have, and what to say of them.
 Kinds = dict[str, tuple[tuple[type, ...], str]]
 
@@ -72,9 +72,8 @@ _GPU_OPTIONS = {
     "engine_cache": "engine cache",
 }
 # What each provider uses of them for an ONNX artifact; `auto` passes them to what it chooses.
-_USED = {
-    "cpu": (),
-    "openvino": (),
+_USED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(ON_CPU, ()),
     "cuda": ("device", "memory_limit_mib", "cuda_graph"),
 }
 

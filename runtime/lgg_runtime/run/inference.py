@@ -11,7 +11,7 @@ from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
 from lgg_runtime.exhausted import telling_exhausted_memory
 from lgg_runtime.lock import lock_output
 from lgg_runtime.processor import multiplies_int8
-from lgg_runtime.providers import ON_GPU
+from lgg_runtime.providers import ON_CPU
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
 from lgg_runtime.run.destination import check_names, check_output, check_places
@@ -78,9 +78,8 @@ def _plan(request: Request) -> Job:
 def _tell_what_runs(segmenter: Segmenter, requested: str, tell: Callable[[str], object]) -> None:
     if requested == "auto":
         tell(f"provider auto: {segmenter.provider} ({segmenter.why})")
-    is_on_cpu = segmenter.provider not in ON_GPU
     is_int8 = segmenter.contract.precision.startswith("int8")
-    if is_on_cpu and is_int8 and multiplies_int8() is False:
+    if segmenter.provider in ON_CPU and is_int8 and multiplies_int8() is False:
         tell(
             "warning: this processor has no instructions for int8 (VNNI, AVX2, or asimddp on ARM); "
             "int8 may be slower than fp32 here, which lgg-infer doctor measures"
