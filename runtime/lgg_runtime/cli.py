@@ -32,7 +32,6 @@ Exit codes: 0 all done, 2 usage, 3 some inputs failed, 4 no usable input, 5 mode
 
 
 _OUTPUT_TYPES = ("mask", "dicom-seg", "dicom-seg-fractional", "nifti", "dicom-sc", "dicom-sr")
-_PICTURES = ("overlay", "heatmap", "probability")  # beside them, an option each
 
 
 class NamedPath(click.Path):
@@ -174,9 +173,10 @@ def _read_request(
 ) -> Request:
     from lgg_runtime.readers.dicom_series import SeriesChoice
     from lgg_runtime.run.request import Request
+    from lgg_runtime.writers.formats import OUTPUTS
 
     wanted = options | {"overlay": options["overlay"] or options["report"]}
-    pictures = [name for name in _PICTURES if wanted[name]]
+    pictures = [name for name in OUTPUTS if wanted.get(name)]
     return Request(
         given=given,
         recorded=str(origin) if isinstance(origin, Path) else origin.described,

@@ -26,7 +26,7 @@ from lgg_runtime.volume import FLAIR, Segmentation, Volume
 from lgg_runtime.workers import Workers
 from lgg_runtime.writers.atomic import make_folder, require_names, write_atomically
 from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS, numbered
-from lgg_runtime.writers.images import SHOWING_FLAIR, SliceResult, show_scan, stretch_flair
+from lgg_runtime.writers.images import SliceResult, show_scan, stretch_flair
 from lgg_runtime.writers.scan import Algorithm, ScanResult
 
 STUDIES_PENDING = 2
@@ -119,8 +119,8 @@ class Finishing:
             None if truth is None else Counts.of(mask, truth)
             for mask, truth in zip(result.mask, slices.truth, strict=True)
         ]
-        shows_flair = not SHOWING_FLAIR.isdisjoint(self._job.outputs)
-        greys = stretch_flair(volume.pixels[..., FLAIR]) if shows_flair else None
+        has_pictures = {*self._job.outputs} != {"mask"}
+        greys = stretch_flair(volume.pixels[..., FLAIR]) if has_pictures else None
         folder = self._job.output / ready.study.folder
         for index, path in enumerate(slices.files):
             shown = SliceResult(

@@ -18,7 +18,6 @@ from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.volume import FLAIR, Mask, Pixels, Probability
 from lgg_runtime.writers.scan import ScanResult
 
-SHOWING_FLAIR = frozenset({"overlay", "heatmap"})
 _WORDS, _WORDS_SCALE = "research use only", 0.33
 # BGR: red for the model, blue for the reference, which eyes without red or green tell apart too.
 _FOUND, _TRUTH = (40, 40, 255), (255, 190, 0)
@@ -29,9 +28,8 @@ _PNG_HEADER_BYTES = 33  # signature and IHDR
 class SliceResult:
     """All that a picture of one slice may show.
 
-    grey: (H, W) uint8, FLAIR stretched for the eye, or None where no output of SHOWING_FLAIR is
-    asked for; mask: (H, W) bool; probability: (H, W) float32; truth: (H, W) bool, or None without a
-    reference.
+    grey: (H, W) uint8, FLAIR stretched for the eye, or None where the masks alone are asked for;
+    mask: (H, W) bool; probability: (H, W) float32; truth: (H, W) bool, or None without a reference.
     """
 
     grey: Pixels | None
