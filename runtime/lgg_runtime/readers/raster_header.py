@@ -20,14 +20,6 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_BEFORE = {b"PLTE": {b"PLTE", b"tRNS", b"IDAT"}, b"tRNS": {b"tRNS", b"IDAT"}}
 
-_ALLOWED = (
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "BigTIFF"),
-    (b"MM\0+", "BigTIFF"),
-    (PNG_SIGNATURE, "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-)
 _FOREIGN = (
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
@@ -93,9 +85,9 @@ def read_header(data: bytes, limits: Limits) -> Header:
     Raises InputError where the format is another, the file is not whole, or it claims more than
     the limits.
     """
-    for magic, name in _ALLOWED:
+    for magic, parse in _PARSERS:
         if data.startswith(magic):
-            return _PARSERS[name](data, limits)
+            return parse(data, limits)
     if not data:
         raise InputError("expected TIFF, PNG or JPEG, found an empty file; copy the file again")
     found = next((name for at, magic, name in _FOREIGN if data.startswith(magic, at)), "")
@@ -247,4 +239,11 @@ def _check_size(width: int, height: int, samples: int, bits: int, limits: Limits
         )
 
 
-_PARSERS = {"TIFF": _tiff, "BigTIFF": _tiff, "PNG": _png, "JPEG": _jpeg}
+_PARSERS = (
+    (b"II*\0", _tiff),
+    (b"MM\0*", _tiff),
+    (b"II+\0", _tiff),
+    (b"MM\0+", _tiff),
+    (PNG_SIGNATURE, _png),
+    (b"\xff\xd8\xff", _jpeg),
+)
