@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class TrainingRequest:
             "epochs": settings.budget.epochs,
             "minutes": settings.budget.minutes,
             **{name: getattr(settings.unet, name) for name in _OF_NETWORK},
-            **{name: getattr(settings.samples, name) for name in _OF_SAMPLES},
+            **asdict(settings.samples),
             "rate": settings.peak_rate,
             "precision": settings.precision,
             "compiled": self.machinery.compiled,
@@ -60,7 +60,6 @@ class TrainingRequest:
 
 
 _OF_NETWORK = ("features", "depth", "mirror", "stride")
-_OF_SAMPLES = ("batch", "tumour", "crop", "seed", "augmentation", "draw")
 
 
 def read_request(options: dict[str, Any]) -> TrainingRequest:
@@ -76,7 +75,7 @@ def read_request(options: dict[str, Any]) -> TrainingRequest:
         settings=TrainSettings(
             Budget(options["epochs"], options["minutes"]),
             UNetSettings(**{name: options[name] for name in _OF_NETWORK}),
-            SampleSettings(**{name: options[name] for name in _OF_SAMPLES}),
+            SampleSettings(**{each.name: options[each.name] for each in fields(SampleSettings)}),
             peak_rate=options["rate"],
             precision=choose_precision(options["precision"], device),
             seed=options["seed"],
