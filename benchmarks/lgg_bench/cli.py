@@ -17,7 +17,7 @@ from lgg_bench.options import (
     measured,
     refuse_repeated,
 )
-from lgg_bench.whole_cli import COMMANDS
+from lgg_bench.whole_cli import WHOLE
 from lgg_runtime import __version__
 from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.cores import MOST_THREADS
@@ -39,7 +39,7 @@ _MODEL = click.option("-m", "--model", default="standard",
 
 
 @click.group(
-    "lgg-bench", cls=CommandGroup, commands=COMMANDS, context_settings={"show_default": True}
+    "lgg-bench", cls=CommandGroup, commands=WHOLE.commands, context_settings={"show_default": True}
 )
 @click.version_option(__version__, prog_name="lgg-bench")
 def command() -> None:

@@ -21,6 +21,7 @@ from lgg_runtime.extras import needs_extra
 from lgg_runtime.providers import ON_CPU
 from lgg_runtime.terminal import show
 
+WHOLE = click.Group()
 _ARTIFACT = click.argument("artifact", type=PATH)
 _THREADS = click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=2)
 _ENGINE = click.Choice(ON_CPU)
@@ -34,7 +35,7 @@ _FIRST_LOOK = click.option("--first-look", type=PATH,
 _ROUNDS = click.option("--rounds", type=click.IntRange(1), default=5, help="Turns of each subject.")
 
 
-@click.command()
+@WHOLE.command()
 @click.argument("folder", type=PATH)
 @ARTIFACTS
 @_PROVIDERS
@@ -62,7 +63,7 @@ def throughput(
     measured(output, lambda: measure_throughput(folder, artifacts, None, settings, not no_progress))
 
 
-@click.command()
+@WHOLE.command()
 @click.argument("folder", type=PATH)
 @click.argument("run", type=PATH)
 @ARTIFACTS
@@ -100,7 +101,7 @@ def peers(
     measured(output, lambda: measure_throughput(folder, artifacts, run, settings, not no_progress))
 
 
-@click.command()
+@WHOLE.command()
 @_ARTIFACT
 @click.option("--slices", type=click.IntRange(25), multiple=True, default=(500, 20_000),
               callback=refuse_repeated,
@@ -118,7 +119,7 @@ def memory(
     measured(output, lambda: measure_memory(artifact, settings))
 
 
-@click.command()
+@WHOLE.command()
 @_ARTIFACT
 @_PROVIDERS
 @_THREADS
@@ -134,7 +135,7 @@ def coldstart(
     measured(output, lambda: measure_coldstart(artifact, settings))
 
 
-@click.command()
+@WHOLE.command()
 @ARTIFACTS
 @_THREADS
 @OUTPUT
@@ -146,7 +147,7 @@ def roofline(artifacts: tuple[Path, ...], threads: int, output: Path | None) -> 
     measured(output, lambda: measure_roofline(artifacts, RooflineSettings(threads)))
 
 
-@click.command()
+@WHOLE.command()
 @click.argument("results", type=PATH, default="docs/results")
 @click.option("-o", "--output", "page", type=PATH, default="docs/performance.md",
               help="The page to fill; its picture goes into a folder beside it.")  # fmt: skip
@@ -159,7 +160,7 @@ def performance(results: Path, page: Path) -> None:
     show(f"{page} is filled from {results}")
 
 
-@click.command()
+@WHOLE.command()
 @click.argument("run", type=PATH)
 @ARTIFACTS
 @click.option("--data", type=PATH, required=True, help="Folder kaggle_3m, or one that holds it.")
@@ -187,6 +188,3 @@ def quality(
 
     settings = QualitySettings(part, providers, limit=limit, first_look=first_look)
     measured(output, lambda: measure_quality(run, artifacts, data, settings, not no_progress))
-
-
-COMMANDS = (throughput, peers, quality, memory, coldstart, roofline, performance)
