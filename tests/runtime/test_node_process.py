@@ -34,8 +34,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from lgg_runtime.errors import MissingExtraError, ResourceError, UsageError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import EXAMPLE, Http, load_config
+from lgg_runtime.pacs.health import HealthServer, NodeCollector
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.metrics import HealthServer, NodeCollector
 from lgg_runtime.pacs.node import run_node
 from lgg_runtime.pacs.outbox import forget_orphans
 from lgg_runtime.pacs.ports import unusable

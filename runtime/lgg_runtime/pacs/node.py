@@ -37,7 +37,7 @@ class Node:
 
     def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
         """Raises UsageError for TLS or password files of no use."""
-        from lgg_runtime.pacs.metrics import NodeCollector
+        from lgg_runtime.pacs.health import NodeCollector
         from lgg_runtime.pacs.receiver import Receiver
 
         self.config, self.state, self.tally = config, state, Tally()
@@ -134,7 +134,7 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
     for an address that cannot be used, MissingExtraError.
     """
     require_packages()
-    from lgg_runtime.pacs.metrics import HealthServer
+    from lgg_runtime.pacs.health import HealthServer
 
     make_folder(config.node.spool, 0o700)
     with contextlib.ExitStack() as stack:
