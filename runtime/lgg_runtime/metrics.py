@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.plural import count
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,14 @@ def _ratio(numerator: int, denominator: int, nothing_expected: bool = True) -> f
     if denominator == 0:
         return 1.0 if nothing_expected else 0.0
     return numerator / denominator
+
+
+def describe_dice(dice: dict[str, Any], interval: str = "") -> str:
+    """Dice by patient, as `join_scores` gives it, in one line; interval: the mean's, in words."""
+    return (
+        f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f}{interval}, "
+        f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f}"
+    )
 
 
 def describe_pooled(pooled: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import InputError, OutputConflictError, UsageError
-from lgg_runtime.metrics import Counts, describe_pooled, join_scores
+from lgg_runtime.metrics import Counts, describe_dice, describe_pooled, join_scores
 from lgg_runtime.notice import RESEARCH_ONLY, RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.table import format_table
@@ -167,22 +167,19 @@ def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def describe(record: dict[str, Any], out: Path) -> str:
     """What `gather` gave, as text for a person; out: the folder that it is of."""
-    dice, pooled = record["per_patient_dice"], record["pooled"]
     rows = [
         [str(number), str(fold["patients"]), f"{fold['mean']:.4f}",
          f"{fold['decision']['threshold']}"]
         for number, fold in enumerate(record["folds"])
     ]  # fmt: skip
-    low, high = record["intervals"]["mean"]
+    interval = " (95 % interval {:.4f} to {:.4f})".format(*record["intervals"]["mean"])
     alone = record["flair_only"]
     return "\n".join(
         (
             f"{out}: cross-validation by patient\n{RESEARCH_ONLY_LINE}",
             format_table(["fold", "patients", "mean Dice", "threshold"], rows),
-            f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f} (95 % interval "
-            f"{low:.4f} to {high:.4f}), median {dice['median']:.4f}, worst tenth "
-            f"{dice['worst_tenth']:.4f}",
-            describe_pooled(pooled),
+            describe_dice(record["per_patient_dice"], interval),
+            describe_pooled(record["pooled"]),
             f"FLAIR alone: mean Dice {alone['per_patient_dice']['mean']:.4f}, "
             f"recall {alone['pooled']['recall']:.4f}",
         )

@@ -10,8 +10,7 @@ from torch import nn
 
 from lgg_runtime.errors import printable
 from lgg_runtime.intensity import IntensitySettings, head_mask, normalise
-from lgg_runtime.metrics import Counts, describe_pooled, summarise
-from lgg_runtime.plural import count
+from lgg_runtime.metrics import Counts, describe_dice, describe_pooled, summarise
 from lgg_runtime.table import format_table
 from lgg_train.cases import Case
 from lgg_train.decision import Decision
@@ -120,9 +119,7 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
             format_table(["", *keys], rows),
             f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
-            f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f}, "
-            f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f}, lowest "
-            f"{printable(worst)} {dice['by_patient'][worst]:.4f}",
+            f"{describe_dice(dice)}, lowest {printable(worst)} {dice['by_patient'][worst]:.4f}",
         )
     )
 

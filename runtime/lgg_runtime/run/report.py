@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import printable
-from lgg_runtime.metrics import describe_pooled
+from lgg_runtime.metrics import describe_dice, describe_pooled
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.listing import is_mask_name
@@ -104,10 +104,8 @@ def measured_columns(journal: Journal) -> dict[str, list[str]]:
 
 def describe_metrics(metrics: dict[str, Any]) -> list[str]:
     """The scores of a run that was evaluated, as `run.json` has them, in a few lines."""
-    dice = metrics["per_patient_dice"]
     return [
-        f"Dice of {count(dice['patients'], 'patient')}: mean {dice['mean']:.4f}, "
-        f"median {dice['median']:.4f}, worst tenth {dice['worst_tenth']:.4f}",
+        describe_dice(metrics["per_patient_dice"]),
         describe_pooled(metrics["pooled"]),
         *_partly(metrics["partly_scored"]),
     ]
