@@ -55,8 +55,7 @@ class SummaryRow:
     @classmethod
     def of(cls, *fields: Any) -> SummaryRow:
         """Its fields in order, `counts` as a tuple of its own fields."""
-        *given, counts, aspect = fields
-        given += [None if counts is None else Counts(*counts), aspect]
+        given: list[Any] = [Counts(*one) if isinstance(one, tuple) else one for one in fields]
         return cls(*given)
 
     def cells(self, doubts: str = "") -> dict[str, str]:
