@@ -50,8 +50,10 @@ class NamedPath(click.Path):
 @click.option("-m", "--model", default="standard",
               help="A shipped model (standard, lite or tiny, in int8 with -int8 behind it) or a "
               "file.")  # fmt: skip
-@click.option("--model-sha256", metavar="DIGEST", help="Refuse a model of another SHA-256.")
-@click.option("--require-signature", type=click.Path(path_type=Path), metavar="PUBLIC_KEY",
+@click.option("--model-sha256", "sha256", metavar="DIGEST",
+              help="Refuse a model of another SHA-256.")  # fmt: skip
+@click.option("--require-signature", "public_key", type=click.Path(path_type=Path),
+              metavar="PUBLIC_KEY",
               help="Refuse a model that this Ed25519 key did not sign.")  # fmt: skip
 @click.option("--provider", "--device", default="cpu", type=click.Choice(PROVIDERS),
               help="Where the model runs; one that cannot is an error.")  # fmt: skip
@@ -192,11 +194,11 @@ def _read_request(
 
 
 def _load_settings(options: dict[str, Any]) -> LoadSettings:
+    from dataclasses import fields
+
     from lgg_runtime.backends import GpuSettings
     from lgg_runtime.loading import LoadSettings
 
-    kept = ("provider", "threads", "batch", "threshold", "flair_only", "crop", "first_look",
-            "first_look_sha256", "cpu_precision")  # fmt: skip
     gpu = GpuSettings(
         device=options["gpu_index"],
         memory_limit_mib=options["gpu_memory"],
@@ -204,12 +206,8 @@ def _load_settings(options: dict[str, Any]) -> LoadSettings:
         engine_cache=options["engine_cache"],
         tell=tell,
     )
-    return LoadSettings(
-        gpu=gpu,
-        sha256=options["model_sha256"],
-        public_key=options["require_signature"],
-        **{name: options[name] for name in kept},
-    )
+    names = {each.name for each in fields(LoadSettings)} - {"gpu"}
+    return LoadSettings(gpu=gpu, **{name: options[name] for name in names})
 
 
 def _print(
