@@ -25,6 +25,7 @@ from lgg_runtime.writers.formats import OUTPUTS, SCAN_OUTPUTS
 from lgg_train.cli import command as train
 from lgg_train.dataset import DRAWS
 from lgg_train.device import AUTOCAST
+from lgg_train.options import RECIPES
 from lgg_train.phantom_scan import PLANES
 from lgg_train.splits import PARTS, SPLIT_BY
 
@@ -67,6 +68,13 @@ def test_an_option_lets_choose_what_its_table_holds(
 def test_each_picture_has_an_option_of_its_own() -> None:
     names = {parameter.name for parameter in infer.params}
     assert names >= OUTPUTS.keys() - {"mask"}
+
+
+@pytest.mark.parametrize("name", ["train", "cv"])
+def test_a_recipe_sets_options_that_there_are(name: str) -> None:
+    assert isinstance(train, click.Group)
+    options = {parameter.name for parameter in train.commands[name].params}
+    assert all(recipe.keys() <= options for recipe in RECIPES.values())
 
 
 def test_an_option_lies_between_what_the_settings_take() -> None:
