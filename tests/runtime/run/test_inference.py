@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lgg_runtime.lock import LOCK_FILE
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.run.inference import infer
 from lgg_runtime.run.journal import REPORT_FILE, Journal
+from lgg_runtime.run.provenance import settings_of
 from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 from stand_ins.runs import files, read_run
@@ -186,3 +187,10 @@ def test_what_is_refused_leaves_no_trace(
     with pytest.raises(error):
         Caller().infer(replace(request_, **change))
     assert not out.exists()
+
+
+def test_a_resumed_run_compares_every_setting_of_how_a_model_runs(request_: Request) -> None:
+    """But for the two models and what they run on, which are known by their digests and names."""
+    known_otherwise = {"gpu", "sha256", "first_look", "first_look_sha256", "public_key"}
+    names = {field.name for field in fields(LoadSettings)}
+    assert names - known_otherwise == names & settings_of(request_, 1).keys()
