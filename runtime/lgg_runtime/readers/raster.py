@@ -23,9 +23,8 @@ from lgg_runtime.readers.tiff import Layout
 from lgg_runtime.readers.tiff_pixels import read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
-_SUFFIX_FORMATS = dict.fromkeys((".tif", ".tiff"), "TIFF") | {".png": "PNG"}
-_SUFFIX_FORMATS |= dict.fromkeys((".jpg", ".jpeg"), "JPEG")
-SUFFIXES = frozenset(_SUFFIX_FORMATS)  # in lower case
+_FORMATS = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+SUFFIXES = frozenset(_FORMATS)  # in lower case
 DEFAULT_LIMITS = Limits()
 
 _READ = {  # colour, samples, has_alpha
@@ -187,7 +186,7 @@ def _notes(path: Path, header: Header) -> tuple[str, ...]:
     content = header.format.removeprefix("Big")
     said = f"{header.bits}-bit samples scaled to 0..255"
     recorded = (
-        (_SUFFIX_FORMATS.get(suffix) != content, f"{shown} but the content is {content}"),
+        (_FORMATS.get(suffix) != content, f"{shown} but the content is {content}"),
         (1 < header.orientation <= 8, f"EXIF orientation {header.orientation} ignored"),
         (header.colour == "palette", "palette expanded"),
         (header.colour == "inverted grey", "white-is-zero inverted"),
