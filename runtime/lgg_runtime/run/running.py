@@ -25,7 +25,8 @@ class Running:
 
     def __init__(self, segmenter: Segmenter):
         self._segmenter = segmenter
-        self._pool = Workers(segmenter.volumes_at_once, "study")
+        self._at_once = segmenter.volumes_at_once  # asked once: it reads the container's quotas
+        self._pool = Workers(self._at_once, "study")
         self._taker = Workers(1, "take")
         self._closed = Event()
         self._clock = _Clock()
@@ -41,7 +42,7 @@ class Running:
         """Each study with what was found in each of its volumes, or why there is nothing; of what
         an earlier run finished, nothing.
         """
-        if self._segmenter.volumes_at_once == 1:
+        if self._at_once == 1:
             yield from ((study, self._run(study)) for study in studies)
             return
         begun: deque[tuple[ReadyStudy | Finished, Future[list[Found]]]] = deque()
@@ -54,7 +55,7 @@ class Running:
             if self._taker.has_failed(coming) or (study := coming.result()) is None:
                 break
             begun.append((study, self._pool.submit(self._run, study)))
-            if len(begun) == self._segmenter.volumes_at_once:
+            if len(begun) == self._at_once:
                 yield self._end(*begun.popleft())
         while begun:
             yield self._end(*begun.popleft())

@@ -62,6 +62,24 @@ def test_two_run_at_once_and_come_in_order() -> None:
     running.close()
 
 
+def test_how_many_run_at_once_is_asked_once_for_any_number_of_studies() -> None:
+    asked: list[int] = []
+
+    class Model:
+        @property
+        def volumes_at_once(self) -> int:  # of a real one, the container's files are read for it
+            asked.append(2)
+            return 2
+
+        def run(self, _prepared: Prepared, _before: object) -> Answer:
+            return ANSWER
+
+    running = Running(cast(Segmenter, Model()))
+    assert names(running.pass_through(map(study, "abcdef"))) == list("abcdef")
+    running.close()
+    assert len(asked) == 1
+
+
 def test_where_the_model_takes_one_at_a_time_no_thread_is_begun() -> None:
     ran: list[str] = []
 
