@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, takewhile
 from pathlib import Path
 
 from lgg_runtime.errors import OutputConflictError, UsageError
@@ -90,21 +91,34 @@ def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path]
         source = source.parent
     if is_folder(source):
         inputs = {_identify(folder) for folder in (_follow(source), *folders)} - {None}
-        return lambda results: any(_identify(place) in inputs for place in _with_parents(results))
+        outside: set[Path] = set()  # with all above it, which the results of many studies share
+
+        def is_inside(results: Path) -> bool:
+            new = list(takewhile(lambda place: place not in outside, _with_parents(results)))
+            if any(_identify(place) in inputs for place in new):
+                return True
+            outside.update(new)
+            return False
+
+        return is_inside
     beside = {_identify(source.parent), _identify(_follow(source).parent)} - {None}
     return lambda results: _identify(_follow(results)) in beside
 
 
 def _folders_of(listing: Listing) -> set[Path]:
     """Those that hold its files, and those between them and its root."""
-    holding = {Path(path).parent for study in listing.studies for path in study.paths}
-    below = {folder for held in holding for folder in (held, *held.parents)}
-    return {folder for folder in below if folder.is_relative_to(listing.root)}
+    below: set[Path] = set()
+    for holding in {Path(path).parent for study in listing.studies for path in study.paths}:
+        folder = holding
+        while folder not in below and folder.is_relative_to(listing.root):
+            below.add(folder)
+            folder = folder.parent
+    return below
 
 
-def _with_parents(path: Path) -> tuple[Path, ...]:
+def _with_parents(path: Path) -> Iterator[Path]:
     followed = _follow(path)
-    return (followed, *followed.parents)
+    return chain((followed,), followed.parents)
 
 
 def _identify(folder: Path) -> tuple[int, int] | None:

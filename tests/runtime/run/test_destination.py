@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run import destination
 from stand_ins.runs import Draw, Infer, Write, files
 
@@ -52,6 +54,27 @@ def test_nor_does_the_folder_of_a_single_slice(
     before = files(source)
     result = call_infer(source / "a" / "a_2.png", "-o", second_name(source / "a"), "-m", artifact)
     assert (result.code, files(source)) == (2, before)
+
+
+def test_a_folder_above_many_results_is_looked_at_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = Path(*map(str, range(30)))
+    for patient in range(20):
+        copy = source / below / f"patient{patient}" / "a_1.png"
+        copy.parent.mkdir(parents=True)
+        copy.hardlink_to(source / "a" / "a_1.png")
+    looked: Counter[Path] = Counter()
+    identify = destination._identify
+
+    def count_and_identify(folder: Path) -> tuple[int, int] | None:
+        looked[folder] += 1
+        return identify(folder)
+
+    monkeypatch.setattr(destination, "_identify", count_and_identify)
+    shared = tmp_path / "results" / below
+    destination.check_places(tmp_path / "results", source, list_studies(source))
+    assert {looked[folder] for folder in (shared, *shared.parents)} == {1}
 
 
 @pytest.fixture
