@@ -154,6 +154,22 @@ def test_a_header_of_more_parts_than_a_limit_is_refused_before_it_is_parsed(
     )
 
 
+def test_a_large_header_that_is_cut_within_an_item_is_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_files, "MOST_PARTS", 10)  # of a file above 80 bytes
+    path = study.flair[0]
+    header = pydicom.dcmread(path)
+    item = pydicom.Dataset()
+    item.ImageComments = "b" * 2000
+    header.ReferencedImageSequence = [item]
+    header["ReferencedImageSequence"].is_undefined_length = True
+    header.save_as(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"bbbb") + 1000])
+    assert reason(study) == f"{path.name}: {dicom_files.CUT_HEADER}"
+
+
 @pytest.mark.parametrize("length", [300, 500, -100])
 def test_a_deflated_file_that_was_cut_is_refused(study: Study, length: int) -> None:
     deflate(study.flair[0])

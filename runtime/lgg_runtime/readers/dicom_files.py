@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lgg_runtime.errors import InputError, LggError
+from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.dicom_encoding import MOST_PARTS, CostlyHeaderError, read_values
 from lgg_runtime.readers.regular import IrregularFileError, open_regular
@@ -98,8 +98,6 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: the memory does not suffice for its header") from error
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    except LggError:
-        raise
     except pydicom.errors.InvalidDicomError as error:
         raise InputError(f"{name}: expected a DICOM file, found no DICM at byte 128") from error
     except Exception as error:
