@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,21 @@ from typing import Any
 from lgg_runtime.errors import FetchError, StoreError, UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room, is_uid
-from lgg_runtime.pacs.web_client import WebServer, connect, kind_of
-from lgg_runtime.readers.dicom_files import load_pydicom
+from lgg_runtime.pacs.web_answers import kind_of, parts_of
+from lgg_runtime.pacs.web_client import WebServer, connect, open_session
+from lgg_runtime.readers.dicom_encoding import CostlyHeaderError, read_values
+from lgg_runtime.readers.dicom_files import MAX_FILE_BYTES, load_pydicom
 from lgg_runtime.writers.atomic import telling_refusal
 
 _FIND_BYTES = 64 << 20
-_ANSWER_BYTES = 16 << 20
+_ANSWER_BYTES = 1 << 20  # to one object: pydicom makes a thousand bytes of two of them
 _STORED, _FAILED = "ReferencedSOPSequence", "FailedSOPSequence"
 _JSON = ("application/dicom+json", "application/json")
 # Images as the server holds them: a conversion on its side may lose an attribute or fail.
 _ANY_SYNTAX = (("application/dicom", "*"),)
+_ACCEPT = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+_IMAGE, _STUDY, _SERIES, _MODALITY = "00080018", "0020000D", "0020000E", "00080060"
+_SERIES_COUNT, _IMAGE_COUNT = "00201206", "00201209"
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,7 @@ def find_series(server: WebServer, study: str) -> list[RemoteSeries]:
     fields = ["Modality", "NumberOfSeriesRelatedInstances"]
     with connect(server, _FIND_BYTES, FetchError) as client:
         listed = client.search_for_series(study_instance_uid=study, fields=fields)
-        series = [load_pydicom().Dataset.from_json(item) for item in listed]
-        return [
-            RemoteSeries(str(one.SeriesInstanceUID), str(one.get("Modality") or ""), _count(one))
-            for one in series
-        ]
+        return [_series_of(entry) for entry in listed]
 
 
 def count_series(server: WebServer, study: str) -> int | None:
@@ -59,8 +59,7 @@ def count_series(server: WebServer, study: str) -> int | None:
     wanted, fields = {"StudyInstanceUID": study}, ["NumberOfStudyRelatedSeries"]
     with connect(server, _FIND_BYTES, FetchError) as client:
         listed = client.search_for_studies(search_filters=wanted, fields=fields)
-        studies = [load_pydicom().Dataset.from_json(item) for item in listed]
-        told = [one.get(fields[0]) for one in studies if one.get("StudyInstanceUID") == study]
+        told = [_value(one, _SERIES_COUNT) for one in listed if _value(one, _STUDY) == study]
         return max((int(count) for count in told if count), default=None)
 
 
@@ -75,16 +74,20 @@ def fetch_series(
     """
     _require_uids(study, series.uid)
     count = received = 0
-    with (
-        connect(server, most_bytes, FetchError) as client,
-        closing(client.iter_series(study, series.uid, media_types=_ANY_SYNTAX)) as images,
-    ):
-        for image in images:
-            held = (str(image.get("StudyInstanceUID")), str(image.get("SeriesInstanceUID")))
-            if held != (study, series.uid) or not image.get("SOPInstanceUID"):
+    address = f"{server.url.rstrip('/')}/studies/{study}/series/{series.uid}"
+    with open_session(server, most_bytes, FetchError) as session:
+        answer = session.get(address, headers=_ACCEPT, stream=True, timeout=server.timeout_s)
+        answer.raise_for_status()
+        for image in parts_of(answer, MAX_FILE_BYTES):
+            uids = _uids_of(image, server)
+            if (uids.get(_STUDY), uids.get(_SERIES)) != (study, series.uid) or not uids.get(_IMAGE):
                 raise FetchError(f"{server.name}: sent an image that was not asked for")
-            name = hashlib.sha256(str(image.SOPInstanceUID).encode()).hexdigest()[:32]
-            received += _save(image, folder / f"{name}.dcm", server)
+            name = hashlib.sha256(uids[_IMAGE].encode()).hexdigest()[:32]
+            path = folder / f"{name}.dcm"
+            if path.exists():
+                raise FetchError(f"{server.name}: sent one image twice")
+            with telling_refusal(path):
+                received += path.write_bytes(image)
             count += 1
     if count < (series.instances or 1):
         raise FetchError(f"{server.name}: sent {count} images of {series.instances or 'a series'}")
@@ -125,7 +128,7 @@ def _holds_same(server: WebServer, path: Path) -> bool:
     data = load_pydicom().dcmread(path)
     uids = (data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID)
     try:
-        with connect(server, path.stat().st_size + _ANSWER_BYTES, StoreError) as client:
+        with connect(server, 2 * path.stat().st_size + _ANSWER_BYTES, StoreError) as client:
             return bool(client.retrieve_instance(*uids, media_types=_ANY_SYNTAX) == data)
     except StoreError:
         return False
@@ -134,7 +137,7 @@ def _holds_same(server: WebServer, path: Path) -> bool:
 def holds_result(server: WebServer, path: Path) -> bool:
     """Whether the server lists the object of a file. Raises StoreError as `store_result` does."""
     data = load_pydicom().dcmread(path, stop_before_pixels=True)
-    wanted = {"SOPInstanceUID": str(data.SOPInstanceUID)}
+    image, wanted = str(data.SOPInstanceUID), {"SOPInstanceUID": str(data.SOPInstanceUID)}
     study, series = str(data.StudyInstanceUID), str(data.SeriesInstanceUID)
     with connect(server, _FIND_BYTES, StoreError) as client:
         try:
@@ -143,8 +146,7 @@ def holds_result(server: WebServer, path: Path) -> bool:
             if error.response.status_code != 404:
                 raise
             return False  # how some servers say that they have no such series
-        found = [load_pydicom().Dataset.from_json(item) for item in listed]
-        return any(one.get("SOPInstanceUID") == data.SOPInstanceUID for one in found)
+        return any(_value(one, _IMAGE) == image for one in listed)
 
 
 def _read_conflict(error: Any) -> Any:
@@ -160,18 +162,36 @@ def _read_conflict(error: Any) -> Any:
     return told
 
 
-def _save(image: Any, path: Path, server: WebServer) -> int:
-    if path.exists():
-        raise FetchError(f"{server.name}: sent one image twice")
-    encoded = io.BytesIO()  # written by pydicom itself, a disk's refusal would lose its reason
-    image.save_as(encoded, enforce_file_format=True)
-    with telling_refusal(path):
-        return path.write_bytes(encoded.getbuffer())
+def _uids_of(image: bytes, server: WebServer) -> dict[str, str]:
+    """The UIDs of a file of DICOM, by tag. Raises FetchError for one with more elements and items
+    than any image has, InvalidDicomError, and as `read_values` does for a damaged one.
+    """
+    filereader, stream = load_pydicom().filereader, io.BytesIO(image)
+    filereader.read_preamble(stream, force=False)
+    syntax = filereader._read_file_meta_info(stream).get("TransferSyntaxUID")
+    wanted = (int(tag, 16) for tag in (_IMAGE, _STUDY, _SERIES))
+    try:
+        found = read_values(image[stream.tell() :], str(syntax), wanted)
+    except CostlyHeaderError as error:
+        raise FetchError(f"{server.name}: sent an image that is refused: {error}") from error
+    return {f"{tag:08X}": value for tag, value in found.items()}
 
 
-def _count(series: Any) -> int | None:
-    value = series.get("NumberOfSeriesRelatedInstances")
-    return None if value is None or value == "" else int(value)
+def _series_of(entry: Any) -> RemoteSeries:
+    uid, count = _value(entry, _SERIES), _value(entry, _IMAGE_COUNT)
+    if not uid:
+        raise ValueError("a series without its UID")
+    count = None if count is None or count == "" else int(count)
+    return RemoteSeries(str(uid), str(_value(entry, _MODALITY) or ""), count)
+
+
+def _value(entry: Any, tag: str) -> Any:
+    """The first value of an attribute in DICOM JSON (PS3.18, F.2), None where there is none.
+
+    Of all that a server lists pydicom would make a thousand bytes of each item of two.
+    """
+    told = entry.get(tag, {}).get("Value") or [None]
+    return told[0]
 
 
 def _require_uids(*uids: str) -> None:

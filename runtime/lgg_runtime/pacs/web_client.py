@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lgg_runtime.errors import FetchError, StoreError, UsageError, printable
+from lgg_runtime.errors import UsageError, printable
 from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.pacs.tls import BREAKS_OFF, why_no_tls
+from lgg_runtime.pacs.web_answers import Budget, Failure, kind_of
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
@@ -27,13 +27,6 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
 )
-# Of an answer's end, where its last delimiter is looked for: after it, little may come.
-_TAIL_BYTES = 4096
-# How a file says that its data set is deflated: TransferSyntaxUID with VR and length, or as one of
-# implicit or of unknown VR. dicomweb_client would inflate it whole, to a size that nobody knows.
-_DEFLATED = re.compile(rb"\x02\0\x10\0.{4,8}1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
-# What is raised where a server cannot be asked, or does not take what it is given.
-Failure = type[FetchError] | type[StoreError]
 
 
 @dataclass(frozen=True)
@@ -70,24 +63,31 @@ class WebServer:
 
 
 @contextmanager
-def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[Any]:
-    """A client without retries; an error of the server is raised as `failure`.
+def open_session(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[Any]:
+    """A session of requests; an error of the server is raised as `failure`.
 
     So are answers that hold more than `most_bytes` together, and redirects: nobody but the server
     is asked, and a POST would be followed as a GET, whose answer says nothing of the object.
     """
-    package = import_extra("dicomweb_client", "dicomweb")
     requests = import_extra("requests", "dicomweb")
     for name in ("dicomweb_client", "urllib3", "requests"):
         keep_silent(name)  # their lines and warnings hold addresses with UIDs
-    load_pydicom()
-    budget = _Budget(server, most_bytes, failure)
+    budget = Budget(server.name, most_bytes, failure)
     with requests.Session() as session, closing(budget), _refusals(server, failure):
         if server.user:
             session.auth = (server.user.encode(), server.password.encode())  # RFC 7617, 2.1
         if server.token:  # as a header of the session, netrc would replace it
             session.auth = functools.partial(_bear, server.token)
         session.hooks["response"] += [budget.watch, functools.partial(_judge, server, failure)]
+        yield session
+
+
+@contextmanager
+def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[Any]:
+    """A client without retries, over a session as of `open_session`."""
+    package = import_extra("dicomweb_client", "dicomweb")
+    load_pydicom()
+    with open_session(server, most_bytes, failure) as session:
         url = server.url.rstrip("/")
         client = package.DICOMwebClient(url, session=session, timeout=server.timeout_s)
         client.set_http_retry_params(retry=False)
@@ -97,60 +97,6 @@ def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[An
 def _bear(token: str, request: Any) -> Any:
     request.headers["Authorization"] = f"Bearer {token}"
     return request
-
-
-class _Budget:
-    """Counts the decoded bytes of answers as they are read, and closes what was not read.
-
-    Refuses deflated images, and an answer of several parts that ends without its last delimiter
-    (RFC 2046, 5.1.1): a server that breaks off where no length was told looks like one that is
-    done.
-    """
-
-    def __init__(self, server: WebServer, most_bytes: int, failure: Failure):
-        self._server, self._failure = server, failure
-        self._most = self._left = most_bytes
-        self._answers: list[Any] = []
-
-    def watch(self, answer: Any, *_: Any, **__: Any) -> Any:
-        read, last = answer.iter_content, _last_delimiter(answer)
-
-        def counted(*args: Any, **options: Any) -> Iterator[bytes]:
-            tail = b""
-            for chunk in read(*args, **options):
-                self._left -= len(chunk)
-                if self._left < 0:
-                    most = f"{self._most / 2**20:.3g} MiB"
-                    raise self._failure(f"{self._server.name}: sends more than the {most} allowed")
-                if _DEFLATED.search(tail + chunk):
-                    raise self._failure(
-                        f"{self._server.name}: sends a deflated data set; have it converted there"
-                    )
-                tail = (tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
-                yield chunk
-            if last not in tail:
-                raise self._failure(f"{self._server.name}: breaks off within its answer", True)
-
-        answer.iter_content = counted
-        self._answers.append(answer)
-        return answer
-
-    def close(self) -> None:
-        for answer in self._answers:
-            answer.close()
-
-
-def kind_of(answer: Any) -> str:
-    """The media type of an answer, without its parameters."""
-    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
-
-
-def _last_delimiter(answer: Any) -> bytes:
-    """What stands at the end of an answer of several parts; nothing for another answer."""
-    told = Message()
-    told["Content-Type"] = answer.headers.get("Content-Type", "")
-    boundary = told.get_boundary() if told.get_content_maintype() == "multipart" else None
-    return b"" if boundary is None else f"--{boundary}--".encode("latin-1")
 
 
 def _judge(server: WebServer, failure: Failure, answer: Any, **_: Any) -> Any:

@@ -24,12 +24,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from lgg_runtime.pacs.dicomweb import (
     RemoteSeries,
+    count_series,
     fetch_series,
     find_series,
     holds_result,
     store_result,
 )
 from lgg_runtime.pacs.web_client import WebServer
+from lgg_runtime.readers import dicom_encoding
 from stand_ins.ports import free_port
 
 
@@ -133,6 +135,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 STUDY, SERIES, INSTANCE = "1.2.3.1", "1.2.3.2", "1.2.3.3"
+MULTIPART = 'multipart/related; type="application/dicom"; boundary=x'
 
 
 def make_object() -> bytes:
@@ -157,8 +160,7 @@ def test_a_series_of_too_few_images_or_of_one_twice_is_refused(
     message: str,
 ) -> None:
     part = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + make_object() + b"\r\n"
-    kind = 'multipart/related; type="application/dicom"; boundary=x'
-    server = answering(200, kind, times * part + b"--x--")
+    server = answering(200, MULTIPART, times * part + b"--x--")
     with pytest.raises(FetchError, match=f"{message}$"):
         fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", instances), tmp_path, 1 << 20)
 
@@ -260,3 +262,42 @@ def test_a_server_that_takes_no_more_of_an_object_is_not_said_to_be_out_of_reach
     with pytest.raises(StoreError, match=r"stalls for 0\.5 s in the middle") as refused:
         store_result(stalling(b""), tmp_path / "large.dcm")
     assert refused.value.is_passing
+
+
+def test_of_a_list_without_end_nothing_is_made_but_what_is_looked_at(
+    tmp_path: Path, answering: Callable[..., WebServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the million items that fit in a few MB pydicom would make a gigabyte."""
+    empty = {"vr": "SQ", "Value": [{}] * 1000}
+    entry = {"0020000D": {"Value": [STUDY]}, "0020000E": {"Value": [SERIES]}, "00081140": empty}
+    entry |= {"00080060": {"Value": ["MR"]}, "00201206": {"Value": ["2"]}, "00201209": {}}
+    body = json.dumps([entry, {"00080018": {"vr": "UI", "Value": [INSTANCE]}, "00081140": empty}])
+    server = answering(200, "application/dicom+json", body.encode())
+    (tmp_path / "seg.dcm").write_bytes(make_object())
+    monkeypatch.setattr(Dataset, "from_json", None)
+    assert count_series(server, STUDY) == 2
+    assert holds_result(server, tmp_path / "seg.dcm")
+    alone = answering(200, "application/dicom+json", json.dumps([entry]).encode())
+    assert find_series(alone, STUDY) == [RemoteSeries(SERIES, "MR", None)]
+
+
+def test_an_answer_to_one_object_is_read_up_to_a_mebibyte(
+    tmp_path: Path, answering: Callable[..., WebServer]
+) -> None:
+    (tmp_path / "seg.dcm").write_bytes(make_object())
+    told = b'{"00081199": {"vr": "SQ", "Value": [' + b"{}," * (1 << 19) + b"{}]}}"
+    server = answering(200, "application/dicom+json", told)
+    with pytest.raises(StoreError, match="sends more than the 1 MiB allowed"):
+        store_result(server, tmp_path / "seg.dcm")
+
+
+def test_an_image_of_more_items_than_any_has_is_refused_before_pydicom_reads_it(
+    tmp_path: Path, answering: Callable[..., WebServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom_encoding, "MOST_PARTS", 100)
+    begun = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff"
+    image = make_object() + begun + 101 * b"\xfe\xff\0\xe0\0\0\0\0"
+    server = answering(200, MULTIPART, b"--x\r\n\r\n" + image + b"\r\n--x--")
+    with pytest.raises(FetchError, match=r"sent an image that is refused: .* more than 100 elem"):
+        fetch_series(server, STUDY, RemoteSeries(SERIES, "MR", 1), tmp_path, 1 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == []
