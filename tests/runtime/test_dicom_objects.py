@@ -329,7 +329,7 @@ def test_a_dicomdir_lists_its_files(study: Study) -> None:
 
 
 def test_a_file_that_a_dicomdir_lists_again_and_again_is_read_once(study: Study) -> None:
-    """Of what looks like a copy all bytes were read, once for each of its records."""
+    """Of what looks like a copy all bytes are read."""
     files = study.files
     path = write_dicomdir(study.folder, *([file.name] for file in [*files, *files, files[0]]))
     assert list_dicomdir(path) == files

@@ -151,7 +151,7 @@ def test_any_other_agent_is_one(agent: str) -> None:
 
 @pytest.mark.parametrize("words", ["w/" * 26, "any&" * 13])
 def test_no_description_is_tried_in_more_ways_than_it_has_letters(words: str) -> None:
-    """Read in two ways each, 26 words took half a minute, and each more as long again."""
+    """Where each of 26 words can be read in two ways, there are 2^26 to try."""
     header = {**T1, "SeriesDescription": f"T1 post no {words}x"}
     assert len(header["SeriesDescription"]) == 64
     assert recognise(frame_of(**header)) == "t1c"

@@ -113,7 +113,7 @@ def test_a_larger_part_of_a_series_in_another_frame_of_reference_is_missed() -> 
 def test_frames_that_are_each_turned_in_their_own_way_are_not_compared_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each pair was: a file of 4,096 such frames took eleven minutes."""
+    """A file may hold thousands, and so millions of pairs."""
     normals, normal = list[str](), Frame.normal.fget
     monkeypatch.setattr(
         Frame, "normal", property(lambda frame: (normals.append(frame.name), normal(frame))[1])

@@ -20,6 +20,7 @@ from lgg_runtime.readers.dicom_files import MAX_FILE_BYTES, load_pydicom
 from lgg_runtime.writers.atomic import telling_refusal
 
 _FIND_BYTES = 64 << 20
+_MOST_MORE_BYTES = 15 << 20
 _ANSWER_BYTES = 1 << 20  # to one object: pydicom makes a thousand bytes of two of them
 _STORED, _FAILED = "ReferencedSOPSequence", "FailedSOPSequence"
 _JSON = ("application/dicom+json", "application/json")
@@ -128,7 +129,10 @@ def _holds_same(server: WebServer, path: Path) -> bool:
     data = load_pydicom().dcmread(path)
     uids = (data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID)
     try:
-        with connect(server, 2 * path.stat().st_size + _ANSWER_BYTES, StoreError) as client:
+        size = path.stat().st_size
+        # As a server encodes it, which may be anew.
+        most = size + min(size, _MOST_MORE_BYTES) + _ANSWER_BYTES
+        with connect(server, most, StoreError) as client:
             return bool(client.retrieve_instance(*uids, media_types=_ANY_SYNTAX) == data)
     except StoreError:
         return False
