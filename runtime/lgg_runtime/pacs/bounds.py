@@ -50,7 +50,8 @@ def close_for_good(connection: Any) -> None:
 
 def address_of(association: Any) -> str:
     """The network address of a peer, for the log."""
-    return str(association.requestor.address_info.address)
+    peer = association.acceptor if association.is_requestor else association.requestor
+    return str(peer.address_info.address)
 
 
 def is_midway(association: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,10 +12,12 @@ from typing import Any
 
 from lgg_runtime.errors import LggError, StoreError, UsageError
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room
+from lgg_runtime.pacs.bounds import MOST_NEGOTIATION_BYTES, PduReader, close_for_good
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.dicomweb import holds_result, store_result
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.pynetdicom_setup import set_up_pynetdicom
+from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.tls import make_client_tls
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_encoding import IMPLICIT
@@ -25,6 +28,8 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _PENDING = (0xFF00, 0xFF01)
 _LONGEST_QUESTION_SECONDS = 10.0
+# Of all that a destination says over one association: some list a whole series when asked.
+_MOST_ANSWERED_BYTES = 16 << 20
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -110,6 +115,18 @@ def _send_c_store(
         _store(association, path, may_be_there=ask_first)
 
 
+class _AnswerReader(PduReader):
+    """Bounds what comes over an association as a whole."""
+
+    _bytes = 0
+
+    def _judge(self, kind: int, length: int) -> tuple[str, str] | None:
+        self._bytes += length
+        if self._bytes > _MOST_ANSWERED_BYTES:
+            return "answer length", f"answered with more than {_MOST_ANSWERED_BYTES} bytes"
+        return super()._judge(kind, length)
+
+
 @contextmanager
 def _associate(
     to: Destination, calling: str, tls: ssl.SSLContext | None, what: str
@@ -121,11 +138,16 @@ def _associate(
 
     reached = []
 
-    def bound_waits(event: Any) -> None:
+    def bound(event: Any) -> None:
         reached.append(event.address)
         # pynetdicom lets a connection wait for ever for a peer that stops reading, or that breaks
-        # off within a PDU, and an abort waits with it.
-        event.assoc.dul.socket.socket.settimeout(to.timeout_seconds)
+        # off within a PDU, and an abort waits with it; and it holds whatever a peer sends.
+        connection = event.assoc.dul.socket
+        connection.socket.settimeout(to.timeout_seconds)
+        connection.reader = reader = _AnswerReader(
+            connection, MOST_NEGOTIATION_BYTES, to.timeout_seconds, Tally()
+        )
+        connection.recv = reader.read
 
     entity = AE(calling)
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
@@ -141,7 +163,7 @@ def _associate(
             to.port,
             ae_title=to.ae_title,
             tls_args=(tls, to.address) if tls else None,
-            evt_handlers=[(evt.EVT_CONN_OPEN, bound_waits)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, bound)],
         )
     except OSError as error:  # a name that is not known
         raise DeliveryError(f"cannot be reached ({error.strerror})", is_passing=True) from error
@@ -162,6 +184,9 @@ def _associate(
             raise DeliveryError("cannot be reached", is_passing=True)
     finally:
         association.release()
+        if association.dul.is_alive():
+            association.dul.join(to.timeout_seconds)
+        close_for_good(association.dul.socket)  # which pynetdicom leaves open after an error
 
 
 def _why_rejected(association: Any, calling: str, to: Destination) -> str:
@@ -208,8 +233,11 @@ def _holds(association: Any, path: Path) -> bool:
     query.QueryRetrieveLevel = "IMAGE"
     for keyword in _UIDS:
         setattr(query, keyword, header[keyword].value)
-    found = False
+    found, until = False, time.monotonic() + _LONGEST_QUESTION_SECONDS
     for status, item in association.send_c_find(query, STUDY_ROOT_FIND):
         if status.get("Status") in _PENDING and item is not None:
             found = found or item.get("SOPInstanceUID") == header.SOPInstanceUID
+        if time.monotonic() > until:  # one that lists without end
+            association.abort()
+            break
     return found
