@@ -40,7 +40,7 @@ class Record:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path.name}: not a record of lgg-bench ({error})") from error
         names = [field.name for field in fields(cls)]
         # `use` says the same in all, and some measurements do not hold it.

@@ -24,7 +24,16 @@ def test_the_date_is_utc_to_the_second():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"benchmark": "latency"}', '"text"', '{"benchmark": "a", "odd": 1}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"benchmark": "latency"}',
+        '"text"',
+        '{"benchmark": "a", "odd": 1}',
+        9999 * "[",
+    ],
 )
 def test_refuses_a_file_that_is_no_record(tmp_path, text):
     path = tmp_path / "other.json"

@@ -132,6 +132,23 @@ def test_another_schema_is_refused(tmp_path, held):
 
 
 @pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("schema", "expected checkpoint schema 1, found list"),
+        ("history", "more than 1000000 values"),
+    ],
+)
+def test_lists_that_hold_one_list_again_and_again_are_not_written_out(tmp_path, place, told):
+    """A file of a kilobyte, whose JSON would have a million million values."""
+    doubled = []
+    for _ in range(40):
+        doubled = [doubled, doubled]
+    torch.save({"schema": SCHEMA, **STATE, place: doubled}, tmp_path / "last.pt")
+    with pytest.raises(InputError, match=rf"last\.pt: .*{told}"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"counters": {"step": torch.tensor(7), "seconds": 1.5}},

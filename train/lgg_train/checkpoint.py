@@ -17,6 +17,7 @@ SCHEMA = 1
 # Entries that hold tensors. All others are plain values, which are compared and tested for truth,
 # as a tensor cannot be.
 _OF_TENSORS = {"model", "averaged", "optimiser", "weights"}
+_MOST_VALUES = 1_000_000  # of plain ones; of a run of days its history has some thousand
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -46,18 +47,38 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a checkpoint of tensors (cut short, or another format)")
     try:
         with within_memory("free some"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OutOfMemoryError:
         raise
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
         raise InputError(f"{path}: not a checkpoint of tensors ({first_line(error)})") from error
-    # By what they look like: a tensor's comparison is a tensor.
-    if not isinstance(state, dict) or repr(state.get("schema")) != repr(SCHEMA):
-        found = state.get("schema") if isinstance(state, dict) else None
+    state: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    schema = state.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
+        found = schema if schema is None or type(schema) is int else type(schema).__name__
         raise InputError(f"{path}: expected checkpoint schema {SCHEMA}, found {found}")
+    plain = {name: held for name, held in state.items() if name not in _OF_TENSORS}
     try:
-        json.dumps({name: held for name, held in state.items() if name not in _OF_TENSORS})
+        _count_values(plain)
+        json.dumps(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a checkpoint of this version ({error})") from error
     return state
+
+
+def _count_values(plain: object) -> None:
+    """Raises ValueError for more values than any run holds: forty lists, each of which holds the
+    one before twice, are a few hundred bytes here and a million millions in JSON.
+    """
+    left = _MOST_VALUES
+    held: list[Any] = [plain]
+    while held:
+        value = held.pop()
+        left -= 1
+        if left < 0:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+        if isinstance(value, dict):
+            held += value.values()
+        elif isinstance(value, (list, tuple)):
+            held += value
