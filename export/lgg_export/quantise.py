@@ -107,7 +107,7 @@ class Quantiser:
         is_watched = self._progress and not ranges.exists()
         with (
             redirect_stdout(io.StringIO()),  # the library's words for each slice
-            show_progress(not is_watched, sum(map(len, self._slices))) as advance,
+            show_progress(not is_watched, "slice", sum(map(len, self._slices))) as advance,
         ):
             quantize_static(
                 model,

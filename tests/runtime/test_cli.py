@@ -192,6 +192,16 @@ def test_progress_is_shown_on_a_terminal_that_wants_it(
     assert tqdm.monitor is None, "a thread that a run would wait for where the memory ends"
 
 
+def test_progress_is_shown_while_a_tree_of_dicom_files_is_looked_at(
+    study: Any, infer: Infer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = len(study.files)
+    assert "file" not in infer(study.folder).err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    shown = infer(study.folder).err
+    assert shown.index(f"0/{number} [00:00<?, ?file/s]") < shown.index("?slice/s]")
+
+
 def test_a_long_name_is_cut_on_a_terminal_alone(
     source: Path, infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

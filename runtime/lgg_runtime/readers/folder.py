@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import NoInputError, OutputConflictError, printable
+from lgg_runtime.progress import HIDDEN, Progress
 from lgg_runtime.readers.listing import Listing, Study, group_masks
 from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.readers.tree import EXPECTED, find_files
@@ -16,9 +17,10 @@ from lgg_runtime.redact import without_uids
 _NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
 
 
-def list_studies(given: Path | str) -> Listing:
+def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
     """List the slices and scans of a file, a folder or a tree; symbolic links are not followed.
 
+    progress: of the headers of DICOM files, which take most of the time.
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
     their suffix alone and would share their outputs, where slices of one stem have one number or
     their numbers behind unlike separators and may be of two people, or where two studies, of slices
@@ -27,7 +29,7 @@ def list_studies(given: Path | str) -> Listing:
     given = Path(given)
     files = find_files(given)
     root = files.root
-    scans = find_scans(files.others, root)
+    scans = find_scans(files.others, root, progress)
     unreadable = files.unreadable | scans.unreadable
     if not files.slices and not scans.studies:
         why = "".join(f"; {reason}" for reason in unreadable.values())

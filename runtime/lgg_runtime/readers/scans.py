@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.progress import HIDDEN, Progress
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import (
     DICOMDIR,
@@ -39,7 +40,7 @@ class FoundScans:
     unreadable: dict[Path, str]
 
 
-def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
+def find_scans(paths: Sequence[Path], root: Path, progress: Progress = HIDDEN) -> FoundScans:
     """Find DICOM studies and NIfTI volumes.
 
     DICOM files of one StudyInstanceUID are one study wherever they lie. A damaged or unreadable
@@ -48,6 +49,8 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
     study, an unreadable one in `unreadable`. T2 and labels in NIfTI in a folder of DICOM files, or
     of a DICOM study's name, are skipped. Raises OutputConflictError where two NIfTI files would
     share their outputs.
+
+    progress: of the headers of DICOM files.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
     images = [path for path in nifti if not _is_mask_name(path)]
@@ -58,7 +61,8 @@ def find_scans(paths: Sequence[Path], root: Path) -> FoundScans:
             dicom += [path] if is_dicom(path) else []
         except InputError as error:
             unreadable[path] = str(error)
-    grouped = _group_dicom(dicom, unreadable, root)
+    with progress("file", len(dicom)) as advance:
+        grouped = _group_dicom(dicom, unreadable, root, advance)
     folders, names = {path.parent for path in dicom}, {study.name for study in grouped.studies}
     volumes = [
         study
@@ -106,12 +110,18 @@ def read_scan(kind: str, files: Sequence[Path], choice: SeriesChoice) -> Volume:
     return read_dicom(files, choice) if kind == "dicom" else read_nifti(files, choice.flair_only)
 
 
-def _group_dicom(paths: Sequence[Path], unreadable: dict[Path, str], root: Path) -> FoundScans:
+def _group_dicom(
+    paths: Sequence[Path],
+    unreadable: dict[Path, str],
+    root: Path,
+    advance: Callable[[int], object],
+) -> FoundScans:
     """The DICOM studies. skipped: number of DICOMDIRs; unreadable: what belongs to no study."""
     groups: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
     directories = 0
     for path in paths:
+        advance(1)
         try:
             header = read_header(path, _GROUPED_BY)
         except InputError:

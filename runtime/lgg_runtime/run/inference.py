@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -11,6 +11,7 @@ from lgg_runtime.errors import LggError, OutputConflictError, ResourceError
 from lgg_runtime.exhausted import telling_exhausted_memory
 from lgg_runtime.lock import lock_output
 from lgg_runtime.processor import multiplies_int8
+from lgg_runtime.progress import Progress
 from lgg_runtime.providers import ON_CPU
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
@@ -25,25 +26,22 @@ from lgg_runtime.run.request import Request
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder, require_folder
 
-Advance = Callable[[int], object]
-
 
 def infer(
     request: Request,
     load: Callable[[], Segmenter],
     tell: Callable[[str], object],
-    progress: Callable[[int], AbstractContextManager[Advance]],
+    progress: Progress,
     deliver: Callable[[Journal], object],
 ) -> Journal:
     """Segment what was asked for into the output folder; returns what was done.
 
     load: gives the request's model, or raises why there is none, which is asked once the rest of
-    the request is accepted; tell: hears a line for the user; progress: given the number of slices,
-    a context whose value is called with how many more are done; deliver: called once all results
-    are written, before the run counts as complete. Raises LggError; a request, model or provider
-    that is refused leaves no trace.
+    the request is accepted; tell: hears a line for the user; progress: of the headers of DICOM
+    files, then of the slices; deliver: called once all results are written, before the run counts
+    as complete. Raises LggError; a request, model or provider that is refused leaves no trace.
     """
-    job = _plan(request)
+    job = _plan(request, progress)
     with closing(Reading(job)) as reading:  # the first files, while the model is loaded
         segmenter = load()
         _tell_what_runs(segmenter, request.load.provider, tell)
@@ -58,16 +56,17 @@ def infer(
             if died:
                 tell("the lock of a run that died is taken over")
             with _recorded(journal, segmenter, ledger, request, job.listing):
-                with progress(sum(len(study.paths) for study in job.listing.studies)) as advance:
+                slices = sum(len(study.paths) for study in job.listing.studies)
+                with progress("slice", slices) as advance:
                     run_job(replace(job, ledger=ledger), segmenter, journal, advance, reading)
                 deliver(journal)
     return journal
 
 
-def _plan(request: Request) -> Job:
+def _plan(request: Request, progress: Progress) -> Job:
     choice = replace(request.choice, flair_only=request.load.flair_only)
     check_output(request.output, request.given)
-    listing = list_studies(request.given)
+    listing = list_studies(request.given, progress)
     check_places(request.output, request.given, listing)
     request.require_fit(listing)
     require_folder(request.output)

@@ -35,7 +35,8 @@ class Caller:
 
     def __init__(self, deliver: Callable[[Journal], object] = lambda _: None):
         self.lines: list[str] = []
-        self.total = self.done = 0
+        self.bars: list[tuple[str, int]] = []
+        self.done = 0
         self.deliver = deliver
 
     def infer(self, request: Request) -> Journal:
@@ -43,8 +44,8 @@ class Caller:
         return infer(request, load, self.lines.append, self.progress, self.deliver)
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[Callable[[int], None]]:
-        self.total = total
+    def progress(self, unit: str, total: int) -> Iterator[Callable[[int], None]]:
+        self.bars.append((unit, total))
         yield self.advance
 
     def advance(self, count: int) -> None:
@@ -73,7 +74,7 @@ def test_a_run_is_complete_only_after_its_results_are_delivered(
     caller = Caller(lambda _: states.append((read_run(out)["state"], len(files(out)))))
     journal = caller.infer(request_)
     assert states == [("running", 6)]  # four masks, run.json and summary.csv
-    assert (caller.total, caller.done, caller.lines) == (4, 4, [])
+    assert (caller.bars[-1], caller.done, caller.lines) == (("slice", 4), 4, [])
     told = read_run(out)
     assert (told["state"], told["settings"]["input"]) == ("complete", "two patients")
     assert len(journal.patients) == 2
