@@ -77,6 +77,16 @@ def describe_warnings(journal: Journal) -> list[str]:
             f"{_list_few(dropped)}: the clean-up dropped all, or a region of {LARGE_DROPPED:g} "
             "times the largest one's size or more, which may be tumour; --save-heatmap shows it"
         )
+    wide = dict.fromkeys(
+        printable(row.patient)
+        for row in journal.rows
+        if row.level == "slice" and row.is_mostly_reference
+    )
+    if wide:
+        lines.append(
+            f"{_list_few([*wide])}: a reference mask covers more than half of its slice; expected "
+            "black where there is no tumour"
+        )
     if gaps:
         lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")
     if journal.stale:

@@ -48,6 +48,11 @@ class SummaryRow:
         return None if self.counts is None else self.counts.tp + self.counts.fn
 
     @property
+    def is_mostly_reference(self) -> bool:
+        """Whether the reference mask covers more than half, as an inverted one does."""
+        return self.counts is not None and 2 * (self.reference_px or 0) > self.counts.total
+
+    @property
     def drops_much(self) -> bool:
         """Whether the clean-up dropped what may be tumour."""
         return (self.dropped_fraction or 0.0) >= LARGE_DROPPED

@@ -85,6 +85,19 @@ def test_a_large_region_that_the_clean_up_dropped_is_warned_of() -> None:
     assert told in describe_run(journal, Path("out")).split("\n")
 
 
+def test_a_reference_that_covers_more_than_half_of_its_slice_is_warned_of() -> None:
+    """Shown as ImageJ's masks of an inverting LUT are: white wherever there is no tumour."""
+    journal = journal_of("P", counts=Counts(tp=1, fp=1, fn=2, tn=2))  # half of it
+    assert "covers" not in describe_run(journal, Path("out"))
+    for name in ("Q", "R"):
+        journal.rows += journal_of(name, counts=Counts(fp=1, fn=4, tn=1)).rows
+    told = (
+        "Warning: Q, R: a reference mask covers more than half of its slice; expected black where "
+        "there is no tumour"
+    )
+    assert told in describe_run(journal, Path("out")).split("\n")
+
+
 def test_a_first_look_is_told_with_what_it_left_out() -> None:
     journal = journal_of("P")
     journal.model["first_look"] = {"name": "quick", "precision": "int8", "left_out": 1}
