@@ -16,6 +16,7 @@ from catalogue.row import INFER, Row, Scene, Section
 
 RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
 SHAPE = (24, 20, 6)  # columns, rows, slices
+NIFTI_CHANNELS = "save FLAIR alone, or the three channels along a fourth axis"
 DAMAGED = "no NIfTI file, or its header is damaged"
 Make = Callable[[Scene], object]
 
@@ -177,9 +178,9 @@ ROWS = (
     refused("infinite slope", "A slope that makes all values infinite.",
             patched("a.nii", (112, floats(3e38, 3e38))), "holds NaN or infinite values"),
     refused("complex", "Complex values.", volume("a.nii", lambda: np.ones(SHAPE, np.complex64)),
-            "expected real numbers, found complex64"),
+            f"expected real numbers, found complex64; {NIFTI_CHANNELS}"),
     refused("RGB", "RGB voxels.", volume("a.nii", _rgb),
-            "expected real numbers, found [('R', 'u1'), ('G', 'u1'), ('B', 'u1')]"),
+            f"expected real numbers, found RGB; {NIFTI_CHANNELS}"),
     refused("huge", "A header that claims 1,024,000,000,000 voxels.",
             patched("a.nii", sized(32000, 32000, 1000)), f"claims (32000, 32000, 1000) {MOST}"),
     refused("long", "A header that claims 64,000,000,000 voxels, no side above 4,096.",

@@ -44,6 +44,7 @@ from stand_ins.runs import LESION, draw_slice, read_png
 Bytes = Callable[[], bytes]
 COPY = "copy the file again"
 SCALING = "and their scaling to 0..255 is not declared; convert to 8 bits"
+ONE_PAGE = "save a file a slice, its three channels as RGB"
 CHANNELS = "save FLAIR alone, or the three channels pre-contrast, FLAIR, post-contrast"
 REMEDY = "save it uncompressed, or with LZW or deflate"
 ONE_CHANNEL = "one channel, taken as FLAIR"
@@ -233,10 +234,10 @@ SAMPLES = (
                             256, "<H", 2 * GREY.shape[1]),
             "TIFF is damaged: its palette has 768 values"),
     refused("pages", "A TIFF of four pages.", lambda: tiff(np.stack([PIXELS] * 4)),
-            "expected one page, found 4; split it"),
+            "expected one page, found 4; " + ONE_PAGE),
     refused("moving png", "An animated PNG.",
             lambda: png(chunk(b"acTL", struct.pack(">II", 2, 0))),
-            "expected one page, found 2; split it", ".png"),
+            "expected one page, found 2; " + ONE_PAGE, ".png"),
     refused("zstd", "A TIFF in a compression that is not read.",
             lambda: patched(tiff(), 259, "<H", 50000),
             f"TIFF compression ZSTD is not read; {REMEDY}"),
@@ -270,7 +271,7 @@ CLAIMS = (
     Row("huge file", "A file of 512 MiB and a byte.", _huge_file, 3,
         "bad.tif: holds 536870913 bytes; at most 536870912 are read", OTHERS_DONE),
     refused("many pages", "A TIFF of 65,536 pages.", lambda: chained_tiff(65_536),
-            "expected one page, found more than 65535; split it"),
+            "expected one page, found more than 65535; " + ONE_PAGE),
     refused("one field", "A TIFF of a million values that one field claims again and again.",
             lambda: repeating_tiff(65_535),
             "TIFF is cut short or damaged: its fields have more than 4194304 values; export it "

@@ -96,7 +96,7 @@ def test_pages_are_counted() -> None:
 
 def test_no_more_pages_are_counted_than_a_limit() -> None:
     assert read_directory(chained_tiff(65_535))[1] == 65_535
-    with pytest.raises(InputError, match="expected one page, found more than 65535; split it"):
+    with pytest.raises(InputError, match="expected one page, found more than 65535; save a file a"):
         read_directory(chained_tiff(65_536))
 
 

@@ -187,7 +187,11 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
         raise InputError(f"{name}: claims {shape} voxels; at most {MAX_VOXELS} are read")
     kind = image.header.get_data_dtype()
     if kind.kind not in "iuf":
-        raise InputError(f"{name}: expected real numbers, found {kind}")
+        found = "".join(kind.names or ()) or kind
+        raise InputError(
+            f"{name}: expected real numbers, found {found}; save FLAIR alone, or the three "
+            "channels along a fourth axis"
+        )
     try:
         # nibabel reads no more bytes than the header claims, which is bounded above.
         stored = np.asanyarray(image.dataobj).reshape(shape)

@@ -19,13 +19,16 @@ from lgg_runtime.exhausted import is_memory_exhausted
 from lgg_runtime.readers.png import pixel_chunks
 from lgg_runtime.readers.raster_header import Header, Limits, read_header
 from lgg_runtime.readers.regular import read_bounded
-from lgg_runtime.readers.tiff import Layout
+from lgg_runtime.readers.tiff import ONE_PAGE, Layout
 from lgg_runtime.readers.tiff_pixels import read_pixels
 from lgg_runtime.volume import CHANNELS, Pixels
 
 _FORMATS = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 SUFFIXES = frozenset(_FORMATS)  # in lower case
 DEFAULT_LIMITS = Limits()
+# What to save in place of another number of channels.
+_OF_SLICE = f"save FLAIR alone, or the three channels {', '.join(CHANNELS)}"
+_OF_MASK = "save the mask as grey, without transparency"
 
 _READ = {  # colour, samples, has_alpha
     ("grey", 1, False),
@@ -62,7 +65,7 @@ def read_raster(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> Slice:
     """
     path = Path(path)
     with _named(path):
-        image, notes = _load(path, limits)
+        image, notes = _load(path, limits, _OF_SLICE)
         if image.shape[2] == 1:
             image = np.repeat(image, len(CHANNELS), axis=2)
             notes += ("one channel, taken as FLAIR",)
@@ -81,7 +84,7 @@ def read_mask(path: Path | str) -> Pixels:
     """
     path = Path(path)
     with _named(path):
-        image, _ = _load(path, DEFAULT_LIMITS)
+        image, _ = _load(path, DEFAULT_LIMITS, _OF_MASK)
         if not (image == image[..., :1]).all():
             raise InputError("expected a mask of one channel, found three that differ")
         return np.ascontiguousarray(image[..., 0])
@@ -96,11 +99,11 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(f"{printable(path.name or str(path))}: {error}") from error
 
 
-def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
-    """(H, W, 1 or 3) uint8, RGB, and the notes."""
+def _load(path: Path, limits: Limits, remedy: str) -> tuple[Pixels, tuple[str, ...]]:
+    """(H, W, 1 or 3) uint8, RGB, and the notes; remedy: for another number of channels."""
     data = read_bounded(path, limits.max_bytes)
     header = read_header(data, limits)
-    _refuse_unfit(header)
+    _refuse_unfit(header, remedy)
     if header.layout is None:
         image = _decode(data, header)
     else:
@@ -112,12 +115,12 @@ def _load(path: Path, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
     return image, _notes(path, header)
 
 
-def _refuse_unfit(header: Header) -> None:
+def _refuse_unfit(header: Header, remedy: str) -> None:
     """Raises InputError unless the file holds one picture of 8-bit grey or RGB."""
     kind = f"{header.bits}-bit {header.sample_format} samples"
     what = (header.colour, header.samples, header.has_alpha)
     table = (
-        (header.pages != 1, f"expected one page, found {header.pages}; split it"),
+        (header.pages != 1, f"expected one page, found {header.pages}; {ONE_PAGE}"),
         (
             header.sample_format != "unsigned" or header.bits > 8,
             f"expected 8-bit unsigned samples, found {kind}, and their scaling to 0..255 "
@@ -130,8 +133,7 @@ def _refuse_unfit(header: Header) -> None:
         (
             what not in _READ,
             f"expected one or three channels, found {header.samples} of {header.colour}"
-            f"{' with transparency' if header.has_alpha else ''}; save FLAIR alone, or the three "
-            f"channels {', '.join(CHANNELS)}",
+            f"{' with transparency' if header.has_alpha else ''}; {remedy}",
         ),
     )
     for is_unfit, reason in table:

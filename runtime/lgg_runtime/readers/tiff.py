@@ -60,6 +60,8 @@ _MAX_VALUES = 2**20
 # Of all fields together: many of them may stand for the same bytes, or one field again and again.
 _MAX_ALL_VALUES = 4 * _MAX_VALUES
 CUT = "TIFF is cut short or damaged"
+# Pages may be the channels of one slice: each alone would be taken for a slice of FLAIR.
+ONE_PAGE = "save a file a slice, its three channels as RGB"
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def read_directory(data: bytes) -> tuple[Directory, int]:
         if following in seen:
             raise InputError(f"{CUT}: its list of pages loops; export it again")
         if len(seen) == _MAX_PAGES:
-            raise InputError(f"expected one page, found more than {_MAX_PAGES}; split it")
+            raise InputError(f"expected one page, found more than {_MAX_PAGES}; {ONE_PAGE}")
         seen.add(following)
         following = _skip_entries(data, following, order, is_big)[2]
     return Directory(fields, is_big, len(data)), len(seen)
