@@ -256,6 +256,8 @@ HEADERS = (
     refused("wide rows", "Rows as a 32-bit value.", widen_rows,
             FIRST + "claims 33554432 x 32 pixels; at most 4096 a side"),
     refused("cut header", "A file cut in its header.", _cut_to(300), FIRST + CUT),
+    without("no identifier", "A file without SeriesInstanceUID.", SeriesInstanceUID=None,
+            reason="no SeriesInstanceUID; export the study again, with new UIDs if de-identified"),
     refused("cut pixels", "A file cut in its pixels.", _cut_to(-100), FIRST + PIXELS),
     refused("corrupt fragment", "A corrupt fragment of compressed pixels.", _corrupt_fragment,
             FIRST + PIXELS),

@@ -21,12 +21,32 @@ from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.scans import find_scans
 from stand_ins.dicom_study import FLAIR, SMALL, T1, T1C, Study, reason
 
+NEW_UIDS = "export the study again, with new UIDs if de-identified"
+
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
 def test_an_image_without_an_identifier_is_refused(study: Study, keyword: str) -> None:
     """Objects would refer to it by an empty UID, which no rule of DICOM allows."""
     study.change(study.flair[2], **{keyword: ""})
     assert reason(study) == (f"{study.flair[2].name}: {keyword} is empty; export the study again")
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
+)
+def test_an_identifier_that_was_taken_out_is_named(study: Study, keyword: str) -> None:
+    """As by a recipe of de-identification that removes UIDs: no file of it is damaged."""
+    data = pydicom.dcmread(study.flair[2])
+    delattr(data, keyword)
+    data.save_as(study.flair[2], enforce_file_format=False)
+    assert reason(study) == f"{study.flair[2].name}: no {keyword}; {NEW_UIDS}"
+
+
+def test_a_file_without_its_class_is_told_as_that(study: Study) -> None:
+    data = pydicom.dcmread(study.flair[2])
+    del data.file_meta.MediaStorageSOPClassUID
+    data.save_as(study.flair[2], enforce_file_format=False)
+    assert reason(study) == f"{study.flair[2].name}: no MediaStorageSOPClassUID; {NEW_UIDS}"
 
 
 def test_paths_may_be_text_and_one_path_is_no_list(study: Study) -> None:

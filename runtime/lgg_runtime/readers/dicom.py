@@ -181,9 +181,16 @@ def _refuse_cut(name: str, header: Any) -> None:
     """
     claimed = header.file_meta.get("MediaStorageSOPClassUID")
     needed = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows")
-    values = {keyword: header.get(keyword) for keyword in needed if claimed in SOP_CLASSES}
-    if claimed is None or None in values.values():
+    is_image = claimed is None or claimed in SOP_CLASSES
+    values = {keyword: header.get(keyword) for keyword in needed if is_image}
+    missing = [keyword for keyword, value in values.items() if value is None]
+    if "Rows" in missing:
         raise InputError(f"{name}: {CUT_HEADER}")
+    if missing or claimed is None:  # taken out: what stands behind it is there
+        keyword = missing[0] if missing else "MediaStorageSOPClassUID"
+        raise InputError(
+            f"{name}: no {keyword}; export the study again, with new UIDs if de-identified"
+        )
     if empty := [keyword for keyword, value in values.items() if value == ""]:
         raise InputError(f"{name}: {empty[0]} is empty; export the study again")
 
