@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lgg_runtime.readers.dicom_files import load_pydicom
-from lgg_runtime.readers.dicom_recognition import recognise
+from lgg_runtime.readers.dicom_recognition import UNTOLD_T1, recognise
 
 pytest.importorskip("pydicom")
 
@@ -142,6 +142,13 @@ def test_an_agent_that_says_there_was_none_is_none(agent: str) -> None:
     assert recognise(frame_of(**T1, ContrastBolusAgent=agent)) == "t1"
     described = frame_of(**T1, ContrastBolusAgent=agent, SeriesDescription="AX T1 POST")
     assert recognise(described) == "t1c"
+
+
+@pytest.mark.parametrize("agent", ["ANONYMIZED", "Anonymised", "REMOVED", "DUMMY", "de-identified"])
+def test_a_dummy_for_an_agent_says_nothing_but_the_description_does(agent: str) -> None:
+    for words, role in (("AX T1", UNTOLD_T1), ("AX T1 POST", "t1c"), ("T1 no contrast", "t1")):
+        described = frame_of(**T1, ContrastBolusAgent=agent, SeriesDescription=words)
+        assert recognise(described) == role
 
 
 @pytest.mark.parametrize("agent", ["Gadovist", "10 ML", "GD", "NOVAVIST", "Omniscan", "YES", "1"])

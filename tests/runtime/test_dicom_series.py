@@ -246,6 +246,33 @@ def test_a_missing_or_misplaced_t1_is_replaced_and_that_is_said() -> None:
     )
 
 
+DUMMY = {"ContrastBolusAgent": "ANONYMIZED"}
+
+
+def test_a_dummy_for_an_agent_is_one_where_another_t1_has_none() -> None:
+    chosen = choose_of(stacks_of(FLAIR, {**T1, **DUMMY}, T1), SeriesChoice())
+    assert {role: stack.number for role, stack in chosen.others.items()} == {"t1c": "2", "t1": "3"}
+    assert chosen.notes == ()
+
+
+def test_where_every_agent_is_a_dummy_no_t1_is_taken_for_one_after_contrast() -> None:
+    """The dummy may stand for the empty value that some scanners write for none."""
+    stacks = stacks_of(FLAIR, {**T1, **DUMMY})
+    with pytest.raises(InputError) as refused:
+        choose_of(stacks, SeriesChoice())
+    assert str(refused.value) == (
+        "no more than a dummy for its contrast agent: series 2 (T1, with or without contrast, "
+        "axial, 5 x 8 x 8); choose by --t1 and --t1c, or read no T1 by --flair-only"
+    )
+    assert choose_of(stacks, SeriesChoice(t1="2")).others["t1"].number == "2"
+    assert choose_of(stacks, SeriesChoice(flair_only=True)).others == {}
+
+
+def test_a_dummy_for_an_agent_does_no_harm_where_its_t1_is_of_no_use() -> None:
+    elsewhere = stacks_of(FLAIR, {**T1, **DUMMY, "FrameOfReferenceUID": "1.2.3.4.8"})
+    assert choose_of(elsewhere, SeriesChoice()).others == {}
+
+
 @pytest.mark.parametrize(
     ("series", "choice", "message"),
     [

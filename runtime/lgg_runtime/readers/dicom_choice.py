@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.readers.dicom_recognition import UNTOLD_T1
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, UNNUMBERED, SeriesChoice, Stack
 from lgg_runtime.readers.sequences import AS_ASKED, fits
 from lgg_runtime.volume import Mask
@@ -47,9 +48,12 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -
         raise ChoiceError(
             "no FLAIR: all of its images are localizers or derived; export the original series too"
         )
+    stacks = _tell_contrast(stacks)
     flair = _choose_flair(stacks, choice.flair)
     if choice.flair_only:
         return Chosen(flair, {}, (AS_ASKED,))
+    if choice.t1 is None and choice.t1c is None:
+        _refuse_untold(stacks, flair)
     others, notes = {}, []
     for role, by_hand in (("t1", choice.t1), ("t1c", choice.t1c)):
         found, passed_over = _choose_t1(stacks, role, by_hand, flair, find_head)
@@ -59,6 +63,28 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -
         else:
             others[role] = found
     return Chosen(flair, others, tuple(notes))
+
+
+def _tell_contrast(stacks: Sequence[Stack]) -> list[Stack]:
+    """The stacks; a dummy for a contrast agent stands for one where another T1 has none.
+
+    Where all have the dummy, it may stand for the empty value that some scanners write.
+    """
+    is_told = any(stack.role == "t1" for stack in stacks)
+    return [
+        replace(stack, role="t1c") if is_told and stack.role == UNTOLD_T1 else stack
+        for stack in stacks
+    ]
+
+
+def _refuse_untold(stacks: Sequence[Stack], flair: Stack) -> None:
+    place = flair.frame_of_reference
+    near = [stack for stack in stacks if stack is not flair and stack.frame_of_reference == place]
+    if untold := [stack for stack in near if stack.role == UNTOLD_T1]:
+        raise ChoiceError(
+            f"no more than a dummy for its contrast agent: {_listed(untold)}; choose by --t1 and "
+            "--t1c, or read no T1 by --flair-only"
+        )
 
 
 def _choose_flair(stacks: Sequence[Stack], by_hand: str | None) -> Stack:

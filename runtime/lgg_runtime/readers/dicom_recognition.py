@@ -56,10 +56,15 @@ _NO_AGENT = re.compile(
     r"|n[./]?a\.?|0+|[-.?]*",
     re.I,
 )
+# What de-identification may write for any agent, and for an empty value as well.
+_DUMMY_AGENT = re.compile(r"anonym\w*|de-?identified|removed|redacted|masked|dummy", re.I)
+UNTOLD_T1 = "t1 or t1c"
 
 
 def recognise(frame: Frame) -> str | None:
-    """The role of a frame's sequence: flair, t1, t1c, or None for any other."""
+    """The role of a frame's sequence: flair, t1, t1c, UNTOLD_T1 where neither a description nor
+    more than a dummy for an agent says which of these two, or None for any other.
+    """
     # A protocol may be called by the whole examination, with words of its other series.
     named = str(frame.get("SeriesDescription", "ProtocolName") or "")
     # To a regular expression an underscore is a letter, so that no word would end beside it.
@@ -76,7 +81,7 @@ def recognise(frame: Frame) -> str | None:
         return None if _DOUBLE_INVERSION_WORDS.search(described) else "flair"
     if kind != "t1":
         return None
-    return "t1c" if _has_contrast(frame, described) else "t1"
+    return _role_of_t1(frame, described)
 
 
 def _kind_by_times(frame: Frame) -> str | None:
@@ -131,13 +136,19 @@ def _is_gradient_echo(frame: Frame) -> bool:
     return is_named or frame.get("EchoPulseSequence") == "GRADIENT"
 
 
-def _has_contrast(frame: Frame, described: str) -> bool:
+def _role_of_t1(frame: Frame, described: str) -> str:
     agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
     if agent is not None and not isinstance(agent, str):
-        return True
-    if agent and not _NO_AGENT.fullmatch(agent.strip()):
-        return True
-    return bool(_AFTER_WORDS.search(described)) and not _BEFORE_WORDS.search(described)
+        return "t1c"
+    agent = (agent or "").strip()
+    is_dummy = _DUMMY_AGENT.fullmatch(agent) is not None
+    if not (is_dummy or _NO_AGENT.fullmatch(agent)):
+        return "t1c"
+    if _BEFORE_WORDS.search(described):
+        return "t1"
+    if _AFTER_WORDS.search(described):
+        return "t1c"
+    return UNTOLD_T1 if is_dummy else "t1"
 
 
 def is_derived(frame: Frame) -> bool:

@@ -14,9 +14,14 @@ from lgg_runtime.grid import plane_of
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import Frame
 from lgg_runtime.readers.dicom_geometry import Grid, count_continuing, sort_frames, span_grid
-from lgg_runtime.readers.dicom_recognition import is_derived, recognise
+from lgg_runtime.readers.dicom_recognition import UNTOLD_T1, is_derived, recognise
 
-ROLE_NAMES = {"t1": "pre-contrast T1", "flair": "FLAIR", "t1c": "post-contrast T1"}
+ROLE_NAMES = {
+    "t1": "pre-contrast T1",
+    "flair": "FLAIR",
+    "t1c": "post-contrast T1",
+    UNTOLD_T1: "T1, with or without contrast",
+}
 UNNUMBERED = "?"
 # Planes of a series that are fewer than this beside a larger stack of it are its localizer.
 SMALLEST_STACK = 4
