@@ -273,6 +273,17 @@ def test_a_dummy_for_an_agent_does_no_harm_where_its_t1_is_of_no_use() -> None:
     assert choose_of(elsewhere, SeriesChoice()).others == {}
 
 
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "FrameOfReferenceUID"])
+def test_slices_with_a_uid_each_that_a_series_has_once_are_told_as_that(keyword: str) -> None:
+    frames = [frame_of(5.0 * k, **FLAIR, **{keyword: f"1.2.3.4.{k}"}) for k in range(6)]
+    with pytest.raises(InputError) as refused:
+        choose_of(stack_frames(frames)[0], SeriesChoice())
+    assert str(refused.value) == (
+        "6 slices of FLAIR have a SeriesInstanceUID or a FrameOfReferenceUID each; export the "
+        "study again, with one for all slices of a series"
+    )
+
+
 @pytest.mark.parametrize(
     ("series", "choice", "message"),
     [

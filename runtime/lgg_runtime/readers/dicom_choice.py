@@ -146,6 +146,11 @@ def _fits(stack: Stack, flair: Stack, find_head: FindHead) -> bool:
 def _best(candidates: Sequence[Stack], rank: Callable[[Stack], Any], role: str) -> Stack:
     ranked = sorted(candidates, key=rank)
     equals = [stack for stack in ranked if rank(stack) == rank(ranked[0])]
+    if len(equals) > 1 and all(len(stack.frames) == 1 for stack in equals):
+        raise ChoiceError(
+            f"{len(equals)} slices of {ROLE_NAMES[role]} have a SeriesInstanceUID or a "
+            "FrameOfReferenceUID each; export the study again, with one for all slices of a series"
+        )
     if len(equals) > 1:
         raise ChoiceError(
             f"{len(equals)} series may be {ROLE_NAMES[role]}: {_listed(equals)}; "
