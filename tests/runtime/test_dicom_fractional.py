@@ -79,6 +79,28 @@ def test_dcmqi_reads_the_same_steps(result: ScanResult, tmp_path: Path) -> None:
         assert np.abs(apart).max() <= HALF_STEP
 
 
+@pytest.mark.parametrize("encode_kind", [encode_dicom_seg, encode_dicom_seg_fractional])
+def test_itk_finds_two_findings_with_empty_slices_between_in_their_places(
+    result: ScanResult, tmp_path: Path, encode_kind: Callable[[ScanResult], dict[str, bytes]]
+) -> None:
+    """It takes frames for neighbours of 1 mm voxels where one of their positions is left out."""
+    import SimpleITK
+
+    apart = np.zeros_like(result.segmentation.probability)
+    apart[1, 8:20, 10:30], apart[4:6, 30:40, 5:15] = 1, 1
+    (data,) = encode_kind(found_in(result.volume, apart)).values()
+    (tmp_path / "seg.dcm").write_bytes(data)
+    image = SimpleITK.ReadImage(str(tmp_path / "seg.dcm"))
+    axes = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    found = np.argwhere(SimpleITK.GetArrayFromImage(image))[:, ::-1] @ axes.T
+    assert result.volume.affine is not None
+    expected = np.argwhere(apart) @ result.volume.affine[:3, :3].T
+    centre = expected.mean(axis=0) + result.volume.affine[:3, 3]
+    np.testing.assert_allclose(found.mean(axis=0) + image.GetOrigin(), centre, atol=0.02)
+    assert len(found) == len(expected)
+    assert len(pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence) == 5
+
+
 @with_dciodvfy
 @pytest.mark.parametrize("empty", [False, True])
 def test_dciodvfy_finds_no_error(result: ScanResult, tmp_path: Path, empty: bool) -> None:

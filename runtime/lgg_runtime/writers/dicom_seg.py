@@ -38,8 +38,7 @@ def encode_dicom_seg(result: ScanResult) -> dict[str, bytes]:
 def encode_dicom_seg_fractional(result: ScanResult) -> dict[str, bytes]:
     """`seg_fractional.dcm`: FRACTIONAL, the model's probability before threshold and clean-up.
 
-    In steps of 1/255; slices where it is 0 everywhere are left out. Raises as
-    `encode_dicom_seg` does.
+    In steps of 1/255. Raises as `encode_dicom_seg` does.
     """
     probability = result.segmentation.probability
     digest = hashlib.sha256(probability.tobytes()).hexdigest()
@@ -86,11 +85,13 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
 
     source, spacing_mm = source_of(result), result.volume.spacing_mm
     assert spacing_mm is not None
+    held = _span(values)
     with refusing_headers("its headers are not fit for a DICOM SEG to refer to"):
         identity = Identity.of(result)
         data = Segmentation(
-            source_images=bare_slices(source, spacing_mm[0]),
-            pixel_array=values,
+            source_images=bare_slices(source, spacing_mm[0])[held],
+            pixel_array=values[held],
+            omit_empty_frames=False,
             segment_descriptions=[_describe(result, identity)],
             series_instance_uid=identity.uid(f"{form.name} series"),
             series_number=form.series_number,
@@ -105,6 +106,15 @@ def _build(result: ScanResult, values: npt.NDArray[Any], form: _Form) -> Any:
     refer_to_source(data, source)
     _fix_organization(data, identity.uid("dimensions"))
     return data
+
+
+def _span(values: npt.NDArray[Any]) -> slice:
+    """From the first to the last slice that is not empty as stored; all where each is.
+
+    Without the empty ones between, ITK takes the frames for neighbours of 1 mm voxels.
+    """
+    found = np.flatnonzero(values.max(axis=(1, 2)) > 0.5 / 255)
+    return slice(found[0], found[-1] + 1) if len(found) else slice(None)
 
 
 def _describe(result: ScanResult, identity: Identity) -> Any:
