@@ -62,9 +62,15 @@ class Evidence:
             [_read_run(run) for run in leaks],
         )
 
+    @property
+    def names(self) -> str:
+        """All that it is made of, for messages."""
+        runs = [run.name for run in (*self.runs, *self.leaks)]
+        return ", ".join((*runs, *(f"cv-{name}.json" for name in self.folds)))
+
     def blocks(self) -> dict[str, str]:
         """The page's blocks by name. Raises InputError for files of another kind or version."""
-        with _refusing_foreign("scores"):
+        with _refusing_foreign(f"{self.names}: scores"):
             return {
                 "scores": _scores(self.runs),
                 "trust": _trust(self.runs),
@@ -83,7 +89,7 @@ def write_accuracy(evidence: Evidence, page: Path) -> None:
     records = evidence.runs
     blocks = evidence.blocks()
     drawn = {r.name: evidence.folds[r.name] for r in records if r.name in evidence.folds}
-    with _refusing_foreign("scores"):
+    with _refusing_foreign(f"{evidence.names}: scores"):
         pictures = {
             "patients.png": draw_patients(records),
             "calibration.png": draw_calibration(records),

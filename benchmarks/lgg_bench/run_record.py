@@ -8,7 +8,8 @@ from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_train.history import read_rounds
-from lgg_train.run import read_config, read_json
+from lgg_train.run import read_config
+from lgg_train.scores import read_scores
 
 PARTS = ("validation", "test")
 
@@ -48,7 +49,7 @@ class RunRecord:
             files = sorted(folder.glob("metrics_*.json"))
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
-        scores = {path.stem.removeprefix("metrics_"): read_json(path) for path in files}
+        scores = {path.stem.removeprefix("metrics_"): read_scores(path) for path in files}
         for part in PARTS:
             if part not in scores:
                 raise InputError(

@@ -25,7 +25,7 @@ from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import whole_frames
-from lgg_runtime.errors import InputError, ModelError, ParityError, UsageError
+from lgg_runtime.errors import ModelError, ParityError, UsageError
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE
@@ -34,7 +34,8 @@ from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_runtime.writers.temporary_files import telling_temporary_files
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
-from lgg_train.run import TrainedModel, check_own_scores, load_model, read_json
+from lgg_train.run import TrainedModel, load_model
+from lgg_train.scores import read_own_scores
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def read_artifact(path: Path) -> tuple[bytes, Contract]:
 
 def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSettings) -> Contract:
     metrics = {
-        part: _read_scores(run / f"metrics_{part}.json")
+        part: without_patients(read_own_scores(run / f"metrics_{part}.json"))
         for part in ("validation", "test")
         if (run / f"metrics_{part}.json").is_file()
     }
@@ -210,17 +211,6 @@ def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSetting
         pixel_mm=settings.pixel_mm,
         licence=settings.licence,
     )
-
-
-def _read_scores(path: Path) -> dict[str, Any]:
-    """Raises InputError for a file without scores, or with those of another network."""
-    record = read_json(path)
-    try:
-        scores = without_patients(record)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: holds no scores; `lgg-train evaluate` writes them") from error
-    check_own_scores(path, record, "`lgg-train evaluate` scores anew")
-    return scores
 
 
 def _with_contract(graph: onnx.ModelProto, contract: Contract) -> bytes:

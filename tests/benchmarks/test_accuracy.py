@@ -30,8 +30,8 @@ def test_a_changed_score_changes_the_page_and_the_pictures_are_pictures(tmp_path
     run = shutil.copytree(RUNS[0], tmp_path / "standard")
     scores = run / "metrics_test.json"
     record = RunRecord.read(run)
-    median = record.scores["test"]["per_patient_dice"]["median"]
-    scores.write_text(scores.read_text().replace(str(median), "0.123"))
+    low = record.scores["test"]["assessment"]["intervals"]["mean"][0]
+    scores.write_text(scores.read_text().replace(str(low), "0.123"))
     page = tmp_path / "accuracy.md"
     page.write_bytes(PAGE.read_bytes())
     write_accuracy(Evidence.read([run], FOLDS), page)
@@ -58,7 +58,8 @@ def test_a_run_without_a_history_or_tested_on_others_is_refused(tmp_path):
     run = shutil.copytree(RUNS[1], tmp_path / "lite")
     path = run / "metrics_test.json"
     record = json.loads(path.read_text())
-    record["per_patient_dice"]["by_patient"].popitem()
+    dice = record["per_patient_dice"]["by_patient"]
+    dice["another"] = dice.popitem()[1]
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match="lite: tested on other patients than"):
         Evidence.read([RUNS[0], run])
@@ -98,9 +99,13 @@ def test_a_file_that_is_no_cross_validation_is_refused():
     ("name", "held", "told"),
     [
         ("config.json", {"training": {}, "settings": {}}, "standard: a run of another kind or ver"),
-        ("config.json", {"settings": {"unet": None}}, "scores of another kind or version: Attrib"),
-        ("metrics_test.json", {"per_patient_dice": {}}, "standard: a run of another kind or ver"),
-        ("metrics_test.json", {"pooled": {"iou": "high"}}, "scores of another kind or version: "),
+        (
+            "config.json",
+            {"settings": {"unet": None}},
+            r"standard: scores of .* version: Attrib",
+        ),
+        ("metrics_test.json", {"per_patient_dice": {}}, r"metrics_test\.json: holds no scores"),
+        ("metrics_test.json", {"pooled": {"iou": "high"}}, r"metrics_test\.json: holds no scores"),
     ],
 )
 def test_files_of_a_run_that_hold_something_else_are_refused(tmp_path, name, held, told):
@@ -113,11 +118,11 @@ def test_files_of_a_run_that_hold_something_else_are_refused(tmp_path, name, hel
 def test_scores_that_cannot_be_drawn_are_refused_before_the_page_is_touched(tmp_path):
     run = shutil.copytree(RUNS[0], tmp_path / "standard")
     scores = json.loads((run / "metrics_test.json").read_text())
-    scores["per_patient_dice"]["by_patient"] = {"A": {}}
+    scores["assessment"]["calibration"]["bins"] = [{"probability": {}, "tumour": 0}]
     (run / "metrics_test.json").write_text(json.dumps(scores))
     page = tmp_path / "accuracy.md"
     page.write_bytes(PAGE.read_bytes())
-    with pytest.raises(InputError, match="scores of another kind or version: TypeError"):
+    with pytest.raises(InputError, match=r"standard, cv-.*: scores of another kind .* TypeError"):
         write_accuracy(Evidence.read([run], FOLDS), page)
     assert page.read_bytes() == PAGE.read_bytes()
 

@@ -24,14 +24,13 @@ from lgg_train.run import (
     FLAIR_ONLY,
     LAST_FILE,
     check_finished,
-    check_own_scores,
     clear_scores,
     fold_of,
     is_begun,
     is_finished,
-    read_json,
     write_json,
 )
+from lgg_train.scores import count_pixels, read_own_scores
 from lgg_train.session import run_training
 from lgg_train.splits import make_split
 
@@ -82,7 +81,10 @@ def run_cross_validation(data: Path, out: Path, folds: int, request: TrainingReq
                     "it is the fold's"
                 )
             _run_fold(data, folder, asked)
-        record = gather(*([_read_scores(folder / name) for folder in folders] for name in TESTED))
+        remedy = "take it away, and cv scores anew"
+        record = gather(
+            *([read_own_scores(folder / name, remedy) for folder in folders] for name in TESTED)
+        )
         write_json(out / RESULT, record)
     return describe(record, out)
 
@@ -112,19 +114,6 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
         if not (folder / name).is_file():
             device, progress = request.machinery.device, request.machinery.progress
             run_evaluation(folder, data, part, str(device), flair_only, progress)
-
-
-def _read_scores(path: Path) -> dict[str, Any]:
-    """Raises InputError for a file that holds no scores of a test part, or those of a network that
-    is not the fold's any more.
-    """
-    record: dict[str, Any] = read_json(path)
-    try:
-        gather([record], [record])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: holds no scores; take it away, and cv scores anew") from error
-    check_own_scores(path, record, "take it away, and cv scores anew")
-    return record
 
 
 def gather(folds: Sequence[dict[str, Any]], flair_only: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -161,7 +150,7 @@ def _pool(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if twice := dice.keys() & theirs.keys():
             raise InputError(f"{count(len(twice), 'patient')} tested in two folds: not one split")
         dice |= theirs
-    pooled = sum((_counts(fold["pooled"]) for fold in folds), Counts())
+    pooled = sum((count_pixels(fold["pooled"]) for fold in folds), Counts())
     return join_scores(pooled, dice)
 
 
@@ -184,12 +173,3 @@ def describe(record: dict[str, Any], out: Path) -> str:
             f"recall {alone['pooled']['recall']:.4f}",
         )
     )
-
-
-def _counts(pooled: dict[str, Any]) -> Counts:
-    """The pixel counts behind a record's ratios, which determine them."""
-    tumour, background = pooled["support"]["tumour"], pooled["support"]["background"]
-    tp = round(pooled["recall"] * tumour) if tumour else 0
-    fn = tumour - tp
-    fp = round((1 - pooled["accuracy"]) * (tumour + background)) - fn
-    return Counts(tp, fp, fn, background - fp)

@@ -199,14 +199,6 @@ def digest_model(folder: Path) -> str:
     return digest_file(folder / MODEL_FILE)
 
 
-def check_own_scores(path: Path, record: dict[str, Any], remedy: str) -> None:
-    """Raises InputError, with the remedy, for a run's scores that are of another network than its
-    `model.pt`. Those written before they told whose they are count as its own.
-    """
-    if "model" in record and record["model"] != digest_model(path.parent):
-        raise InputError(f"{path}: scores of another network than {MODEL_FILE} beside it; {remedy}")
-
-
 def check_same_training(
     option: str, model: TrainedModel, training: Training, intensity: IntensitySettings
 ) -> None:
