@@ -194,7 +194,7 @@ def table(files: tuple[Path, ...]) -> None:
     from lgg_bench.record import Record
     from lgg_bench.tables import describe_record
 
-    show("\n\n".join(describe_record(Record.read(path), markdown=True) for path in files))
+    show("\n\n".join(describe_record(Record.read(path), path) for path in files))
 
 
 @command.command()

@@ -19,15 +19,19 @@ def fill_page(page: Path, blocks: Mapping[str, str], pictures: Mapping[str, byte
     blocks.
     """
     try:
-        text = page.read_text(encoding="utf-8")
+        filled = fill_blocks(page.read_text(encoding="utf-8"), blocks)
     except OSError as error:
         raise InputError(f"{page}: cannot be read ({error.strerror})") from error
-    filled = fill_blocks(text, blocks)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{page}: no text in UTF-8 ({error.reason})") from error
+    except InputError as error:
+        raise InputError(f"{page}: {error}") from error
     folder = page.with_suffix("")
     make_folder(folder)
     for name, data in pictures.items():
         write_atomically(folder / name, data)
-    write_atomically(page, filled.encode())
+    # A patient's name, and so an institution's, need not be text.
+    write_atomically(page, filled.encode(errors="backslashreplace"))
 
 
 def fill_blocks(page: str, blocks: Mapping[str, str]) -> str:

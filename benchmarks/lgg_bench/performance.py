@@ -7,7 +7,7 @@ from pathlib import Path
 from lgg_bench.document import fill_page
 from lgg_bench.performance_figures import draw_throughput
 from lgg_bench.record import Record
-from lgg_bench.tables import describe_record
+from lgg_bench.tables import describe_record, refusing_damaged
 from lgg_runtime.errors import InputError
 
 # The page's blocks: the records that fill them, in the folder of results.
@@ -31,9 +31,12 @@ def write_performance(results: Path, page: Path) -> None:
     for a page without the blocks.
     """
     folders = dict.fromkeys(BLOCKS, results) | dict.fromkeys(KEPT, page.parent / "results")
-    records = {name: _read(where / f"{name}.json") for name, where in folders.items()}
-    tables = {name: describe_record(record, markdown=True) for name, record in records.items()}
-    fill_page(page, tables, {"throughput.png": draw_throughput(records["throughput"])})
+    paths = {name: where / f"{name}.json" for name, where in folders.items()}
+    records = {name: _read(path) for name, path in paths.items()}
+    tables = {name: describe_record(records[name], path) for name, path in paths.items()}
+    with refusing_damaged(f"{paths['throughput']}: record of throughput"):
+        picture = draw_throughput(records["throughput"])
+    fill_page(page, tables, {"throughput.png": picture})
 
 
 def _read(path: Path) -> Record:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime import strict_json
+from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 
@@ -37,20 +38,20 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Raises InputError for a file that is no record of this version."""
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = strict_json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path.name}: not a record of lgg-bench ({error})") from error
+        except (OSError, ValueError, ModelError) as error:
+            raise InputError(f"{path}: not a record of lgg-bench ({error})") from error
         names = [field.name for field in fields(cls)]
         # `use` says the same in all, and some measurements do not hold it.
         if not isinstance(value, dict) or {"use", *value} != set(names):
             raise InputError(
-                f"{path.name}: not a record of lgg-bench, which has the fields {', '.join(names)}"
+                f"{path}: not a record of lgg-bench, which has the fields {', '.join(names)}"
             )
         record = cls(**value)
         if record.schema != SCHEMA:
-            raise InputError(f"{path.name}: expected schema {SCHEMA}, found {record.schema}")
+            raise InputError(f"{path}: expected schema {SCHEMA}, found {record.schema}")
         return record
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from lgg_bench import (
     coldstart,
@@ -38,19 +40,27 @@ _TABLES: dict[str, Callable[[Record], Sequence[Table]]] = {
 }
 
 
-def describe_record(record: Record, markdown: bool = False) -> str:
-    """Its tables, the machine and the date. Raises InputError for an unknown benchmark and for a
-    damaged record.
+def describe_record(record: Record, read_from: Path | None = None) -> str:
+    """Its tables, the machine and the date; of a record that was read from a file as Markdown.
+
+    Raises InputError, which names the file, for an unknown benchmark and for a damaged record.
     """
+    named = "record" if read_from is None else f"{read_from}: record"
     if record.benchmark not in list(_TABLES):  # a list can be asked for what has no hash, too
-        raise InputError(f"record of {record.benchmark!r}: expected {' or '.join(_TABLES)}")
-    try:
+        raise InputError(f"{named} of {record.benchmark!r}: expected {' or '.join(_TABLES)}")
+    with refusing_damaged(f"{named} of {record.benchmark}"):
         tables = _TABLES[record.benchmark](record)
-        parts = [table.as_markdown() if markdown else table.as_text() for table in tables]
+        parts = [table.as_text() if read_from is None else table.as_markdown() for table in tables]
         parts.append(f"Measured {record.date[:10]} on {summarise_machine(record.machine)}.")
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        said = f"record of {record.benchmark}: incomplete or damaged ({error!r})"
-        raise InputError(said) from error
-    if not markdown:
+    if read_from is None:
         parts.append(RESEARCH_ONLY_LINE)
     return "\n\n".join(parts)
+
+
+@contextmanager
+def refusing_damaged(what: str) -> Iterator[None]:
+    """Raises InputError where a record holds other values than a measurement writes."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{what}: incomplete or damaged ({error!r})") from error

@@ -1,6 +1,8 @@
 """Records: written whole, read back equal, refused where they are something else."""
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ def test_the_date_is_utc_to_the_second():
         '"text"',
         '{"benchmark": "a", "odd": 1}',
         9999 * "[",
+        json.dumps(asdict(RECORD) | {"results": {"rows": [math.nan]}}),
     ],
 )
 def test_refuses_a_file_that_is_no_record(tmp_path, text):
@@ -48,7 +51,7 @@ def test_a_file_of_other_fields_is_told_which_a_record_has(tmp_path):
     with pytest.raises(InputError) as refused:
         Record.read(path)
     assert str(refused.value) == (
-        "faults.json: not a record of lgg-bench, which has the fields benchmark, settings, "
+        f"{path}: not a record of lgg-bench, which has the fields benchmark, settings, "
         "machine, results, date, schema, use"
     )
 

@@ -50,3 +50,11 @@ def test_a_damaged_record_is_refused_in_one_line(what, changed, said):
     changes = changed if what is None else {what: getattr(record, what) | changed}
     with pytest.raises(InputError, match=said):
         describe_record(replace(record, **changes))
+
+
+def test_of_several_records_the_damaged_one_is_named():
+    path = Path("results/memory.json")
+    with pytest.raises(InputError, match=r"^results/memory\.json: record of memory: incomplete or"):
+        describe_record(Record("memory", {}, {}, {}), path)
+    with pytest.raises(InputError, match=r"^results/memory\.json: record of 'other': expected"):
+        describe_record(Record("other", {}, {}, {}), path)
