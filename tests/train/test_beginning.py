@@ -117,6 +117,7 @@ def test_a_run_that_recorded_no_options_is_resumed_with_them_given_again(run_cop
         ("options", {"epochs": 4, "start": 5}, "no option of a run: start 5"),
         ("options", {"epochs": [4]}, r"no option of a run: epochs \[4\]"),
         ("options", {"epochs": 4, "teachers": 5}, "no option of a run: teachers 5"),
+        ("options", {"epochs": 4, "mirror": 5}, "no option of a run: mirror 5"),
         ("options", {"epochs": 4, "precision": "int8"}, "no option of a run: precision 'int8'"),
     ],
 )
@@ -126,7 +127,7 @@ def test_a_config_that_was_damaged_is_named(run_copy, phantoms, call_main, entry
     before = contents(run_copy)
     done = call_main("train", "--data", str(phantoms), "-o", str(run_copy), "--resume")
     assert done.code == 3
-    assert re.search(rf"config\.json: {reason}; train it again", done.err)
+    assert re.search(rf"{run_copy}/config\.json: {reason}; train it again", done.err)
     assert contents(run_copy) == before
 
 

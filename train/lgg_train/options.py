@@ -120,9 +120,10 @@ def recall_options(recorded: dict[str, Any], context: click.Context) -> dict[str
             continue
         try:
             recalled[name] = parameters[name].type_cast_value(context, value)
-        except (TypeError, click.BadParameter) as error:
+        except (AttributeError, TypeError, click.BadParameter) as error:
+            path = context.params["out"] / "config.json"
             raise InputError(
-                f"config.json: no option of a run: {name} {value!r}; train it again"
+                f"{path}: no option of a run: {name} {value!r}; train it again"
             ) from error
     return recalled
 

@@ -91,13 +91,13 @@ class Split:
         except OSError as error:
             raise InputError(f"{path}: no such split file ({error.strerror})") from error
         except (ModelError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path.name}: not a split file ({error})") from error
+            raise InputError(f"{path}: not a split file ({error})") from error
         if schema != _SCHEMA:
-            raise InputError(f"{path.name}: expected split schema {_SCHEMA}, found {schema!r}")
+            raise InputError(f"{path}: expected split schema {_SCHEMA}, found {schema!r}")
         try:
             _check_parts(split)
         except InputError as error:
-            raise InputError(f"{path.name}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
         return split
 
 
