@@ -12,6 +12,7 @@ import click
 import pytest
 
 from lgg_runtime.errors import InputError, MissingExtraError, ResourceError, UsageError
+from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.cli import command
 from lgg_train.settings import Machinery
 from lgg_train.splits import Split
@@ -129,6 +130,19 @@ def test_a_config_that_was_damaged_is_named(run_copy, phantoms, call_main, entry
     assert done.code == 3
     assert re.search(rf"{run_copy}/config\.json: {reason}; train it again", done.err)
     assert contents(run_copy) == before
+
+
+def test_a_checkpoint_of_a_run_on_another_split_is_refused(run_copy, train_tiny):
+    """Of another fold, say: its weights were trained on whom this run tests."""
+    state = load_checkpoint(run_copy / "last.pt")
+    assert state["training"] == read_config(run_copy)["training"]
+    state["training"]["split"] = "0" * 64
+    save_checkpoint(run_copy / "last.pt", state)
+    with pytest.raises(InputError, match=r"run/last\.pt: of a run on other data or another split"):
+        train_tiny(run_copy, "--resume")
+    del state["training"]  # as of a run from before it was told
+    save_checkpoint(run_copy / "last.pt", state)
+    train_tiny(run_copy, "--resume")
 
 
 @pytest.mark.parametrize("budget", [("--epochs", "9"), ("--minutes", "1")])

@@ -85,13 +85,28 @@ def test_weights_of_another_network_are_refused(tmp_path, model):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "value"), [("features", math.inf), ("prior", [])])
-def test_a_model_with_an_impossible_setting_is_refused(tmp_path, model, name, value):
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("unet", "features", math.inf),
+        ("unet", "features", -1),
+        ("unet", "stride", 3),
+        ("unet", "prior", []),
+        ("unet", "mirror", "no"),
+        ("intensity", "centre", "80"),
+        ("intensity", "scale", math.nan),
+        ("training", "split_by", None),
+        ("training", "patients", {"train": "seven"}),
+        ("weights", "head.bias", torch.full((1,), math.nan)),
+        ("weights", "head.bias", torch.zeros(1, dtype=torch.int8)),
+    ],
+)
+def test_a_model_that_holds_what_no_training_writes_is_refused(tmp_path, model, part, name, value):
     save_model(tmp_path, model)
     state = load_checkpoint(tmp_path / MODEL_FILE)
-    state["unet"][name] = value
+    state[part][name] = value
     save_checkpoint(tmp_path / MODEL_FILE, state)
-    with pytest.raises(InputError, match=r"model\.pt: not a model of this version"):
+    with pytest.raises(InputError, match=f"{tmp_path / MODEL_FILE}: not a model of this version"):
         load_model(tmp_path)
 
 

@@ -210,7 +210,7 @@ def _check_resumed(
     ours = _name_decided(decision)
     if config.get("decided", ours) != ours:
         raise InputError(f"{out}: the run was begun with another threshold or clean-up")
-    load_same(out / LAST_FILE, settings)
+    load_same(out / LAST_FILE, settings, training)
 
 
 def _name_decided(decision: Decision | None) -> dict[str, Any] | None:

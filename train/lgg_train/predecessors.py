@@ -29,10 +29,11 @@ class Predecessors:
     teachers: list[Teacher]
     decided: TrainedModel | None
 
-    def origin(self, resume: bool) -> Origin:
-        """What training begins with."""
+    def origin(self, resume: bool, training: Training) -> Origin:
+        """What training begins with; training: on which data."""
         network = self.start.network if self.start is not None else None
-        return Origin(network, resume, tuple(teacher.model.network for teacher in self.teachers))
+        teachers = tuple(teacher.model.network for teacher in self.teachers)
+        return Origin(network, resume, teachers, training)
 
 
 def load_predecessors(request: TrainingRequest) -> Predecessors:

@@ -28,15 +28,16 @@ import torch
 from lgg_runtime import strict_json
 from lgg_runtime.contract import Training
 from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.errors import InputError, ModelError, UsageError, first_line
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.typed_json import build
 from lgg_runtime.writers.atomic import remove, write_atomically
 from lgg_train.cases import Case
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
 from lgg_train.device import within_memory
 from lgg_train.splits import PARTS, Split
-from lgg_train.unet import UNet, UNetSettings
+from lgg_train.unet import UNet, UNetSettings, load_weights
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
 TRAINING_LOCK = ".lgg-train.lock"
@@ -45,6 +46,9 @@ _RECORDED: dict[str, type | tuple[type, ...]] = {
     "data": str, "training": dict, "settings": dict, "options": dict,
     "decided": (dict, NoneType), "digests": dict,
 }  # fmt: skip
+# What values of another kind, and PyTorch of weights that do not fit, end with.
+_UNFIT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_PLAIN = ("unet", "decision", "intensity", "training")  # entries of model.pt beside its weights
 DECISION_FILE = "decision.json"
 FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR alone
 
@@ -228,15 +232,17 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
         raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
     held = load_checkpoint(folder / MODEL_FILE)
     try:
+        plain = strict_json.loads(json.dumps({name: held[name] for name in _PLAIN}))
         with within_memory("the network is too large"):
-            network = UNet(UNetSettings(**held["unet"]))
-            network.load_state_dict(held["weights"])
+            network = UNet(build(UNetSettings, plain["unet"], "unet"))
+            load_weights(network, held["weights"])
             network.eval().to(device or torch.device("cpu"))
         return TrainedModel(
             network,
-            Decision.from_json(held["decision"]),
-            IntensitySettings(**held["intensity"]),
-            Training(**held["training"]),
+            Decision.from_json(plain["decision"]),
+            build(IntensitySettings, plain["intensity"], "intensity"),
+            build(Training, plain["training"], "training"),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
-        raise InputError(f"{folder}/{MODEL_FILE}: not a model of this version ({error})") from error
+    except (*_UNFIT, InputError, ModelError, UsageError) as error:
+        told = f"not a model of this version ({first_line(error)})"
+        raise InputError(f"{folder}/{MODEL_FILE}: {told}") from error

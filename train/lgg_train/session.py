@@ -34,7 +34,7 @@ def run_training(data: Path, out: Path, request: TrainingRequest) -> str:
     """
     before = load_predecessors(request)
     with begin(data, out, request, before) as run:
-        return _train(out, request, run, before.origin(request.resume))
+        return _train(out, request, run, before.origin(request.resume, run.training))
 
 
 def _train(out: Path, request: TrainingRequest, run: Beginning, origin: Origin) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lgg_runtime.contract import Training
 from lgg_runtime.errors import UsageError
 from lgg_train.dataset import SampleSettings
 from lgg_train.schedule import Budget
@@ -101,12 +102,13 @@ class Origin:
     """What training begins with: random weights, a network's, or the folder's own checkpoint.
 
     teachers: networks of any size; the targets are their mean probability mixed with the masks,
-    without a teacher the masks alone.
+    without a teacher the masks alone. training: the data and the split, which a checkpoint tells.
     """
 
     network: UNet | None = None
     resume: bool = False
     teachers: tuple[UNet, ...] = ()
+    training: Training | None = None
 
 
 ANEW = Origin()

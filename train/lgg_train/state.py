@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lgg_runtime.errors import InputError, LggError
+from lgg_runtime.contract import Training
+from lgg_runtime.errors import InputError, LggError, first_line
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.dataset import Batch
 from lgg_train.device import autocast, within_memory
@@ -17,7 +19,7 @@ from lgg_train.losses import mix_targets, segmentation_loss
 from lgg_train.recorded import RecordedStep
 from lgg_train.settings import Machinery, Origin, TrainSettings
 from lgg_train.teachers import mean_probability, without_mirror
-from lgg_train.unet import UNet, scale_slices
+from lgg_train.unet import UNet, load_weights, scale_slices
 
 # What a checkpoint holds beside its schema.
 _HELD = {"settings", "model", "averaged", "optimiser", "scaler", "counters", "mean_loss", "history"}
@@ -27,16 +29,21 @@ class DivergedError(LggError):
     """The loss, or what the network holds or answers, is no longer a finite number."""
 
 
-def load_same(path: Path, settings: TrainSettings) -> dict[str, Any]:
-    """A run's checkpoint. Raises InputError where there is none, or one of other settings.
+def load_same(path: Path, settings: TrainSettings, training: Training | None) -> dict[str, Any]:
+    """A run's checkpoint. Raises InputError where there is none, or one of other settings, other
+    data or another split.
 
-    A setting that the checkpoint does not hold, made before there was one, counts as its default.
+    A setting that the checkpoint does not hold, made before there was one, counts as its default;
+    one that does not tell its data and split may be of any.
     """
     held = load_checkpoint(path)
     if not (isinstance(held.get("settings"), dict) and held.keys() >= _HELD):
-        raise InputError(f"{path.name}: not a checkpoint of this version")
+        raise InputError(f"{path}: not a checkpoint of this version")
     if other := settings.differing(held["settings"]):
-        raise InputError(f"{path.name}: made with other settings: {', '.join(other)}; give its own")
+        raise InputError(f"{path}: made with other settings: {', '.join(other)}; give its own")
+    told = held.get("training")
+    if told is not None and training is not None and told != asdict(training):
+        raise InputError(f"{path}: of a run on other data or another split; put its own back")
     return held
 
 
@@ -49,6 +56,7 @@ class TrainingState:
     def __init__(self, settings: TrainSettings, machinery: Machinery, origin: Origin):
         torch.manual_seed(settings.seed)
         self.settings, self.device = settings, machinery.device
+        self.training = origin.training
         self.model, self.averaged = (self._place(UNet(settings.unet)) for _ in range(2))
         if origin.network is not None:
             self.model.load_state_dict(origin.network.state_dict())
@@ -166,6 +174,7 @@ class TrainingState:
             path,
             {
                 "settings": self.settings.to_json(),
+                "training": None if self.training is None else asdict(self.training),
                 "model": self.model.state_dict(),
                 "averaged": self.averaged.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
@@ -180,17 +189,18 @@ class TrainingState:
         """Go on from a checkpoint. Raises InputError as `load_same` does, and for one that holds
         other tensors or numbers than this state.
         """
-        held = load_same(path, self.settings)
+        held = load_same(path, self.settings, self.training)
         try:
             with within_memory("free some"):
                 self._take_over(held)
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"{path.name}: not a checkpoint of this version") from error
+            reason = first_line(error)
+            raise InputError(f"{path}: not a checkpoint of this version ({reason})") from error
 
     def _take_over(self, held: dict[str, Any]) -> None:
         """Raises any of many errors, PyTorch's and Python's, where something does not fit."""
-        self.model.load_state_dict(held["model"])
-        self.averaged.load_state_dict(held["averaged"])
+        load_weights(self.model, held["model"])
+        load_weights(self.averaged, held["averaged"])
         # Its groups' values are of the settings, which are the same, and of this device.
         groups = self.optimiser.state_dict()["param_groups"]
         state = held["optimiser"]["state"]
@@ -200,13 +210,18 @@ class TrainingState:
                 raise ValueError(f"moments of {weights.shape} in another shape")
             if moments["step"].shape:
                 raise ValueError("steps of one weight that are many")
+            if not all(torch.isfinite(each).all() for each in moments.values()):
+                raise ValueError("moments that are not finite")
         self.scaler.load_state_dict(held["scaler"])
         counted = [held["counters"][name] for name in ("step", "validated", "seconds")]
-        if not all(isinstance(number, int) for number in counted[:2]) or min(counted) < 0:
+        whole = all(isinstance(number, int) for number in counted[:2])
+        if not (whole and min(counted) >= 0 and math.isfinite(counted[2])):
             raise ValueError(f"{counted} cannot have been counted")
         self.step, self.validated, self.seconds = counted
         self.mean_loss = float(held["mean_loss"])
         self.history = [dict(row) for row in held["history"]]
+        if not all(math.isfinite(number) for row in self.history for number in row.values()):
+            raise ValueError("a history of numbers that are not finite")
 
 
 def _scale(slices: torch.Tensor) -> torch.Tensor:

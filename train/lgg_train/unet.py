@@ -125,3 +125,15 @@ class UNet(nn.Module):
 def scale_slices(slices: torch.Tensor) -> torch.Tensor:
     """uint8 (N, H, W, 3) to float (N, 3, H, W) in 0..1, the network's input."""
     return slices.permute(0, 3, 1, 2).float() / 255.0
+
+
+def load_weights(network: UNet, weights: dict[str, torch.Tensor]) -> None:
+    """Take over a state that was saved. Raises one of several errors of PyTorch for one of another
+    network, ValueError for numbers of another type, which would be rounded, or not finite.
+    """
+    network.load_state_dict(weights)
+    for name, held in network.state_dict().items():
+        if weights[name].dtype != held.dtype:
+            raise ValueError(f"{name} is of {weights[name].dtype}, expected {held.dtype}")
+        if not torch.isfinite(held).all():
+            raise ValueError(f"{name} is not finite")
