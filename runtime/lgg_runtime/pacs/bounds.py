@@ -67,7 +67,7 @@ def why_cut_off(event: Any) -> tuple[str, str] | None:
     transition = (event.current_state, event.fsm_event)
     if transition == _ASKS_FOR_NOTHING:
         return "stalled", "asked for no association"
-    if transition == _IS_ABORTED and event.assoc.dul.idle_timer_expired():
+    if transition == _IS_ABORTED and event.assoc.dul.was_silent:
         return "stalled", "sent nothing more and did not release"
     if event.fsm_event == _UNREADABLE and not event.assoc.dul.socket.reader.is_cut_off:
         return _SENT_UNREADABLY.get(event.current_state)

@@ -26,9 +26,15 @@ def set_up_pynetdicom() -> None:
 
 def hear_before_silence(association: Any) -> None:
     """Have no peer count as silent whose bytes wait to be read: where this process was suspended,
-    its own timers ran out before it could look.
+    its own timers ran out before it could look. `dul.was_silent` says what was found last: once a
+    peer has been told of its end, it may have closed the connection, which then looks readable.
     """
     dul = association.dul
-    timer = dul._idle_timer
-    # Asked twice: its other thread may have read what waited between the first two.
-    dul.idle_timer_expired = lambda: timer.expired and not dul.socket.ready and timer.expired
+    timer, dul.was_silent = dul._idle_timer, False
+
+    def is_silent() -> bool:
+        # Asked twice: its other thread may have read what waited between the first two.
+        dul.was_silent = timer.expired and not dul.socket.ready and timer.expired
+        return bool(dul.was_silent)
+
+    dul.idle_timer_expired = is_silent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from lgg_runtime.pacs.config import MIB
 from lgg_runtime.pacs.receiver import Receiver
@@ -23,6 +24,7 @@ from stand_ins.pacs import CALLED, associate, draw_studies, store
 from stand_ins.reception import Reception
 
 STATEMENT = Path(__file__).parents[3] / "docs" / "conformance.md"
+ABORT = 0x07
 CT_IMAGE, DEFLATED = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1.99"
 
 
@@ -191,6 +193,23 @@ def test_a_peer_that_stalls_is_cut_off_although_the_clock_is_set_back(
     association.join(10)
     assert association.is_aborted
     assert "sent nothing more and did not release; cut off" in caplog.text
+
+
+def test_a_peer_that_stalls_is_told_although_it_closes_as_soon_as_it_hears_of_it(
+    receive: Callable[..., Reception], caplog: pytest.LogCaptureFixture
+) -> None:
+    node, closed = receive(limits={"network_seconds": 0.5}), []
+
+    def await_close(event: Any) -> None:
+        if event.pdu.pdu_type == ABORT:
+            closed.append(select.select([event.assoc.dul.socket.socket], [], [], 20)[0])
+
+    node.receiver._server.bind(evt.EVT_PDU_SENT, await_close)
+    associate(node.port).join(20)
+    node.settle()
+    assert len(closed) == 1 and closed[0]
+    assert node.tally.read() == {("cut_off", "stalled"): 1}
+    assert "127.0.0.1 sent nothing more and did not release; cut off" in caplog.messages
 
 
 def test_a_peer_whose_bytes_wait_after_the_node_was_suspended_is_not_cut_off(
