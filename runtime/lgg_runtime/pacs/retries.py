@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
+
+# Studies to a transaction: a commit waits for the disk, and a running node for the transaction.
+# Who waits for one looks every tenth of a second whether it is over.
+_AT_A_TIME, _PAUSE_SECONDS = 1000, 0.11
 
 
 def queue_again(
@@ -21,54 +26,60 @@ def queue_again(
     many studies and deliveries were queued. Raises UsageError for a name that is not of exactly
     one study, and for a study whose images were removed.
     """
-    count = 0
-    for name in names:
-        rows = state.rows("SELECT id FROM study WHERE id LIKE ?", (f"{_safe(name)}%",))
-        if len(rows) != 1:
-            raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
-        study = rows[0]["id"]
-        count += _queue(state, study) + _resend(state, study, destinations)
+    studies = [_find(state, name) for name in names]
     if everything:
-        for row in state.rows("SELECT id FROM study WHERE state = ?", (FAILED,)):
-            count += _queue(state, row["id"])
-        count += _resend(state, None, destinations)
+        rows = state.rows("SELECT id FROM study WHERE state = ?", (FAILED,))
+        studies += [row["id"] for row in rows]
+    count = 0
+    for begin in range(0, len(studies), _AT_A_TIME):
+        if begin:
+            time.sleep(_PAUSE_SECONDS)
+        with state.change() as run:
+            for study in studies[begin : begin + _AT_A_TIME]:
+                count += _queue(run, study)
+                if not everything:
+                    count += _resend(run, study, destinations)
+    if everything:
+        with state.change() as run:
+            count += _resend(run, None, destinations)
     return count
 
 
-def _safe(name: str) -> str:
+def _find(state: State, name: str) -> str:
     if not name or set(name) - set("0123456789abcdef"):
         raise UsageError(f"{name!r}: expected the name of a study, as status shows it")
-    return name
+    # By the index: what begins with the name is before the name and a letter above all digits.
+    rows = state.rows("SELECT id FROM study WHERE id >= ? AND id < ?", (name, f"{name}g"))
+    if len(rows) != 1:
+        raise UsageError(f"{name}: expected the name of one study, found {len(rows)}")
+    return str(rows[0]["id"])
 
 
-def _queue(state: State, study: str) -> int:
-    with state.change() as run:
-        row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
-        if row is None or row["state"] not in TROUBLES:  # retention may have just forgotten it
-            return 0
-        lost = run(
-            "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",
-            (study, REFUSED_DIGEST),
-        ).fetchone()[0]
-        if lost:
-            raise UsageError(
-                f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again"
-            )
-        run("UPDATE instance SET confirmed = 1 WHERE study = ?", (study,))
-        run(
-            "UPDATE study SET state = ?, reason = '', attempts = 0, ready_at = ? WHERE id = ?",
-            (QUEUED, time.time(), study),
-        )
+def _queue(run: Callable[..., Any], study: str) -> int:
+    row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
+    if row is None or row["state"] not in TROUBLES:  # retention may have just forgotten it
+        return 0
+    lost = run(
+        "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",
+        (study, REFUSED_DIGEST),
+    ).fetchone()[0]
+    if lost:
+        raise UsageError(f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again")
+    run("UPDATE instance SET confirmed = 1 WHERE study = ? AND NOT confirmed", (study,))
+    run(
+        "UPDATE study SET state = ?, reason = '', attempts = 0, ready_at = ? WHERE id = ?",
+        (QUEUED, time.time(), study),
+    )
     return 1
 
 
-def _resend(state: State, study: str | None, destinations: Sequence[str]) -> int:
+def _resend(run: Callable[..., Any], study: str | None, destinations: Sequence[str]) -> int:
     where = f"destination IN ({', '.join('?' * len(destinations))})"
     if study is not None:
         where += " AND result IN (SELECT id FROM result WHERE study = ?)"
-    with state.change() as run:
-        changed: int = run(
-            f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE state = ? AND {where}",
-            (WAITING, GIVEN_UP, *destinations, *(() if study is None else (study,))),
-        ).rowcount
+    changed: int = run(
+        # The plus keeps SQLite from looking at all that was given up for the sake of one study.
+        f"UPDATE delivery SET state = ?, attempts = 0, next_at = 0 WHERE +state = ? AND {where}",
+        (WAITING, GIVEN_UP, *destinations, *(() if study is None else (study,))),
+    ).rowcount
     return changed

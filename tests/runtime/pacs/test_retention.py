@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 pytest.importorskip("pynetdicom")
 
 from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs import retries
 from lgg_runtime.pacs.config import Retention
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
@@ -192,6 +195,35 @@ def test_a_study_that_is_forgotten_while_it_is_queued_again_is_none(
     names = [] if everything else [study["id"]]
     assert queue_again(records.state, names, everything, destinations=[]) == 0
     assert records.states() == []
+
+
+def test_many_studies_are_queued_again_in_few_changes_with_room_for_a_node_between(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    change, clock = records.state.change, SimpleNamespace(**vars(time))
+    clock.sleep = lambda seconds: happened.append(f"pause of {seconds} s")
+    monkeypatch.setattr(retries, "time", clock)
+    monkeypatch.setattr(retries, "_AT_A_TIME", 2)
+    for number in range(5):
+        records.finish(1, to=[ARCHIVE.name], study=f"1.2.{number}")
+    records.state.rows("UPDATE study SET state = 'failed'")
+    records.state.rows("UPDATE delivery SET state = 'given up'")
+    monkeypatch.setattr(records.state, "change", lambda: (happened.append("change"), change())[1])
+    assert queue_again(records.state, [], everything=True, destinations=[ARCHIVE.name]) == 10
+    pause = "pause of 0.11 s"  # more than the tenth that SQLite waits between two looks
+    assert happened == ["change", pause, "change", pause, "change", "change"]
+    assert records.states() == ["queued"] * 5
+    assert records.states("delivery") == ["waiting"] * 5
+
+
+def test_of_names_of_which_one_is_wrong_none_is_queued(records: Records) -> None:
+    records.send(1)
+    records.state.rows("UPDATE study SET state = 'held'")
+    (study,) = records.state.rows("SELECT id FROM study")
+    with pytest.raises(UsageError, match="expected the name of one study, found 0"):
+        queue_again(records.state, [study["id"], "f" * 32], everything=False, destinations=[])
+    assert records.states() == ["held"]
 
 
 def test_a_name_of_two_studies_is_refused(records: Records) -> None:
