@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from lgg_runtime.digests import digest_file
 from lgg_runtime.pacs.config import Destination
 from lgg_runtime.pacs.log import LOG
@@ -24,9 +26,14 @@ class Sender:
         self._to, self._outbox = destination, outbox
         self._transport, self._tally = transport, tally
         self._is_unrecorded = False
+        self._left_alone_until = 0.0  # by the monotonic clock
 
     def step(self) -> float | None:
-        """Send the next delivery, if one is due. Raises ResourceError where the disk is full."""
+        """Send the next delivery, if one is due and the destination is not left alone, whoever
+        asks. Raises ResourceError where the disk is full.
+        """
+        if (left := self._left_alone_until - time.monotonic()) > 0:
+            return left
         # A full disk may have refused the record of how the last delivery ended.
         if self._is_unrecorded:
             self._outbox.recover()
@@ -37,6 +44,7 @@ class Sender:
         self._is_unrecorded = True
         wait = self._deliver(delivery)
         self._is_unrecorded = False
+        self._left_alone_until = time.monotonic() + (wait or 0.0)
         return wait
 
     def _deliver(self, delivery: Delivery) -> float | None:

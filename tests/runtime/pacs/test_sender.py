@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.pacs import sender as sender_module
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.sender import Sender
 from lgg_runtime.pacs.tally import Tally
@@ -74,6 +76,29 @@ def test_only_a_failure_that_concerns_every_result_stops_the_others_meanwhile(
     expected = "KeyError" if isinstance(failure, KeyError) else str(failure)
     assert row["reason"] == expected
     assert tally.read() == {("deliveries", "archive", "failed"): 1}
+
+
+def test_a_destination_is_left_alone_for_its_wait_whatever_wakes_its_sender(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, now = [], [1000.0]
+
+    def send(path: Path, _is_unsure: bool) -> None:
+        tried.append((path.stem, now[0]))
+        if now[0] < 1007:
+            raise DeliveryError("cannot be reached", is_passing=True)
+
+    monkeypatch.setattr(sender_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    first = records.finish(1, to=[TO.name])
+    sender = make_sender(records, send, Tally())
+    assert sender.step() == 7.0
+    second = records.finish(1, to=[TO.name], study="1.2.9")
+    assert sender.step() == 7.0
+    now[0] = 1006.5
+    assert sender.step() == 0.5
+    now[0] = 1007.0
+    assert [sender.step(), sender.step()] == [0.0, None]
+    assert tried == [(first.result, 1000.0), (second.result, 1007.0)]
 
 
 def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> None:
