@@ -27,6 +27,7 @@ SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _PENDING = (0xFF00, 0xFF01)
+_ANSWER = (0x8001, 1)  # C-STORE-RSP (PS3.7, E.1) to the number that pynetdicom gives a message
 _LONGEST_QUESTION_SECONDS = 10.0
 # Of all that a destination says over one association: some list a whole series when asked.
 _MOST_ANSWERED_BYTES = 16 << 20
@@ -202,18 +203,24 @@ def _why_rejected(association: Any, calling: str, to: Destination) -> str:
 
 
 def _store(association: Any, path: Path, may_be_there: bool) -> None:
+    from pynetdicom import evt
     from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, code_to_category
 
     syntaxes = {context.transfer_syntax[0] for context in association.accepted_contexts}
     if not syntaxes:
         raise DeliveryError("takes no Segmentation in explicit or implicit VR little endian")
     is_fit = EXPLICIT_LITTLE_ENDIAN in syntaxes  # the file as it is; else it is encoded anew
+    heard: list[Any] = []
+    association.bind(evt.EVT_DIMSE_RECV, lambda event: heard.append(event.message.command_set))
     try:
         answer = association.send_c_store(path if is_fit else load_pydicom().dcmread(path))
     except (RuntimeError, *DAMAGE) as error:
         raise DeliveryError(type(error).__name__, is_unsure=True) from error
     if "Status" not in answer:
         raise DeliveryError("no answer to the object", is_passing=True, is_unsure=True)
+    # pynetdicom takes whatever comes first for the answer.
+    if tuple(map(heard[0].get, ("CommandField", "MessageIDBeingRespondedTo"))) != _ANSWER:
+        raise DeliveryError("answers another message", is_passing=True, is_unsure=True)
     # A UID stands for one content here, so a duplicate is the object of an earlier attempt.
     if may_be_there and answer.Status == DUPLICATE_INSTANCE:
         return

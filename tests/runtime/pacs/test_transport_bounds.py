@@ -77,6 +77,29 @@ def test_a_destination_that_lists_without_end_is_asked_no_longer_than_a_question
     assert next(clock) == 200, "asked before, and after the first answer"
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("MessageIDBeingRespondedTo", 7), ("CommandField", 0x8030)],
+    ids=["of another message", "to an echo"],
+)
+def test_an_answer_to_something_else_leaves_it_open_whether_the_object_was_taken(
+    result: Path, keyword: str, value: int
+) -> None:
+    def answer_otherwise(event: Any) -> None:
+        event.message.command_set[keyword].value = value
+
+    entity = AE("PEER")
+    entity.add_supported_context(SEGMENTATION)
+    handlers: Any = [(evt.EVT_C_STORE, lambda _: 0), (evt.EVT_DIMSE_SENT, answer_otherwise)]
+    server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        with pytest.raises(DeliveryError, match="answers another message") as refused:
+            send(result, server.server_address[1], ask_first=False, timeout_s=20)
+    finally:
+        server.shutdown()
+    assert refused.value.is_unsure and refused.value.is_passing
+
+
 def pdu(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBL", kind, 0, len(body)) + body
 
