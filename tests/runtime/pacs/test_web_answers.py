@@ -1,13 +1,23 @@
-"""The parts of an answer, whatever the blocks in which it comes."""
+"""An answer: its parts, whatever the blocks in which it comes, and how slowly it may come."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
+import socket
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lgg_runtime.errors import FetchError
+from lgg_runtime.pacs import web_answers
+from lgg_runtime.pacs.dicomweb import find_series
 from lgg_runtime.pacs.web_answers import parts_of
+from lgg_runtime.pacs.web_client import WebServer
 
 
 class Answer:
@@ -49,3 +59,71 @@ def test_of_a_part_without_end_no_more_is_held_than_allowed(kind: str) -> None:
 def test_a_part_without_the_end_of_its_header_is_refused() -> None:
     with pytest.raises(ValueError):
         list(parts_of(Answer("multipart/related; boundary=x", b"--x\r\na\r\n--x\r\n\r\n", 9), 99))
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "dripped"),
+    [
+        (b"HTTP/1.1 200 OK\r\nServer: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (OK + b"Content-Length: 9999\r\n\r\n", b"["),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n[\r\n"),
+    ],
+    ids=["its head", "that it goes on", "its body", "its chunks"],
+)
+def test_a_server_that_drips_its_answer_does_not_hold_its_caller(
+    begun: bytes, dripped: bytes
+) -> None:
+    is_over = threading.Event()
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(begun)
+            for _ in range(200):
+                if is_over.wait(0.1):
+                    break
+                connection.sendall(dripped)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=answer, daemon=True)
+        dripping.start()
+        server = WebServer(f"http://127.0.0.1:{listener.getsockname()[1]}/web", timeout_s=0.5)
+        with pytest.raises(FetchError, match=r"no answer within 0\.5 s|stalls for 0\.5 s") as told:
+            find_series(server, "1.2.3")
+        assert told.value.is_passing and dripping.is_alive()
+        is_over.set()
+        dripping.join(20)
+
+
+@pytest.mark.parametrize(("seconds", "byte_count", "is_read"), [(9, 9216, True), (9, 9000, False)])
+def test_an_answer_that_is_slow_and_moves_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, byte_count: int, is_read: bool
+) -> None:
+    clock = itertools.count(0, seconds)  # looked at before each wait and after it
+    monkeypatch.setattr(web_answers, "time", SimpleNamespace(monotonic=clock.__next__))
+
+    class Slow(io.RawIOBase):
+        left = 200
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, into: Any) -> int:
+            self.left -= 1
+            into[: min(len(into), byte_count)] = bytes(min(len(into), byte_count))
+            return min(len(into), byte_count) if self.left >= 0 else 0
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(20)
+        patience = web_answers._Patience(ours, Slow())
+        patience.is_head = False
+        with contextlib.nullcontext() if is_read else pytest.raises(TimeoutError):
+            while patience.read(byte_count):
+                pass
+        assert ours.gettimeout() == 20
