@@ -23,6 +23,9 @@ STATES = (RECEIVING, HELD, QUEUED, WORKING, DONE, REFUSED, FAILED)
 WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"
 DELIVERY_STATES = (WAITING, SENDING, SENT, GIVEN_UP)
 
+_IS_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BRING_BACK = "bring back a good copy with its -wal, or choose another spool"
+
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE study (
@@ -124,8 +127,13 @@ class State:
 
     @property
     def key(self) -> bytes:
-        """The installation's own key, for names that tell nothing."""
-        return bytes(self.rows("SELECT value FROM setting WHERE name = 'key'")[0]["value"])
+        """The installation's own key, for names that tell nothing. Raises OutputConflictError for a
+        database that lost it: under another one, no image and no study would be known again.
+        """
+        rows = self.rows("SELECT value FROM setting WHERE name = 'key'")
+        if not rows:
+            raise OutputConflictError(f"{self._name}: holds no key any more; {_BRING_BACK}")
+        return bytes(rows[0]["value"])
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Any]:
@@ -174,6 +182,7 @@ class State:
         try:
             yield
         except sqlite3.Error as error:
-            raise ResourceError(
-                f"{self._name}: {error}; see to the disk and the spool's permissions"
-            ) from error
+            # The lower byte of SQLite's code is the kind; errors of Python's own have none.
+            is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _IS_DAMAGED
+            remedy = _BRING_BACK if is_damaged else "see to the disk and the spool's permissions"
+            raise ResourceError(f"{self._name}: {error}; {remedy}") from error

@@ -58,6 +58,30 @@ def test_a_file_without_records_beside_images_is_not_made_the_node_s(tmp_path: P
         State(tmp_path / DATABASE)
 
 
+def test_a_database_that_the_disk_damaged_is_to_be_brought_back(records: Records) -> None:
+    for number in range(200):
+        records.send(1, study=f"1.2.{number}")
+    records.state.close()
+    path = records.spool.root / DATABASE
+    whole = path.read_bytes()
+    remedy = "bring back a good copy with its -wal, or choose another spool"
+    for damaged, why in [
+        (whole[:4096] + b"?" * (len(whole) - 4096), "database disk image is malformed"),
+        (b"?" * len(whole), "file is not a database"),
+    ]:
+        path.write_bytes(damaged)
+        with pytest.raises(ResourceError, match=f"^{DATABASE}: {why}; {remedy}$"):
+            State(path).rows("SELECT * FROM study")
+    path.write_bytes(whole)
+    State(path).close()
+
+
+def test_a_database_without_its_key_is_refused(records: Records) -> None:
+    records.state.rows("DELETE FROM setting")
+    with pytest.raises(OutputConflictError, match=f"^{DATABASE}: holds no key any more; bring "):
+        assert records.state.key
+
+
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_nothing_is_recorded_in_a_file_that_was_removed_or_replaced(
     records: Records, is_replaced: bool
