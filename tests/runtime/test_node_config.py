@@ -165,6 +165,26 @@ def test_a_number_may_be_either_end_of_its_range_and_none_beyond(
             load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("address", "is_taken"), [("127.0.0.1", True), ("0.0.0.0", True), ("192.0.2.1", False)]
+)
+def test_health_has_a_port_of_its_own(tmp_path: Path, address: str, is_taken: bool) -> None:
+    listen = {"address": address, "port": 9180}
+    path = write_config(tmp_path, listen=listen, http={"port": 9180})
+    if not is_taken:
+        assert load_config(path).http.port == 9180
+        return
+    with pytest.raises(UsageError, match=r"http\.port: expected another than listen\.port, found"):
+        load_config(path)
+
+
+def test_a_spool_is_a_path_that_can_be(tmp_path: Path) -> None:
+    path = write_config(tmp_path, node={"spool": "/var/\0"})
+    path.write_text(path.read_text().replace("\0", r"\u0000"))
+    with pytest.raises(UsageError, match=r"node\.spool: expected a path from the root, found"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("name", ["images_hours", "results_hours"])
 def test_a_record_outlives_its_images_and_results(tmp_path: Path, name: str) -> None:
     keep = {"images_hours": 1, "results_hours": 1, "records_days": 1}

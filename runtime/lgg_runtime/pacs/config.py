@@ -186,6 +186,7 @@ def load_config(path: Path, needs_files: bool = True) -> NodeConfig:
         _check_pair(listen.certificate, listen.key, "listen", mistakes)
         if listen.client_ca and not listen.certificate:
             mistakes.append("listen.client_ca: needs certificate and key")
+        _check_ports(listen, sections["http"], mistakes)
     if sections["retention"] is not None:
         _check_retention(sections["retention"], mistakes)
     if mistakes:
@@ -235,6 +236,11 @@ def _check_retention(keep: Retention, into: list[str]) -> None:
                 f"retention.records_days: {keep.records_days:g}, of {most:g} hours, "
                 f"is below {name}, {hours:g}"
             )
+
+
+def _check_ports(listen: Listen, http: Http | None, into: list[str]) -> None:
+    if http and 0 < http.port == listen.port and listen.address in (http.address, "0.0.0.0", "::"):
+        into.append(f"http.port: expected another than listen.port, found {http.port}")
 
 
 def _check_pair(certificate: Path | None, key: Path | None, where: str, into: list[str]) -> None:

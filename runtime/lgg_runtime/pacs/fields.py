@@ -75,7 +75,9 @@ def texts(says: str, holds: Callable[[str], bool]) -> Any:
 def folder() -> Any:
     """A field for the path of a folder, required."""
     rule = Rule(
-        "a path from the root", lambda v: isinstance(v, str) and Path(v).is_absolute(), Path
+        "a path from the root",
+        lambda v: isinstance(v, str) and Path(v).is_absolute() and "\0" not in v,
+        Path,
     )
     return _field(dataclasses.MISSING, rule)
 
