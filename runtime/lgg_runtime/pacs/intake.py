@@ -76,6 +76,7 @@ class Intake:
         instance = self._spool.name_of(arrival.instance_uid)
         study = self._spool.name_of(arrival.study_uid)
         digest = hashlib.sha256(arrival.body).hexdigest()
+        self._state.require_file()  # before a file is written beside: its disk may be away
         with self._alone(instance):
             query = "SELECT id, study, digest, file, present FROM instance WHERE id = ?"
             known = self._state.rows(query, (instance,))

@@ -132,3 +132,19 @@ def test_of_an_image_that_the_disk_does_not_take_nothing_is_recorded(
     with pytest.raises(ResourceError):
         records.bring(records.associate(), 1)
     assert [tuple(row) for row in records.state.rows("SELECT * FROM instance")] == before
+
+
+def test_where_the_spools_disk_is_away_nothing_is_written_in_the_folder_below_it(
+    records: Records,
+) -> None:
+    away, root = records.spool.root.with_name("away"), records.spool.root
+    root.rename(away)
+    session = records.associate()
+    with pytest.raises(ResourceError, match="was removed or replaced meanwhile"):
+        records.bring(session, 1)
+    assert not root.exists()
+    away.rename(root)
+    records.bring(session, 1)
+    records.intake.release(session)
+    records.intake.settle()
+    assert records.states() == ["queued"]
