@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pydicom import dcmread
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.loading import LoadSettings
+from lgg_runtime.pacs import sender
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.node import Node, run_node
@@ -81,8 +83,12 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, artifact: Path, archive: Archive) -> Iterator[Callable[[], Bench]]:
+def bench(
+    tmp_path: Path, artifact: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Bench]]:
     made: list[Bench] = []
+    later = SimpleNamespace(monotonic=itertools.count().__next__)  # than any wait for an archive
+    monkeypatch.setattr(sender, "time", later)
 
     def make() -> Bench:
         for one in made:
