@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lgg_runtime.appearance import measure_slice
 from lgg_runtime.intensity import IntensitySettings, bright_levels, is_air_below_0
+from lgg_runtime.volume import FLAIR
 
 MOST_SLICES = 12
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
@@ -77,14 +78,17 @@ def find_doubts(
 ) -> tuple[str, ...]:
     """Why a volume (S, H, W, 3) of any real type is unlike the training data; empty if it is not.
 
-    It is doubted where air is far below 0, and where most of its slices are: of a long volume,
-    twelve evenly spaced ones are measured. That line names the statistics that are out of range
-    most often. bright: its `bright_levels`, where they are known already.
+    It is doubted where air is far below 0, where FLAIR, without which no tumour is found, has one
+    value, and where most of its slices are: of a long volume, twelve evenly spaced ones are
+    measured. That line names the statistics that are out of range most often. bright: its
+    `bright_levels`, where they are known already.
     """
     bright = bright_levels(pixels, IntensitySettings()) if bright is None else bright
     # `measure_slice` shifts air to 0 and cannot tell.
     scale = ("air is far below 0; it should be about 0",) if is_air_below_0(pixels, bright) else ()
-    return (*scale, *_doubt_slices(pixels, settings))
+    flair = pixels[..., FLAIR]
+    empty = ("FLAIR has one value throughout; is it missing?",) if np.ptp(flair) == 0 else ()
+    return (*scale, *empty, *_doubt_slices(pixels, settings))
 
 
 def _doubt_slices(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:

@@ -48,6 +48,20 @@ def test_a_head_whose_air_is_about_0_is_not(head: np.ndarray) -> None:
     assert AIR_BELOW_0 not in find_doubts(values, RANGES)
 
 
+def test_a_head_without_flair_is_doubted(head: np.ndarray) -> None:
+    """As of pictures whose sequence was missing: no tumour is found in them."""
+    values = head.copy()
+    values[..., (0, 2)] = 0
+    values[0] = 0
+    assert find_doubts(values, RANGES) == (), "the others may be missing"
+    for value in (0, 9):
+        values = head.copy()
+        values[..., 1] = value
+        told = "FLAIR has one value throughout; is it missing?"
+        assert told in find_doubts(values, RANGES)
+        assert told in find_doubts(values.astype(np.float32) / 3, RANGES)
+
+
 def test_pictures_that_are_no_brain_are_doubted() -> None:
     drawn = list(draw_non_brain(3, size=192, seed=11))
     doubted = [bool(find_doubts(pixels[None], RANGES)) for _, pixels in drawn]
