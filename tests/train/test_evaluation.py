@@ -167,6 +167,16 @@ def test_the_description_holds_the_figures():
     assert f"lowest {worst} {dice['by_patient'][worst]:.4f}" in text
 
 
+@pytest.mark.parametrize("tumour", [0, 1])
+def test_scores_without_tumour_say_that_they_tell_nothing(tumour):
+    truth = np.zeros((1, 4, 4), bool)
+    truth[0, 0, 0] = tumour
+    text = describe_scores(score([make_prediction("A", np.zeros((1, 4, 4)), truth)], PLAIN), "t")
+    told = "No tumour in the masks: the scores tell nothing of tumour found or missed"
+    assert (text.splitlines()[1] == told) == (not tumour)
+    assert (told in text) == (not tumour)
+
+
 def test_cases_are_predicted_whole_and_normalised(one_thread):
     rng = np.random.default_rng(0)
     cases = []

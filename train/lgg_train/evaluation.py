@@ -113,9 +113,11 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
     keys = ("precision", "recall", "f1", "support")
     rows = [[name, *(_cell(report[name], key) for key in keys)] for name in _ORDER]
     worst = min(dice["by_patient"], key=dice["by_patient"].get)
+    untold = () if pooled["support"]["tumour"] else (_WITHOUT_TUMOUR,)
     return "\n".join(
         (
             title,
+            *untold,
             format_table(["", *keys], rows),
             f"{describe_pooled(pooled)}; "
             f"IoU as a mean over tumour slices {pooled['mean_iou_tumour_slices']:.4f}",
@@ -124,6 +126,7 @@ def describe_scores(record: dict[str, Any], title: str) -> str:
     )
 
 
+_WITHOUT_TUMOUR = "No tumour in the masks: the scores tell nothing of tumour found or missed"
 _ORDER = ("background", "tumour", "accuracy", "macro average", "weighted average")
 
 

@@ -87,6 +87,10 @@ def describe_warnings(journal: Journal) -> list[str]:
             f"{_list_few([*wide])}: a reference mask covers more than half of its slice; expected "
             "black where there is no tumour"
         )
+    if journal.metrics is not None and not journal.metrics["pooled"]["support"]["tumour"]:
+        lines.append(
+            "the reference masks hold no tumour; the scores tell nothing of tumour found or missed"
+        )
     if gaps:
         lines.append(f"slices are missing before {_list_few(gaps)}; see run.json")
     if journal.stale:

@@ -98,6 +98,19 @@ def test_a_reference_that_covers_more_than_half_of_its_slice_is_warned_of() -> N
     assert told in describe_run(journal, Path("out")).split("\n")
 
 
+def test_references_without_tumour_are_warned_of() -> None:
+    """Where nothing is marked, all scores are 1."""
+    told = (
+        "Warning: the reference masks hold no tumour; the scores tell nothing of tumour found or "
+        "missed"
+    )
+    for counts, is_told in ((Counts(tn=6), True), (Counts(fn=1, tn=5), False)):
+        journal = journal_of("P", counts=counts)
+        assert told not in describe_run(journal, Path("out")).split("\n")
+        journal.metrics = summarise({"P": counts}) | {"partly_scored": {}}
+        assert (told in describe_run(journal, Path("out")).split("\n")) == is_told
+
+
 def test_a_first_look_is_told_with_what_it_left_out() -> None:
     journal = journal_of("P")
     journal.model["first_look"] = {"name": "quick", "precision": "int8", "left_out": 1}
