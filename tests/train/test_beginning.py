@@ -188,7 +188,9 @@ def write_split(path, **parts):
     return str(path)
 
 
-def test_a_given_split_is_used_as_it_is(tmp_path, train_tiny):
+def test_a_given_split_is_used_as_it_is_and_what_it_leaves_out_is_told(
+    tmp_path, train_tiny, capsys
+):
     parts = {
         "train": {"PHANTOM_A_0001": [1, 2, 3]},
         "validation": {"PHANTOM_B_0002": [0, 2]},
@@ -196,6 +198,8 @@ def test_a_given_split_is_used_as_it_is(tmp_path, train_tiny):
     }
     given = write_split(tmp_path / "mine.json", **parts)
     train_tiny(tmp_path / "run", "--epochs", "1", "--split", given)
+    told = "Warning: the split leaves 66 of 72 slices out, 9 whole patients among them"
+    assert told in capsys.readouterr().err.splitlines()
     assert json.loads((tmp_path / "run" / "split.json").read_text())["parts"] == parts
     support = read_metrics(tmp_path / "run")["pooled"]["support"]
     assert support["tumour"] + support["background"] == 2 * 64 * 64

@@ -11,6 +11,7 @@ from typing import Any
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.plural import count
 from lgg_runtime.terminal import tell
 from lgg_runtime.writers.atomic import require_folder
 from lgg_train.cases import Case, CaseFiles, digest_cases, find_cases, load_cases
@@ -194,7 +195,17 @@ def _divide(files: Sequence[CaseFiles], request: TrainingRequest, given: Path | 
         check_held(members, known)
     if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
         raise InputError("the split, by all, leaves slices of the data out")
+    _warn_of_unused(split, files)
     return split
+
+
+def _warn_of_unused(split: Split, files: Sequence[CaseFiles]) -> None:
+    """As of a split that was made before patients were added."""
+    held = sum(len(case.slices) for case in files)
+    taken = [(name, len(used)) for part in split.parts.values() for name, used in part.items()]
+    if unused := held - sum(slices for _, slices in taken):
+        patients = count(len(files) - len({name for name, _ in taken}), "whole patient")
+        tell(f"Warning: the split leaves {unused} of {held} slices out, {patients} among them")
 
 
 def _check_resumed(
