@@ -159,20 +159,51 @@ def test_a_copy_of_a_patient_is_told_and_not_trained_on_and_tested_at_once(tmp_p
     write_patient(tmp_path, "TCGA_A", *make_pixels(0))
     write_patient(tmp_path, "TCGA_B", *make_pixels(1))
     (tmp_path / "copy").symlink_to(tmp_path / "TCGA_B")
-    with pytest.raises(InputError, match="TCGA_B and copy hold the same images; keep one of them"):
+    with pytest.raises(InputError, match=r"TCGA_B and copy hold the same images, .*: 3 slices"):
         load_cases(find_cases(tmp_path))
 
 
+def test_patients_who_share_a_slice_are_told_with_the_slice_and_how_many_do(tmp_path):
+    slices, masks = make_pixels(0)
+    others = [make_pixels(seed)[0] for seed in (1, 2)]
+    write_patient(tmp_path, "A", slices, masks)
+    write_patient(tmp_path, "B", [others[0][0], slices[2, :, ::-1], slices[1]], 0 * masks)
+    write_patient(tmp_path, "C", [*others[1][1:], slices[0]], masks)
+    told = (
+        "A and B hold the same images, copied, mirrored or turned: 2 slices, the first A_3.tif and "
+        "B_2.tif; other such pairs: 1; keep one of each"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+        load_cases(find_cases(tmp_path))
+
+
+def test_a_slice_that_stands_twice_in_a_patient_is_told(tmp_path, capsys):
+    slices, masks = make_pixels(0)
+    write_patient(tmp_path, "P", [*slices, slices[1], slices[0, ::-1]], [*masks, *masks[:2]])
+    load_cases(find_cases(tmp_path))
+    assert capsys.readouterr().err == (
+        "Warning: P: P_2.tif and P_4.tif hold the same image, copied, mirrored or turned, which "
+        "counts twice; such copies of this patient: 2\n"
+    )
+
+
 @pytest.mark.parametrize(
-    "lacking", [{"P (1)": (1,)}, {"P": (3,), "P (1)": (1, 2)}], ids=["part copied", "part moved"]
+    ("lacking", "told"),
+    [
+        ({"P (1)": (1,)}, r"P and P \(1\) hold the same images, .* P_2.tif and P_2.tif; keep one"),
+        ({"P": (3,), "P (1)": (1, 2)}, r"P \(1\) holds slices of P, who has a folder too; put"),
+    ],
+    ids=["part copied", "part moved"],
 )
-def test_a_patient_of_two_folders_is_told_and_not_trained_on_and_tested_at_once(tmp_path, lacking):
+def test_a_patient_of_two_folders_is_told_and_not_trained_on_and_tested_at_once(
+    tmp_path, lacking, told
+):
     write_patient(tmp_path, "P", *make_pixels(0))
     shutil.copytree(tmp_path / "P", tmp_path / "P (1)")
     for folder, numbers in lacking.items():
         for path in [p for n in numbers for p in (tmp_path / folder).glob(f"P_{n}*")]:
             path.unlink()
-    with pytest.raises(InputError, match=r"^P \(1\) holds slices of P, who has a folder too; put"):
+    with pytest.raises(InputError, match=f"^{told}"):
         load_cases(find_cases(tmp_path))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError, NoInputError, printable
+from lgg_runtime.plural import count
 from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.listing import group_masks
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.terminal import tell
 from lgg_runtime.volume import Mask, Volume, repeat_flair
+from lgg_train.copies import find_copies
 from lgg_train.progress import watch_patients
 
 _SLICE = re.compile(r"^(?P<patient>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tif$")
@@ -83,18 +84,18 @@ def find_cases(root: Path) -> list[CaseFiles]:
 
 
 def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]:
-    """Read the patients. Raises InputError as `load_case` does, for two patients with the same
-    images, and for one whose slices lie in two folders.
+    """Read the patients. Raises InputError as `load_case` does, for two patients that share an
+    image, and for one whose slices lie in two folders.
 
     Slices that are missing between a patient's others are told on standard error, since those
-    beside them are neighbours then, and masks that cover most of their slice. `progress` shows a
-    bar where standard error is a terminal.
+    beside them are neighbours then, slices that stand twice, and masks that cover most of their
+    slice. `progress` shows a bar where standard error is a terminal.
     """
     listed = list(files)
     for gap in itertools.chain.from_iterable(map(_find_gaps, listed)):
         tell(f"Warning: {gap}; those beside are taken as neighbours")
     cases = [load_case(case) for case in watch_patients(listed, "read", progress)]
-    _refuse_twins(cases)
+    _refuse_shared(cases)
     _refuse_parts(listed)
     for case in cases:
         _warn_of_wide_masks(case)
@@ -152,17 +153,27 @@ def _warn_of_wide_masks(case: Case) -> None:
         )
 
 
-def _refuse_twins(cases: Iterable[Case]) -> None:
-    """A copy of a patient would be trained on and tested at once."""
-    seen: dict[tuple[tuple[int, ...], int], Case] = {}
-    for case in cases:
-        pixels = case.volume.pixels
-        first = seen.setdefault((pixels.shape, zlib.crc32(pixels.data)), case)
-        if first is not case and np.array_equal(first.volume.pixels, pixels):
-            raise InputError(
-                f"{printable(first.patient)} and {printable(case.patient)} hold the same images; "
-                "keep one of them"
-            )
+def _refuse_shared(cases: Iterable[Case]) -> None:
+    """A slice of two patients would be trained on and tested at once; one that stands twice in one
+    patient is told.
+    """
+    copies = find_copies((case.patient, case.volume) for case in cases)
+    shared = [found for (one, other), found in copies.items() if one != other]
+    if shared:
+        first, copy = shared[0][0]
+        more = f"; other such pairs: {len(shared) - 1}" if shared[1:] else ""
+        raise InputError(
+            f"{printable(first.patient)} and {printable(copy.patient)} hold the same images, "
+            f"copied, mirrored or turned: {count(len(shared[0]), 'slice')}, the first "
+            f"{printable(first.name)}.tif and {printable(copy.name)}.tif{more}; keep one of each"
+        )
+    for (patient, _), found in copies.items():
+        first, copy = found[0]
+        tell(
+            f"Warning: {printable(patient)}: {printable(first.name)}.tif and "
+            f"{printable(copy.name)}.tif hold the same image, copied, mirrored or turned, which "
+            f"counts twice; such copies of this patient: {len(found)}"
+        )
 
 
 def _refuse_parts(listed: Iterable[CaseFiles]) -> None:
