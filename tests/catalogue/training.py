@@ -94,7 +94,7 @@ DATA = (
              "patients, {the slices of one number}"),
     bad_data("no slices", "A patient's folder without slices.",
              lambda scene: patient(scene)[0].with_name("EMPTY").mkdir(),
-             "in/kaggle_3m: no slices in EMPTY; take them away"),
+             "in/kaggle_3m: no PATIENT_<n>.tif in EMPTY; take these folders away"),
     bad_data("mask of another size", "A mask of another size.",
              holding("_2_mask.tif", lambda: np.zeros((64, 63), np.uint8)),
              f"{FIRST}_2_mask.tif: mask is (64, 63), its slice (64, 64)"),

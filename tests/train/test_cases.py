@@ -76,7 +76,7 @@ def test_folders_without_slices_are_named(tmp_path):
     (tmp_path / "Q").mkdir()
     (tmp_path / "R" / "series").mkdir(parents=True)
     write_image(tmp_path / "R" / "series" / "R_1.tif", np.zeros((16, 24, 3), np.uint8))
-    with pytest.raises(InputError, match=r"no slices in Q, R; take them away$"):
+    with pytest.raises(InputError, match=r"no PATIENT_<n>\.tif in Q, R; take these"):
         find_cases(tmp_path)
 
 
@@ -184,6 +184,18 @@ def test_a_slice_that_stands_twice_in_a_patient_is_told(tmp_path, capsys):
     assert capsys.readouterr().err == (
         "Warning: P: P_2.tif and P_4.tif hold the same image, copied, mirrored or turned, which "
         "counts twice; such copies of this patient: 2\n"
+    )
+
+
+def test_sequences_of_one_value_are_told(tmp_path, capsys):
+    slices, masks = make_pixels(0)
+    slices[0, ..., 2] = 0  # in one slice, as at the end of a head
+    slices[..., :2] = 0
+    write_patient(tmp_path, "P", slices, masks)
+    load_cases(find_cases(tmp_path))
+    assert capsys.readouterr().err == (
+        "Warning: P: one value in all slices of pre-contrast, FLAIR; where a sequence is "
+        "missing, FLAIR takes its place\n"
     )
 
 

@@ -18,7 +18,7 @@ from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.listing import group_masks
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.terminal import tell
-from lgg_runtime.volume import Mask, Volume, repeat_flair
+from lgg_runtime.volume import CHANNELS, Mask, Volume, repeat_flair
 from lgg_train.copies import find_copies
 from lgg_train.progress import watch_patients
 
@@ -79,7 +79,8 @@ def find_cases(root: Path) -> list[CaseFiles]:
     if not cases:
         raise NoInputError(f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it")
     if bare := [case.patient for case, _ in pairs if not case.slices]:
-        raise InputError(f"{base}: no slices in {', '.join(map(printable, bare))}; take them away")
+        names = ", ".join(map(printable, bare))
+        raise InputError(f"{base}: no PATIENT_<n>.tif in {names}; take these folders away")
     return cases
 
 
@@ -88,8 +89,8 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
     image, and for one whose slices lie in two folders.
 
     Slices that are missing between a patient's others are told on standard error, since those
-    beside them are neighbours then, slices that stand twice, and masks that cover most of their
-    slice. `progress` shows a bar where standard error is a terminal.
+    beside them are neighbours then, slices that stand twice, masks that cover most of their slice,
+    and sequences of one value. `progress` shows a bar where standard error is a terminal.
     """
     listed = list(files)
     for gap in itertools.chain.from_iterable(map(_find_gaps, listed)):
@@ -99,6 +100,7 @@ def load_cases(files: Iterable[CaseFiles], progress: bool = False) -> list[Case]
     _refuse_parts(listed)
     for case in cases:
         _warn_of_wide_masks(case)
+        _warn_of_empty_sequences(case)
     return cases
 
 
@@ -150,6 +152,15 @@ def _warn_of_wide_masks(case: Case) -> None:
         tell(
             f"Warning: {printable(case.patient)}: in {wide} of {len(case.masks)} slices the mask "
             "covers more than half of the slice; expected 255 where there is tumour"
+        )
+
+
+def _warn_of_empty_sequences(case: Case) -> None:
+    sequences = zip(CHANNELS, np.moveaxis(case.volume.pixels, -1, 0), strict=True)
+    if empty := [name for name, pixels in sequences if np.ptp(pixels) == 0]:
+        tell(
+            f"Warning: {printable(case.patient)}: one value in all slices of {', '.join(empty)}; "
+            "where a sequence is missing, FLAIR takes its place"
         )
 
 
