@@ -1,4 +1,6 @@
-"""Who may send: judged by what an association asks for and where it comes from."""
+"""Who may send: judged by what an association asks for and where it comes from; and why the node is
+not let in itself.
+"""
 
 from __future__ import annotations
 
@@ -43,3 +45,15 @@ def reject(association: Any, rejection: Rejection, tally: Tally) -> None:
     LOG.warning("association from %s rejected: %s", address_of(association), why)
     association.acse.send_reject(*rejection.said)
     association.kill()
+
+
+def why_rejected(association: Any) -> str:
+    """Of an association that the node asked for, and that was turned away."""
+    request, answer = association.requestor.primitive, association.acceptor.primitive
+    source, reason = answer.result_source, answer.diagnostic
+    titles = {
+        _UNKNOWN_CALLING.said[1:]: f"it does not know the calling title {request.calling_ae_title}",
+        _WRONG_CALLED.said[1:]: f"it is not called {request.called_ae_title}",
+    }
+    why = titles.get((source, reason), f"source {source}, reason {reason}")
+    return f"rejects the association: {why}"

@@ -14,6 +14,7 @@ from pynetdicom.transport import AssociationServer
 
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.tls import why_peer_fails
 
 _HEADER_BYTES = 6
 _P_DATA, _KNOWN_TYPES = 0x04, range(0x01, 0x08)
@@ -163,7 +164,8 @@ class PduReader:
             raise
         except ssl.SSLError as error:
             self._tally.add("cut_off", "TLS")
-            LOG.warning("TLS with %s failed (%s); cut off", self._address, error.reason)
+            why = why_peer_fails(error)
+            LOG.warning("TLS with %s failed: %s; cut off", self._address, why)
             raise
         finally:
             open_socket.settimeout(self._seconds)

@@ -1,10 +1,11 @@
 """TLS of the node's two sides, of what it listens on and of a destination that it sends to, and why
-that of a DICOMweb server fails.
+it fails, also with a DICOMweb server.
 """
 
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import UsageError
@@ -13,6 +14,8 @@ from lgg_runtime.pacs.config import Destination, Listen
 BREAKS_OFF = "cannot be reached, or breaks off"
 # OpenSSL's numbers of a certificate that no known authority vouches for.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST"})
+_TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 
 
 def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
@@ -22,7 +25,7 @@ def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(listen.certificate, listen.key)
+        _load_pair(context, listen.certificate, listen.key)
         if listen.client_ca:
             context.load_verify_locations(listen.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -38,7 +41,7 @@ def make_client_tls(destination: Destination) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=str(destination.ca))
         if destination.certificate:
-            context.load_cert_chain(destination.certificate, destination.key)
+            _load_pair(context, destination.certificate, destination.key)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
             f"destination {destination.name}: ca, certificate or key is of no use ({error})"
@@ -46,16 +49,80 @@ def make_client_tls(destination: Destination) -> ssl.SSLContext | None:
     return context
 
 
-def why_no_tls(error: Any) -> tuple[str, bool]:
-    """What ssl says, whose error urllib3 and requests wrap, and whether it may pass."""
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Raises OSError as `load_cert_chain`, also for a key with a passphrase: OpenSSL would ask at
+    the terminal for it.
+    """
+
+    def refuse() -> str:
+        raise OSError("the key has a passphrase; give one without")
+
+    try:
+        context.load_cert_chain(certificate, key, password=refuse)
+    except ssl.SSLError as error:
+        if error.reason != "KEY_VALUES_MISMATCH":
+            raise
+        raise OSError(
+            "the key is of another certificate than the first in the file; the node's own comes "
+            "first, then those of authorities"
+        ) from error
+
+
+def telling(context: ssl.SSLContext, failures: list[str]) -> ssl.SSLContext:
+    """The same context; why a connection does not come about is added to `failures`, for pynetdicom
+    keeps it to itself.
+    """
+
+    class Telling(ssl.SSLSocket):
+        def connect(self, address: Any) -> None:
+            try:
+                super().connect(address)
+            except OSError as error:
+                self.close()
+                failures.append(_why_no_connection(error))
+                raise
+
+    context.sslsocket_class = Telling
+    return context
+
+
+def _why_no_connection(error: OSError) -> str:
+    if isinstance(error, ssl.SSLEOFError | ConnectionResetError):
+        return "breaks off as TLS begins; see whether it takes TLS at this port"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {why_peer_fails(error)}"
+    return f"cannot be reached ({error.strerror or 'no answer in time'})"
+
+
+def why_peer_fails(error: ssl.SSLError) -> str:
+    """What a peer of DICOM did, or has, in words."""
+    told = error.reason or "no reason given"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        is_unknown = error.verify_code in _UNKNOWN_AUTHORITY
+        remedy = "; client_ca, of a destination ca, has to hold its authority" if is_unknown else ""
+        return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){remedy}"
+    if told == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "it shows no certificate, which client_ca asks for"
+    if told in _NO_TLS:
+        return "it speaks no TLS"
+    if told in _TOO_OLD:
+        return "it knows no TLS of 1.2 or later"
+    alert = told.partition("_ALERT_")[2].lower().replace("_", " ")
+    if "certificate" in alert or alert in ("unknown ca", "handshake failure"):
+        return f"it refuses this node's certificate, or asks for one ({alert})"
+    return alert or told
+
+
+def why_no_tls(error: Any) -> str:
+    """What ssl says of a DICOMweb server, whose error urllib3 and requests wrap."""
     cause = error
     while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLError):
         cause = getattr(cause, "reason", None) or next(iter(cause.args), None)
     if isinstance(cause, ssl.SSLEOFError):
-        return BREAKS_OFF, True
+        return BREAKS_OFF
     if not isinstance(cause, ssl.SSLCertVerificationError):
         told = getattr(cause, "reason", None) or "no reason given"
-        return f"TLS fails ({told}); see whether it serves https, and to REQUESTS_CA_BUNDLE", False
+        return f"TLS fails ({told}); see whether it serves https, and to REQUESTS_CA_BUNDLE"
     is_unknown = cause.verify_code in _UNKNOWN_AUTHORITY
     remedy = "; REQUESTS_CA_BUNDLE names a file with its authority" if is_unknown else ""
-    return f"its certificate is not trusted ({cause.verify_message.rstrip('.')}){remedy}", False
+    return f"its certificate is not trusted ({cause.verify_message.rstrip('.')}){remedy}"

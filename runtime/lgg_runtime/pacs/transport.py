@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import LggError, StoreError, UsageError
+from lgg_runtime.pacs.admission import why_rejected
 from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room
 from lgg_runtime.pacs.bounds import MOST_NEGOTIATION_BYTES, PduReader, close_for_good
 from lgg_runtime.pacs.config import Destination
@@ -18,7 +19,7 @@ from lgg_runtime.pacs.dicomweb import holds_result, store_result
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.pynetdicom_setup import set_up_pynetdicom
 from lgg_runtime.pacs.tally import Tally
-from lgg_runtime.pacs.tls import make_client_tls
+from lgg_runtime.pacs.tls import make_client_tls, telling, why_peer_fails
 from lgg_runtime.pacs.web_client import WebServer
 from lgg_runtime.readers.dicom_encoding import IMPLICIT
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
@@ -117,9 +118,17 @@ def _send_c_store(
 
 
 class _AnswerReader(PduReader):
-    """Bounds what comes over an association as a whole."""
+    """Bounds what comes over an association as a whole, and keeps why its TLS failed."""
 
+    failures: list[str]
     _bytes = 0
+
+    def read(self, count: int) -> bytearray:
+        try:
+            return super().read(count)
+        except ssl.SSLError as error:
+            self.failures.append(f"TLS fails: {why_peer_fails(error)}")
+            raise
 
     def _judge(self, kind: int, length: int) -> tuple[str, str] | None:
         self._bytes += length
@@ -137,7 +146,8 @@ def _associate(
     """
     from pynetdicom import AE, evt
 
-    reached = []
+    reached: list[Any] = []
+    failures: list[str] = []
 
     def bound(event: Any) -> None:
         reached.append(event.address)
@@ -148,7 +158,7 @@ def _associate(
         connection.reader = reader = _AnswerReader(
             connection, MOST_NEGOTIATION_BYTES, to.timeout_seconds, Tally()
         )
-        connection.recv = reader.read
+        connection.recv, reader.failures = reader.read, failures
 
     entity = AE(calling)
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.
@@ -163,7 +173,7 @@ def _associate(
             to.address,
             to.port,
             ae_title=to.ae_title,
-            tls_args=(tls, to.address) if tls else None,
+            tls_args=(telling(tls, failures), to.address) if tls else None,
             evt_handlers=[(evt.EVT_CONN_OPEN, bound)],
         )
     except OSError as error:  # a name that is not known
@@ -173,33 +183,17 @@ def _associate(
         if association.is_established or is_declined:
             yield association
         elif association.is_rejected:
-            raise DeliveryError(_why_rejected(association, calling, to), is_passing=True)
-        elif tls:
-            # pynetdicom keeps to itself which of them it was.
-            see_to = f"ca, certificate and key, and whether its certificate names {to.address}"
-            why = f"cannot be reached, or TLS fails: see to {see_to}"
-            raise DeliveryError(why, is_passing=True)
-        elif reached:
-            raise DeliveryError("is reached, and answers no association", is_passing=True)
+            raise DeliveryError(why_rejected(association), is_passing=True)
         else:
-            raise DeliveryError("cannot be reached", is_passing=True)
+            failures.append(
+                "is reached, and answers no association" if reached else "cannot be reached"
+            )
+            raise DeliveryError(failures[0], is_passing=True)
     finally:
         association.release()
         if association.dul.is_alive():
             association.dul.join(to.timeout_seconds)
         close_for_good(association.dul.socket)  # which pynetdicom leaves open after an error
-
-
-def _why_rejected(association: Any, calling: str, to: Destination) -> str:
-    """By the numbers of PS3.8, 9.3.4."""
-    answer = association.acceptor.primitive
-    source, reason = answer.result_source, answer.diagnostic
-    titles = {
-        (1, 3): f"it does not know the calling title {calling}",
-        (1, 7): f"it is not called {to.ae_title}",
-    }
-    why = titles.get((source, reason), f"source {source}, reason {reason}")
-    return f"rejects the association: {why}"
 
 
 def _store(association: Any, path: Path, may_be_there: bool) -> None:

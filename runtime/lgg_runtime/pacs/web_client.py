@@ -27,6 +27,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
 )
+_NO_BUNDLE = "REQUESTS_CA_BUNDLE: names no file that is there"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,19 @@ class WebServer:
             raise UsageError(f"DICOMweb address: {why}; expected e.g. http://host:8042/dicom-web")
         if why := _why_nobody(self):
             raise UsageError(f"{self.user_settings}: {why}")
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
-        if bundle and urlsplit(self.url).scheme == "https" and not Path(bundle).exists():
-            raise UsageError("REQUESTS_CA_BUNDLE: names no file that is there")
+        if self.lacks_bundle:
+            raise UsageError(_NO_BUNDLE)
 
     @property
     def name(self) -> str:
         """Host and port, as messages may name it."""
         return urlsplit(self.url).netloc
+
+    @property
+    def lacks_bundle(self) -> bool:
+        """Whether the authorities to trust are named and not there."""
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+        return bool(bundle and urlsplit(self.url).scheme == "https" and not Path(bundle).exists())
 
 
 @contextmanager
@@ -70,6 +76,8 @@ def open_session(server: WebServer, most_bytes: int, failure: Failure) -> Iterat
     is asked, and a POST would be followed as a GET, whose answer says nothing of the object.
     """
     requests = import_extra("requests", "dicomweb")
+    if server.lacks_bundle:
+        raise failure(f"{server.name}: {_NO_BUNDLE} any more", True)
     for name in ("dicomweb_client", "urllib3", "requests"):
         keep_silent(name)  # their lines and warnings hold addresses with UIDs
     budget = Budget(server.name, most_bytes, failure)
@@ -156,8 +164,8 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
     except errors.Timeout:
         raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
     except errors.SSLError as error:
-        why, is_passing = why_no_tls(error)
-        raise failure(f"{server.name}: {why}", is_passing) from None
+        # Passing too: no other result would be taken until a certificate is renewed.
+        raise failure(f"{server.name}: {why_no_tls(error)}", True) from None
     except (errors.JSONDecodeError, errors.InvalidURL, errors.InvalidSchema):
         raise failure(f"{server.name}: its answer is no DICOMweb") from None
     except errors.RequestException as error:

@@ -62,6 +62,7 @@ def serve(tmp_path: Path, authority: Path, answering: Serve) -> Serve:
 def refusal_of(server: WebServer) -> str:
     with pytest.raises(FetchError) as refused:
         find_series(server, STUDY)
+    assert refused.value.is_passing, "no other result would be taken now"
     assert STUDY not in str(refused.value)
     return str(refused.value).removeprefix(f"{server.name}: ")
 
@@ -109,3 +110,16 @@ def test_authorities_that_are_not_there_are_refused_for_https_alone(
     with pytest.raises(UsageError, match="REQUESTS_CA_BUNDLE: names no file that is there"):
         WebServer("https://host/web")
     WebServer("http://host/web")
+
+
+def test_authorities_that_are_removed_while_a_node_runs_are_told(
+    tmp_path: Path, authority: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(authority, bundle)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    server = serve()
+    bundle.unlink()
+    assert refusal_of(server) == "REQUESTS_CA_BUNDLE: names no file that is there any more"
+    shutil.copy(authority, bundle)
+    assert find_series(server, STUDY) == []

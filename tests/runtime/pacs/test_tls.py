@@ -1,0 +1,135 @@
+"""What fails in TLS with a peer of DICOM is told by what it is, on both sides."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+
+from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs.config import Destination, Listen
+from lgg_runtime.pacs.tls import make_client_tls, make_server_tls
+from lgg_runtime.pacs.transport import DeliveryError, make_transport
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that vouches for itself; beside it the key, and the key with a passphrase."""
+    path = tmp_path_factory.mktemp("pki") / "own.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", path.with_suffix(".key"), "-out", path]
+    subprocess.run([*words, *subject, *files], check=True, capture_output=True)
+    locked = ["-aes256", "-passout", "pass:a word", "-out", path.with_suffix(".locked")]
+    words = ["openssl", "rsa", "-in", str(path.with_suffix(".key"))]
+    subprocess.run([*words, *locked], check=True, capture_output=True)
+    return path
+
+
+def to(port: int, ca: Path) -> Destination:
+    return Destination(
+        name="pacs", kind="c-store", address="127.0.0.1", port=port, ae_title="PACS", ca=ca,
+        timeout_seconds=20.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def answer() -> Iterator[Callable[[Callable[[socket.socket], object]], int]]:
+    """Serves one connection with a function; returns the port."""
+    opened: list[socket.socket] = []
+
+    def start(serve: Callable[[socket.socket], object]) -> int:
+        listening = socket.create_server(("127.0.0.1", 0))
+        opened.append(listening)
+
+        def take() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                serve(connection)
+
+        threading.Thread(target=take, daemon=True).start()
+        return int(listening.getsockname()[1])
+
+    yield start
+    for listening in opened:
+        listening.close()
+
+
+def test_a_key_with_a_passphrase_is_refused_and_not_asked_for(own: Path) -> None:
+    locked = own.with_suffix(".locked")
+    with pytest.raises(UsageError, match=r"the key has a passphrase; give one without"):
+        make_server_tls(Listen(certificate=own, key=locked))
+    both = Destination(name="pacs", kind="c-store", ca=own, certificate=own, key=locked)
+    with pytest.raises(UsageError, match=r"pacs: .*the key has a passphrase; give one without"):
+        make_client_tls(both)
+
+
+def test_a_chain_that_does_not_begin_with_its_own_certificate_is_told(
+    own: Path, tmp_path: Path
+) -> None:
+    chain, other = tmp_path / "chain.pem", tmp_path / "other.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other"]
+    files = ["-keyout", tmp_path / "other.key", "-out", other]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    chain.write_text(other.read_text() + own.read_text())
+    with pytest.raises(UsageError, match="the node's own comes first, then those of authorities"):
+        make_server_tls(Listen(certificate=chain, key=own.with_suffix(".key")))
+    chain.write_text(own.read_text() + other.read_text())
+    assert make_server_tls(Listen(certificate=chain, key=own.with_suffix(".key"))) is not None
+
+
+@pytest.mark.parametrize(
+    ("serve", "why"),
+    [
+        (lambda peer: peer.sendall(b"HTTP/1.1 400 Bad\r\n\r\n") or peer.recv(1 << 16),
+         "TLS fails: it speaks no TLS"),
+        (lambda peer: peer.sendall(b"\x15\x03\x01\0\x02\x02\x46") or peer.recv(1 << 16),
+         "TLS fails: it knows no TLS of 1.2 or later"),
+        (lambda peer: peer.sendall(b"\x15\x03\x03\0\x02\x02\x28") or peer.recv(1 << 16),
+         "TLS fails: it refuses this node's certificate, or asks for one (handshake failure)"),
+        (lambda peer: None, "breaks off as TLS begins; see whether it takes TLS at this port"),
+    ],
+    ids=["http", "TLS 1.1 alone", "wants a certificate", "closes"],
+)  # fmt: skip
+def test_what_a_destination_does_in_place_of_tls_is_told(
+    own: Path,
+    answer: Callable[[Callable[[socket.socket], object]], int],
+    serve: Callable[[socket.socket], object],
+    why: str,
+) -> None:
+    with pytest.raises(DeliveryError) as refused:
+        make_transport(to(answer(serve), own), "LGG-NODE")(Path("none"), False)
+    assert str(refused.value) == why
+    assert refused.value.is_passing
+
+
+def test_a_port_that_is_closed_is_not_laid_on_tls(own: Path) -> None:
+    with pytest.raises(DeliveryError, match=r"^cannot be reached \(Connection refused\)$"):
+        make_transport(to(1, own), "LGG-NODE")(Path("none"), False)
+
+
+def test_a_destination_that_asks_for_a_certificate_after_the_handshake_is_told(
+    own: Path, answer: Callable[[Callable[[socket.socket], object]], int]
+) -> None:
+    context = make_server_tls(Listen(certificate=own, key=own.with_suffix(".key"), client_ca=own))
+    assert context is not None
+
+    def refuse(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            context.wrap_socket(peer, server_side=True)
+
+    with pytest.raises(DeliveryError) as refused:
+        make_transport(to(answer(refuse), own), "LGG-NODE")(Path("none"), False)
+    # The alert may come behind the end of the connection.
+    told = ("TLS fails: it refuses this node's certificate, or asks for one (", "is reached, and")
+    assert str(refused.value).startswith(told)
