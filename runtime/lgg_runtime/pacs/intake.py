@@ -22,8 +22,9 @@ _SHORTEST_LOOK_SECONDS = 0.1
 STORED, DUPLICATE, CONFLICT, ELSEWHERE = "stored", "duplicate", "conflict", "elsewhere"
 
 UNCONFIRMED = (
-    "{count} of its images came over associations that were not released, or that brought a "
-    "refused object; send the study again, or take what came with lgg-node retry"
+    "{count} of its images came over associations that were not released, that brought a refused "
+    "object, or that no record tells of; send the study again, or take what came with lgg-node "
+    "retry"
 )
 REFUSED_OBJECT = (
     "an object that came with its images was refused or broke off, and may be one of them; the log "
@@ -95,8 +96,8 @@ class Intake:
                     )
                 return outcome
             if outcome == STORED:
-                self._spool.keep_image(study, instance, arrival.file)
-                record(self._state, study, instance, digest, arrival.file)
+                with self._spool.keeping_image(study, instance, arrival.file):
+                    record(self._state, study, instance, digest, arrival.file)
             elif known[0]["digest"] == digest and not self._is_whole(known[0]):
                 self._spool.keep_image(study, instance, arrival.file)
                 record_anew(self._state, study, instance, arrival.file)

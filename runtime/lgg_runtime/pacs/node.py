@@ -13,6 +13,7 @@ from lgg_runtime.notice import RESEARCH_ONLY
 from lgg_runtime.pacs.config import MIB, NodeConfig
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.jobs import Jobs
+from lgg_runtime.pacs.leftovers import settle_leftovers
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.loops import Loop
 from lgg_runtime.pacs.outbox import Outbox, find_orphans
@@ -36,7 +37,7 @@ class Node:
     """A node's parts. Each loop has a thread of its own, and so has each association."""
 
     def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
-        """Raises UsageError for TLS or password files of no use."""
+        """Raises UsageError for TLS or password files of no use, and as `settle_leftovers`."""
         from lgg_runtime.pacs.health import NodeCollector
         from lgg_runtime.pacs.receiver import Receiver
 
@@ -44,6 +45,7 @@ class Node:
         self.spool = Spool(config.node.spool, state.key)
         jobs = Jobs(state, self.spool)
         jobs.recover()
+        settle_leftovers(state, self.spool)
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
@@ -58,7 +60,6 @@ class Node:
         self.loops = [settle, self._work_loop, *self._send_loops, sweeper]
 
     def start(self) -> None:
-        self._sweep()
         for line in find_orphans(self.state, self._names):
             LOG.warning("%s", line)
         self.receiver.start()
@@ -112,26 +113,14 @@ class Node:
             loop.wake()
         return wait
 
-    def _sweep(self) -> None:
-        """Remove the files that an earlier run wrote and did not record.
-
-        No peer was told that such an image arrived: it is sent again. Such a result is made again.
-        """
-        images = self.state.rows("SELECT id, study FROM instance WHERE present")
-        results = self.state.rows("SELECT id FROM result WHERE present")
-        known = {self.spool.image(row["study"], row["id"]) for row in images}
-        known |= {self.spool.result(row["id"]) for row in results}
-        if count := self.spool.sweep(known):
-            LOG.info("removed %d unfinished files of an earlier run", count)
-
 
 @contextlib.contextmanager
 def run_node(config: NodeConfig) -> Iterator[Node]:
     """Hold the spool, start a node, and stop it at the end of the context.
 
     Raises ModelError and ProviderError for the model, OutputConflictError where another node
-    holds the spool or its database is gone, ResourceError where it cannot be written, UsageError
-    for an address that cannot be used, MissingExtraError.
+    holds the spool or its database is gone or another's, ResourceError where it cannot be
+    written, UsageError for an address that cannot be used, MissingExtraError.
     """
     require_packages()
     from lgg_runtime.pacs.health import HealthServer

@@ -8,17 +8,17 @@ import hmac
 import os
 import re
 import shutil
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
 
-DATABASE = "state.sqlite"
+DATABASE, IMAGES, RESULTS = "state.sqlite", "images", "results"
 NAME_DIGITS = 12  # of a name in lines for people
 _OWN_NAME = re.compile(
-    rf"(?:images/[0-9a-f]{{32}}|results)/[0-9a-f]{{32}}\.dcm(?:{re.escape(PART_SUFFIX)})?"
+    rf"(?:{IMAGES}/[0-9a-f]{{32}}|{RESULTS})/[0-9a-f]{{32}}\.dcm(?:{re.escape(PART_SUFFIX)})?"
 )
 
 
@@ -31,7 +31,7 @@ class Spool:
     def __init__(self, root: Path, key: bytes):
         self.root = root
         self._key = key
-        self._images, self._results = root / "images", root / "results"
+        self._images, self._results = root / IMAGES, root / RESULTS
         for folder in (self._images, self._results):
             make_folder(folder)
 
@@ -53,6 +53,17 @@ class Spool:
 
     def result(self, result: str) -> Path:
         return self._results / f"{result}.dcm"
+
+    @contextlib.contextmanager
+    def keeping_image(self, study: str, instance: str, data: bytes) -> Iterator[None]:
+        """Around the record of an image: it is written, and removed where it is not recorded."""
+        self.keep_image(study, instance, data)
+        try:
+            yield
+        except ResourceError:
+            with contextlib.suppress(OSError):
+                self.remove_images(study, [instance])
+            raise
 
     def keep_image(self, study: str, instance: str, data: bytes) -> None:
         """Write an image; on return it is on the disk. Raises ResourceError."""
@@ -107,7 +118,7 @@ def is_whole(path: Path, digest: str) -> bool:
 
 def list_files(root: Path) -> list[Path]:
     """The files below a node's folder that bear names as a node gives them, whole or in part."""
-    found = (*root.glob("images/*/*"), *root.glob("results/*"))
+    found = (*root.glob(f"{IMAGES}/*/*"), *root.glob(f"{RESULTS}/*"))
     return [
         path
         for path in found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 
 from lgg_runtime.pacs import spool as module
-from lgg_runtime.pacs.node import Node
+from lgg_runtime.pacs.leftovers import settle_leftovers
 from stand_ins.records import STUDY, Records
 
 
@@ -28,7 +27,7 @@ def test_a_start_removes_what_no_record_knows_and_nothing_else(records: Records)
     foreign = image.with_name("notes.txt")
     for path in (*left, foreign):
         path.touch()
-    Node._sweep(SimpleNamespace(state=records.state, spool=records.spool))
+    settle_leftovers(records.state, records.spool)
     assert files(records) == known | {foreign}
 
 

@@ -1,0 +1,82 @@
+"""Files of the spool without a record, as a start finds them: what a kill left, or images whose
+records were lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.pacs.arrival import Arrival, check_arrival
+from lgg_runtime.pacs.instances import record
+from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files
+from lgg_runtime.pacs.state import State
+from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
+from lgg_runtime.writers.atomic import PART_SUFFIX
+
+
+def settle_leftovers(state: State, spool: Spool) -> None:
+    """Record whole images anew, not confirmed, so that their studies are held; remove the rest.
+
+    A peer may have been told that such an image is kept: a database that lost its last changes, or
+    is an older copy, does not know of it. What else has no record is made again, a result too, or
+    was cut short.
+    Raises OutputConflictError for images that another database named.
+    """
+    known = _known_files(state, spool)
+    recorded = {
+        path for path in list_files(spool.root) if path not in known and _keep(state, spool, path)
+    }
+    if recorded:
+        LOG.warning(
+            "%d images had no record, as after a kill or beside an older %s; they are kept, and "
+            "their studies held until they are sent again",
+            len(recorded),
+            DATABASE,
+        )
+    if count := spool.sweep(known | recorded):
+        LOG.info("removed %d unfinished files of an earlier run", count)
+
+
+def _known_files(state: State, spool: Spool) -> set[Path]:
+    images = state.rows("SELECT id, study FROM instance WHERE present")
+    results = state.rows("SELECT id FROM result WHERE present")
+    known = {spool.image(row["study"], row["id"]) for row in images}
+    return known | {spool.result(row["id"]) for row in results}
+
+
+def _keep(state: State, spool: Spool, path: Path) -> bool:
+    """Record an image that is whole; whether it is one."""
+    arrival = None if path.suffix == PART_SUFFIX or path.parent.name == RESULTS else _read(path)
+    if arrival is None:
+        return False
+    study, instance = spool.name_of(arrival.study_uid), spool.name_of(arrival.instance_uid)
+    if spool.image(study, instance) != path:
+        raise OutputConflictError(
+            f"{DATABASE}: did not name the images beside it, so it is another spool's; bring their "
+            "own back, or choose another spool"
+        )
+    elsewhere = "SELECT 1 FROM instance WHERE id = ? AND study != ? AND present"
+    if state.rows(elsewhere, (instance, study)):
+        return False  # its peer was told that it is kept there alone
+    record(state, study, instance, hashlib.sha256(arrival.body).hexdigest(), arrival.file)
+    return True
+
+
+def _read(path: Path) -> Arrival | None:
+    """An image as it came; None for what is none, or damaged."""
+    pydicom = load_pydicom()
+    filereader = pydicom.filereader
+    try:
+        file = path.read_bytes()
+        stream = io.BytesIO(file)
+        filereader.read_preamble(stream, force=False)
+        meta = filereader._read_file_meta_info(stream)
+        instance, kind = str(meta.MediaStorageSOPInstanceUID), str(meta.MediaStorageSOPClassUID)
+        body = file[stream.tell() :]
+        return check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
+    except (InputError, pydicom.errors.InvalidDicomError, *DAMAGE):
+        return None

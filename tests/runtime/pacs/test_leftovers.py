@@ -1,0 +1,128 @@
+"""A database that is a step behind its files: what a sender was told is stored stays."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pynetdicom")
+pytest.importorskip("highdicom")
+
+from lgg_runtime.errors import OutputConflictError, ResourceError
+from lgg_runtime.pacs import intake as intake_module
+from lgg_runtime.pacs.leftovers import settle_leftovers
+from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.state import State
+from stand_ins.pacs import await_associations, draw_studies, send_study
+from stand_ins.reception import Reception
+from stand_ins.records import Records
+
+COLUMNS = "SELECT id, study, digest, file, bytes, present, confirmed FROM instance ORDER BY id"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (folder,) = draw_studies(tmp_path_factory.mktemp("study"))
+    return folder
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def rows(state: State) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in state.rows(COLUMNS)]
+
+
+def images(folder: Path) -> set[Path]:
+    return {path for path in folder.glob("images/*/*") if path.is_file()}
+
+
+@pytest.fixture
+def behind(spool: Path, study: Path) -> Iterator[tuple[State, Spool]]:
+    """The images of a study, with the database of the time before."""
+    spool.mkdir()
+    node = Reception(spool)
+    node.state.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(spool / "state.sqlite", spool.parent / "older.sqlite")
+    assert set(send_study(node.port, study)) == {0}
+    await_associations()
+    node.stop()
+    shutil.copy(spool.parent / "older.sqlite", spool / "state.sqlite")
+    state = State(spool / "state.sqlite")
+    yield state, Spool(spool, state.key)
+    state.close()
+
+
+def test_images_whose_records_are_lost_stay_and_hold_their_study_until_it_comes_again(
+    behind: tuple[State, Spool], spool: Path, study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = images(spool)
+    assert len(kept) == len(list(study.iterdir()))
+    assert rows(behind[0]) == []
+    settle_leftovers(*behind)
+    assert images(spool) == kept
+    assert f"{len(kept)} images had no record" in caplog.text
+    assert {row[-2:] for row in rows(behind[0])} == {(1, 0)}, "present, and not confirmed"
+    found = [row[:-1] for row in rows(behind[0])]
+    node = Reception(spool)
+    try:
+        assert node.settle() == ["held"]
+        (held,) = node.state.rows("SELECT reason FROM study")
+        assert "no record tells of; send the study again" in held["reason"]
+        assert set(send_study(node.port, study)) == {0}
+        assert node.settle() == ["queued"]
+        assert [row[:-1] for row in rows(node.state)] == found, "as a sender brings them"
+    finally:
+        node.stop()
+
+
+def test_a_database_of_another_spool_removes_no_image(
+    behind: tuple[State, Spool], spool: Path, tmp_path: Path
+) -> None:
+    kept = images(spool)
+    with (
+        contextlib.closing(State(tmp_path / "other.sqlite")) as other,
+        pytest.raises(OutputConflictError, match="it is another spool's; bring their own back"),
+    ):
+        settle_leftovers(other, Spool(spool, other.key))
+    assert images(spool) == kept
+
+
+def test_an_image_that_is_damaged_or_kept_for_another_study_is_not_recorded(
+    behind: tuple[State, Spool], spool: Path
+) -> None:
+    state, _ = behind
+    first, second, *rest = sorted(images(spool))
+    first.write_bytes(first.read_bytes()[:200])
+    with state.change() as run:
+        run("INSERT INTO study (id, state, last_at) VALUES ('other', 'done', 0)")
+        run(
+            "INSERT INTO instance (id, study, digest, file, bytes) VALUES (?, 'other', 'x', '', 0)",
+            (second.stem,),
+        )
+    settle_leftovers(*behind)
+    assert images(spool) == set(rest)
+    (held,) = state.rows("SELECT study FROM instance WHERE id = ?", (second.stem,))
+    assert held["study"] == "other"
+
+
+def test_an_image_that_could_not_be_recorded_does_not_stay_on_the_disk(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ResourceError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(intake_module, "record", refuse)
+        with pytest.raises(ResourceError):
+            records.bring(records.associate(), 1)
+    assert not images(records.spool.root)
+    records.bring(records.associate(), 1)
+    assert len(images(records.spool.root)) == 1
