@@ -117,11 +117,11 @@ def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
     config = load_config(path, needs_files=False)
     database = config.node.spool / DATABASE
     try:
-        has_run = database.is_file()
+        database.lstat()
     except PermissionError as error:
         raise ResourceError(f"{config.node.spool}: only the node's user may look there") from error
-    if not has_run:
-        raise NoInputError(f"{config.node.spool}: no node has run there yet")
+    except OSError as error:
+        raise NoInputError(f"{config.node.spool}: no node has run there yet") from error
     with contextlib.closing(State(database)) as state:
         yield state, config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 import threading
@@ -24,7 +25,7 @@ WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"
 DELIVERY_STATES = (WAITING, SENDING, SENT, GIVEN_UP)
 
 _IS_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_BRING_BACK = "bring back a good copy with its -wal, or choose another spool"
+BRING_BACK = "bring back a good copy with its -wal, or choose another spool"
 
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -86,11 +87,14 @@ class State:
     def __init__(self, path: Path):
         """Open a database, or make it.
 
-        Raises ResourceError where that cannot be, OutputConflictError for one of another version,
-        and for one without records beside a node's files, which `Spool.sweep` would remove.
+        Raises ResourceError where that cannot be, or where it is no file, OutputConflictError for
+        one of another version, and for one without records beside a node's files, which
+        `Spool.sweep` would remove.
         """
         self._path, self._name = path, path.name
         self._lock = threading.RLock()
+        if os.path.lexists(path) and not path.is_file():  # SQLite would wait for ever at a FIFO
+            raise ResourceError(f"{self._name}: is no file, or a link to none; {BRING_BACK}")
         with self._in_words():
             self._open = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
@@ -132,7 +136,7 @@ class State:
         """
         rows = self.rows("SELECT value FROM setting WHERE name = 'key'")
         if not rows:
-            raise OutputConflictError(f"{self._name}: holds no key any more; {_BRING_BACK}")
+            raise OutputConflictError(f"{self._name}: holds no key any more; {BRING_BACK}")
         return bytes(rows[0]["value"])
 
     @contextlib.contextmanager
@@ -184,5 +188,5 @@ class State:
         except sqlite3.Error as error:
             # The lower byte of SQLite's code is the kind; errors of Python's own have none.
             is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _IS_DAMAGED
-            remedy = _BRING_BACK if is_damaged else "see to the disk and the spool's permissions"
+            remedy = BRING_BACK if is_damaged else "see to the disk and the spool's permissions"
             raise ResourceError(f"{self._name}: {error}; {remedy}") from error

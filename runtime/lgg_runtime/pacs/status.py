@@ -7,11 +7,20 @@ import statistics
 import time
 from typing import Any
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig
 from lgg_runtime.pacs.instances import REFUSED_DIGEST
-from lgg_runtime.pacs.spool import NAME_DIGITS
-from lgg_runtime.pacs.state import DELIVERY_STATES, DONE, HELD, STATES, TROUBLES, State
+from lgg_runtime.pacs.spool import DATABASE, NAME_DIGITS
+from lgg_runtime.pacs.state import (
+    BRING_BACK,
+    DELIVERY_STATES,
+    DONE,
+    HELD,
+    STATES,
+    TROUBLES,
+    State,
+)
 from lgg_runtime.plural import count
 
 _RECENT = 200
@@ -28,7 +37,17 @@ def read_status(state: State, config: NodeConfig) -> dict[str, Any]:
     Times are medians of the last 200 results and that of the slowest; of `sent` and `after_quiet`,
     of their deliveries. `after_quiet`: from the arrival of a study's last image to the
     acknowledgement by a destination, less the quiet time.
+    Raises ResourceError for a database that cannot be read, or whose values somebody edited.
     """
+    try:
+        return _read(state, config)
+    except TypeError as error:  # SQLite keeps whatever it is given
+        raise ResourceError(
+            f"{DATABASE}: holds a value of another kind than the node writes; {BRING_BACK}"
+        ) from error
+
+
+def _read(state: State, config: NodeConfig) -> dict[str, Any]:
     counts = dict.fromkeys(STATES, 0)
     for row in state.rows("SELECT state, count(*) AS n FROM study GROUP BY state"):
         counts[row["state"]] = row["n"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +18,7 @@ pytest.importorskip("prometheus_client")
 from click import UsageError
 from click.testing import CliRunner
 
-from lgg_runtime.errors import NoInputError
+from lgg_runtime.errors import NoInputError, ResourceError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
@@ -35,6 +37,25 @@ def test_a_look_where_no_node_has_run_says_so_and_makes_nothing(
     with pytest.raises(NoInputError, match="spool: no node has run there yet"):
         command.main([*words, "--config", str(write_config(tmp_path))], standalone_mode=False)
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["status"], ["retry", "--all"], ["forget", "old"], ["run"]])
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.parent / "away" / "state.sqlite")],
+    ids=["folder", "FIFO", "broken link"],
+)
+def test_a_database_that_is_no_file_is_told_as_that(
+    tmp_path: Path, artifact: Path, words: list[str], make: Callable[[Path], object]
+) -> None:
+    (tmp_path / "spool").mkdir()
+    make(tmp_path / "spool" / DATABASE)
+    path = str(write_config(tmp_path, model={"name": str(artifact)}))
+    with (
+        keeping_handlers(),
+        pytest.raises(ResourceError, match=r"state\.sqlite: is no file, or a link to none; bring"),
+    ):
+        command.main([*words, "--config", path], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

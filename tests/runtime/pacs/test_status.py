@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.outbox import Outbox
@@ -209,3 +210,10 @@ def test_every_study_in_trouble_is_listed(records: Records, config: NodeConfig) 
             )
     listed = {one["study"] for one in read_status(records.state, config)["troubles"]}
     assert len(listed) == 300
+
+
+def test_a_time_that_somebody_made_a_text_is_told(records: Records, config: NodeConfig) -> None:
+    make_results(records, 1.0)
+    records.state.rows("UPDATE result SET started_at = 'yesterday'")
+    with pytest.raises(ResourceError, match=r"state\.sqlite: holds a value of another kind"):
+        read_status(records.state, config)
