@@ -1,14 +1,8 @@
-"""An answer of a DICOMweb server: how many bytes may come and how slowly, whether it is whole, its
-parts.
-"""
+"""An answer of a DICOMweb server: how many bytes may come, whether it is whole, its parts."""
 
 from __future__ import annotations
 
-import http.client
-import io
 import re
-import socket
-import time
 from collections.abc import Iterator
 from email.message import Message
 from typing import Any
@@ -21,7 +15,6 @@ _TAIL_BYTES = 4096
 # implicit or of unknown VR. dicomweb_client would inflate it whole, to a size that nobody knows.
 _DEFLATED = re.compile(rb"\x02\0\x10\0.{4,8}1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
 _BLOCK_BYTES = 1 << 20
-_SLOWEST_BYTES = 1024  # a second
 # What is raised where a server cannot be asked, or does not take what it is given.
 Failure = type[FetchError] | type[StoreError]
 
@@ -65,51 +58,6 @@ class Budget:
     def close(self) -> None:
         for answer in self._answers:
             answer.close()
-
-
-class _Patience(io.RawIOBase):
-    """What a server sends, for whose bytes is waited as long as the socket's timeout. Each wait
-    takes of that, and what comes gives a second back for each `_SLOWEST_BYTES`, but nothing within
-    an answer's head: else a server could hold its caller with a byte within each timeout.
-    """
-
-    def __init__(self, connection: socket.socket, raw: io.RawIOBase):
-        self._socket, self._raw = connection, raw
-        self._most_s = self._left_s = connection.gettimeout() or 0.0
-        self.is_head = True
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: Any) -> int | None:
-        if self._left_s <= 0:
-            raise TimeoutError
-        begun = time.monotonic()
-        self._socket.settimeout(self._left_s)
-        try:
-            count: int | None = self._raw.readinto(into)
-        finally:
-            self._socket.settimeout(self._most_s)
-        back_s = 0.0 if self.is_head else (count or 0) / _SLOWEST_BYTES
-        self._left_s = min(self._left_s - (time.monotonic() - begun) + back_s, self._most_s)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class PatientResponse(http.client.HTTPResponse):
-    """In place of urllib3's own: reads with `_Patience`."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any):
-        super().__init__(sock, *args, **options)
-        self._patience = _Patience(sock, self.fp.detach())
-        self.fp = io.BufferedReader(self._patience)
-
-    def begin(self) -> None:
-        super().begin()
-        self._patience.is_head = False
 
 
 def kind_of(answer: Any) -> str:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from lgg_runtime.errors import UsageError, printable
 from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.pacs.tls import BREAKS_OFF, why_no_tls
-from lgg_runtime.pacs.web_answers import Budget, Failure, PatientResponse, kind_of
+from lgg_runtime.pacs.web_answers import Budget, Failure, kind_of
+from lgg_runtime.pacs.web_connection import patient_adapter
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
@@ -81,7 +82,7 @@ def open_session(server: WebServer, most_bytes: int, failure: Failure) -> Iterat
     for name in ("dicomweb_client", "urllib3", "requests"):
         keep_silent(name)  # their lines and warnings hold addresses with UIDs
     budget = Budget(server.name, most_bytes, failure)
-    adapter = _patient_adapter(requests.adapters.HTTPAdapter)
+    adapter = patient_adapter(requests.adapters.HTTPAdapter)
     with requests.Session() as session, closing(budget), _refusals(server, failure):
         for scheme in ("http://", "https://"):
             session.mount(scheme, adapter)
@@ -103,32 +104,6 @@ def connect(server: WebServer, most_bytes: int, failure: Failure) -> Iterator[An
         client = package.DICOMwebClient(url, session=session, timeout=server.timeout_s)
         client.set_http_retry_params(retry=False)
         yield client
-
-
-def _patient_adapter(kind: type[Any]) -> Any:
-    """An adapter of requests whose connections read their answers as `PatientResponse`."""
-
-    def with_patience(manager: Any) -> Any:
-        pools = manager.pool_classes_by_scheme
-        manager.pool_classes_by_scheme = {scheme: _patient(pools[scheme]) for scheme in pools}
-        return manager
-
-    class Adapter(kind):  # type: ignore[misc]
-        def init_poolmanager(self, *args: Any, **options: Any) -> None:
-            super().init_poolmanager(*args, **options)
-            with_patience(self.poolmanager)
-
-        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-            return with_patience(super().proxy_manager_for(*args, **options))
-
-    return Adapter()
-
-
-def _patient(pool: Any) -> Any:
-    if pool.ConnectionCls.response_class is PatientResponse:
-        return pool
-    connection = type("Connection", (pool.ConnectionCls,), {"response_class": PatientResponse})
-    return type("Pool", (pool,), {"ConnectionCls": connection})
 
 
 def _bear(token: str, request: Any) -> Any:

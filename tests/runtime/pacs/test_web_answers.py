@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import itertools
 import socket
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lgg_runtime.errors import FetchError
-from lgg_runtime.pacs import web_answers
 from lgg_runtime.pacs.dicomweb import find_series
 from lgg_runtime.pacs.web_answers import parts_of
 from lgg_runtime.pacs.web_client import WebServer
@@ -98,32 +94,3 @@ def test_a_server_that_drips_its_answer_does_not_hold_its_caller(
         assert told.value.is_passing and dripping.is_alive()
         is_over.set()
         dripping.join(20)
-
-
-@pytest.mark.parametrize(("seconds", "byte_count", "is_read"), [(9, 9216, True), (9, 9000, False)])
-def test_an_answer_that_is_slow_and_moves_is_read_to_its_end(
-    monkeypatch: pytest.MonkeyPatch, seconds: int, byte_count: int, is_read: bool
-) -> None:
-    clock = itertools.count(0, seconds)  # looked at before each wait and after it
-    monkeypatch.setattr(web_answers, "time", SimpleNamespace(monotonic=clock.__next__))
-
-    class Slow(io.RawIOBase):
-        left = 200
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, into: Any) -> int:
-            self.left -= 1
-            into[: min(len(into), byte_count)] = bytes(min(len(into), byte_count))
-            return min(len(into), byte_count) if self.left >= 0 else 0
-
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(20)
-        patience = web_answers._Patience(ours, Slow())
-        patience.is_head = False
-        with contextlib.nullcontext() if is_read else pytest.raises(TimeoutError):
-            while patience.read(byte_count):
-                pass
-        assert ours.gettimeout() == 20
