@@ -116,7 +116,7 @@ class Outbox:
         with self._state.change() as run:
             row = run(
                 "SELECT study.id, study.state, result.id = (SELECT latest.id FROM result AS latest "
-                "WHERE latest.study = study.id ORDER BY made_at DESC LIMIT 1) AS is_latest, "
+                "WHERE latest.study = study.id ORDER BY latest.rowid DESC LIMIT 1) AS is_latest, "
                 "(SELECT count(*) FROM instance WHERE study = study.id AND NOT present "
                 "AND instance.digest != ?) AS lost "
                 "FROM result JOIN study ON study.id = result.study WHERE result.id = ?",
@@ -150,7 +150,7 @@ class Outbox:
             dropped: int = run(
                 "DELETE FROM delivery WHERE result = ? AND destination = ? AND EXISTS "
                 "(SELECT 1 FROM result JOIN result AS later ON later.study = result.study AND "
-                "later.made_at > result.made_at JOIN delivery AS its ON its.result = later.id "
+                "later.rowid > result.rowid JOIN delivery AS its ON its.result = later.id "
                 "WHERE result.id = delivery.result AND its.destination = delivery.destination)",
                 (delivery.result, self._to.name),
             ).rowcount

@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from lgg_runtime.pacs.config import Retention
+from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import DONE, FAILED, HELD, REFUSED, SENT, State
 
 EVERY_SECONDS = 60.0
+_DAY_SECONDS = 86400.0
 _SETTLED = (DONE, REFUSED)
 _ENDED = (*_SETTLED, HELD, FAILED)
 
 
 class Sweeper:
-    """Removes what the settings no longer keep. Nothing that still has to be sent is removed.
+    """Removes what the settings no longer keep. Nothing that still has to be sent is removed, and
+    for a day nothing at all where the clock was set by more than a day.
 
     Images are removed inside the transaction that records it: whoever receives the same image
     waits for its end, and then sees that the file is gone.
@@ -27,10 +30,34 @@ class Sweeper:
 
     def step(self) -> float:
         now = time.time()
+        if self._is_waiting(now):
+            return EVERY_SECONDS
         self._forget_studies(now - self._keep.records_days * 86400)
         self._remove_images(now - self._keep.images_hours * 3600)
         self._remove_results(now - self._keep.results_hours * 3600)
         return EVERY_SECONDS
+
+    def _is_waiting(self, now: float) -> bool:
+        """Whether ages may be wrong: since the last look the clock went back by more than a day, or
+        on, as where it was set or the node was off. It is taken to be right after a day, or at the
+        next such step on, so that nothing stays for ever where a node runs for hours a week.
+        """
+        with self._state.change() as run:
+            names = "SELECT name, value FROM setting WHERE name IN ('looked_at', 'waits_until')"
+            kept = dict(run(names).fetchall())
+            gone, until = now - kept.get("looked_at", now), float(kept.get("waits_until", 0.0))
+            if gone < -_DAY_SECONDS or (gone > _DAY_SECONDS and not until):
+                until = now + _DAY_SECONDS
+                told = (
+                    "the clock is %.0f hours %s the last look of retention; nothing is removed for "
+                    "a day: see whether it is right"
+                )
+                LOG.warning(told, abs(gone) / 3600, "past" if gone > 0 else "before")
+            elif until and until <= now:
+                until = 0.0
+            for row in (("looked_at", now), ("waits_until", until)):
+                run("INSERT OR REPLACE INTO setting VALUES (?, ?)", row)
+        return until > now
 
     def _remove_images(self, before: float) -> None:
         """Remove the images of studies that ended. Held and failed ones keep them for a retry."""

@@ -121,14 +121,17 @@ def _destination(state: State, name: str) -> dict[str, Any]:
 def _throughput(state: State) -> dict[str, int]:
     now = time.time()
     found = {}
-    for name, since in (("total", 0.0), ("last_hour", now - 3600), ("last_day", now - 86400)):
-        rows = state.rows("SELECT count(*) AS n FROM result WHERE made_at >= ?", (since,))
+    # What the clock has still to reach, it was ahead at: when that was, nobody can tell.
+    spans = {"total": "1", "last_hour": f"made_at BETWEEN {now - 3600} AND {now}"}
+    spans["last_day"] = f"made_at BETWEEN {now - 86400} AND {now}"
+    for name, where in spans.items():
+        rows = state.rows(f"SELECT count(*) AS n FROM result WHERE {where}")
         found[name] = int(rows[0]["n"])
     return found
 
 
 def _seconds(state: State, quiet: float) -> dict[str, dict[str, float]]:
-    made = "SELECT * FROM result ORDER BY made_at DESC LIMIT ?"
+    made = "SELECT * FROM result ORDER BY rowid DESC LIMIT ?"
     results = state.rows(made, (_RECENT,))
     sent = state.rows(
         f"SELECT last_at, made_at, sent_at FROM ({made}) AS made JOIN delivery "

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("pynetdicom")
 
 from lgg_runtime.errors import UsageError
-from lgg_runtime.pacs import retries
+from lgg_runtime.pacs import retention, retries
 from lgg_runtime.pacs.config import Retention
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
@@ -46,6 +46,49 @@ def test_images_of_a_finished_study_go_at_their_age_and_not_before(records: Reco
     assert files(records, "images") == []
     assert len(files(records, "results")) == 1
     assert records.states() == ["done"]
+
+
+@pytest.mark.parametrize("state", ["held", "done"])
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_clock_that_is_set_by_a_year_removes_nothing_for_a_day(
+    records: Records, monkeypatch: pytest.MonkeyPatch, state: str, days: int
+) -> None:
+    """A dead battery, or a server of time that is wrong, is seen to within that day."""
+    clock = SimpleNamespace(now=time.time())
+    clock.time = lambda: clock.now
+    monkeypatch.setattr(retention, "time", clock)
+    records.finish(1, 2)
+    records.state.rows("UPDATE study SET state = ?", (state,))
+    sweep(records)
+    clock.now += days * DAY
+    sweep(records)
+    clock.now += 0.9 * DAY
+    sweep(records)  # also after a restart of the node: each sweep here is of a Sweeper of its own
+    assert (records.states(), len(files(records, "images"))) == ([state], 2)
+    clock.now -= (days + 0.9) * DAY
+    sweep(records)
+    for _ in range(2):
+        clock.now += 0.6 * DAY
+        sweep(records)
+    assert (records.states(), len(files(records, "images"))) == ([state], 2), "it was mended"
+    clock.now += 0.95 * DAY
+    sweep(records)
+    assert len(files(records, "images")) == (0 if state == "done" else 2), "nothing stays for ever"
+
+
+def test_a_machine_that_is_on_for_hours_a_week_does_not_keep_images_for_ever(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=time.time())
+    clock.time = lambda: clock.now
+    monkeypatch.setattr(retention, "time", clock)
+    records.finish(1, 2)
+    left = []
+    for _ in range(3):
+        sweep(records)
+        left.append(len(files(records, "images")))
+        clock.now += 7 * DAY
+    assert left == [2, 2, 0]
 
 
 @pytest.mark.parametrize(

@@ -217,3 +217,12 @@ def test_a_time_that_somebody_made_a_text_is_told(records: Records, config: Node
     records.state.rows("UPDATE result SET started_at = 'yesterday'")
     with pytest.raises(ResourceError, match=r"state\.sqlite: holds a value of another kind"):
         read_status(records.state, config)
+
+
+def test_a_result_that_was_made_while_the_clock_was_ahead_is_not_of_the_last_hour(
+    records: Records, config: NodeConfig
+) -> None:
+    make_results(records, 1.0, 2.0)
+    records.state.rows("UPDATE result SET made_at = made_at + 86400 WHERE rowid = 1")
+    results = read_status(records.state, config)["results"]
+    assert results == {"total": 2, "last_hour": 1, "last_day": 1}
