@@ -14,8 +14,15 @@ from lgg_runtime.pacs.config import Destination, Listen
 BREAKS_OFF = "cannot be reached, or breaks off"
 # OpenSSL's numbers of a certificate that no known authority vouches for.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
-_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST"})
-_TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
+# By the ends of OpenSSL's names of what a peer of DICOM does.
+_IN_WORDS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, which client_ca asks for",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS",
+    "HTTP_REQUEST": "it speaks no TLS",
+    "UNSUPPORTED_PROTOCOL": "it knows no TLS of 1.2 or later",
+    "ALERT_PROTOCOL_VERSION": "it knows no TLS of 1.2 or later",
+    "BAD_RECORD_MAC": "bytes were altered on the way; see to the network and what stands between",
+}
 
 
 def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
@@ -101,12 +108,8 @@ def why_peer_fails(error: ssl.SSLError) -> str:
         is_unknown = error.verify_code in _UNKNOWN_AUTHORITY
         remedy = "; client_ca, of a destination ca, has to hold its authority" if is_unknown else ""
         return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){remedy}"
-    if told == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-        return "it shows no certificate, which client_ca asks for"
-    if told in _NO_TLS:
-        return "it speaks no TLS"
-    if told in _TOO_OLD:
-        return "it knows no TLS of 1.2 or later"
+    if why := next((why for reason, why in _IN_WORDS.items() if told.endswith(reason)), ""):
+        return why
     alert = told.partition("_ALERT_")[2].lower().replace("_", " ")
     if "certificate" in alert or alert in ("unknown ca", "handshake failure"):
         return f"it refuses this node's certificate, or asks for one ({alert})"

@@ -97,9 +97,11 @@ def test_a_chain_that_does_not_begin_with_its_own_certificate_is_told(
          "TLS fails: it knows no TLS of 1.2 or later"),
         (lambda peer: peer.sendall(b"\x15\x03\x03\0\x02\x02\x28") or peer.recv(1 << 16),
          "TLS fails: it refuses this node's certificate, or asks for one (handshake failure)"),
+        (lambda peer: peer.sendall(b"\x15\x03\x03\0\x02\x02\x14") or peer.recv(1 << 16),
+         "TLS fails: bytes were altered on the way; see to the network and what stands between"),
         (lambda peer: None, "breaks off as TLS begins; see whether it takes TLS at this port"),
     ],
-    ids=["http", "TLS 1.1 alone", "wants a certificate", "closes"],
+    ids=["http", "TLS 1.1 alone", "wants a certificate", "altered", "closes"],
 )  # fmt: skip
 def test_what_a_destination_does_in_place_of_tls_is_told(
     own: Path,
