@@ -386,10 +386,10 @@ def test_a_look_at_the_node_loads_no_library_of_pictures(tmp_path: Path, words: 
 def test_a_spool_of_another_user_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    def refuse(_: Path) -> bool:
+    def refuse(_: Path) -> os.stat_result:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     words = [name, "--config", str(write_config(tmp_path))]
-    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "lstat", refuse)
     with pytest.raises(ResourceError, match="spool: only the node's user may look there"):
         command.main([*words, "--all"] if name == "retry" else words, standalone_mode=False)
