@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, takewhile
@@ -16,8 +17,10 @@ from lgg_runtime.readers.tree import is_folder
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE
 from lgg_runtime.run.ledger import JOURNAL_FILE
-from lgg_runtime.writers.atomic import find_nearest, telling_refusal
+from lgg_runtime.writers.atomic import find_nearest, make_folder, telling_refusal
 
+# FAT takes a name without them.
+_ENDS_OF_FOLDERS = re.compile(r"[. ]+(?=/)")
 _OWN_FILES = {RUN_FILE, SUMMARY_FILE, REPORT_FILE, JOURNAL_FILE, LOCK_FILE}
 
 
@@ -49,35 +52,49 @@ def check_places(output: Path, source: Path, listing: Listing) -> None:
 
 
 def check_names(output: Path, listing: Listing) -> None:
-    """Raises OutputConflictError where results would have names that differ in the case of letters
-    or the form of accents alone, and the output's disk takes these for one.
+    """Raises OutputConflictError where results would have two names that the output's disk takes
+    for one, as it may where they differ in the case of letters, the form of accents or the dots
+    that end a folder's name.
     """
-    taken: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
     for study in listing.studies:
         stems = [path.rpartition(".")[0] for path in study.paths] if study.kind == RASTER else []
         for name in (str(listing.root / study.base), *stems):
-            other = taken.setdefault(unicodedata.normalize("NFC", name).lower(), name)
-            if other != name and _takes_one_case(output):
-                a, b = (without_uids(listing.relative(Path(one))) for one in (other, name))
-                raise OutputConflictError(
-                    f"{a} and {b} would have one name in the results: the disk of {output} takes A "
-                    "for a; rename one or choose another disk"
-                )
+            others = alike.setdefault(_fold(name), [])
+            if name in others:
+                continue
+            for other in others:
+                a, b = (listing.relative(Path(one)) for one in (other, name))
+                if _takes_for_one(output, a, b):
+                    raise OutputConflictError(
+                        f"{without_uids(a)} and {without_uids(b)} would have one name in the "
+                        f"results: the disk of {output} takes these for one; rename one or choose "
+                        "another disk"
+                    )
+            others.append(name)
 
 
-def _takes_one_case(output: Path) -> bool:
-    """Whether a file of this folder, which need not be there yet, is found by its name in the
-    other case. Raises ResourceError where none can be made.
+def _fold(name: str) -> str:
+    """Equal for names that some disk may take for one."""
+    apart = unicodedata.normalize("NFD", _ENDS_OF_FOLDERS.sub("", name))
+    return unicodedata.normalize("NFC", apart.casefold())
+
+
+def _takes_for_one(output: Path, one: str, other: str) -> bool:
+    """Whether what is made under one path in this folder, which need not be there yet, is found
+    under the other. Raises ResourceError where it cannot be made.
     """
     import tempfile  # a tenth of Python's own start, and seldom needed
 
     nearest = find_nearest(output)
     with (
         telling_refusal(output),
-        tempfile.NamedTemporaryFile(prefix="lgg-case-", dir=nearest) as made,
+        tempfile.TemporaryDirectory(prefix="lgg-names-", dir=nearest) as made,
     ):
-        path = Path(made.name)
-        return path.with_name(path.name.swapcase()).exists()
+        path = Path(made, f"{one}_")  # as results have it, whose names go on behind a slice's
+        make_folder(path.parent)
+        path.touch()
+        return Path(made, f"{other}_").exists()
 
 
 def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path], bool]:

@@ -78,16 +78,32 @@ def test_a_folder_above_many_results_is_looked_at_once(
 
 
 @pytest.fixture
-def takes_one_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk of the output takes A for a, as those of Windows, macOS and USB sticks do."""
-    monkeypatch.setattr("lgg_runtime.run.destination._takes_one_case", lambda _output: True)
+def takes_for_one(monkeypatch: pytest.MonkeyPatch) -> set[frozenset[str]]:
+    """The disk of the output takes A for a, as those of Windows, macOS and USB sticks do, and a
+    folder called `a.` for `a`, as FAT does. Of pairs that are put into it, it takes these alone.
+    """
+    pairs: set[frozenset[str]] = set()
+
+    def take(_output: Path, one: str, other: str) -> bool:
+        return not pairs or frozenset((one, other)) in pairs
+
+    monkeypatch.setattr("lgg_runtime.run.destination._takes_for_one", take)
+    return pairs
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Q_1", "q_1"), ("a/q_1", "A/q_1"), ("\u00e9_1", "e\u0301_1"), ("\u00c4/q_1", "a\u0308/Q_1")],
+    [
+        ("Q_1", "q_1"),
+        ("a/q_1", "A/q_1"),
+        ("\u00e9_1", "e\u0301_1"),
+        ("\u00c4/q_1", "a\u0308/Q_1"),
+        ("Stra\u00dfe_1", "strasse_1"),
+        ("a/q_1", "a./q_1"),
+        ("b./a/q_1", "b/a. /q_1"),
+    ],
 )
-@pytest.mark.usefixtures("takes_one_case")
+@pytest.mark.usefixtures("takes_for_one")
 def test_results_that_a_disk_takes_for_one_are_refused(
     tmp_path: Path, draw_slice: Draw, write_picture: Write, infer: Infer, one: str, other: str
 ) -> None:
@@ -101,7 +117,24 @@ def test_results_that_a_disk_takes_for_one_are_refused(
     assert "would have one name in the results" in result.err
 
 
-@pytest.mark.usefixtures("takes_one_case")
+def test_each_two_of_several_names_that_a_disk_may_take_for_one_are_tried(
+    tmp_path: Path,
+    draw_slice: Draw,
+    write_picture: Write,
+    infer: Infer,
+    takes_for_one: set[frozenset[str]],
+) -> None:
+    """FAT mounted with iocharset=utf8 keeps A and a apart, and takes `a.` for `a`."""
+    takes_for_one.add(frozenset(("a/q_1", "a./q_1")))
+    given = tmp_path / "three"
+    for name in ("A/q_1", "a/q_1", "a./q_1"):
+        write_picture(given / f"{name}.png", draw_slice())
+    if len(files(given)) < 3:
+        pytest.skip("the disk of this machine takes them for one")
+    assert infer(given).code == 8
+
+
+@pytest.mark.usefixtures("takes_for_one")
 def test_a_scan_and_a_slice_whose_pictures_a_disk_takes_for_one_are_refused(
     tmp_path: Path, draw_slice: Draw, write_picture: Write, infer: Infer
 ) -> None:
@@ -123,7 +156,16 @@ def test_a_disk_that_keeps_cases_apart_holds_both(
     assert len(masks) == len(inputs)
 
 
-def test_whether_a_disk_takes_one_case_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
-    expected = tmp_path.with_name(tmp_path.name.swapcase()).exists()
-    assert destination._takes_one_case(tmp_path / "new" / "deep") is expected
-    assert files(tmp_path) == []
+@pytest.mark.parametrize(("one", "other"), [("a/Q_1", "A/q_1"), ("a/q_1", "a./q_1")])
+def test_whether_a_disk_takes_names_for_one_is_tried_and_leaves_nothing(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    """The oracle is the disk itself, of this machine."""
+    tried = tmp_path / "tried" / one
+    tried.parent.mkdir(parents=True)
+    tried.touch()
+    expected = (tmp_path / "tried" / other).exists()
+    output = tmp_path / "new" / "deep"
+    assert destination._takes_for_one(output, one, other) is expected
+    assert destination._takes_for_one(output, one, one)
+    assert files(tmp_path) == [f"tried/{one}"]
