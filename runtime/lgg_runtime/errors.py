@@ -21,6 +21,7 @@ import errno
 
 # What a write to a full disk, or beyond a quota, ends with.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MOST_LETTERS = 4000  # of a message: the names of a hundred patients
 
 
 def printable(text: str) -> str:
@@ -30,13 +31,17 @@ def printable(text: str) -> str:
 
 class LggError(Exception):
     """Base of all errors that a user can cause or mend; `exit_code` ends the command. Its text is
-    one line, whatever names and values it tells.
+    one line, whatever names and values it tells, of which a file may hold a megabyte: the middle of
+    a long one is left out.
     """
 
     exit_code = 1
 
     def __init__(self, message: str = ""):
-        super().__init__(printable(message))
+        text, half = printable(message), _MOST_LETTERS // 2
+        super().__init__(
+            text if len(text) <= _MOST_LETTERS else f"{text[:half]} ... {text[-half:]}"
+        )
 
 
 def first_line(error: BaseException) -> str:

@@ -78,3 +78,10 @@ def test_so_is_that_of_a_name_or_a_value_which_is_not(tmp_path: Path) -> None:
         list_studies(tmp_path / "no\nsuch")
     with pytest.raises(errors.InputError, match=r"in mm, found \[\[1\. 0\.\]\\n \[0\. 1\.\]\]$"):
         Volume(pixels, spacing_mm=np.eye(2))  # type: ignore[arg-type]
+
+
+def test_of_a_megabyte_that_a_file_held_a_message_keeps_both_ends() -> None:
+    text = str(errors.ModelError("a.onnx: found " + 10**6 * "x" + "; export it again"))
+    assert text.startswith("a.onnx: found xx")
+    assert text.endswith("xx; export it again")
+    assert len(text) < 5000
