@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -50,6 +51,17 @@ def test_the_graph_that_runs_is_the_one_that_was_checked(artifact: Path, tmp_pat
     disguised.write_bytes(fields + artifact.read_bytes())
     slices = np.full((1, 16, 32, 3), 128, np.uint8)
     assert np.all(OnnxSession(disguised, BackendSettings("cpu", 1)).run(slices) == 0.5)
+
+
+def test_a_graph_of_a_later_opset_is_refused_with_the_reason(
+    artifact: Path, tmp_path: Path
+) -> None:
+    """Whose words come after the place in onnxruntime's source and a long signature."""
+    model = onnx.load(str(artifact))
+    model.opset_import[0].version = 999
+    (tmp_path / "later.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"^later\.onnx: onnxruntime refuses it: .*Opset 999 is"):
+        OnnxSession(tmp_path / "later.onnx", BackendSettings("cpu", 1))
 
 
 def test_threads_get_each_their_own_answers(artifact: Path) -> None:

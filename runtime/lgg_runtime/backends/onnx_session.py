@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -32,6 +33,8 @@ MOST_STREAMS = 4
 _EXHAUSTED = ("bad_alloc", "bad allocation", "failed to allocate", "bfc_arena",
               "failed to map segment", "cannot allocate memory", "can't alloc",
               "resource temporarily unavailable", "broken promise")  # fmt: skip
+# Of its own source, with the function's whole signature, before the reason.
+_PLACE = re.compile(r"/\S+\.(cc|h):\d+ .*?\) (?=\w)")
 _OF_CPP = (RuntimeError, MemoryError, ValueError, IndexError, OverflowError, TypeError)
 _ENGINES = ("onnxruntime.", "openvino.")
 _TOO_LITTLE = "the memory does not suffice"
@@ -86,7 +89,7 @@ class OnnxSession:
             if is_exhausted(error):
                 self._sessions.clear()
                 raise OutOfMemoryError(f"{_TOO_LITTLE}; {SMALLER_INPUT}") from error
-            raise ModelError(f"the model cannot be run: {first_line(error)}") from error
+            raise ModelError(f"the model cannot be run: {_last_words(error)}") from error
         return probability
 
     def share_threads(self, other: OnnxSession) -> None:
@@ -166,6 +169,11 @@ def import_onnxruntime(extras: str = "") -> Any:
     ) from failure
 
 
+def _last_words(error: Exception) -> str:
+    """What onnxruntime says without the place in its source, in a line of at most 200 letters."""
+    return first_line(Exception(_PLACE.sub("", str(error))))
+
+
 def is_exhausted(error: Exception) -> bool:
     """Whether onnxruntime or OpenVINO ran out of the host's memory, for which they have no
     exception of their own.
@@ -222,7 +230,7 @@ def open_session(runtime: Any, path: Path, data: bytes, options: Any) -> Any:
     onnxruntime does not take.
     """
     refusal = f"{path.name}: onnxruntime refuses it"
-    with telling_engine_errors(f"{_TOO_LITTLE}; {SMALLER_MODEL}", refusal, first_line):
+    with telling_engine_errors(f"{_TOO_LITTLE}; {SMALLER_MODEL}", refusal, _last_words):
         # Its own fallback would print to standard output and change the provider in a run.
         return runtime.InferenceSession(data, options, providers=[NAMES["cpu"]], enable_fallback=0)
 
