@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.readers.regular import read_text
 from lgg_runtime.writers.atomic import make_folder, write_atomically
 
 _BLOCK = re.compile(r"(?s)(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)")
@@ -19,7 +20,7 @@ def fill_page(page: Path, blocks: Mapping[str, str], pictures: Mapping[str, byte
     blocks.
     """
     try:
-        filled = fill_blocks(page.read_text(encoding="utf-8"), blocks)
+        filled = fill_blocks(read_text(page), blocks)
     except OSError as error:
         raise InputError(f"{page}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from lgg_runtime import strict_json
 from lgg_runtime.errors import InputError, ModelError, UsageError
 from lgg_runtime.notice import RESEARCH_ONLY
+from lgg_runtime.readers.regular import read_text
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 
 SCHEMA = 1
@@ -38,10 +39,12 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Raises InputError for a file that is no record of this version."""
         try:
-            value = strict_json.loads(path.read_text(encoding="utf-8"))
+            value = strict_json.loads(read_text(path))
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except (OSError, ValueError, ModelError) as error:
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, ModelError) as error:
             raise InputError(f"{path}: not a record of lgg-bench ({error})") from error
         names = [field.name for field in fields(cls)]
         # `use` says the same in all, and some measurements do not hold it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,16 +153,11 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
 
 def _check_constants(contract: Contract) -> None:
     """Raises ModelError for a constant that gives no picture, or another than was meant."""
-    intensity, cleanup, crop = contract.intensity, contract.cleanup, contract.crop
+    cleanup, crop = contract.cleanup, contract.crop
     within = (
         ("size_multiple", contract.size_multiple, 1, MOST_MULTIPLE),
         ("golden.tolerance", contract.golden.tolerance, 0, MOST_TOLERANCE),
         ("pixel_mm", contract.pixel_mm, *PIXEL_MM),
-        ("intensity.centre", intensity.centre, 0, 255),
-        ("intensity.scale", intensity.scale, 1e-3, 255),
-        ("intensity.head_fraction", intensity.head_fraction, 0, 1),
-        ("intensity.bright_percentile", intensity.bright_percentile, 0, 100),
-        ("intensity.smallest_spread", intensity.smallest_spread, 1e-6, 1),
         ("cleanup.smallest_fraction", cleanup.smallest_fraction, 0, 1),
         ("cleanup.smallest_voxels", cleanup.smallest_voxels, 0, math.inf),
         ("crop.line_fraction", crop.line_fraction, 0, 0.5),
@@ -172,6 +167,24 @@ def _check_constants(contract: Contract) -> None:
     for name, bounds in vars(contract.plausibility).items():
         if len(bounds) not in (2, 4) or list(bounds) != sorted(bounds):
             raise ModelError(f"contract.plausibility.{name}: expected 2 or 4 bounds that rise")
+    check_intensity(contract.intensity, "contract.intensity")
+    _require_within("contract", within)
+
+
+def check_intensity(settings: IntensitySettings, where: str = "intensity") -> None:
+    """Raises ModelError for a constant of which normalisation makes no picture."""
+    within = (
+        ("centre", settings.centre, 0, 255),
+        ("scale", settings.scale, 1e-3, 255),
+        ("head_fraction", settings.head_fraction, 0, 1),
+        ("bright_percentile", settings.bright_percentile, 0, 100),
+        ("smallest_spread", settings.smallest_spread, 1e-6, 1),
+    )
+    _require_within(where, within)
+
+
+def _require_within(where: str, within: Iterable[tuple[str, float, float, float]]) -> None:
+    """Raises ModelError for a value, by its name, that is not from its lowest to its highest."""
     for name, value, low, high in within:
         if not low <= value <= high:
-            raise ModelError(f"contract.{name}: expected {low} to {high}, found {value}")
+            raise ModelError(f"{where}.{name}: expected {low} to {high}, found {value}")

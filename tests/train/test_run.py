@@ -3,8 +3,11 @@
 import hashlib
 import json
 import math
+import os
 import re
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,3 +156,41 @@ def test_the_versions_of_what_decides_the_numbers_are_told():
 def test_a_folder_in_the_place_of_json_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize("constant", [{"bright_percentile": 995.0}, {"scale": 0.0}])
+def test_a_model_of_a_constant_that_gives_no_picture_is_refused(tmp_path, model, constant):
+    save_model(tmp_path, replace(model, intensity=IntensitySettings(**constant)))
+    with pytest.raises(
+        InputError, match=rf"model\.pt: .* \(intensity\.{next(iter(constant))}: exp"
+    ):
+        load_model(tmp_path)
+
+
+def test_a_device_and_a_pipe_that_nobody_writes_to_are_no_json_and_end(tmp_path):
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"zero\.json: cannot be read \(a device; expected"):
+        read_json(tmp_path / "zero.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match=r"pipe\.json: not JSON"):
+        read_json(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match=r"pipe\.json: not a split file"):
+        Split.read(tmp_path / "pipe.json")
+
+
+def test_json_comes_through_a_pipe_as_a_shell_s_substitution_gives_it():
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "w") as stream, ThreadPoolExecutor(1) as beside:
+        read = beside.submit(read_json, Path(f"/dev/fd/{reader}"))
+        stream.write('{"a": 1}')
+        stream.close()
+        assert read.result() == {"a": 1}
+
+
+def test_json_of_more_than_a_record_holds_is_refused(tmp_path):
+    with (tmp_path / "large.json").open("wb") as stream:
+        stream.truncate(2**26 + 1)
+    with pytest.raises(
+        InputError, match=r"large\.json: cannot be read \(more than 67108864 bytes\)"
+    ):
+        read_json(tmp_path / "large.json")

@@ -26,10 +26,11 @@ from typing import Any
 import torch
 
 from lgg_runtime import strict_json
-from lgg_runtime.contract import Training
+from lgg_runtime.contract import Training, check_intensity
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, ModelError, UsageError, first_line
 from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.readers.regular import read_text
 from lgg_runtime.typed_json import build
 from lgg_runtime.writers.atomic import remove, write_atomically
 from lgg_train.cases import Case
@@ -118,11 +119,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises InputError for a file that is missing, cannot be read, or is no JSON that all readers
-    take for the same.
-    """
+    """Raises InputError for what cannot be read or no JSON that all readers take for the same."""
     try:
-        return strict_json.loads(path.read_text())
+        return strict_json.loads(read_text(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except OSError as error:
@@ -237,10 +236,12 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             network = UNet(build(UNetSettings, plain["unet"], "unet"))
             load_weights(network, held["weights"])
             network.eval().to(device or torch.device("cpu"))
+        intensity = build(IntensitySettings, plain["intensity"], "intensity")
+        check_intensity(intensity)
         return TrainedModel(
             network,
             Decision.from_json(plain["decision"]),
-            build(IntensitySettings, plain["intensity"], "intensity"),
+            intensity,
             build(Training, plain["training"], "training"),
         )
     except (*_UNFIT, InputError, ModelError, UsageError) as error:

@@ -13,6 +13,7 @@ from lgg_runtime.errors import InputError
 
 # A regular file is not delayed by O_NONBLOCK.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_MOST_TEXT = 64 * 2**20
 _NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})  # of sockets, devices, folders
 
 
@@ -63,3 +64,21 @@ def read_bounded(path: Path, most: int) -> bytes:
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
         raise InputError("changed while it was read; try again once it is written")
     return data
+
+
+def read_text(path: Path) -> str:
+    """`Path.read_text` in UTF-8, which ends: of a file, or of a pipe, such as `<(jq ...)` gives;
+    of a pipe that nobody writes to, nothing.
+
+    Raises OSError and UnicodeDecodeError as that does, and OSError for a device, or for more than
+    64 MiB.
+    """
+    with open(path, "rb", opener=lambda name, _: os.open(name, _OPEN_FLAGS)) as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            raise OSError(errno.EINVAL, "a device; expected a file or a pipe")
+        os.set_blocking(file.fileno(), True)  # else what is not written yet is an error
+        data = file.read(_MOST_TEXT + 1)
+    if len(data) > _MOST_TEXT:
+        raise OSError(errno.EFBIG, f"more than {_MOST_TEXT} bytes")
+    return data.decode("utf-8")
