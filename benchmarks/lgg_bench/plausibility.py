@@ -37,7 +37,7 @@ class PlausibilityBench:
 def measure_plausibility(data: Path, split: Path, settings: PlausibilityBench) -> Record:
     """Warnings by kind of picture, and of slices alone and of volumes of the split's part."""
     machine = describe_machine()
-    members = find_members(Split.read(split), settings.part, find_cases(data))
+    members = find_members(Split.read(split), settings.part, find_cases(data), split)
     ranges = PlausibilitySettings()
     warned: Counter[str] = Counter()
     for kind, pixels in draw_non_brain(settings.drawn, settings.size, settings.seed):

@@ -85,12 +85,12 @@ def measure_quality(
     with needs_extra("export"):
         from lgg_export.limits import LOSSY
         from lgg_train.cases import find_cases
-        from lgg_train.run import load_model, read_split
+        from lgg_train.run import SPLIT_FILE, load_model, read_split
         from lgg_train.splits import find_members
 
     model = load_model(run)
     split = read_split(run, model)
-    members = find_members(split, settings.part, find_cases(data))
+    members = find_members(split, settings.part, find_cases(data), run / SPLIT_FILE)
     segmenters = _load_segmenters(files, settings)
     _require_run(run, model, segmenters)
     chosen = members[: settings.limit]

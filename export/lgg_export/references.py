@@ -14,7 +14,7 @@ from lgg_train.cases import find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.prediction import Prediction
-from lgg_train.run import TrainedModel, check_cases, read_config, read_split
+from lgg_train.run import SPLIT_FILE, TrainedModel, check_cases, read_config, read_split
 from lgg_train.splits import check_held
 
 # Where the dataset is not there: the part that was trained on has phantoms of its own.
@@ -104,7 +104,7 @@ def _of_dataset(
 ) -> Iterator[Prediction]:
     """members: by patient the slices that count."""
     known = {case.patient: case for case in find_cases(folder)}
-    check_held(members, known)
+    check_held(members, known, run / SPLIT_FILE)
 
     def stream() -> Iterator[Prediction]:
         for name in members:

@@ -192,7 +192,7 @@ def _divide(files: Sequence[CaseFiles], request: TrainingRequest, given: Path | 
     split = Split.read(given)
     known = {case.patient: case for case in files}
     for members in split.parts.values():
-        check_held(members, known)
+        check_held(members, known, given)
     if split.by == "all" and split != make_split(files, SplitSettings("all", seed=split.seed)):
         raise InputError("the split, by all, leaves slices of the data out")
     _warn_of_unused(split, files)

@@ -15,6 +15,7 @@ from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.prediction import Prediction
 from lgg_train.run import (
     FLAIR_ONLY,
+    SPLIT_FILE,
     TrainedModel,
     check_cases,
     digest_model,
@@ -45,7 +46,7 @@ def run_evaluation(
     for path in files_of(run, scored):
         require_writable(path)
     split = read_split(run, model)
-    cases = load_cases(find_members(split, part, find_cases(data)), progress)
+    cases = load_cases(find_members(split, part, find_cases(data), run / SPLIT_FILE), progress)
     check_cases(run, cases)
     if flair_only:
         cases = [keep_flair(case) for case in cases]

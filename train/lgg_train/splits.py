@@ -14,6 +14,7 @@ import numpy as np
 
 from lgg_runtime import strict_json
 from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.readers.regular import read_text
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles, institution_of
 
@@ -84,7 +85,7 @@ class Split:
         share a slice, or a patient where it is by patient.
         """
         try:
-            record = strict_json.loads(path.read_text())
+            record = strict_json.loads(read_text(path))
             parts = {part: _read_part(record["parts"][part]) for part in PARTS}
             split = cls(str(record["by"]), _read_whole(record["seed"]), parts)
             schema = record["schema"]
@@ -138,20 +139,24 @@ def _check_parts(split: Split) -> None:
         raise InputError(f"no slice of {bare[0]} is used")
 
 
-def find_members(split: Split, part: str, known: Iterable[CaseFiles]) -> list[CaseFiles]:
-    """The files of a part's patients, sorted. Raises InputError where the split leaves nothing for
-    the part, or the data do not hold all of it.
+def find_members(
+    split: Split, part: str, known: Iterable[CaseFiles], file: Path
+) -> list[CaseFiles]:
+    """The files of a part's patients, sorted; file: the split's. Raises InputError where it leaves
+    nothing for the part, or the data do not hold all of it.
     """
     members = split.parts[part]
     if not members:
         raise InputError(f"the split, by {split.by}, leaves nothing for {part}; all slices train")
     files = {case.patient: case for case in known}
-    check_held(members, files)
+    check_held(members, files, file)
     return [files[name] for name in split.patients(part)]
 
 
-def check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles]) -> None:
-    """Raises InputError for a patient or a slice that the data do not hold."""
+def check_held(
+    members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles], file: Path
+) -> None:
+    """Raises InputError, naming the split's file, for a patient or a slice that the data lack."""
     missing = [
         name
         for name, indices in members.items()
@@ -159,7 +164,7 @@ def check_held(members: dict[str, tuple[int, ...]], known: dict[str, CaseFiles])
     ]
     if missing:
         names = ", ".join(missing)
-        raise InputError(f"the data do not hold all slices that the split names of {names}")
+        raise InputError(f"{file}: the data do not hold all slices that the split names of {names}")
 
 
 def needed_parts(by: str) -> tuple[str, ...]:
