@@ -8,6 +8,7 @@ import cv2
 import pytest
 
 from lgg_runtime.errors import InputError
+from lgg_runtime.intensity import IntensitySettings
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
@@ -142,6 +143,11 @@ def say_of_other_data(run):
     save_model(run, replace(model, training=replace(model.training, data="0" * 64)))
 
 
+def take_other_intensities(run):
+    model = load_model(run)
+    save_model(run, replace(model, intensity=IntensitySettings(centre=90)))
+
+
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
@@ -150,7 +156,9 @@ def say_of_other_data(run):
         (lambda root: (root / "fold_1" / "model.pt").unlink(), "fold_1: no model.pt in it"),
         (lambda root: shutil.rmtree(root / "fold_1"),
          "its folds test 6 patients, the data hold 12; each has to be tested once"),
-        (lambda root: copy_fold(root, 0, 1), "its folds test 12 patients, the data hold 12; each"),
+        (lambda root: copy_fold(root, 0, 1), "its folds test 12 patients, the data hold 12; each "
+         "has to be tested once: PHANTOM_"),
+        (lambda root: take_other_intensities(root / "fold_1"), "fold_1: another network, or other"),
         (lambda root: copy_fold(root, 0, 2), "its folds test 18 patients, the data hold 12; each"),
         (lambda root: say_of_other_data(root / "fold_1"), "trained on other data than"),
     ],

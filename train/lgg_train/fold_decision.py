@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
+from lgg_runtime.plural import count
 from lgg_runtime.writers.atomic import require_writable
 from lgg_train.cases import digest_cases, find_cases, load_cases
 from lgg_train.decision import Decision, choose, find
@@ -30,10 +33,10 @@ from lgg_train.run import (
 def decide(folder: Path, data: Path, device: str, progress: bool) -> str:
     """Predict each fold's test patients and choose by the rule over all; writes `decision.json`.
 
-    Raises InputError where a fold has no model, where it is not split by patient or was trained on
-    other data, and where the folds do not test every patient of the data once; ResourceError,
-    before anything is predicted, where the file cannot be written. `progress` shows bars where
-    standard error is a terminal.
+    Raises InputError where a fold has no model, where it is not split by patient, is of another
+    network or was trained on other data, and where the folds do not test every patient of the data
+    once; ResourceError, before anything is predicted, where the file cannot be written. `progress`
+    shows bars where standard error is a terminal.
     """
     try:
         folds = sum(path.is_dir() and path.name[5:].isdecimal() for path in folder.glob("fold_*"))
@@ -53,11 +56,18 @@ def decide(folder: Path, data: Path, device: str, progress: bool) -> str:
                 f"{fold_of(folder, fold)}: split by {split.by}; only one by patient tests patients "
                 "that it did not train on"
             )
+    for fold, model in enumerate(models):
+        network, intensity = model.network.settings, model.intensity
+        if (network, intensity) != (models[0].network.settings, models[0].intensity):
+            raise InputError(
+                f"{fold_of(folder, fold)}: another network, or other intensities, than fold 0; one "
+                "cross-validation trains alike"
+            )
     tested = [name for split in splits for name in split.patients("test")]
     if sorted(tested) != sorted(files):
         raise InputError(
             f"{folder}: its folds test {len(tested)} patients, the data hold {len(files)}; "
-            "each has to be tested once"
+            f"each has to be tested once: {_name_wrong(tested, files)}"
         )
     cases = {case.patient: case for case in load_cases(files.values(), progress)}
     digest = digest_cases(cases.values())
@@ -96,6 +106,13 @@ def load_decided(folder: Path) -> TrainedModel:
     if models is not None and models != _digest_folds(folder, len(models)):
         raise InputError(f"{path}: chosen over other networks than the folds'; decide again")
     return replace(load_model(fold_of(folder, 0)), decision=decision)
+
+
+def _name_wrong(tested: Sequence[str], held: Collection[str]) -> str:
+    """The first five who are not tested once, or not in the data, and how often they are tested."""
+    times = Counter(tested)
+    wrong = [name for name in sorted({*times, *held}) if name not in held or times[name] != 1]
+    return ", ".join(f"{name} {count(times[name], 'time')}" for name in wrong[:5])
 
 
 def _digest_folds(folder: Path, folds: int) -> list[str]:
