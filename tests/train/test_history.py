@@ -140,3 +140,10 @@ def test_earlier_rows_without_their_round_are_named(tmp_path):
     (tmp_path / "a" / "earlier.csv").write_text("step,minutes\n1,1\n")
     with pytest.raises(InputError, match=r"earlier\.csv: a row has no round$"):
         read_rounds(tmp_path / "a")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400"])
+def test_a_history_of_a_number_that_no_picture_shows_is_named(tmp_path, value):
+    (tmp_path / "history.csv").write_text(f"step,minutes,loss\n1,2,{value}\n")
+    with pytest.raises(InputError, match=rf"history\.csv: no table of numbers \({value} is no"):
+        read_history(tmp_path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -107,7 +108,9 @@ def _read(path: Path, *needed: str) -> list[Row]:
     try:
         with path.open(newline="") as stream:
             table = csv.DictReader(stream)
-            rows = [{name: float(value) for name, value in row.items() if value} for row in table]
+            rows = [
+                {name: _read_number(value) for name, value in row.items() if value} for row in table
+            ]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (TypeError, ValueError, csv.Error) as error:
@@ -115,6 +118,14 @@ def _read(path: Path, *needed: str) -> list[Row]:
     if missing := [name for name in needed if any(name not in row for row in rows)]:
         raise InputError(f"{path}: a row has no {' and no '.join(missing)}")
     return rows
+
+
+def _read_number(text: str) -> float:
+    """Raises ValueError for what is none, or none that a picture can show."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of a run")
+    return value
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
