@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
+from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.contract import INPUT
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, first_line
 from lgg_runtime.extras import needs_extra
 
 
@@ -53,10 +55,9 @@ def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
     """
     with needs_extra("export"):
         import onnx
+    data = read_model(path)
     try:
-        model = onnx.load(str(path))
-    except (MemoryError, OSError):
-        raise
+        model = onnx.ModelProto.FromString(data)
     except Exception as error:
         # protobuf's decode errors depend on its implementation.
         raise ModelError(f"{path.name}: not an ONNX file") from error
@@ -65,6 +66,19 @@ def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
     sizes = (1, height, width)
     for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, sizes, strict=False):
         dim.dim_value = size
+    try:
+        return _list_layers(model)
+    except (LookupError, ValueError, onnx.shape_inference.InferenceError) as error:
+        reason = first_line(error)
+        raise ModelError(
+            f"{path.name}: the sizes of its layers cannot be told ({reason})"
+        ) from error
+
+
+def _list_layers(model: Any) -> dict[str, Layer]:
+    """Raises one of many errors for a graph whose parts do not fit."""
+    import onnx
+
     del model.graph.value_info[:]
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -218,9 +219,31 @@ def test_what_openvino_refuses_is_so_before_anything_is_measured(
         measure_roofline([path], RooflineSettings(1, 1, 32))
 
 
+def test_operations_of_a_graph_whose_parts_do_not_fit_are_refused_by_name(artifact, tmp_path):
+    without_weights, without_opset = onnx.load(str(artifact)), onnx.load(str(artifact))
+    del without_weights.graph.initializer[:]
+    del without_opset.opset_import[:]
+    path = tmp_path / "altered.onnx"
+    for model in (without_weights, without_opset):
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match=r"^altered\.onnx: the sizes of its layers cannot be"):
+            count_operations(path, 32, 32)
+
+
+def test_operations_are_not_counted_of_a_graph_that_reads_other_files(artifact, tmp_path):
+    model = onnx.load(str(artifact))
+    entry = model.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"^a\.onnx: its tensors lie in another file"):
+        count_operations(tmp_path / "a.onnx", 32, 32)
+
+
 def test_operations_of_what_is_no_graph_are_refused(tmp_path):
     (tmp_path / "a.onnx").write_text("# not a model")
-    with pytest.raises(ModelError, match=r"^a\.onnx: not an ONNX file$"):
+    with pytest.raises(
+        ModelError, match=r"^a\.onnx: not an ONNX model, or cut short; export it again$"
+    ):
         count_operations(tmp_path / "a.onnx", 32, 32)
 
 
