@@ -32,7 +32,7 @@ def describe_contract(contract: Contract) -> str:
                  f"{c.crop.step}"),
         ("trained on", _training(c.training)),
     ]  # fmt: skip
-    with _refusing_foreign(f"{c.name}: its metrics or parity"):
+    with _refusing_foreign("its metrics or parity"):
         rows += [(f"PyTorch, {part}", _scores(scores)) for part, scores in c.metrics.items()]
         if c.parity:
             rows.append(("parity", _parity(c.parity)))
@@ -42,7 +42,7 @@ def describe_contract(contract: Contract) -> str:
 
 def describe_engine(sidecar: Sidecar) -> str:
     """What the engine runs on and was compiled from, then its contract."""
-    with _refusing_foreign(f"{sidecar.contract.name}: its engine's key or tensors"):
+    with _refusing_foreign("its engine's key or tensors"):
         engine = _lines(_engine_rows(sidecar))
     return engine + "\n" + describe_contract(sidecar.contract)
 

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 
+import onnx
 import pytest
 
 from lgg_export.artifact import read_contract
 from lgg_export.limits import LIMITS
 from lgg_export.parity import Limits
-from lgg_runtime.contract import TRAINED_PIXEL_MM, Contract
+from lgg_runtime.contract import METADATA_KEY, TRAINED_PIXEL_MM, Contract
 from lgg_runtime.loading import SHIPPED, find_model
 
 
@@ -158,6 +159,16 @@ def test_inspecting_prints_the_contract_for_a_person(call_main, exported):
     assert done.code == 0, done.err
     assert "slices: uint8 [N, H, W, 3]" in done.out
     assert "research use only" in done.out
+
+
+def test_inspecting_what_another_wrote_names_the_file(call_main, exported, tmp_path):
+    model = onnx.load(str(exported.path))
+    held = json.loads(model.metadata_props[0].value) | {"parity": {"subject": "x"}}
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(held)})
+    (tmp_path / "foreign.onnx").write_bytes(model.SerializeToString())
+    done = call_main("inspect", tmp_path / "foreign.onnx")
+    assert done.code == 5
+    assert "foreign.onnx: its metrics or parity are not an export's" in done.err
 
 
 def test_inspecting_as_json_prints_the_contract_itself(call_main, exported):

@@ -225,3 +225,10 @@ def test_without_a_driver_the_driver_is_named(
 def test_an_engine_runs_on_no_other_provider(engine: Path, provider: str) -> None:
     with pytest.raises(ProviderError, match=rf"provider {provider}: m\.engine runs with tensorrt"):
         open_backend(engine, BackendSettings(provider, 1))
+
+
+def test_an_engine_of_a_library_that_nobody_knows_is_refused(engine: Path) -> None:
+    whole = read_sidecar(engine)
+    rewrite(engine, replace(whole, key=replace(whole.key, library="tensorflow")))
+    with pytest.raises(ModelError, match=r"^m\.engine: .* or tensorrt-rtx, found 'tensorflow'$"):
+        EngineBackend(engine, SETTINGS)

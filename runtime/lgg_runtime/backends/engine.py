@@ -51,6 +51,9 @@ class EngineBackend:
         data, sidecar = read_engine(path, settings.sha256, settings.sidecar_sha256)
         key = sidecar.key
         self.contract = sidecar.contract
+        if key.library not in LIBRARIES:
+            found = f"expected {' or '.join(LIBRARIES)}, found {key.library!r}"
+            raise ModelError(f"{path.name}: the library that its sidecar names: {found}")
         module = import_library(key.library) if library is None else library
         if module.__version__ != key.library_version:
             raise ProviderError(
