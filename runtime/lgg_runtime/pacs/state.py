@@ -25,6 +25,7 @@ WAITING, SENDING, SENT, GIVEN_UP = "waiting", "sending", "sent", "given up"
 DELIVERY_STATES = (WAITING, SENDING, SENT, GIVEN_UP)
 
 _IS_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_IS_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
 BRING_BACK = "bring back a good copy with its -wal, or choose another spool"
 
 _SCHEMA = """
@@ -187,6 +188,10 @@ class State:
             yield
         except sqlite3.Error as error:
             # The lower byte of SQLite's code is the kind; errors of Python's own have none.
-            is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _IS_DAMAGED
-            remedy = BRING_BACK if is_damaged else "see to the disk and the spool's permissions"
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            remedy = "see to the disk and the spool's permissions"
+            if kind in _IS_DAMAGED:
+                remedy = BRING_BACK
+            elif kind in _IS_HELD:  # as of all on an SMB share, whose locks the server keeps
+                remedy = "end what else has it open; if nothing has, choose a spool on a local disk"
             raise ResourceError(f"{self._name}: {error}; {remedy}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -56,6 +58,19 @@ def test_a_file_without_records_beside_images_is_not_made_the_node_s(tmp_path: P
     (tmp_path / DATABASE).touch()
     with pytest.raises(OutputConflictError, match="expected the records of the images or results"):
         State(tmp_path / DATABASE)
+
+
+def test_a_database_that_another_program_holds_is_no_matter_of_permissions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SMB share keeps it from the node itself, by the lock that the node has."""
+    connect = sqlite3.connect
+    with contextlib.closing(connect(tmp_path / DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", lambda p, **how: connect(p, **how | {"timeout": 0}))
+        told = "database is locked; end what else has it open; if nothing has, choose a spool on"
+        with pytest.raises(ResourceError, match=told):
+            State(tmp_path / DATABASE)
 
 
 def test_a_database_that_the_disk_damaged_is_to_be_brought_back(records: Records) -> None:
