@@ -32,7 +32,7 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except (BlockingIOError, PermissionError) as error:  # the latter on an SMB share
             raise OutputConflictError(
                 f"{folder}: another run is writing there; wait for its end or take another folder"
             ) from error
@@ -46,7 +46,9 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
         try:
             yield died
         finally:
-            with contextlib.suppress(OSError):  # of a disk that is gone, which the run has told
+            # Here and below: a disk that is gone refuses either, which the run has told.
+            with contextlib.suppress(OSError):
                 os.ftruncate(handle, 0)
     finally:
-        os.close(handle)
+        with contextlib.suppress(OSError):
+            os.close(handle)

@@ -69,6 +69,19 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -
         pytest.fail("locked nothing")
 
 
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
+def test_a_lock_that_is_held_is_of_another_run_in_the_words_of_linux_and_of_an_smb_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_handle: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told = "another run is writing there"
+    with pytest.raises(OutputConflictError, match=told), lock_output(tmp_path):
+        pytest.fail("went on without a lock")
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_disk_without_locks_is_not_taken_for_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -89,8 +102,15 @@ def test_a_disk_that_is_gone_at_the_end_of_a_run_hides_no_error_of_the_run(
     def refuse(_handle: int, _size: int) -> None:
         raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
+    close = os.close
+
+    def close_and_refuse(handle: int) -> None:
+        close(handle)
+        refuse(handle, 0)
+
     with pytest.raises(ResourceError, match="told"), lock_output(tmp_path):
         monkeypatch.setattr(os, "ftruncate", refuse)
+        monkeypatch.setattr(os, "close", close_and_refuse)
         raise ResourceError("told")
     monkeypatch.undo()
     with lock_output(tmp_path) as died:

@@ -52,9 +52,14 @@ def test_a_disk_error_is_refused_and_the_file_closed(
     def fail(_: int) -> os.stat_result:
         raise OSError(5, "Input/output error")
 
+    def close_and_fail(handle: int) -> None:  # as over a network whose server is gone
+        closed.append(handle)
+        close(handle)
+        fail(handle)
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", fail)
-        patch.setattr(os, "close", lambda handle: (closed.append(handle), close(handle)))
+        patch.setattr(os, "close", close_and_fail)
         with pytest.raises(InputError, match=r"^a\.tif: cannot be read: Input/output error$"):
             read_raster(path)
     assert len(closed) == 1

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lgg_runtime.errors import InputError
@@ -46,7 +46,8 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}") from error
     finally:
-        os.close(handle)
+        with suppress(OSError):  # of a disk that is gone: what was read is whole, or told
+            os.close(handle)
 
 
 def read_bounded(path: Path, most: int) -> bytes:

@@ -60,9 +60,12 @@ class Ledger:
 
     def require_held(self) -> None:
         """Raises OutputConflictError where the folder holds another journal, or none: with the lock
-        a person removed who took it for a dead run's, another run may have begun there.
+        a person removed who took it for a dead run's, another run may have begun there. Raises
+        ResourceError where the disk does not say.
         """
-        if not _is_open_file(self._folder / JOURNAL_FILE, self._handle):
+        with telling_refusal(self._folder / JOURNAL_FILE):
+            is_held = _is_open_file(self._folder / JOURNAL_FILE, self._handle)
+        if not is_held:
             raise OutputConflictError(
                 f"{printable(self._folder.name)}: it was removed, moved or given to another run in "
                 "mid-run; run again into another folder"
@@ -80,11 +83,11 @@ class Ledger:
 
     def close(self) -> None:
         """Raises ResourceError where the disk refuses what was added last."""
-        try:
-            with telling_refusal(self._folder / JOURNAL_FILE):
+        with telling_refusal(self._folder / JOURNAL_FILE):
+            try:
                 os.fsync(self._handle)
-        finally:
-            os.close(self._handle)
+            finally:
+                os.close(self._handle)  # which a disk that is gone refuses, too
 
 
 @contextlib.contextmanager
@@ -128,7 +131,7 @@ def _is_file(path: Path) -> bool:
 def _is_open_file(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.metrics import Counts
 from lgg_runtime.run import ledger as ledger_module
 from lgg_runtime.run.journal import DONE, InputRecord
@@ -282,6 +284,32 @@ def test_lines_are_on_the_disk_after_a_second_and_at_the_end(
         ledger.append(finished("c"))
         assert len(synced) == 1
     assert len(synced) == 2
+
+
+def test_a_share_that_is_gone_is_told_as_such_and_not_as_another_run(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of sshfs whose server is gone: even to close a file is refused."""
+    close = os.close
+
+    def refuse(*_given: object) -> NoReturn:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    def close_and_refuse(handle: int) -> None:
+        close(handle)
+        refuse()
+
+    told = f"journal.jsonl: cannot be written: {os.strerror(errno.ENOTCONN)}"
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ResourceError, match=told),
+        open_ledger(out, RUN, resume=False) as ledger,
+    ):
+        for name in ("fsync", "fstat"):
+            patch.setattr(ledger_module.os, name, refuse)
+        patch.setattr(ledger_module.os, "close", close_and_refuse)
+        with pytest.raises(ResourceError, match=told):
+            ledger.require_held()
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
