@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -60,18 +60,18 @@ def check_names(output: Path, listing: Listing) -> None:
     for study in listing.studies:
         stems = [path.rpartition(".")[0] for path in study.paths] if study.kind == RASTER else []
         for name in (str(listing.root / study.base), *stems):
-            others = alike.setdefault(_fold(name), [])
-            if name in others:
-                continue
-            for other in others:
-                a, b = (listing.relative(Path(one)) for one in (other, name))
-                if _takes_for_one(output, a, b):
-                    raise OutputConflictError(
-                        f"{without_uids(a)} and {without_uids(b)} would have one name in the "
-                        f"results: the disk of {output} takes these for one; rename one or choose "
-                        "another disk"
-                    )
-            others.append(name)
+            names = alike.setdefault(_fold(name), [])
+            if name not in names:
+                names.append(name)
+    doubted = [
+        [listing.relative(Path(name)) for name in names] for names in alike.values() if names[1:]
+    ]
+    if doubted and (taken := _find_taken_for_one(output, doubted)):
+        a, b = map(without_uids, taken)
+        raise OutputConflictError(
+            f"{a} and {b} would have one name in the results: the disk of {output} takes these for "
+            "one; rename one or choose another disk"
+        )
 
 
 def _fold(name: str) -> str:
@@ -80,9 +80,11 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", apart.casefold())
 
 
-def _takes_for_one(output: Path, one: str, other: str) -> bool:
-    """Whether what is made under one path in this folder, which need not be there yet, is found
-    under the other. Raises ResourceError where it cannot be made.
+def _find_taken_for_one(output: Path, doubted: Iterable[Sequence[str]]) -> tuple[str, str] | None:
+    """Two names of one group that the disk of this folder, which need not be there yet, takes for
+    one. Raises ResourceError where nothing can be made there.
+
+    Each name is made once: to make each pair of thousands would take minutes.
     """
     import tempfile  # a tenth of Python's own start, and seldom needed
 
@@ -91,10 +93,15 @@ def _takes_for_one(output: Path, one: str, other: str) -> bool:
         telling_refusal(output),
         tempfile.TemporaryDirectory(prefix="lgg-names-", dir=nearest) as made,
     ):
-        path = Path(made, f"{one}_")  # as results have it, whose names go on behind a slice's
-        make_folder(path.parent)
-        path.touch()
-        return Path(made, f"{other}_").exists()
+        for number, names in enumerate(doubted):
+            for name in names:
+                # As results have it, whose names go on behind a slice's.
+                path = Path(made, str(number), f"{name}_")
+                if path.exists():
+                    return os.fsdecode(path.read_bytes()), name
+                make_folder(path.parent)
+                path.write_bytes(os.fsencode(name))
+    return None
 
 
 def _among_inputs(source: Path, folders: Iterable[Path] = ()) -> Callable[[Path], bool]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.run import destination
+from lgg_runtime.writers.atomic import make_folder
 from stand_ins.runs import Draw, Infer, Write, files
 
 
@@ -84,10 +86,11 @@ def takes_for_one(monkeypatch: pytest.MonkeyPatch) -> set[frozenset[str]]:
     """
     pairs: set[frozenset[str]] = set()
 
-    def take(_output: Path, one: str, other: str) -> bool:
-        return not pairs or frozenset((one, other)) in pairs
+    def find(_output: Path, doubted: Iterable[Sequence[str]]) -> tuple[str, str] | None:
+        two = (pair for names in doubted for pair in combinations(names, 2))
+        return next((pair for pair in two if not pairs or frozenset(pair) in pairs), None)
 
-    monkeypatch.setattr("lgg_runtime.run.destination._takes_for_one", take)
+    monkeypatch.setattr("lgg_runtime.run.destination._find_taken_for_one", find)
     return pairs
 
 
@@ -164,8 +167,21 @@ def test_whether_a_disk_takes_names_for_one_is_tried_and_leaves_nothing(
     tried = tmp_path / "tried" / one
     tried.parent.mkdir(parents=True)
     tried.touch()
-    expected = (tmp_path / "tried" / other).exists()
+    expected = (one, other) if (tmp_path / "tried" / other).exists() else None
     output = tmp_path / "new" / "deep"
-    assert destination._takes_for_one(output, one, other) is expected
-    assert destination._takes_for_one(output, one, one)
+    assert destination._find_taken_for_one(output, [[one, other]]) == expected
+    assert destination._find_taken_for_one(output, [["b"], [one, one]]) == (one, one)
     assert files(tmp_path) == [f"tried/{one}"]
+
+
+def test_of_many_names_that_a_disk_may_take_for_one_each_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trees of thousands of slices took half a minute, pair by pair."""
+    made = list[None]()
+    monkeypatch.setattr(destination, "make_folder", lambda path: made.append(make_folder(path)))
+    doubted = [[f"{letter}/{number}" for letter in "abc"] for number in range(5)]
+    assert destination._find_taken_for_one(tmp_path, doubted) is None
+    assert len(made) == 15
+    apart = [["q", "p"], ["q_/r", "p_/r"]]  # a file of the name of another group's folder
+    assert destination._find_taken_for_one(tmp_path, apart) is None
