@@ -144,7 +144,10 @@ def test_an_agent_that_says_there_was_none_is_none(agent: str) -> None:
     assert recognise(described) == "t1c"
 
 
-@pytest.mark.parametrize("agent", ["ANONYMIZED", "Anonymised", "REMOVED", "DUMMY", "de-identified"])
+@pytest.mark.parametrize(
+    "agent",
+    ["ANONYMIZED", "Anonymised^", "[REMOVED]", "DUMMY", "de-identified", "XXXX", "***"],
+)
 def test_a_dummy_for_an_agent_says_nothing_but_the_description_does(agent: str) -> None:
     for words, role in (("AX T1", UNTOLD_T1), ("AX T1 POST", "t1c"), ("T1 no contrast", "t1")):
         described = frame_of(**T1, ContrastBolusAgent=agent, SeriesDescription=words)

@@ -268,6 +268,15 @@ def test_where_every_agent_is_a_dummy_no_t1_is_taken_for_one_after_contrast() ->
     assert choose_of(stacks, SeriesChoice(flair_only=True)).others == {}
 
 
+def test_a_description_of_one_t1_says_nothing_of_another_whose_agent_is_a_dummy() -> None:
+    """Where all have the dummy: a sagittal T1 before contrast was taken for the one after it."""
+    before, after = ({**T1, **DUMMY, "SeriesDescription": words} for words in ("PRE", "POST"))
+    with pytest.raises(InputError, match=r"no more than a dummy .*: series 3 \(T1, with or with"):
+        choose_of(stacks_of(FLAIR, before, {**T1, **DUMMY}), SeriesChoice())
+    chosen = choose_of(stacks_of(FLAIR, before, {**T1, **DUMMY}, after), SeriesChoice())
+    assert {role: stack.number for role, stack in chosen.others.items()} == {"t1": "2", "t1c": "4"}
+
+
 def test_a_dummy_for_an_agent_does_no_harm_where_its_t1_is_of_no_use() -> None:
     elsewhere = stacks_of(FLAIR, {**T1, **DUMMY, "FrameOfReferenceUID": "1.2.3.4.8"})
     assert choose_of(elsewhere, SeriesChoice()).others == {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.dicom_recognition import UNTOLD_T1
+from lgg_runtime.readers.dicom_recognition import UNTOLD_T1, has_dummy_agent
 from lgg_runtime.readers.dicom_series import ROLE_NAMES, UNNUMBERED, SeriesChoice, Stack
 from lgg_runtime.readers.sequences import AS_ASKED, fits
 from lgg_runtime.volume import Mask
@@ -68,9 +68,10 @@ def choose(stacks: Sequence[Stack], choice: SeriesChoice, find_head: FindHead) -
 def _tell_contrast(stacks: Sequence[Stack]) -> list[Stack]:
     """The stacks; a dummy for a contrast agent stands for one where another T1 has none.
 
-    Where all have the dummy, it may stand for the empty value that some scanners write.
+    Where all have the dummy, though a description tells of one that it is before contrast, it may
+    stand for the empty value that some scanners write.
     """
-    is_told = any(stack.role == "t1" for stack in stacks)
+    is_told = any(stack.role == "t1" and not has_dummy_agent(stack.first) for stack in stacks)
     return [
         replace(stack, role="t1c") if is_told and stack.role == UNTOLD_T1 else stack
         for stack in stacks
@@ -80,6 +81,8 @@ def _tell_contrast(stacks: Sequence[Stack]) -> list[Stack]:
 def _refuse_untold(stacks: Sequence[Stack], flair: Stack) -> None:
     place = flair.frame_of_reference
     near = [stack for stack in stacks if stack is not flair and stack.frame_of_reference == place]
+    if {"t1", "t1c"} <= {stack.role for stack in near}:
+        return  # none of the others is needed
     if untold := [stack for stack in near if stack.role == UNTOLD_T1]:
         raise ChoiceError(
             f"no more than a dummy for its contrast agent: {_listed(untold)}; choose by --t1 and "

@@ -57,7 +57,9 @@ _NO_AGENT = re.compile(
     re.I,
 )
 # What de-identification may write for any agent, and for an empty value as well.
-_DUMMY_AGENT = re.compile(r"anonym\w*|de-?identified|removed|redacted|masked|dummy", re.I)
+_DUMMY_AGENT = re.compile(
+    r"\*+|\W*(?:anonym\w*|de-?identified|removed|redacted|masked|dummy|x{2,})\W*", re.I
+)
 UNTOLD_T1 = "t1 or t1c"
 
 
@@ -136,13 +138,18 @@ def _is_gradient_echo(frame: Frame) -> bool:
     return is_named or frame.get("EchoPulseSequence") == "GRADIENT"
 
 
+def has_dummy_agent(frame: Frame) -> bool:
+    """Whether what stands for its contrast agent is a dummy of de-identification."""
+    agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
+    return isinstance(agent, str) and _DUMMY_AGENT.fullmatch(agent.strip()) is not None
+
+
 def _role_of_t1(frame: Frame, described: str) -> str:
     agent = frame.get("ContrastBolusAgent", "ContrastBolusAgentSequence")
     if agent is not None and not isinstance(agent, str):
         return "t1c"
-    agent = (agent or "").strip()
-    is_dummy = _DUMMY_AGENT.fullmatch(agent) is not None
-    if not (is_dummy or _NO_AGENT.fullmatch(agent)):
+    is_dummy = has_dummy_agent(frame)
+    if not (is_dummy or _NO_AGENT.fullmatch((agent or "").strip())):
         return "t1c"
     if _BEFORE_WORDS.search(described):
         return "t1"
