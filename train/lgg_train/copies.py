@@ -10,6 +10,9 @@ import numpy as np
 
 from lgg_runtime.volume import Pixels, Volume
 
+# Of one value at least so much: the rest may be a letter for the side, which all patients share.
+_EMPTY = 0.99
+
 
 class Place(NamedTuple):
     """A slice's patient and its name."""
@@ -24,13 +27,13 @@ Copies = dict[tuple[str, str], list[tuple[Place, Place]]]
 def find_copies(volumes: Iterable[tuple[str, Volume]]) -> Copies:
     """Slices that are one picture, by the two patients that hold them, or a patient and itself.
 
-    volumes: each patient's. Slices of one value, as beyond the head, are copies of none.
+    volumes: each patient's. Slices that are nearly empty, as beyond the head, are copies of none.
     """
     first_of: dict[bytes, tuple[Place, Pixels]] = {}
     copies: Copies = defaultdict(list)
     for place, pixels in _list_slices(volumes):
         values = np.bincount(pixels.ravel(), minlength=256)
-        if np.count_nonzero(values) == 1:
+        if values.max() > _EMPTY * pixels.size:
             continue
         # However it is turned, a picture has as many pixels of each value.
         first, shown = first_of.setdefault(values.tobytes(), (place, pixels))
