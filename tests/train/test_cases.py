@@ -187,16 +187,20 @@ def test_a_slice_that_stands_twice_in_a_patient_is_told(tmp_path, capsys):
     )
 
 
-def test_sequences_of_one_value_are_told(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("empty", "told"),
+    [
+        ((0,), "pre-contrast; save FLAIR in its place where it is missing"),
+        ((0, 1), "pre-contrast, FLAIR; leave the patient out where it is missing"),
+    ],
+)
+def test_sequences_of_one_value_are_told(tmp_path, capsys, empty, told):
     slices, masks = make_pixels(0)
     slices[0, ..., 2] = 0  # in one slice, as at the end of a head
-    slices[..., :2] = 0
+    slices[..., empty] = 0
     write_patient(tmp_path, "P", slices, masks)
     load_cases(find_cases(tmp_path))
-    assert capsys.readouterr().err == (
-        "Warning: P: one value in all slices of pre-contrast, FLAIR; where a sequence is "
-        "missing, FLAIR takes its place\n"
-    )
+    assert capsys.readouterr().err == f"Warning: P: one value in all slices of {told}\n"
 
 
 @pytest.mark.parametrize(

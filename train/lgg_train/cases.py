@@ -18,7 +18,7 @@ from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.listing import group_masks
 from lgg_runtime.readers.raster import read_mask, read_slice
 from lgg_runtime.terminal import tell
-from lgg_runtime.volume import CHANNELS, Mask, Volume, repeat_flair
+from lgg_runtime.volume import CHANNELS, FLAIR, Mask, Volume, repeat_flair
 from lgg_train.copies import find_copies
 from lgg_train.progress import watch_patients
 
@@ -158,9 +158,10 @@ def _warn_of_wide_masks(case: Case) -> None:
 def _warn_of_empty_sequences(case: Case) -> None:
     sequences = zip(CHANNELS, np.moveaxis(case.volume.pixels, -1, 0), strict=True)
     if empty := [name for name, pixels in sequences if np.ptp(pixels) == 0]:
+        here = "leave the patient out" if CHANNELS[FLAIR] in empty else "save FLAIR in its place"
         tell(
             f"Warning: {printable(case.patient)}: one value in all slices of {', '.join(empty)}; "
-            "where a sequence is missing, FLAIR takes its place"
+            f"{here} where it is missing"
         )
 
 
