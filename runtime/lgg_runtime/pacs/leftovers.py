@@ -17,6 +17,8 @@ from lgg_runtime.pacs.state import State
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 from lgg_runtime.writers.atomic import PART_SUFFIX
 
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
 
 def settle_leftovers(state: State, spool: Spool) -> None:
     """Record whole images anew, not confirmed, so that their studies are held; remove the rest.
@@ -77,6 +79,15 @@ def _read(path: Path) -> Arrival | None:
         meta = filereader._read_file_meta_info(stream)
         instance, kind = str(meta.MediaStorageSOPInstanceUID), str(meta.MediaStorageSOPClassUID)
         body = file[stream.tell() :]
-        return check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
+        arrival = check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
+        return arrival if _has_whole_pixels(file) else None
     except (InputError, pydicom.errors.InvalidDicomError, *DAMAGE):
         return None
+
+
+def _has_whole_pixels(file: bytes) -> bool:
+    """An image that is cut within them would stand against the whole one when that comes again."""
+    data = load_pydicom().dcmread(io.BytesIO(file), specific_tags=["PixelData"])
+    # pydicom leaves out fragments that are cut, and of native pixels gives what is there.
+    pixels = data.get_item("PixelData")
+    return pixels is not None and pixels.length in (_UNDEFINED_LENGTH, len(pixels.value))

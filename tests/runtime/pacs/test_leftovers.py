@@ -13,6 +13,9 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("highdicom")
 
+from pydicom import dcmread
+from pydicom.uid import RLELossless
+
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.pacs import intake as intake_module
 from lgg_runtime.pacs.leftovers import settle_leftovers
@@ -111,6 +114,32 @@ def test_an_image_that_is_damaged_or_kept_for_another_study_is_not_recorded(
     assert images(spool) == set(rest)
     (held,) = state.rows("SELECT study FROM instance WHERE id = ?", (second.stem,))
     assert held["study"] == "other"
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 3000])
+@pytest.mark.parametrize("is_compressed", [False, True], ids=["native", "RLE"])
+def test_an_image_that_is_cut_within_its_pixels_is_not_recorded_and_a_whole_one_is(
+    spool: Path, study: Path, tmp_path: Path, is_compressed: bool, cut_bytes: int
+) -> None:
+    (tmp_path / "sent").mkdir()
+    image = dcmread(sorted(study.iterdir())[0])
+    if is_compressed:
+        image.compress(RLELossless)
+        cut_bytes += 8  # the delimiter after the last fragment
+    image.save_as(tmp_path / "sent" / "image.dcm")
+    spool.mkdir()
+    whole = (tmp_path / "sent" / "image.dcm").read_bytes()
+    with contextlib.closing(State(spool / "state.sqlite")) as state:
+        names = Spool(spool, state.key)
+        uids = (image.StudyInstanceUID, image.SOPInstanceUID)
+        path = names.image(*map(names.name_of, uids))
+        names.keep_image(*map(names.name_of, uids), whole[:-cut_bytes])
+        settle_leftovers(state, names)
+        assert (path.exists(), rows(state)) == (False, [])
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole)
+        settle_leftovers(state, names)
+        assert path.exists() and len(rows(state)) == 1
 
 
 def test_an_image_that_could_not_be_recorded_does_not_stay_on_the_disk(
