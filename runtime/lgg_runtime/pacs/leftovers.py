@@ -8,7 +8,7 @@ import hashlib
 import io
 from pathlib import Path
 
-from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.errors import InputError, OutputConflictError, ResourceError
 from lgg_runtime.pacs.arrival import Arrival, check_arrival
 from lgg_runtime.pacs.instances import record
 from lgg_runtime.pacs.log import LOG
@@ -26,7 +26,8 @@ def settle_leftovers(state: State, spool: Spool) -> None:
     A peer may have been told that such an image is kept: a database that lost its last changes, or
     is an older copy, does not know of it. What else has no record is made again, a result too, or
     was cut short.
-    Raises OutputConflictError for images that another database named.
+    Raises OutputConflictError for images that another database named, ResourceError for one that
+    may not be read.
     """
     known = _known_files(state, spool)
     recorded = {
@@ -69,7 +70,9 @@ def _keep(state: State, spool: Spool, path: Path) -> bool:
 
 
 def _read(path: Path) -> Arrival | None:
-    """An image as it came; None for what is none, or damaged."""
+    """An image as it came; None for what is none, or damaged. Raises ResourceError for a file that
+    the node's user may not read.
+    """
     pydicom = load_pydicom()
     filereader = pydicom.filereader
     try:
@@ -81,6 +84,8 @@ def _read(path: Path) -> Arrival | None:
         body = file[stream.tell() :]
         arrival = check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
         return arrival if _has_whole_pixels(file) else None
+    except PermissionError as error:
+        raise ResourceError(f"{path}: may not be read; give it to the node's user") from error
     except (InputError, pydicom.errors.InvalidDicomError, *DAMAGE):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,21 @@ def test_an_image_that_is_damaged_or_kept_for_another_study_is_not_recorded(
     assert images(spool) == set(rest)
     (held,) = state.rows("SELECT study FROM instance WHERE id = ?", (second.stem,))
     assert held["study"] == "other"
+
+
+def test_an_image_that_may_not_be_read_is_told_and_stays(
+    behind: tuple[State, Spool], spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a copy that root brought back; root itself may read it, as in this test."""
+    kept = images(spool)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ResourceError, match=r"\.dcm: may not be read; give it to the node's user"):
+        settle_leftovers(*behind)
+    assert images(spool) == kept
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 3000])
