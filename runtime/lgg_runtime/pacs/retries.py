@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lgg_runtime.errors import UsageError
@@ -26,17 +26,17 @@ def queue_again(
     many studies and deliveries were queued. Raises UsageError for a name that is not of exactly
     one study, and for a study whose images were removed.
     """
-    studies = [_find(state, name) for name in names]
+    studies: list[tuple[str, Collection[str]]] = [(_find(state, name), TROUBLES) for name in names]
     if everything:
         rows = state.rows("SELECT id FROM study WHERE state = ?", (FAILED,))
-        studies += [row["id"] for row in rows]
+        studies += [(row["id"], (FAILED,)) for row in rows]
     count = 0
     for begin in range(0, len(studies), _AT_A_TIME):
         if begin:
             time.sleep(_PAUSE_SECONDS)
         with state.change() as run:
-            for study in studies[begin : begin + _AT_A_TIME]:
-                count += _queue(run, study)
+            for study, states in studies[begin : begin + _AT_A_TIME]:
+                count += _queue(run, study, states)
                 if not everything:
                     count += _resend(run, study, destinations)
     if everything:
@@ -55,9 +55,10 @@ def _find(state: State, name: str) -> str:
     return str(rows[0]["id"])
 
 
-def _queue(run: Callable[..., Any], study: str) -> int:
+def _queue(run: Callable[..., Any], study: str, states: Collection[str]) -> int:
     row = run("SELECT state FROM study WHERE id = ?", (study,)).fetchone()
-    if row is None or row["state"] not in TROUBLES:  # retention may have just forgotten it
+    # Since it was found, retention may have forgotten it, or new images have made it a held one.
+    if row is None or row["state"] not in states:
         return 0
     lost = run(
         "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",

@@ -260,6 +260,21 @@ def test_many_studies_are_queued_again_in_few_changes_with_room_for_a_node_betwe
     assert records.states("delivery") == ["waiting"] * 5
 
 
+def test_a_failed_study_that_is_held_by_its_turn_is_not_taken_with_all(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of it has come again, over an association that was not released."""
+    for number in range(2):
+        records.finish(1, study=f"1.2.{number}")
+    records.state.rows("UPDATE study SET state = 'failed'")
+    hold = "UPDATE study SET state = 'held' WHERE state = 'failed'"
+    clock = SimpleNamespace(**vars(time) | {"sleep": lambda _: records.state.rows(hold)})
+    monkeypatch.setattr(retries, "time", clock)
+    monkeypatch.setattr(retries, "_AT_A_TIME", 1)
+    assert queue_again(records.state, [], everything=True, destinations=[]) == 1
+    assert sorted(records.states()) == ["held", "queued"]
+
+
 def test_of_names_of_which_one_is_wrong_none_is_queued(records: Records) -> None:
     records.send(1)
     records.state.rows("UPDATE study SET state = 'held'")
