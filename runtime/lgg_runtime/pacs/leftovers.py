@@ -27,7 +27,7 @@ def settle_leftovers(state: State, spool: Spool) -> None:
     is an older copy, does not know of it. What else has no record is made again, a result too, or
     was cut short.
     Raises OutputConflictError for images that another database named, ResourceError for one that
-    may not be read.
+    cannot be read.
     """
     known = _known_files(state, spool)
     recorded = {
@@ -59,8 +59,8 @@ def _keep(state: State, spool: Spool, path: Path) -> bool:
     study, instance = spool.name_of(arrival.study_uid), spool.name_of(arrival.instance_uid)
     if spool.image(study, instance) != path:
         raise OutputConflictError(
-            f"{DATABASE}: did not name the images beside it, so it is another spool's; bring their "
-            "own back, or choose another spool"
+            f"{DATABASE}: did not name {path.relative_to(spool.root)}, so it is another spool's; "
+            "bring that of its images back, or choose another spool"
         )
     elsewhere = "SELECT 1 FROM instance WHERE id = ? AND study != ? AND present"
     if state.rows(elsewhere, (instance, study)):
@@ -71,12 +71,18 @@ def _keep(state: State, spool: Spool, path: Path) -> bool:
 
 def _read(path: Path) -> Arrival | None:
     """An image as it came; None for what is none, or damaged. Raises ResourceError for a file that
-    the node's user may not read.
+    the disk does not give, MemoryError where the memory does not suffice for it.
     """
     pydicom = load_pydicom()
     filereader = pydicom.filereader
     try:
         file = path.read_bytes()
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot be read ({error.strerror}); give it to the node's user, or see to the "
+            "disk"
+        ) from error
+    try:
         stream = io.BytesIO(file)
         filereader.read_preamble(stream, force=False)
         meta = filereader._read_file_meta_info(stream)
@@ -84,8 +90,8 @@ def _read(path: Path) -> Arrival | None:
         body = file[stream.tell() :]
         arrival = check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
         return arrival if _has_whole_pixels(file) else None
-    except PermissionError as error:
-        raise ResourceError(f"{path}: may not be read; give it to the node's user") from error
+    except MemoryError:
+        raise
     except (InputError, pydicom.errors.InvalidDicomError, *DAMAGE):
         return None
 

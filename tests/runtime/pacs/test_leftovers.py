@@ -19,6 +19,7 @@ from pydicom.uid import RLELossless
 
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.pacs import intake as intake_module
+from lgg_runtime.pacs import leftovers
 from lgg_runtime.pacs.leftovers import settle_leftovers
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import State
@@ -93,7 +94,7 @@ def test_a_database_of_another_spool_removes_no_image(
     kept = images(spool)
     with (
         contextlib.closing(State(tmp_path / "other.sqlite")) as other,
-        pytest.raises(OutputConflictError, match="it is another spool's; bring their own back"),
+        pytest.raises(OutputConflictError, match=r"name images/.*\.dcm, so it is another spool's"),
     ):
         settle_leftovers(other, Spool(spool, other.key))
     assert images(spool) == kept
@@ -117,6 +118,20 @@ def test_an_image_that_is_damaged_or_kept_for_another_study_is_not_recorded(
     assert held["study"] == "other"
 
 
+def test_an_image_that_memory_does_not_suffice_for_stays(
+    behind: tuple[State, Spool], spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = images(spool)
+
+    def refuse(*_given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(leftovers, "check_arrival", refuse)
+    with pytest.raises(MemoryError):
+        settle_leftovers(*behind)
+    assert images(spool) == kept
+
+
 def test_an_image_that_may_not_be_read_is_told_and_stays(
     behind: tuple[State, Spool], spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +142,9 @@ def test_an_image_that_may_not_be_read_is_told_and_stays(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(ResourceError, match=r"\.dcm: may not be read; give it to the node's user"):
+    with pytest.raises(
+        ResourceError, match=r"\.dcm: cannot be read \(Permission denied\); give it"
+    ):
         settle_leftovers(*behind)
     assert images(spool) == kept
 
