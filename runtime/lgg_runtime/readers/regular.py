@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -82,4 +83,4 @@ def read_text(path: Path) -> str:
         data = file.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
         raise OSError(errno.EFBIG, f"more than {_MOST_TEXT} bytes")
-    return data.decode("utf-8")
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8").read()
