@@ -69,29 +69,31 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -
         pytest.fail("locked nothing")
 
 
-@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
-def test_a_lock_that_is_held_is_of_another_run_in_the_words_of_linux_and_of_an_smb_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+_HELD = (OutputConflictError, "another run is writing there")
+_NO_LOCKS = (ResourceError, "cannot be locked: {}; choose a folder on another disk")
+
+
+@pytest.mark.parametrize(
+    ("number", "refused"),
+    [
+        (errno.EWOULDBLOCK, _HELD),
+        (errno.EACCES, _HELD),  # as an SMB share says it
+        (errno.ENOLCK, _NO_LOCKS),
+        (errno.EOPNOTSUPP, _NO_LOCKS),
+    ],
+)
+def test_a_lock_that_is_held_and_a_disk_without_locks_are_told_apart(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    refused: tuple[type[Exception], str],
 ) -> None:
     def refuse(_handle: int, _operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    told = "another run is writing there"
-    with pytest.raises(OutputConflictError, match=told), lock_output(tmp_path):
-        pytest.fail("went on without a lock")
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_disk_without_locks_is_not_taken_for_another_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refuse(_handle: int, _operation: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    told = f"cannot be locked: {os.strerror(number)}; choose a folder on another disk"
-    with pytest.raises(ResourceError, match=told), lock_output(tmp_path):
+    kind, told = refused
+    with pytest.raises(kind, match=told.format(os.strerror(number))), lock_output(tmp_path):
         pytest.fail("went on without a lock")
     assert (tmp_path / LOCK_FILE).read_bytes() == b""
 

@@ -18,10 +18,11 @@ pytest.importorskip("highdicom")
 pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.pacs import node
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.node import run_node
-from lgg_runtime.pacs.spool import DATABASE, Spool
+from lgg_runtime.pacs.spool import DATABASE
 from stand_ins.pacs import associate, write_config
 from stand_ins.ports import free_port
 
@@ -111,19 +112,19 @@ def test_a_node_looks_first_with_the_model_that_is_set(
 def test_no_peer_brings_an_image_while_files_without_a_record_are_removed(
     tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep, swept, port = Spool.sweep, [], free_port()
+    settle, settled, port = node.settle_leftovers, [], free_port()
 
-    def sweep_alone(*known: Any) -> int:
+    def settle_alone(*given: Any) -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=20)
-        swept.append(known)
-        return sweep(*known)
+        settled.append(given)
+        settle(*given)
 
-    monkeypatch.setattr(Spool, "sweep", sweep_alone)
+    monkeypatch.setattr(node, "settle_leftovers", settle_alone)
     settings = {"model": {"name": str(artifact)}, "listen": {"port": port}}
     with run_node(load_config(write_config(tmp_path, **settings))):
         socket.create_connection(("127.0.0.1", port), timeout=20).close()
-    assert swept
+    assert settled
 
 
 def test_a_node_that_ends_lets_its_associations_end(tmp_path: Path, artifact: Path) -> None:

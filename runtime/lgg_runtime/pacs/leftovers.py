@@ -14,6 +14,7 @@ from lgg_runtime.pacs.instances import record
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files
 from lgg_runtime.pacs.state import State
+from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 from lgg_runtime.writers.atomic import PART_SUFFIX
 
@@ -25,23 +26,24 @@ def settle_leftovers(state: State, spool: Spool) -> None:
 
     A peer may have been told that such an image is kept: a database that lost its last changes, or
     is an older copy, does not know of it. What else has no record is made again, a result too, or
-    was cut short.
+    was cut short. A file of a name that the node does not give is somebody else's, and stays.
     Raises OutputConflictError for images that another database named, ResourceError for one that
     cannot be read.
     """
     known = _known_files(state, spool)
-    recorded = {
-        path for path in list_files(spool.root) if path not in known and _keep(state, spool, path)
-    }
-    if recorded:
+    left = [path for path in list_files(spool.root) if path not in known]
+    lost = [path for path in left if not _keep(state, spool, path)]
+    if kept := len(left) - len(lost):
         LOG.warning(
-            "%d images had no record, as after a kill or beside an older %s; they are kept, and "
-            "their studies held until they are sent again",
-            len(recorded),
+            "%s without a record, as after a kill or beside an older %s; kept, and held with the "
+            "rest of the study until that is sent again",
+            count(kept, "image"),
             DATABASE,
         )
-    if count := spool.sweep(known | recorded):
-        LOG.info("removed %d unfinished files of an earlier run", count)
+    for path in lost:
+        path.unlink(missing_ok=True)
+    if lost:
+        LOG.info("removed %s of an earlier run", count(len(lost), "unfinished file"))
 
 
 def _known_files(state: State, spool: Spool) -> set[Path]:

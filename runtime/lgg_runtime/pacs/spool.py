@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 import shutil
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lgg_runtime.digests import digest_file
@@ -89,15 +89,6 @@ class Spool:
     def remove_result(self, result: str) -> None:
         self.result(result).unlink(missing_ok=True)
 
-    def sweep(self, known: Container[Path]) -> int:
-        """Remove the node's files that no record knows, which a kill left behind; returns how
-        many. A file of any other name is somebody else's, and stays.
-        """
-        left = [path for path in list_files(self.root) if path not in known]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
-
     def _keep(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
             make_folder(path.parent)
@@ -129,7 +120,7 @@ def list_files(root: Path) -> list[Path]:
 def require_records(root: Path) -> None:
     """Raises OutputConflictError for a folder with files of a node and without its database.
 
-    Nobody would know what they are, and `sweep` would remove them.
+    Nobody would know what they are, and a start would remove most of them.
     """
     if not (root / DATABASE).exists() and list_files(root):
         raise OutputConflictError(

@@ -89,8 +89,8 @@ class State:
         """Open a database, or make it.
 
         Raises ResourceError where that cannot be, or where it is no file, OutputConflictError for
-        one of another version, and for one without records beside a node's files, which
-        `Spool.sweep` would remove.
+        one of another version, and for one without records beside a node's files, most of
+        which a start would remove.
         """
         self._path, self._name = path, path.name
         self._lock = threading.RLock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import statistics
 import time
@@ -122,10 +123,13 @@ def _throughput(state: State) -> dict[str, int]:
     now = time.time()
     found = {}
     # What the clock has still to reach, it was ahead at: when that was, nobody can tell.
-    spans = {"total": "1", "last_hour": f"made_at BETWEEN {now - 3600} AND {now}"}
-    spans["last_day"] = f"made_at BETWEEN {now - 86400} AND {now}"
-    for name, where in spans.items():
-        rows = state.rows(f"SELECT count(*) AS n FROM result WHERE {where}")
+    spans = {
+        "total": (0.0, math.inf),
+        "last_hour": (now - 3600, now),
+        "last_day": (now - 86400, now),
+    }
+    for name, span in spans.items():
+        rows = state.rows("SELECT count(*) AS n FROM result WHERE made_at BETWEEN ? AND ?", span)
         found[name] = int(rows[0]["n"])
     return found
 

@@ -120,14 +120,15 @@ def _send_c_store(
 class _AnswerReader(PduReader):
     """Bounds what comes over an association as a whole, and keeps why its TLS failed."""
 
-    failures: list[str]
-    _bytes = 0
+    def __init__(self, connection: Any, most_seconds: float, failures: list[str]):
+        super().__init__(connection, MOST_NEGOTIATION_BYTES, most_seconds, Tally())
+        self._failures, self._bytes = failures, 0
 
     def read(self, count: int) -> bytearray:
         try:
             return super().read(count)
         except ssl.SSLError as error:
-            self.failures.append(f"TLS fails: {why_peer_fails(error)}")
+            self._failures.append(f"TLS fails: {why_peer_fails(error)}")
             raise
 
     def _judge(self, kind: int, length: int) -> tuple[str, str] | None:
@@ -155,10 +156,8 @@ def _associate(
         # off within a PDU, and an abort waits with it; and it holds whatever a peer sends.
         connection = event.assoc.dul.socket
         connection.socket.settimeout(to.timeout_seconds)
-        connection.reader = reader = _AnswerReader(
-            connection, MOST_NEGOTIATION_BYTES, to.timeout_seconds, Tally()
-        )
-        connection.recv, reader.failures = reader.read, failures
+        connection.reader = _AnswerReader(connection, to.timeout_seconds, failures)
+        connection.recv = connection.reader.read
 
     entity = AE(calling)
     # Implicit has to be offered (PS3.5, 10.1); contexts of their own let a peer accept both.

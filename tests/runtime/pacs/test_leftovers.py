@@ -73,7 +73,7 @@ def test_images_whose_records_are_lost_stay_and_hold_their_study_until_it_comes_
     assert rows(behind[0]) == []
     settle_leftovers(*behind)
     assert images(spool) == kept
-    assert f"{len(kept)} images had no record" in caplog.text
+    assert f"{len(kept)} images without a record" in caplog.text
     assert {row[-2:] for row in rows(behind[0])} == {(1, 0)}, "present, and not confirmed"
     found = [row[:-1] for row in rows(behind[0])]
     node = Reception(spool)
