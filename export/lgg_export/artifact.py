@@ -25,7 +25,7 @@ from lgg_runtime.batching import run_boxes
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM, TRAINED_PIXEL_MM, Contract, Golden
 from lgg_runtime.cores import available_cores
 from lgg_runtime.crop import whole_frames
-from lgg_runtime.errors import ModelError, ParityError, UsageError
+from lgg_runtime.errors import ModelError, ParityError, UsageError, naming
 from lgg_runtime.golden import make_golden
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE
@@ -185,10 +185,8 @@ def read_artifact(path: Path) -> tuple[bytes, Contract]:
     held = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in held:
         raise ModelError(f"{path.name}: no contract in its metadata")
-    try:
+    with naming(path.name, ModelError):
         return data, Contract.loads(held[METADATA_KEY])
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
 
 
 def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSettings) -> Contract:

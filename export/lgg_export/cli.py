@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lgg_runtime import __version__
 from lgg_runtime.command_group import CommandGroup
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, naming
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.notice import LICENCE
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
 
-_Held = TypeVar("_Held")
 _PATH = click.Path(path_type=Path)
 
 
@@ -154,22 +152,12 @@ def inspect(model: Path, as_json: bool) -> None:
     file = find_model(model)
     if file.suffix.lower() == ".engine":
         sidecar = read_engine(file)[1]
-        text = sidecar.dumps() if as_json else _describe(file, describe_engine, sidecar)
-        show(text, nl=not as_json)
+        with naming(file.name, ModelError):
+            show(sidecar.dumps() if as_json else describe_engine(sidecar), nl=not as_json)
         return
     contract = read_contract(file)
-    if as_json:
-        show(json.dumps(contract.to_json(), indent=1))
-    else:
-        show(_describe(file, describe_contract, contract))
-
-
-def _describe(file: Path, describe: Callable[[_Held], str], held: _Held) -> str:
-    """What a file holds, in lines. Raises ModelError, which names the file."""
-    try:
-        return describe(held)
-    except ModelError as error:
-        raise ModelError(f"{file.name}: {error}") from error
+    with naming(file.name, ModelError):
+        show(json.dumps(contract.to_json(), indent=1) if as_json else describe_contract(contract))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from lgg_runtime import strict_json
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.crop import CropSettings
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, naming
 from lgg_runtime.intensity import IntensitySettings
 from lgg_runtime.model_name import USABLE_NAME, is_usable_name
 from lgg_runtime.notice import LICENCE, RESEARCH_ONLY
@@ -128,10 +128,8 @@ class Contract:
     @classmethod
     def loads(cls, text: str) -> Contract:
         """Raises ModelError, naming the field, for anything that is not a contract."""
-        try:
+        with naming("contract", ModelError):
             value = strict_json.loads(text)
-        except ModelError as error:
-            raise ModelError(f"contract: {error}") from error
         for where, part in _texts(value, "contract"):
             if not part.isprintable():
                 raise ModelError(f"{where}: expected printable characters alone")

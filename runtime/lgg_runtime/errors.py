@@ -17,7 +17,9 @@ LggError                     1
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 # What a write to a full disk, or beyond a quota, ends with.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -119,3 +121,12 @@ class ParityError(LggError):
     """An artifact does not reproduce the PyTorch model within its limits."""
 
     exit_code = 9
+
+
+@contextlib.contextmanager
+def naming(name: str, kind: type[LggError] = InputError) -> Iterator[None]:
+    """Put a name before the reason of an error of this kind, `NAME: reason`."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{name}: {error}") from error

@@ -16,7 +16,7 @@ from typing import Any
 from lgg_runtime import strict_json
 from lgg_runtime.contract import Contract
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.errors import InputError, ModelError, naming
 from lgg_runtime.readers.regular import read_bounded
 from lgg_runtime.typed_json import build
 
@@ -130,10 +130,8 @@ def read_sidecar(engine: Path, sha256: str | None = None) -> Sidecar:
             f"{engine.name}: its sidecar {path.name} cannot be read; keep the two files together"
         ) from error
     require_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
-    try:
+    with naming(path.name, ModelError):
         return Sidecar.loads(text)
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
 
 
 def read_engine(

@@ -29,9 +29,17 @@ CODES = {
 
 
 def test_every_error_has_its_exit_code() -> None:
-    classes = {n: v for n, v in vars(errors).items() if isinstance(v, type)}
+    own = {n: v for n, v in vars(errors).items() if getattr(v, "__module__", "") == errors.__name__}
+    classes = {n: v for n, v in own.items() if isinstance(v, type)}
     assert {name: kind.exit_code for name, kind in classes.items()} == CODES
     assert all(issubclass(kind, errors.LggError) for kind in classes.values())
+
+
+def test_a_name_is_put_before_the_reason_of_an_error_of_its_kind_alone() -> None:
+    with pytest.raises(errors.InputError, match=r"^1\.png: cut short$"), errors.naming("1.png"):
+        raise errors.InputError("cut short")
+    with pytest.raises(errors.ModelError, match=r"^no contract$"), errors.naming("1.png"):
+        raise errors.ModelError("no contract")
 
 
 def test_the_drawn_tree_is_the_tree() -> None:

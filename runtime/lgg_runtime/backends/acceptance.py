@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lgg_runtime.contract import INPUT, OUTPUT, Contract
-from lgg_runtime.errors import ModelError
+from lgg_runtime.errors import ModelError, naming
 from lgg_runtime.volume import Pixels, Probability
 
 TensorType = tuple[str, str, int]
@@ -22,10 +22,8 @@ def accept_artifact(
     """
     if text is None:
         raise ModelError(f"{path.name}: no contract in its metadata; export it with lgg-export")
-    try:
+    with naming(path.name, ModelError):
         contract = Contract.loads(text)
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
     expected = [(INPUT, types[0], 4), (OUTPUT, types[1], 3)]
     if found != expected:
         raise ModelError(f"{path.name}: expected inputs and outputs {expected}, found {found}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lgg_runtime.backends.graph_check import check_graph
 from lgg_runtime.digests import require_digest
-from lgg_runtime.errors import InputError, ModelError
+from lgg_runtime.errors import InputError, ModelError, naming
 from lgg_runtime.readers.regular import read_bounded
 
 MAX_BYTES = 512 * 2**20
@@ -37,8 +37,6 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     except InputError as error:
         raise ModelError(f"{path.name}: {error}") from error
     require_digest(path.name, hashlib.sha256(data).hexdigest(), sha256)
-    try:
+    with naming(path.name, ModelError):
         check_graph(data)
-    except ModelError as error:
-        raise ModelError(f"{path.name}: {error}") from error
     return data

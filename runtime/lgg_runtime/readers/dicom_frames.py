@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError
+from lgg_runtime.errors import InputError, naming
 from lgg_runtime.readers.dicom_files import damage
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import MAX_SIDE
@@ -82,10 +82,8 @@ class Frame:
 
         Raises InputError, `NAME: reason`, for a value that is not of the attribute's kind.
         """
-        try:
+        with naming(self.name):
             return find_attribute(self.header, self.index, keywords)
-        except InputError as error:
-            raise InputError(f"{self.name}: {error}") from error
 
     def texts(self, *keywords: str) -> list[str]:
         """The values, none, one or many, of an attribute of text that `get` finds."""
@@ -136,25 +134,24 @@ def _convert(data: Any, keyword: str) -> Any:
 def read_frames(path: Path, header: Any) -> list[Frame]:
     """The frames of an MR image with their place.
 
-    Raises InputError for impossible sizes and bits, and for a frame without position,
-    orientation or spacing.
+    Raises InputError, `NAME: reason`, for impossible sizes and bits, and for a frame without
+    position, orientation or spacing.
     """
-    name = without_uids(path.name)
-    _check_layout(name, header)
-    count = _integer(name, header, "NumberOfFrames", 1)
-    if str(header.get("SOPClassUID")) in _MANY_FRAMES:
-        found = len(header.get("PerFrameFunctionalGroupsSequence") or [])
-        if not 0 < count <= MAX_FRAMES or found != count:
-            raise InputError(f"{name}: claims {count} frames and describes {found}; refused")
-    elif count != 1:
-        raise InputError(
-            f"{name}: claims {count} frames as MR Image, which holds one; export it as Enhanced MR"
-        )
-    return [_place(path, header, index) for index in range(count)]
+    with naming(without_uids(path.name)):
+        _check_layout(header)
+        count = _integer(header, "NumberOfFrames", 1)
+        if str(header.get("SOPClassUID")) in _MANY_FRAMES:
+            found = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+            if not 0 < count <= MAX_FRAMES or found != count:
+                raise InputError(f"claims {count} frames and describes {found}; refused")
+        elif count != 1:
+            raise InputError(
+                f"claims {count} frames as MR Image, which holds one; export it as Enhanced MR"
+            )
+        return [_place(path, header, index) for index in range(count)]
 
 
 def _place(path: Path, header: Any, index: int) -> Frame:
-    name = without_uids(path.name)
     values = {
         "ImagePositionPatient": 3,
         "ImageOrientationPatient": 6,
@@ -162,20 +159,17 @@ def _place(path: Path, header: Any, index: int) -> Frame:
     }
     given = []
     for keyword, length in values.items():
-        try:
-            floats = _floats(find_attribute(header, index, (keyword,)))
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+        floats = _floats(find_attribute(header, index, (keyword,)))
         if floats is None or len(floats) != length or not np.isfinite(floats).all():
-            raise InputError(f"{name}: no usable {keyword}; without it there is no volume")
+            raise InputError(f"no usable {keyword}; without it there is no volume")
         given.append(floats)
     position, orientation, spacing = given
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > 1e-2:
-        raise InputError(f"{name}: ImageOrientationPatient is no pair of perpendicular directions")
+        raise InputError("ImageOrientationPatient is no pair of perpendicular directions")
     if min(spacing) <= 0:
-        raise InputError(f"{name}: PixelSpacing {spacing} is not positive")
+        raise InputError(f"PixelSpacing {spacing} is not positive")
     return Frame(path, header, index, position, orientation, spacing)
 
 
@@ -186,27 +180,25 @@ def _floats(value: Any) -> Floats | None:
         return None
 
 
-def _check_layout(name: str, header: Any) -> None:
-    rows, columns = (_integer(name, header, keyword) for keyword in ("Rows", "Columns"))
+def _check_layout(header: Any) -> None:
+    rows, columns = (_integer(header, keyword) for keyword in ("Rows", "Columns"))
     if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
-        raise InputError(f"{name}: claims {rows} x {columns} pixels; at most {MAX_SIDE} a side")
-    allocated, stored = (
-        _integer(name, header, keyword) for keyword in ("BitsAllocated", "BitsStored")
-    )
+        raise InputError(f"claims {rows} x {columns} pixels; at most {MAX_SIDE} a side")
+    allocated, stored = (_integer(header, keyword) for keyword in ("BitsAllocated", "BitsStored"))
     if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
-        raise InputError(f"{name}: {stored} bits stored of {allocated} allocated; refused")
+        raise InputError(f"{stored} bits stored of {allocated} allocated; refused")
     # PS3.5, 8.1.1; older objects have them elsewhere in the word.
-    if (high := _integer(name, header, "HighBit", stored - 1)) != stored - 1:
-        raise InputError(f"{name}: HighBit {high} for {stored} bits stored; export the study again")
-    samples = _integer(name, header, "SamplesPerPixel")
+    if (high := _integer(header, "HighBit", stored - 1)) != stored - 1:
+        raise InputError(f"HighBit {high} for {stored} bits stored; export the study again")
+    samples = _integer(header, "SamplesPerPixel")
     colour = header.get("PhotometricInterpretation")
     if samples != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
-        raise InputError(f"{name}: expected grey pixels, found {samples} samples of another kind")
+        raise InputError(f"expected grey pixels, found {samples} samples of another kind")
 
 
-def _integer(name: str, header: Any, keyword: str, default: Any = None) -> int:
+def _integer(header: Any, keyword: str, default: Any = None) -> int:
     try:
         value = header.get(keyword)
         return int(default if value is None else value)
     except damage() as error:
-        raise InputError(f"{name}: no usable {keyword}") from error
+        raise InputError(f"no usable {keyword}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, UsageError, naming
 from lgg_runtime.grid import plane_of
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import Frame
@@ -81,15 +81,13 @@ class Stack:
 
     def grid(self) -> Grid:
         """Raises InputError, `series N: reason`, where the frames span none, or a part of one."""
-        try:
+        with naming(f"series {self.number}"):
             if self.torn:
                 raise InputError(
                     f"{count(self.torn, 'slice continues', 'slices continue')} it in another "
                     "orientation or frame of reference; choose another series"
                 )
             return span_grid(self.frames)
-        except InputError as error:
-            raise InputError(f"series {self.number}: {error}") from error
 
     @property
     def plane(self) -> str:

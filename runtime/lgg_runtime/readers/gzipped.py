@@ -15,22 +15,17 @@ _MOST_SURPLUS = 1 << 27  # bytes behind what is wanted that are read for the che
 _PIECE = 1 << 17
 
 
-def is_gzip(path: Path, name: str) -> bool:
-    """By its first bytes. Raises InputError, which begins with `name`, for a file that cannot be
-    opened.
-    """
-    try:
-        with open_regular(path) as (handle, _):
-            return os.read(handle, len(_MAGIC)) == _MAGIC
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+def is_gzip(path: Path) -> bool:
+    """By its first bytes. Raises InputError, the reason alone, for a file that cannot be opened."""
+    with open_regular(path) as (handle, _):
+        return os.read(handle, len(_MAGIC)) == _MAGIC
 
 
-def require_check_sum(path: Path, name: str, wanted: int) -> None:
+def require_check_sum(path: Path, wanted: int) -> None:
     """Unpack to the end, in pieces that are dropped. wanted: bytes that are of use.
 
-    Raises InputError, which begins with `name`, where length or check sum differ, and where more
-    comes behind what is wanted than anyone would store there.
+    Raises InputError, the reason alone, where length or check sum differ, and where more comes
+    behind what is wanted than anyone would store there.
     """
     left = wanted + _MOST_SURPLUS
     try:
@@ -39,6 +34,6 @@ def require_check_sum(path: Path, name: str, wanted: int) -> None:
                 left -= len(piece)
                 if left < 0:
                     most = f"{_MOST_SURPLUS >> 20} MiB"
-                    raise InputError(f"{name}: goes on for more than {most} behind its voxels")
+                    raise InputError(f"goes on for more than {most} behind its voxels")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name}: cut short or damaged; copy the file again") from error
+        raise InputError("cut short or damaged; copy the file again") from error

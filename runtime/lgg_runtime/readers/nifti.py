@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, UsageError, naming
 from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
 from lgg_runtime.readers.resample import Lattice, corners_of
@@ -128,8 +128,7 @@ def _bring_onto(target: Target, path: Path, name: str) -> tuple[npt.NDArray[Any]
 
 
 def _read_one(path: Path) -> Volume:
-    image = open_nifti(path)
-    pixels, affine, origin = _pixels(path, image), _affine(path, image), NiftiSource.of(image)
+    pixels, affine, origin = _read(path)
     if pixels.ndim == 3:
         if split_name(path)[1] not in ("", "flair"):
             raise InputError(f"{_name(path)}: {_NO_FLAIR}")
@@ -152,11 +151,16 @@ def _refuse_other_sequence(path: Path) -> None:
 
 
 def _read_grey(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
-    image = open_nifti(path)
-    pixels = _pixels(path, image)
+    pixels, affine, origin = _read(path)
     if pixels.ndim != 3:
         raise InputError(f"{_name(path)}: expected three axes beside other sequences")
-    return pixels, _affine(path, image), NiftiSource.of(image)
+    return pixels, affine, origin
+
+
+def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], NiftiSource]:
+    with naming(_name(path)):
+        image = open_nifti(path)
+        return _pixels(path, image), _affine(image), NiftiSource.of(image)
 
 
 def _volume(
@@ -175,61 +179,59 @@ def _name(path: Path) -> str:
 
 def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
     """(S, H, W) or (S, H, W, 3): NIfTI's axes are column, row, slice, channel."""
-    name = _name(path)
     shape = tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) == 5 and shape[3] == 1:
         shape = (*shape[:3], shape[4])
     if len(shape) < 3 or len(shape) > 4 or (len(shape) == 4 and shape[3] != 3):
-        raise InputError(f"{name}: expected three axes, or a fourth of 3 channels, found {shape}")
+        raise InputError(f"expected three axes, or a fourth of 3 channels, found {shape}")
     if max(shape) > MAX_SIDE or min(shape) < 1 or np.prod(shape[:3], dtype=float) > MAX_VOXELS:
-        raise InputError(f"{name}: claims {shape} voxels; at most {MAX_VOXELS} are read")
+        raise InputError(f"claims {shape} voxels; at most {MAX_VOXELS} are read")
     kind = image.header.get_data_dtype()
     if kind.kind not in "iuf":
         found = "".join(kind.names or ()) or kind
         raise InputError(
-            f"{name}: expected real numbers, found {found}; save FLAIR alone, or the three "
-            "channels along a fourth axis"
+            f"expected real numbers, found {found}; save FLAIR alone, or the three channels along "
+            "a fourth axis"
         )
     try:
         # nibabel reads no more bytes than the header claims, which is bounded above.
         stored = np.asanyarray(image.dataobj).reshape(shape)
     except MemoryError as error:
-        raise InputError(f"{name}: the memory does not suffice for its voxels") from error
+        raise InputError("the memory does not suffice for its voxels") from error
     except DAMAGE as error:
-        raise InputError(f"{name}: cut short or damaged; copy the file again") from error
-    if is_gzip(path, name):
-        require_check_sum(path, name, int(image.dataobj.offset) + stored.size * kind.itemsize)
+        raise InputError("cut short or damaged; copy the file again") from error
+    if is_gzip(path):
+        require_check_sum(path, int(image.dataobj.offset) + stored.size * kind.itemsize)
     if stored.dtype not in (np.uint8, np.int16, np.uint16):
         with np.errstate(over="ignore"):  # to infinity, which is refused below
             stored = stored.astype(np.float32)
     if not np.isfinite(stored).all():
-        raise InputError(f"{name}: holds NaN or infinite values")
+        raise InputError("holds NaN or infinite values")
     return np.ascontiguousarray(stored.transpose(2, 1, 0, *range(3, len(shape))))
 
 
-def _affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
+def _affine(image: Any) -> npt.NDArray[np.float64]:
     """(slice, row, column) to LPS mm."""
-    name = _name(path)
     header = image.header
     sform, has_sform = header.get_sform(coded=True)
     try:
         qform, has_qform = header.get_qform(coded=True)
     except ValueError as error:
-        raise InputError(f"{name}: its qform is no rotation") from error
+        raise InputError("its qform is no rotation") from error
     if not has_sform and not has_qform:
-        raise InputError(f"{name}: neither qform nor sform is set, so its orientation is unknown")
+        raise InputError("neither qform nor sform is set, so its orientation is unknown")
     affine = np.array(sform if has_sform else qform, np.float64)
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not np.isfinite(affine).all() or min(lengths) <= 0:
-        raise InputError(f"{name}: its affine has an axis without length")
+        raise InputError("its affine has an axis without length")
     cosines = axes / lengths
     if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-2:
-        raise InputError(f"{name}: its affine is sheared; resample it onto a rectangular grid")
+        raise InputError("its affine is sheared; resample it onto a rectangular grid")
     if has_sform and has_qform and not _agree(affine, np.asarray(qform), image.shape):
-        raise InputError(f"{name}: qform and sform disagree; set them to one of the two")
+        raise InputError("qform and sform disagree; set them to one of the two")
     affine[:3] *= _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     return np.asarray((RAS_LPS @ affine)[:, [2, 1, 0, 3]])
 

@@ -6,15 +6,13 @@ afterwards. What was decided about a file, without anything being lost, is recor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lgg_runtime.errors import InputError, printable
+from lgg_runtime.errors import InputError, naming, printable
 from lgg_runtime.exhausted import is_memory_exhausted
 from lgg_runtime.readers.png import pixel_chunks
 from lgg_runtime.readers.raster_header import Header, Limits, read_header
@@ -64,7 +62,7 @@ def read_raster(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> Slice:
     memory ends, an error that `is_memory_exhausted` knows.
     """
     path = Path(path)
-    with _named(path):
+    with naming(_name(path)):
         image, notes = _load(path, limits, _OF_SLICE)
         if image.shape[2] == 1:
             image = np.repeat(image, len(CHANNELS), axis=2)
@@ -83,20 +81,15 @@ def read_mask(path: Path | str) -> Pixels:
     Raises InputError as `read_raster` does.
     """
     path = Path(path)
-    with _named(path):
+    with naming(_name(path)):
         image, _ = _load(path, DEFAULT_LIMITS, _OF_MASK)
         if not (image == image[..., :1]).all():
             raise InputError("expected a mask of one channel, found three that differ")
         return np.ascontiguousarray(image[..., 0])
 
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Puts the file's name before the reason, with what would break the line escaped."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{printable(path.name or str(path))}: {error}") from error
+def _name(path: Path) -> str:
+    return printable(path.name or str(path))
 
 
 def _load(path: Path, limits: Limits, remedy: str) -> tuple[Pixels, tuple[str, ...]]:
