@@ -79,8 +79,4 @@ def record_anew(state: State, study: str, instance: str, file: bytes) -> None:
 
 def renew(state: State, study: str) -> bool:
     """Keep retention from a study that comes again; returns whether it is still on record."""
-    with state.change() as run:
-        renewed: int = run(
-            "UPDATE study SET last_at = ? WHERE id = ?", (time.time(), study)
-        ).rowcount
-    return renewed == 1
+    return state.execute("UPDATE study SET last_at = ? WHERE id = ?", (time.time(), study)) == 1

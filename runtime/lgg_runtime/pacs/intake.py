@@ -89,11 +89,8 @@ class Intake:
                 session.has_refusals = session.has_strangers = True
                 record_refusal(self._state, study, instance)
             if outcome in (CONFLICT, ELSEWHERE):
-                with self._state.change() as run:
-                    run(
-                        "UPDATE study SET conflicts = conflicts + 1 WHERE id = ?",
-                        (known[0]["study"],),
-                    )
+                told = "UPDATE study SET conflicts = conflicts + 1 WHERE id = ?"
+                self._state.execute(told, (known[0]["study"],))
                 return outcome
             if outcome == STORED:
                 with self._spool.keeping_image(study, instance, arrival.file):

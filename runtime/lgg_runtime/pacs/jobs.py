@@ -55,8 +55,9 @@ class Jobs:
         """At the start, before an Intake looks: what an earlier process was working on is queued
         again, or awaited where it grew meanwhile.
         """
-        with self._state.change() as run:
-            run(f"UPDATE study SET {_ENDS_AS} WHERE state = ?", (RECEIVING, QUEUED, WORKING))
+        self._state.execute(
+            f"UPDATE study SET {_ENDS_AS} WHERE state = ?", (RECEIVING, QUEUED, WORKING)
+        )
 
     def claim(self) -> Job | None:
         """The study that has waited longest, now being worked on; None where none waits."""
@@ -119,11 +120,10 @@ class Jobs:
         One that got new images meanwhile is received again. Does nothing to a study whose end is
         recorded.
         """
-        with self._state.change() as run:
-            run(
-                f"UPDATE study SET {_ENDS_AS}, attempts = attempts - 1 WHERE id = ? AND state = ?",
-                (RECEIVING, QUEUED, job.study, WORKING),
-            )
+        self._state.execute(
+            f"UPDATE study SET {_ENDS_AS}, attempts = attempts - 1 WHERE id = ? AND state = ?",
+            (RECEIVING, QUEUED, job.study, WORKING),
+        )
 
     def _end(self, run: Callable[..., Any], job: Job, state: str, reason: str) -> None:
         run(

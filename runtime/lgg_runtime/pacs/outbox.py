@@ -59,11 +59,7 @@ def forget_orphans(state: State, name: str, destinations: Collection[str]) -> in
     """
     if name in destinations:
         raise UsageError(f"{name}: the settings name it; take it out of them first")
-    with state.change() as run:
-        forgotten: int = run(
-            "DELETE FROM delivery WHERE destination = ? AND state != ?", (name, SENT)
-        ).rowcount
-    return forgotten
+    return state.execute("DELETE FROM delivery WHERE destination = ? AND state != ?", (name, SENT))
 
 
 class Outbox:
@@ -78,11 +74,10 @@ class Outbox:
 
     def recover(self) -> None:
         """What an earlier process was sending, or a sender could not record, waits again."""
-        with self._state.change() as run:
-            run(
-                "UPDATE delivery SET state = ?, next_at = 0 WHERE state = ? AND destination = ?",
-                (WAITING, SENDING, self._to.name),
-            )
+        self._state.execute(
+            "UPDATE delivery SET state = ?, next_at = 0 WHERE state = ? AND destination = ?",
+            (WAITING, SENDING, self._to.name),
+        )
 
     def claim(self) -> Delivery | None:
         """The delivery that is due longest, recorded as begun; None where none is due.
@@ -146,14 +141,13 @@ class Outbox:
         """Forget a delivery whose study has a later result on its way to this destination, or
         there; returns whether it was one.
         """
-        with self._state.change() as run:
-            dropped: int = run(
-                "DELETE FROM delivery WHERE result = ? AND destination = ? AND EXISTS "
-                "(SELECT 1 FROM result JOIN result AS later ON later.study = result.study AND "
-                "later.rowid > result.rowid JOIN delivery AS its ON its.result = later.id "
-                "WHERE result.id = delivery.result AND its.destination = delivery.destination)",
-                (delivery.result, self._to.name),
-            ).rowcount
+        dropped = self._state.execute(
+            "DELETE FROM delivery WHERE result = ? AND destination = ? AND EXISTS "
+            "(SELECT 1 FROM result JOIN result AS later ON later.study = result.study AND "
+            "later.rowid > result.rowid JOIN delivery AS its ON its.result = later.id "
+            "WHERE result.id = delivery.result AND its.destination = delivery.destination)",
+            (delivery.result, self._to.name),
+        )
         return bool(dropped)
 
     def record_sent(self, delivery: Delivery) -> None:
@@ -176,8 +170,7 @@ class Outbox:
 
     def _record(self, delivery: Delivery, changes: dict[str, object]) -> None:
         columns = ", ".join(f"{name} = ?" for name in changes)
-        with self._state.change() as run:
-            run(
-                f"UPDATE delivery SET {columns} WHERE result = ? AND destination = ?",
-                (*changes.values(), delivery.result, self._to.name),
-            )
+        self._state.execute(
+            f"UPDATE delivery SET {columns} WHERE result = ? AND destination = ?",
+            (*changes.values(), delivery.result, self._to.name),
+        )

@@ -32,7 +32,7 @@ class Sweeper:
         now = time.time()
         if self._is_waiting(now):
             return EVERY_SECONDS
-        self._forget_studies(now - self._keep.records_days * 86400)
+        self._forget_studies(now - self._keep.records_days * _DAY_SECONDS)
         self._remove_images(now - self._keep.images_hours * 3600)
         self._remove_results(now - self._keep.results_hours * 3600)
         return EVERY_SECONDS
@@ -83,8 +83,7 @@ class Sweeper:
             (before, SENT, before),
         )
         for row in rows:
-            with self._state.change() as run:
-                run("UPDATE result SET present = 0 WHERE id = ?", (row["id"],))
+            self._state.execute("UPDATE result SET present = 0 WHERE id = ?", (row["id"],))
             self._spool.remove_result(row["id"])
 
     def _forget_studies(self, before: float) -> None:

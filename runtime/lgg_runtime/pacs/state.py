@@ -157,6 +157,12 @@ class State:
                     self._open.execute("ROLLBACK")
                 raise
 
+    def execute(self, query: str, values: Sequence[Any] = ()) -> int:
+        """A transaction of one statement; returns how many rows it changed. Raises as `change`."""
+        with self.change() as run:
+            changed: int = run(query, values).rowcount
+        return changed
+
     def require_file(self) -> None:
         """Raises ResourceError where the file was removed or replaced since it was opened: SQLite
         would go on in one that nobody finds again.
@@ -175,6 +181,7 @@ class State:
         return status.st_dev, status.st_ino
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """What a query finds. Raises ResourceError where the database refuses."""
         with self._lock, self._in_words():
             return self._open.execute(query, values).fetchall()
 
