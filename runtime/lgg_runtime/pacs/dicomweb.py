@@ -16,7 +16,7 @@ from lgg_runtime.pacs.arrival import DUPLICATE_INSTANCE, has_no_room, is_uid
 from lgg_runtime.pacs.web_answers import kind_of, parts_of
 from lgg_runtime.pacs.web_client import WebServer, connect, open_session
 from lgg_runtime.readers.dicom_encoding import CostlyHeaderError, read_values
-from lgg_runtime.readers.dicom_files import MAX_FILE_BYTES, load_pydicom
+from lgg_runtime.readers.dicom_files import MAX_FILE_BYTES, load_pydicom, read_meta
 from lgg_runtime.writers.atomic import telling_refusal
 
 _FIND_BYTES = 64 << 20
@@ -170,9 +170,8 @@ def _uids_of(image: bytes, server: WebServer) -> dict[str, str]:
     """The UIDs of a file of DICOM, by tag. Raises FetchError for one with more elements and items
     than any image has, InvalidDicomError, and as `read_values` does for a damaged one.
     """
-    filereader, stream = load_pydicom().filereader, io.BytesIO(image)
-    filereader.read_preamble(stream, force=False)
-    syntax = filereader._read_file_meta_info(stream).get("TransferSyntaxUID")
+    stream = io.BytesIO(image)
+    syntax = read_meta(stream).get("TransferSyntaxUID")
     wanted = (int(tag, 16) for tag in (_IMAGE, _STUDY, _SERIES))
     try:
         found = read_values(image[stream.tell() :], str(syntax), wanted)

@@ -15,7 +15,7 @@ from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files
 from lgg_runtime.pacs.state import State
 from lgg_runtime.plural import count
-from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
+from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom, read_meta
 from lgg_runtime.writers.atomic import PART_SUFFIX
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -75,8 +75,6 @@ def _read(path: Path) -> Arrival | None:
     """An image as it came; None for what is none, or damaged. Raises ResourceError for a file that
     the disk does not give, MemoryError where the memory does not suffice for it.
     """
-    pydicom = load_pydicom()
-    filereader = pydicom.filereader
     try:
         file = path.read_bytes()
     except OSError as error:
@@ -86,15 +84,14 @@ def _read(path: Path) -> Arrival | None:
         ) from error
     try:
         stream = io.BytesIO(file)
-        filereader.read_preamble(stream, force=False)
-        meta = filereader._read_file_meta_info(stream)
+        meta = read_meta(stream)
         instance, kind = str(meta.MediaStorageSOPInstanceUID), str(meta.MediaStorageSOPClassUID)
         body = file[stream.tell() :]
         arrival = check_arrival(instance, kind, str(meta.TransferSyntaxUID), file, body)
         return arrival if _has_whole_pixels(file) else None
     except MemoryError:
         raise
-    except (InputError, pydicom.errors.InvalidDicomError, *DAMAGE):
+    except (InputError, load_pydicom().errors.InvalidDicomError, *DAMAGE):
         return None
 
 

@@ -107,13 +107,21 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: {reason}") from error
 
 
+def read_meta(stream: BinaryIO) -> Any:
+    """The file meta information of PS3.10, 7.1; the stream is then at the data set.
+
+    Raises InvalidDicomError for what has none, and whatever pydicom does on damage.
+    """
+    filereader = load_pydicom().filereader
+    filereader.read_preamble(stream, force=False)
+    # Not by the group length that the file claims, at which pydicom does not begin.
+    return filereader._read_file_meta_info(stream)
+
+
 def _refuse_costly(path: Path) -> None:
     """Raises InputError, the reason alone, for what pydicom would make far more of than it is."""
-    filereader = load_pydicom().filereader
     with path.open("rb") as handle:
-        filereader.read_preamble(handle, force=False)
-        # Not by the group length that the file claims, at which pydicom does not begin.
-        syntax = filereader._read_file_meta_info(handle).get("TransferSyntaxUID")
+        syntax = read_meta(handle).get("TransferSyntaxUID")
         if syntax == _DEFLATED:
             body = _inflate(handle)
         elif path.stat().st_size > MOST_PARTS * _LEAST_PART_BYTES:
