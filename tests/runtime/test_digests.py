@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from lgg_runtime.digests import digest_file, require_digest
+from lgg_runtime.digests import digest_file, find_digest, require_digest
 from lgg_runtime.errors import ModelError
 
 # FIPS 180-2, B.1: the digest of "abc".
@@ -22,6 +23,12 @@ def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
 def test_what_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digest_file(tmp_path / "gone.onnx")
+    assert find_digest(tmp_path / "gone.onnx") is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert find_digest(tmp_path / "pipe") is None
 
 
 def test_a_digest_in_capitals_and_none_at_all_are_met() -> None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lgg_runtime.digests import digest_file
+from lgg_runtime.digests import find_digest
 from lgg_runtime.errors import OutputConflictError, ResourceError
 from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
 
@@ -101,10 +101,7 @@ def is_whole(path: Path, digest: str) -> bool:
     """Whether a file is what was written: the disk may have lost, cut or damaged it. digest: its
     SHA-256 in hexadecimal digits.
     """
-    try:
-        return digest_file(path) == digest
-    except OSError:
-        return False
+    return find_digest(path) == digest
 
 
 def list_files(root: Path) -> list[Path]:

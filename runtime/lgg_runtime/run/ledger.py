@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.digests import digest_file
+from lgg_runtime.digests import find_digest
 from lgg_runtime.errors import OutputConflictError, printable
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE
@@ -133,14 +133,6 @@ def _is_open_file(path: Path, handle: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def find_digest(path: Path) -> str | None:
-    """SHA-256 of a regular file, None for one that is missing or cannot be read."""
-    try:
-        return digest_file(path) if path.is_file() else None
-    except OSError:
-        return None
 
 
 def digest_inputs(paths: Sequence[Path], root: Path) -> dict[str, str]:

@@ -21,7 +21,6 @@ from lgg_runtime.run.journal import DONE, InputRecord
 from lgg_runtime.run.ledger import (
     JOURNAL_FILE,
     digest_inputs,
-    find_digest,
     open_ledger,
     stamp_inputs,
 )
@@ -310,11 +309,6 @@ def test_a_share_that_is_gone_is_told_as_such_and_not_as_another_run(
         patch.setattr(ledger_module.os, "close", close_and_refuse)
         with pytest.raises(ResourceError, match=told):
             ledger.require_held()
-
-
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert find_digest(tmp_path / "pipe") is None
 
 
 def test_a_file_that_is_written_again_has_another_stamp(tmp_path: Path) -> None:
