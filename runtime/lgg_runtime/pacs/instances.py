@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 from lgg_runtime.pacs.state import FAILED, RECEIVING, REFUSED, WORKING, State
 
@@ -75,6 +77,12 @@ def record_anew(state: State, study: str, instance: str, file: bytes) -> None:
             "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state IN (?, ?)",
             (RECEIVING, study, REFUSED, FAILED),
         )
+
+
+def count_lost(run: Callable[..., Any], study: str) -> int:
+    """How many images of a study have no file any more."""
+    query = "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?"
+    return int(run(query, (study, REFUSED_DIGEST)).fetchone()[0])
 
 
 def renew(state: State, study: str) -> bool:

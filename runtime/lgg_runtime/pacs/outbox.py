@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.config import Destination
-from lgg_runtime.pacs.instances import REFUSED_DIGEST
+from lgg_runtime.pacs.instances import count_lost
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.state import (
     DONE,
@@ -111,15 +111,13 @@ class Outbox:
         with self._state.change() as run:
             row = run(
                 "SELECT study.id, study.state, result.id = (SELECT latest.id FROM result AS latest "
-                "WHERE latest.study = study.id ORDER BY latest.rowid DESC LIMIT 1) AS is_latest, "
-                "(SELECT count(*) FROM instance WHERE study = study.id AND NOT present "
-                "AND instance.digest != ?) AS lost "
+                "WHERE latest.study = study.id ORDER BY latest.rowid DESC LIMIT 1) AS is_latest "
                 "FROM result JOIN study ON study.id = result.study WHERE result.id = ?",
-                (REFUSED_DIGEST, delivery.result),
+                (delivery.result,),
             ).fetchone()
             if not row["is_latest"]:
                 return "a later result of its study takes its place"
-            if row["lost"]:
+            if count_lost(run, row["id"]):
                 return "its images were removed as well: send the study again"
             if row["state"] not in (DONE, QUEUED, WORKING):
                 return f"its study is {row['state']}"

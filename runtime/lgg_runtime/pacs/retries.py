@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lgg_runtime.errors import UsageError
-from lgg_runtime.pacs.instances import REFUSED_DIGEST
+from lgg_runtime.pacs.instances import count_lost
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
 
@@ -60,11 +60,7 @@ def _queue(run: Callable[..., Any], study: str, states: Collection[str]) -> int:
     # Since it was found, retention may have forgotten it, or new images have made it a held one.
     if row is None or row["state"] not in states:
         return 0
-    lost = run(
-        "SELECT count(*) FROM instance WHERE study = ? AND NOT present AND digest != ?",
-        (study, REFUSED_DIGEST),
-    ).fetchone()[0]
-    if lost:
+    if lost := count_lost(run, study):
         raise UsageError(f"{study[:NAME_DIGITS]}: {lost} of its images were removed; send it again")
     run("UPDATE instance SET confirmed = 1 WHERE study = ? AND NOT confirmed", (study,))
     run(
