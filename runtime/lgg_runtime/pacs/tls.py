@@ -105,9 +105,7 @@ def why_peer_fails(error: ssl.SSLError) -> str:
     """What a peer of DICOM did, or has, in words."""
     told = error.reason or "no reason given"
     if isinstance(error, ssl.SSLCertVerificationError):
-        is_unknown = error.verify_code in _UNKNOWN_AUTHORITY
-        remedy = "; client_ca, of a destination ca, has to hold its authority" if is_unknown else ""
-        return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){remedy}"
+        return _why_untrusted(error, "client_ca, of a destination ca, has to hold its authority")
     if why := next((why for reason, why in _IN_WORDS.items() if told.endswith(reason)), ""):
         return why
     alert = told.partition("_ALERT_")[2].lower().replace("_", " ")
@@ -126,6 +124,10 @@ def why_no_tls(error: Any) -> str:
     if not isinstance(cause, ssl.SSLCertVerificationError):
         told = getattr(cause, "reason", None) or "no reason given"
         return f"TLS fails ({told}); see whether it serves https, and to REQUESTS_CA_BUNDLE"
-    is_unknown = cause.verify_code in _UNKNOWN_AUTHORITY
-    remedy = "; REQUESTS_CA_BUNDLE names a file with its authority" if is_unknown else ""
-    return f"its certificate is not trusted ({cause.verify_message.rstrip('.')}){remedy}"
+    return _why_untrusted(cause, "REQUESTS_CA_BUNDLE names a file with its authority")
+
+
+def _why_untrusted(error: ssl.SSLCertVerificationError, remedy: str) -> str:
+    """remedy: for a certificate that no known authority vouches for."""
+    told = f"; {remedy}" if error.verify_code in _UNKNOWN_AUTHORITY else ""
+    return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){told}"
