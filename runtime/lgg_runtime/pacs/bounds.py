@@ -26,13 +26,6 @@ _MOST_COMMAND_BYTES = 1 << 16
 # At most one by the standard (PS3.7, D.3.3.3), where nothing else was agreed on.
 _MOST_UNANSWERED = 1000
 _BLOCK_BYTES = 65536
-# PS3.8, 9.2: waiting for a request, and the timer for it expires; open, and the node aborts.
-_ASKS_FOR_NOTHING, _IS_ABORTED = ("Sta2", "Evt18"), ("Sta6", "Evt15")
-_UNREADABLE = "Evt19"
-_SENT_UNREADABLY = {
-    "Sta2": ("no request", "asked for an association in a way that cannot be read"),
-    "Sta6": ("no message", "sent a message that cannot be read"),
-}
 _REQUEST = 0x01
 _TITLES = (slice(4, 20), slice(20, 36))  # of the request: PS3.8, 9.3.2
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
@@ -59,35 +52,6 @@ def is_midway(association: Any) -> bool:
     """Whether a peer has begun a message that is not whole, or sent one that was not looked at."""
     dimse = association.dimse
     return dimse.message is not None or not dimse.msg_queue.empty()
-
-
-def why_cut_off(event: Any) -> tuple[str, str] | None:
-    """What a peer did not do in time, or in a way that can be read, of a transition that ends it
-    for that: for the tally, and for the log.
-    """
-    transition = (event.current_state, event.fsm_event)
-    if transition == _ASKS_FOR_NOTHING:
-        return "stalled", "asked for no association"
-    if transition == _IS_ABORTED and event.assoc.dul.was_silent:
-        return "stalled", "sent nothing more and did not release"
-    if event.fsm_event == _UNREADABLE and not event.assoc.dul.socket.reader.is_cut_off:
-        return _SENT_UNREADABLY.get(event.current_state)
-    return None
-
-
-def abort_at_unreadable(association: Any) -> None:
-    """Have a message that cannot be decoded end its association as one that breaks the protocol
-    does: pynetdicom's thread would die of it, and the peer hear of no end.
-    """
-    receive = association.dimse.receive_primitive
-
-    def receive_or_abort(primitive: Any) -> None:
-        try:
-            receive(primitive)
-        except Exception:  # noqa: BLE001  whatever the bytes of a peer bring about there
-            association.dul.event_queue.put(_UNREADABLE)
-
-    association.dimse.receive_primitive = receive_or_abort
 
 
 class PduReader:

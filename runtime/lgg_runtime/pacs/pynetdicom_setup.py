@@ -1,10 +1,9 @@
-"""How pynetdicom behaves here: what it keeps to itself, and what it takes for a peer's silence."""
+"""How pynetdicom behaves in this process: what it keeps to itself, and by which clock it goes."""
 
 from __future__ import annotations
 
 import time
 from types import SimpleNamespace
-from typing import Any
 
 
 def set_up_pynetdicom() -> None:
@@ -22,19 +21,3 @@ def set_up_pynetdicom() -> None:
     _config.STORE_SEND_CHUNKED_DATASET = True
     clock = vars(time) | {"time": time.monotonic}
     timer.time = SimpleNamespace(**clock)  # type: ignore[assignment, attr-defined]
-
-
-def hear_before_silence(association: Any) -> None:
-    """Have no peer count as silent whose bytes wait to be read: where this process was suspended,
-    its own timers ran out before it could look. `dul.was_silent` says what was found last: once a
-    peer has been told of its end, it may have closed the connection, which then looks readable.
-    """
-    dul = association.dul
-    timer, dul.was_silent = dul._idle_timer, False
-
-    def is_silent() -> bool:
-        # Asked twice: its other thread may have read what waited between the first two.
-        dul.was_silent = timer.expired and not dul.socket.ready and timer.expired
-        return bool(dul.was_silent)
-
-    dul.idle_timer_expired = is_silent

@@ -31,17 +31,16 @@ from lgg_runtime.pacs.bounds import (
     BoundedServer,
     ObjectMeter,
     PduReader,
-    abort_at_unreadable,
     address_of,
     close_for_good,
     is_midway,
-    why_cut_off,
 )
 from lgg_runtime.pacs.config import MIB, NodeConfig
+from lgg_runtime.pacs.cut_off import abort_at_unreadable, hear_before_silence, why_cut_off
 from lgg_runtime.pacs.intake import CONFLICT, ELSEWHERE, Intake
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
-from lgg_runtime.pacs.pynetdicom_setup import hear_before_silence, set_up_pynetdicom
+from lgg_runtime.pacs.pynetdicom_setup import set_up_pynetdicom
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import Spool
 from lgg_runtime.pacs.tally import Tally
