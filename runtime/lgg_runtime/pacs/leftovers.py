@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError, ResourceError
@@ -19,6 +20,7 @@ from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom, read_meta
 from lgg_runtime.writers.atomic import PART_SUFFIX
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_TOLD_EVERY = 5000
 
 
 def settle_leftovers(state: State, spool: Spool) -> None:
@@ -32,7 +34,7 @@ def settle_leftovers(state: State, spool: Spool) -> None:
     """
     known = _known_files(state, spool)
     left = [path for path in list_files(spool.root) if path not in known]
-    lost = [path for path in left if not _keep(state, spool, path)]
+    lost = [path for path in _telling(left) if not _keep(state, spool, path)]
     if kept := len(left) - len(lost):
         LOG.warning(
             "%s without a record, as after a kill or beside an older %s; kept, and held with the "
@@ -44,6 +46,16 @@ def settle_leftovers(state: State, spool: Spool) -> None:
         path.unlink(missing_ok=True)
     if lost:
         LOG.info("removed %s of an earlier run", count(len(lost), "unfinished file"))
+
+
+def _telling(left: Sequence[Path]) -> Iterator[Path]:
+    """The same; how many there are, and how many are done, is logged, for many take minutes."""
+    if len(left) > _TOLD_EVERY:
+        LOG.info("looking at %d files without a record; the node listens after that", len(left))
+    for done, path in enumerate(left):
+        if done and not done % _TOLD_EVERY:
+            LOG.info("looked at %d of %d files without a record", done, len(left))
+        yield path
 
 
 def _known_files(state: State, spool: Spool) -> set[Path]:

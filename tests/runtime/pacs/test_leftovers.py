@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_images_whose_records_are_lost_stay_and_hold_their_study_until_it_comes_
         assert [row[:-1] for row in rows(node.state)] == found, "as a sender brings them"
     finally:
         node.stop()
+
+
+def test_how_many_images_without_a_record_are_looked_at_is_told(
+    behind: tuple[State, Spool],
+    spool: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = len(images(spool))
+    monkeypatch.setattr(leftovers, "_TOLD_EVERY", count - 1)
+    with caplog.at_level(logging.INFO):
+        settle_leftovers(*behind)
+    assert caplog.messages[:2] == [
+        f"looking at {count} files without a record; the node listens after that",
+        f"looked at {count - 1} of {count} files without a record",
+    ]
 
 
 def test_a_database_of_another_spool_removes_no_image(
