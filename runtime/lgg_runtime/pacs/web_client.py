@@ -24,6 +24,7 @@ from lgg_runtime.pacs.web_connection import patient_adapter
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_REFUSES_USER = frozenset({401, 403})
 # PS3.18, 10.5.3: how a server says what it stored.
 _STORED_AS = frozenset(
     {"application/dicom+json", "application/json", "application/dicom+xml", "application/xml"}
@@ -135,7 +136,9 @@ def _refusals(server: WebServer, failure: Failure) -> Iterator[None]:
     except errors.HTTPError as error:
         status = int(error.response.status_code)
         why = _in_words(status, server.user_settings)
-        raise failure(f"{server.name}: {why}", status in _PASSING) from None
+        # A user who may not store: passing too. One who may not ask may be let store.
+        is_refused = status in _REFUSES_USER and error.request.method == "POST"
+        raise failure(f"{server.name}: {why}", is_refused or status in _PASSING) from None
     except errors.Timeout:
         raise failure(f"{server.name}: no answer within {server.timeout_s:g} s", True) from None
     except errors.SSLError as error:
@@ -167,7 +170,7 @@ def _why_cut(error: BaseException | None, timeout_s: float) -> str:
 
 
 def _in_words(status: int, user_settings: str) -> str:
-    if status in (401, 403):
+    if status in _REFUSES_USER:
         return f"refuses the user ({status}); set {user_settings}"
     if status == 404:
         return "knows no such study, or has no DICOMweb at this address (404)"

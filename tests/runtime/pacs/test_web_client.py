@@ -195,6 +195,20 @@ def test_what_a_conflict_says_of_an_object_is_read_of_no_other_status(
         store_result(server, tmp_path / "seg.dcm")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_user_who_may_not_store_may_later_and_one_who_may_not_ask_may_be_let_store(
+    tmp_path: Path, answering: Callable[..., WebServer], status: int
+) -> None:
+    (tmp_path / "seg.dcm").write_bytes(make_object())
+    server = answering(status, "text/plain", b"")
+    with pytest.raises(StoreError, match="refuses the user") as refused:
+        store_result(server, tmp_path / "seg.dcm")
+    assert refused.value.is_passing
+    with pytest.raises(StoreError, match="refuses the user") as refused:
+        holds_result(server, tmp_path / "seg.dcm")
+    assert not refused.value.is_passing
+
+
 @pytest.fixture
 def stalling() -> Iterator[Callable[[bytes], WebServer]]:
     """A server that begins an answer so, and says and takes nothing more."""
