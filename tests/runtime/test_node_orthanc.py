@@ -23,6 +23,8 @@ pytest.importorskip("dicomweb_client")
 from pydicom import dcmread
 
 from lgg_runtime.pacs.cli import command
+from lgg_runtime.pacs.health import NodeCollector
+from lgg_runtime.pacs.tally import Tally
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
 from stand_ins.pacs import PATIENT, draw_studies, write_config
@@ -190,3 +192,25 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_prometheus_takes_the_alerts() -> None:
+    rules = EXAMPLES / "lgg-node.rules.yml"
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_alerts_ask_for_metrics_that_the_node_has() -> None:
+    asked = set(re.findall(r"lgg_node_\w+", (EXAMPLES / "lgg-node.rules.yml").read_text()))
+    status: dict[str, Any] = {
+        "studies": {},
+        "destinations": {},
+        "seconds": {},
+        "results": {"total": 0},
+    }
+    status["images"] = {"bytes": 0}
+    collector = NodeCollector(lambda: status, Tally(), lambda: 5, {}, list)
+    assert asked and asked <= {family.name for family in collector.collect()}

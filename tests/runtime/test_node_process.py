@@ -64,7 +64,9 @@ def serve() -> Iterator[Callable[[list[str]], str]]:
         tally.add("objects", "stored")
         tally.add("studies", "done")
         tally.add("deliveries", "pacs", "sent")
-        collector = NodeCollector(lambda: STATUS, tally, lambda: 5)
+        collector = NodeCollector(
+            lambda: STATUS, tally, lambda: 5, {"listen": 7.0}, lambda: reasons
+        )
         servers.append(HealthServer(Http(port=free_port()), collector, lambda: reasons))
         return f"http://127.0.0.1:{servers[-1].port}"
 
@@ -96,6 +98,8 @@ def test_metrics_are_read_by_prometheus(serve: Callable[[list[str]], str]) -> No
     assert counts == {objects: 1, studies: 1, ("lgg_node_deliveries_total", "pacs", "sent"): 1}
     assert values["lgg_node_seconds", "made"] == 1.5
     assert (values["lgg_node_spool_bytes",], values["lgg_node_free_bytes",]) == (1000, 5)
+    assert values["lgg_node_certificate_end_seconds", "listen"] == 7
+    assert values["lgg_node_ill",] == 0
 
 
 def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]) -> None:
@@ -103,6 +107,7 @@ def test_health_is_200_or_503_with_the_reasons(serve: Callable[[list[str]], str]
     assert (status, json.loads(text)) == (200, {"healthy": True, "reasons": []})
     status, text = fetch(serve(["worker: ended"]) + "/health")
     assert (status, json.loads(text)["reasons"]) == (503, ["worker: ended"])
+    assert "\nlgg_node_ill 1.0\n" in fetch(serve(["worker: ended"]) + "/metrics")[1]
     assert fetch(serve([]) + "/other")[0] == 404
     assert fetch(serve([]) + "/health?from=here")[0] == 200
 
@@ -124,7 +129,7 @@ def test_metrics_that_cannot_be_had_say_why() -> None:
     def refuse() -> int:
         raise ResourceError("the spool is gone")
 
-    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5, {}, list)
     server = HealthServer(Http(port=free_port()), collector, lambda: [])
     try:
         collector._free_bytes = refuse
@@ -140,7 +145,7 @@ def test_health_is_told_at_every_address_of_this_machine(address: str) -> None:
             look.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6")
-    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5, {}, list)
     server = HealthServer(Http(address=address, port=free_port()), collector, lambda: [])
     try:
         host = f"[{address}]" if ":" in address else address
@@ -166,7 +171,7 @@ def test_a_client_that_resets_its_connection_is_told_in_one_line(
 
     handler = Told()
     LOG.addHandler(handler)
-    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5)
+    collector = NodeCollector(lambda: STATUS, Tally(), lambda: 5, {}, list)
     server = HealthServer(Http(port=free_port()), collector, ill)
     try:
         with socket.create_connection(("127.0.0.1", server.port)) as peer:

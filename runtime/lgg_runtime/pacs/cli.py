@@ -133,7 +133,8 @@ def check(path: Path) -> None:
     from lgg_runtime.pacs.config import load_config
     from lgg_runtime.pacs.preflight import check_settings
 
-    check_settings(path, load_config(path))
+    for line in check_settings(path, load_config(path)):
+        show(line)
     show(f"{path}: no mistake in it")
 
 

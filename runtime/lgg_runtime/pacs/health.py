@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,8 +34,17 @@ _COUNTERS = {
 class NodeCollector:
     """Gauges out of the database and counters since the start; no label names a study."""
 
-    def __init__(self, status: Status, tally: Tally, free_bytes: Callable[[], int]):
+    def __init__(
+        self,
+        status: Status,
+        tally: Tally,
+        free_bytes: Callable[[], int],
+        ends: Mapping[str, float],
+        why_ill: Callable[[], list[str]],
+    ):
+        """ends: of certificates, as of `read_ends`."""
         self._status, self._tally, self._free_bytes = status, tally, free_bytes
+        self._ends, self._why_ill = ends, why_ill
 
     def collect(self) -> Iterator[Any]:
         status = self._status()
@@ -66,6 +75,17 @@ class NodeCollector:
         yield GaugeMetricFamily(
             "lgg_node_free_bytes", "Free disk under the spool.", value=self._free_bytes()
         )
+        yield GaugeMetricFamily(
+            "lgg_node_ill", "Reasons of ill health, as /health gives them.", len(self._why_ill())
+        )
+        ends = GaugeMetricFamily(
+            "lgg_node_certificate_end_seconds",
+            "When a certificate of the node is over, since 1970.",
+            labels=["of"],
+        )
+        for part, end in self._ends.items():
+            ends.add_metric([part], end)
+        yield ends
         counts = self._tally.read()
         for name, (said, labels) in _COUNTERS.items():
             family = CounterMetricFamily(f"lgg_node_{name}", said, labels=labels)

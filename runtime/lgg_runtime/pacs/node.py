@@ -25,12 +25,14 @@ from lgg_runtime.pacs.spool import DATABASE, Spool, require_records
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.status import read_status
 from lgg_runtime.pacs.tally import Tally
+from lgg_runtime.pacs.tls import SOON_DAYS, read_ends, tell_ends
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder
 
 GRACE_SECONDS = 10.0
+_DAY_SECONDS = 86400.0
 
 
 class Node:
@@ -49,7 +51,10 @@ class Node:
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         status = functools.partial(read_status, state, config)
-        self.collector = NodeCollector(status, self.tally, self.spool.free_bytes)
+        self._ends = read_ends(config)
+        self.collector = NodeCollector(
+            status, self.tally, self.spool.free_bytes, self._ends, self.why_ill
+        )
         self._names = names = [one.name for one in config.destinations]
         make = ResultMaker(segmenter, self.spool).make
         self._worker = Worker(jobs, make, names, self.tally, config.study.attempts)
@@ -58,6 +63,8 @@ class Node:
         settle = Loop("completeness", self._settle)
         sweeper = Loop("retention", Sweeper(state, self.spool, config.retention).step)
         self.loops = [settle, self._work_loop, *self._send_loops, sweeper]
+        if self._ends:
+            self.loops.append(Loop("certificates", self._tell_ends))
 
     def start(self) -> None:
         for line in find_orphans(self.state, self._names):
@@ -87,7 +94,7 @@ class Node:
             if self.spool.free_bytes() < self.config.limits.free_disk_mib * MIB:
                 reasons.append(f"less than {self.config.limits.free_disk_mib} MiB of disk is free")
             self.state.require_file()
-            reasons += find_orphans(self.state, self._names)
+            reasons += find_orphans(self.state, self._names) + tell_ends(self._ends)
         except ResourceError as error:
             reasons.append(str(error))
         return reasons
@@ -101,6 +108,11 @@ class Node:
             sender = Sender(one, outbox, transport, self.tally)
             loops.append(Loop(f"sender {one.name}", sender.step))
         return loops
+
+    def _tell_ends(self) -> float:
+        for line in tell_ends(self._ends, SOON_DAYS):
+            LOG.warning("%s", line)
+        return _DAY_SECONDS
 
     def _settle(self) -> float | None:
         wait = self.intake.settle()

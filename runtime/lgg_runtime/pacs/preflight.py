@@ -4,16 +4,19 @@ passwords, the model.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lgg_runtime.errors import LggError, ResourceError
+from lgg_runtime.errors import LggError, ResourceError, UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.pacs.config import MIB, MistakesError, Model, NodeConfig
-from lgg_runtime.pacs.tls import make_server_tls
+from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.tls import SOON_DAYS, make_server_tls, read_ends, tell_ends
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.segmenter import Segmenter
 
@@ -59,16 +62,25 @@ def _check_disk(config: NodeConfig) -> None:
         raise ResourceError(f"less than {least_mib} MiB of disk is free at {place}")
 
 
-def check_settings(path: Path, config: NodeConfig) -> None:
+def _check_records(config: NodeConfig) -> None:
+    """Raises as `State` for a database that is there; this process may be one that sees none."""
+    database = config.node.spool / DATABASE
+    if os.path.lexists(database):
+        State(database).close()
+
+
+def check_settings(path: Path, config: NodeConfig) -> list[str]:
     """Open what a node would open at its start, but no port; the model is loaded where all else is
-    well, since that may take minutes. Raises MistakesError, and as
-    `require_packages` and `load_model`; path: the settings' file.
+    well, since that may take minutes. Returns a line for each certificate that is over soon.
+
+    Raises MistakesError, and as `require_packages` and `load_model`; path: the settings' file.
     """
     require_packages()
     checks: list[tuple[str, Callable[[], object]]] = [("", partial(make_server_tls, config.listen))]
     for destination in config.destinations:
         checks.append(("", partial(make_transport, destination, config.node.ae_title)))
     checks.append(("node.spool: ", partial(_check_disk, config)))
+    checks.append(("node.spool: ", partial(_check_records, config)))
     checks.append(("model.name: ", partial(find_model, config.model.name)))
     if config.model.first_look:
         checks.append(("model.first_look: ", partial(find_model, config.model.first_look)))
@@ -78,6 +90,9 @@ def check_settings(path: Path, config: NodeConfig) -> None:
             check()
         except LggError as error:
             mistakes.append(f"{where}{error}")
+    with contextlib.suppress(UsageError):  # of a file that is told already
+        mistakes += tell_ends(read_ends(config))
     if mistakes:
         raise MistakesError(path, mistakes)
     load_model(config.model)
+    return tell_ends(read_ends(config), SOON_DAYS)

@@ -127,7 +127,8 @@ class State:
                 run(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
                 raise OutputConflictError(
-                    f"{self._name}: of version {version}, expected {VERSION}; choose another spool"
+                    f"{self._name}: of version {version}, expected {VERSION}; let the lgg-edge "
+                    "that made it send what waits, and then choose another spool"
                 )
 
     @property

@@ -5,12 +5,16 @@ it fails, also with a DICOMweb server.
 from __future__ import annotations
 
 import ssl
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import UsageError
-from lgg_runtime.pacs.config import Destination, Listen
+from lgg_runtime.pacs.config import Destination, Listen, NodeConfig
+from lgg_runtime.plural import count
 
+SOON_DAYS = 30.0
 BREAKS_OFF = "cannot be reached, or breaks off"
 # OpenSSL's numbers of a certificate that no known authority vouches for.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
@@ -73,6 +77,36 @@ def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> 
             "the key is of another certificate than the first in the file; the node's own comes "
             "first, then those of authorities"
         ) from error
+
+
+def read_ends(config: NodeConfig) -> dict[str, float]:
+    """When the certificates that the node shows are over, in seconds since 1970, by the part of the
+    settings that names them. Raises UsageError for a file that holds none.
+    """
+    named = {"listen": config.listen.certificate}
+    named |= {f"destination {one.name}": one.certificate for one in config.destinations}
+    ends = {}
+    for part, path in named.items():
+        if path is None:
+            continue
+        try:  # Python has no other way to read a certificate that no peer has shown
+            told = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"{part}: certificate is of no use ({error})") from error
+        ends[part] = float(ssl.cert_time_to_seconds(told["notAfter"]))
+    return ends
+
+
+def tell_ends(ends: Mapping[str, float], within_days: float = 0.0) -> list[str]:
+    """A line for each certificate that is over, or is within so many days."""
+    told = []
+    for part, end in ends.items():
+        days = (end - time.time()) / 86400
+        if days <= within_days:
+            span = count(int(abs(days)), "day")
+            when = f"ends in {span}" if days > 0 else f"ended {span} ago"
+            told.append(f"{part}: its certificate {when}; renew it, and restart the node")
+    return told
 
 
 def telling(context: ssl.SSLContext, failures: list[str]) -> ssl.SSLContext:

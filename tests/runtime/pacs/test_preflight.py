@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ pytest.importorskip("pynetdicom")
 pytest.importorskip("prometheus_client")
 
 from lgg_runtime.errors import LggError, ModelError, ProviderError
+from lgg_runtime.pacs import preflight
 from lgg_runtime.pacs.config import MistakesError, load_config
 from lgg_runtime.pacs.preflight import check_settings, load_model
+from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import State
 from stand_ins.pacs import write_config
 
 
@@ -43,6 +48,30 @@ def test_a_model_that_a_start_takes_passes(tmp_path: Path, artifact: Path) -> No
     path = write_config(tmp_path, model={"name": str(artifact)})
     check_settings(path, load_config(path))
     assert not (tmp_path / "spool").exists()
+
+
+def test_a_spool_of_another_layout_and_a_certificate_that_is_over_are_told(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spool").mkdir()
+    with contextlib.closing(State(tmp_path / "spool" / DATABASE)) as state:
+        state.rows("PRAGMA user_version = 1")
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    monkeypatch.setattr(preflight, "read_ends", lambda config: {"listen": time.time() - 90000})
+    with pytest.raises(MistakesError) as found:
+        check_settings(path, load_config(path))
+    over, layout = found.value.mistakes
+    assert over == "listen: its certificate ended 1 day ago; renew it, and restart the node"
+    assert layout.startswith(f"node.spool: {DATABASE}: of version 1, expected ")
+
+
+def test_a_certificate_that_is_soon_over_is_no_mistake(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    monkeypatch.setattr(preflight, "read_ends", lambda config: {"listen": time.time() + 90000})
+    told = ["listen: its certificate ends in 1 day; renew it, and restart the node"]
+    assert check_settings(path, load_config(path)) == told
 
 
 def file_in_its_place(spool: Path) -> None:

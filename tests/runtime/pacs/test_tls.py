@@ -7,16 +7,21 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 
 from lgg_runtime.errors import UsageError
+from lgg_runtime.pacs import tls
 from lgg_runtime.pacs.config import Destination, Listen
-from lgg_runtime.pacs.tls import make_client_tls, make_server_tls
+from lgg_runtime.pacs.tls import make_client_tls, make_server_tls, read_ends, tell_ends
 from lgg_runtime.pacs.transport import DeliveryError, make_transport
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
@@ -113,6 +118,30 @@ def test_what_a_destination_does_in_place_of_tls_is_told(
         make_transport(to(answer(serve), own), "LGG-NODE")(Path("none"), False)
     assert str(refused.value) == why
     assert refused.value.is_passing
+
+
+@pytest.mark.parametrize(
+    ("days_on", "told", "soon"),
+    [
+        (0, [], ["ends in 1 day"]),
+        (-30, [], []),
+        (3, ["ended 1 day ago"], ["ended 1 day ago"]),
+    ],
+)
+def test_a_certificate_that_is_over_or_soon_will_be_is_told(
+    own: Path, monkeypatch: pytest.MonkeyPatch, days_on: int, told: list[str], soon: list[str]
+) -> None:
+    def lines(when: list[str]) -> list[str]:
+        return [f"{of}: its certificate {one}; renew it, and restart the node" for one in when]
+
+    of = "destination pacs"
+    sent = replace(to(1, own), certificate=own, key=own.with_suffix(".key"))
+    config: Any = SimpleNamespace(listen=Listen(), destinations=[to(1, own), sent])
+    ends = read_ends(config)
+    later = time.time() + days_on * 86400
+    monkeypatch.setattr(tls, "time", SimpleNamespace(time=lambda: later))
+    assert list(ends) == [of]
+    assert (tell_ends(ends), tell_ends(ends, 30)) == (lines(told), lines(soon))
 
 
 def test_a_port_that_is_closed_is_not_laid_on_tls(own: Path) -> None:
