@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 import threading
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ pytest.importorskip("prometheus_client")
 from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.pacs import node
 from lgg_runtime.pacs.cli import command
-from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.config import NodeConfig, load_config
 from lgg_runtime.pacs.node import run_node
 from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.state import State
+from lgg_runtime.pacs.status import read_status
 from stand_ins.pacs import associate, write_config
 from stand_ins.ports import free_port
 
@@ -125,6 +128,33 @@ def test_no_peer_brings_an_image_while_files_without_a_record_are_removed(
     with run_node(load_config(write_config(tmp_path, **settings))):
         socket.create_connection(("127.0.0.1", port), timeout=20).close()
     assert settled
+
+
+def test_metrics_are_counted_while_images_are_received(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = []
+
+    def receive(state: State) -> None:
+        with state.change():
+            received.append(state)
+
+    def count(state: State, config: NodeConfig) -> dict[str, Any]:
+        with state._lock:  # as while a query runs
+            receiving = threading.Thread(target=receive, args=(running.state,))
+            receiving.start()
+            receiving.join(20)
+            assert received == [running.state]
+        return read_status(state, config)
+
+    monkeypatch.setattr(node, "read_status", count)
+    port = free_port()
+    settings = {"model": {"name": str(artifact)}, "http": {"port": port}}
+    with (
+        run_node(load_config(write_config(tmp_path, **settings))) as running,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer,
+    ):
+        assert b'lgg_node_studies{state="done"} 0.0' in answer.read()
 
 
 def test_a_node_that_ends_lets_its_associations_end(tmp_path: Path, artifact: Path) -> None:

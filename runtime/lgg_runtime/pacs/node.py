@@ -6,6 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.lock import lock_output
@@ -31,6 +32,9 @@ from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.writers.atomic import make_folder
 
+if TYPE_CHECKING:
+    from lgg_runtime.pacs.health import NodeCollector
+
 GRACE_SECONDS = 10.0
 _DAY_SECONDS = 86400.0
 
@@ -40,7 +44,6 @@ class Node:
 
     def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
         """Raises UsageError for TLS or password files of no use, and as `settle_leftovers`."""
-        from lgg_runtime.pacs.health import NodeCollector
         from lgg_runtime.pacs.receiver import Receiver
 
         self.config, self.state, self.tally = config, state, Tally()
@@ -50,11 +53,7 @@ class Node:
         settle_leftovers(state, self.spool)
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
-        status = functools.partial(read_status, state, config)
         self._ends = read_ends(config)
-        self.collector = NodeCollector(
-            status, self.tally, self.spool.free_bytes, self._ends, self.why_ill
-        )
         self._names = names = [one.name for one in config.destinations]
         make = ResultMaker(segmenter, self.spool).make
         self._worker = Worker(jobs, make, names, self.tally, config.study.attempts)
@@ -99,6 +98,15 @@ class Node:
             reasons.append(str(error))
         return reasons
 
+    def make_collector(self, state: State) -> NodeCollector:
+        """Of metrics; state: a connection of their own, for to count all images takes seconds after
+        a year, and nothing would be received meanwhile.
+        """
+        from lgg_runtime.pacs.health import NodeCollector
+
+        status = functools.partial(read_status, state, self.config)
+        return NodeCollector(status, self.tally, self.spool.free_bytes, self._ends, self.why_ill)
+
     def _make_send_loops(self) -> list[Loop]:
         loops = []
         for one in self.config.destinations:
@@ -126,6 +134,10 @@ class Node:
         return wait
 
 
+def _open(config: NodeConfig, stack: contextlib.ExitStack) -> State:
+    return stack.enter_context(contextlib.closing(State(config.node.spool / DATABASE)))
+
+
 @contextlib.contextmanager
 def run_node(config: NodeConfig) -> Iterator[Node]:
     """Hold the spool, start a node, and stop it at the end of the context.
@@ -143,11 +155,10 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
         require_records(config.node.spool)
         segmenter = load_model(config.model)
         LOG.info("model %s on %s", segmenter.name, segmenter.provider)
-        state = State(config.node.spool / DATABASE)
-        stack.callback(state.close)
-        node = Node(config, state, segmenter)
+        node = Node(config, _open(config, stack), segmenter)
         if config.http.port:
-            stack.callback(HealthServer(config.http, node.collector, node.why_ill).stop)
+            collector = node.make_collector(_open(config, stack))
+            stack.callback(HealthServer(config.http, collector, node.why_ill).stop)
         stack.callback(node.stop)
         node.start()
         yield node
