@@ -20,7 +20,14 @@ from lgg_runtime.pacs.tls import SOON_DAYS, make_server_tls, read_ends, tell_end
 from lgg_runtime.pacs.transport import make_transport
 from lgg_runtime.segmenter import Segmenter
 
-_PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "prometheus_client")
+_PACKAGES = (
+    "pydicom",
+    "highdicom",
+    "pynetdicom",
+    "dicomweb_client",
+    "prometheus_client",
+    "cryptography",
+)
 
 
 def require_packages() -> None:

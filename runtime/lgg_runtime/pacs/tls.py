@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lgg_runtime.errors import UsageError
+from lgg_runtime.errors import UsageError, first_line
+from lgg_runtime.extras import import_extra
 from lgg_runtime.pacs.config import Destination, Listen, NodeConfig
 from lgg_runtime.plural import count
 
@@ -81,19 +82,21 @@ def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> 
 
 def read_ends(config: NodeConfig) -> dict[str, float]:
     """When the certificates that the node shows are over, in seconds since 1970, by the part of the
-    settings that names them. Raises UsageError for a file that holds none.
+    settings that names them; of a chain the first one, which is the node's own. Raises UsageError
+    for a file that holds none, MissingExtraError without `cryptography`.
     """
+    x509 = import_extra("cryptography.x509", "node")
     named = {"listen": config.listen.certificate}
     named |= {f"destination {one.name}": one.certificate for one in config.destinations}
     ends = {}
     for part, path in named.items():
         if path is None:
             continue
-        try:  # Python has no other way to read a certificate that no peer has shown
-            told = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"{part}: certificate is of no use ({error})") from error
-        ends[part] = float(ssl.cert_time_to_seconds(told["notAfter"]))
+        try:
+            own = x509.load_pem_x509_certificate(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{part}: certificate is of no use ({first_line(error)})") from error
+        ends[part] = own.not_valid_after_utc.timestamp()
     return ends
 
 
