@@ -197,6 +197,7 @@ class Segmenter:
             prepared = self.prepare(study)
             return self.finish(prepared, self.run(prepared))
 
+    @np.errstate(under="ignore")  # what rounds to 0 is 0 in a host that made it an error, too
     def prepare(self, study: Volume | npt.NDArray[Any]) -> Prepared:
         """Bring to the model's grid and scale: the first step of `segment`. Raises InputError."""
         volume = study if isinstance(study, Volume) else _volume_of_slice(study)
