@@ -27,6 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers import same_pixels as pixels
 from lgg_runtime.readers.same_image import is_same_image
 
@@ -279,6 +280,24 @@ def test_other_content_is_another_image(
     image = make_image()
     change(image)
     assert not is_same(encode(make_image()), encode(image, syntax))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_program_without_an_interpreter_is_not_started_to_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: bool
+) -> None:
+    kept, program, begun = tmp_path / "kept.dcm", tmp_path / "program", tmp_path / "begun"
+    kept.write_bytes(encode(make_image()))
+    program.write_text(f"#!/bin/sh\ntouch '{begun}'\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    monkeypatch.setattr(sys, "executable", str(program) if frozen else "")
+    with pytest.raises(
+        InputError, match=r"^kept\.dcm: .* no.* in this program; remove one of them"
+    ):
+        is_same_image(kept, encode(make_image(), RLELossless))
+    assert not begun.exists()
+    assert is_same_image(kept, encode(make_image(), ImplicitVRLittleEndian))
 
 
 def test_a_codestream_that_claims_to_be_huge_is_not_believed(

@@ -18,8 +18,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from lgg_runtime.errors import InputError
 from lgg_runtime.readers.dicom_files import load_pydicom
 from lgg_runtime.readers.dicom_pixels import without_unused_bits
+from lgg_runtime.redact import without_uids
 
 MOST_BYTES = 2 << 30  # of address space, for two files and a decoder
 MOST_SECONDS = 30.0
@@ -47,7 +49,16 @@ def have_same_pixels(kept: Path, came: bytes) -> bool:
 def have_same_compressed_pixels(kept: Path, came: bytes) -> bool:
     """Decodes in a process of its own, of bounded memory and time: a codec believes what a
     codestream says of its size. False where that does not suffice.
+
+    Raises InputError in a frozen program or one without a Python interpreter to start: what would
+    begin in the place of that process is a host program.
     """
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise InputError(
+            f"{without_uids(kept.name)}: another file has its SOPInstanceUID, and one of them is "
+            "compressed: expected a Python interpreter to compare them, found none in this "
+            "program; remove one of them"
+        )
     # -P: with -m alone, a module in the folder that the node was started in would run.
     words = [sys.executable, "-P", "-m", __name__, str(kept)]
     # One thread: each more takes address space.
