@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -18,6 +20,7 @@ import nibabel
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.readers.nifti import read_nifti
+from lgg_runtime.readers.nifti_header import open_nifti
 
 AFFINE = np.diag([-0.9, -0.9, 5, 1])
 NAN, INFINITE = float("nan"), float("inf")
@@ -155,3 +158,22 @@ def test_qform_and_sform_may_part_by_half_a_voxel_at_the_far_end_too(
         return
     with pytest.raises(InputError, match="qform and sform disagree"):
         read_nifti([tmp_path / "a.nii"])
+
+
+def test_voxels_are_not_mapped_where_a_failing_disk_would_end_the_process(tmp_path: Path) -> None:
+    voxels = np.asanyarray(open_nifti(save(tmp_path / "a.nii", {})).dataobj)
+    assert not isinstance(voxels, np.memmap)
+
+
+@pytest.mark.parametrize("read", ["gzip.GzipFile.read", "nibabel.arrayproxy.array_from_file"])
+def test_a_disk_that_fails_is_not_told_as_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    path = save(tmp_path / "a.nii.gz", {})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(read, fail)
+    with pytest.raises(InputError, match=r"^a\.nii\.gz: cannot be read: Input/output error$"):
+        read_nifti([path])

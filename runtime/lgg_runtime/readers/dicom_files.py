@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.dicom_encoding import MOST_PARTS, CostlyHeaderError, read_values
-from lgg_runtime.readers.regular import IrregularFileError, open_regular
+from lgg_runtime.readers.regular import IrregularFileError, open_regular, why_unread
 from lgg_runtime.redact import without_uids
 
 # What pydicom raises on damaged files beside errors of its own; they share no base.
@@ -102,9 +102,7 @@ def read_header(path: Path, tags: tuple[str, ...] | None = None) -> Any:
         raise InputError(f"{name}: expected a DICOM file, found no DICM at byte 128") from error
     except Exception as error:
         # Damaged bytes lead pydicom to any error; its own share no base.
-        refused = error.strerror if isinstance(error, OSError) else None
-        reason = f"cannot be read: {refused}" if refused else CUT_HEADER
-        raise InputError(f"{name}: {reason}") from error
+        raise InputError(f"{name}: {why_unread(error, CUT_HEADER)}") from error
 
 
 def read_meta(stream: BinaryIO) -> Any:

@@ -8,8 +8,9 @@ import zlib
 from pathlib import Path
 
 from lgg_runtime.errors import InputError
-from lgg_runtime.readers.regular import open_regular
+from lgg_runtime.readers.regular import open_regular, why_unread
 
+CUT_SHORT = "cut short or damaged; copy the file again"
 _MAGIC = b"\x1f\x8b"
 _MOST_SURPLUS = 1 << 27  # bytes behind what is wanted that are read for the check sum
 _PIECE = 1 << 17
@@ -36,4 +37,4 @@ def require_check_sum(path: Path, wanted: int) -> None:
                     most = f"{_MOST_SURPLUS >> 20} MiB"
                     raise InputError(f"goes on for more than {most} behind its voxels")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError("cut short or damaged; copy the file again") from error
+        raise InputError(why_unread(error, CUT_SHORT)) from error

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.errors import InputError, UsageError, naming
-from lgg_runtime.readers.gzipped import is_gzip, require_check_sum
+from lgg_runtime.readers.gzipped import CUT_SHORT, is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
+from lgg_runtime.readers.regular import why_unread
 from lgg_runtime.readers.resample import Lattice, corners_of
 from lgg_runtime.readers.sequences import (
     AS_ASKED,
@@ -201,7 +202,7 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
     except MemoryError as error:
         raise InputError("the memory does not suffice for its voxels") from error
     except DAMAGE as error:
-        raise InputError("cut short or damaged; copy the file again") from error
+        raise InputError(why_unread(error, CUT_SHORT)) from error
     if is_gzip(path):
         require_check_sum(path, int(image.dataobj.offset) + stored.size * kind.itemsize)
     if stored.dtype not in (np.uint8, np.int16, np.uint16):

@@ -14,6 +14,7 @@ import numpy as np
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import import_extra, keep_silent
 from lgg_runtime.readers.gzipped import is_gzip
+from lgg_runtime.readers.regular import why_unread
 
 # gzip.BadGzipFile is an OSError.
 DAMAGE = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error)
@@ -56,15 +57,17 @@ def open_nifti(path: Path) -> Any:
     except InputError:
         raise
     except (*failures, KeyError) as error:  # KeyError: a kind of number that nobody knows
-        raise InputError("no NIfTI file, or its header is damaged") from error
+        damage = "no NIfTI file, or its header is damaged"
+        raise InputError(why_unread(error, damage)) from error
 
 
 def _open_checked(kind: Any, start: bytes, path: Path) -> Any:
     """As nibabel's `from_filename`, but for extensions: it would keep them, and follow their sizes
-    out of their place, to the end of whatever a file unpacks to.
+    out of their place, to the end of whatever a file unpacks to. Not mapped into memory: where a
+    disk fails at a page of it, the system ends the process.
     """
     header = kind.header_class.from_fileobj(io.BytesIO(start + bytes(4)))
-    return kind(kind.ImageArrayProxy(str(path), header.copy()), None, header)
+    return kind(kind.ImageArrayProxy(str(path), header.copy(), mmap=False), None, header)
 
 
 def _check_extensions(found: bytes, header: Any) -> None:

@@ -25,6 +25,12 @@ class IrregularFileError(InputError):
         super().__init__("expected a regular file, found a folder, pipe, socket or device")
 
 
+def why_unread(error: BaseException, damage: str) -> str:
+    """Why a file could not be read: what the system said, or, where it was the bytes, `damage`."""
+    refused = error.strerror if isinstance(error, OSError) else None
+    return f"cannot be read: {refused}" if refused else damage
+
+
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A handle to read from and the file's status; an OSError of the block becomes an InputError.
