@@ -77,12 +77,8 @@ def _take_file(given: Path) -> Files:
 
 def _pictures_beside(given: Path) -> list[Path]:
     """The pictures in a file's folder; none where it cannot be listed."""
-    try:
-        beside = sorted(given.parent.iterdir())
-    except OSError:
-        return []
-    files = (path for path in beside if not path.is_symlink() and not path.is_dir())
-    return [path for path in files if path.suffix.lower() in SUFFIXES]
+    beside = (Path(entry.path) for entry in reversed(_list(given.parent, {})) if _is_file(entry))
+    return [path for path in beside if path.suffix.lower() in SUFFIXES]
 
 
 def _walk(folder: Path) -> Files:
@@ -115,11 +111,18 @@ def _entries(folder: Path, unreadable: dict[Path, str]) -> Iterator[os.DirEntry[
             yield entry
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return not (entry.is_symlink() or entry.is_dir(follow_symlinks=False))
+
+
 def _list(folder: Path, unreadable: dict[Path, str]) -> list[os.DirEntry[str]]:
     """What lies in a folder, the last name first."""
     try:
         with os.scandir(folder) as scan:
-            return sorted(scan, key=lambda entry: entry.name, reverse=True)
+            entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
+        for entry in entries:  # where the disk tells no kind beside a name, it is asked and kept
+            entry.is_dir(follow_symlinks=False)
+        return entries
     except OSError as error:
         name = printable(folder.name or str(folder))
         unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
