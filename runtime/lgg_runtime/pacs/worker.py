@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from lgg_runtime.errors import InputError, ModelError, OutOfMemoryError, ResourceError
 from lgg_runtime.pacs.jobs import Job, Jobs, Made
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.results import UnreadableError
 from lgg_runtime.pacs.spool import NAME_DIGITS
 from lgg_runtime.pacs.state import FAILED, REFUSED
 from lgg_runtime.pacs.tally import Tally
@@ -51,8 +52,9 @@ class Worker:
             made = self._make(job)
         except InputError as error:
             self._give_up(job, REFUSED, without_uids(str(error)))
-        except (ModelError, OutOfMemoryError) as error:
-            # Put back, a study beyond the memory would be the next again, before all others.
+        except (ModelError, OutOfMemoryError, UnreadableError) as error:
+            # Put back, a study beyond the memory, or on a bad part of the disk, would be the next
+            # again, before all others.
             self._give_up(job, FAILED, without_uids(str(error)))
         except ResourceError:
             self._put_back()

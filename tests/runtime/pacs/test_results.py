@@ -1,4 +1,6 @@
-"""What the node tells of a result that its clean-up made smaller, of a study that is doubted."""
+"""What the node tells of a result that its clean-up made smaller, of a study that is doubted, and
+of images that the disk does not give.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from pydicom import dcmread
 from lgg_runtime.cleanup import CleanupSettings
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.results import ResultMaker
+from lgg_runtime.pacs.retries import queue_again
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.worker import Worker
 from lgg_runtime.segmenter import Segmenter
@@ -55,3 +58,32 @@ def test_a_doubt_and_a_large_region_that_is_left_out_are_told_in_the_log_and_the
     for text in (segment.SegmentDescription, line):
         assert "does not look like brain MRI of the training data (" in text
         assert ("the clean-up dropped a region of 0." in text) == is_told
+
+
+def test_a_study_whose_images_a_failing_disk_does_not_give_is_done_at_a_retry(
+    records: Records, artifact: Path, tmp_path: Path
+) -> None:
+    session = records.associate()
+    for path in draw_studies(tmp_path / "drawn", slices=3)[0].iterdir():
+        image = dcmread(path)
+        arrival = Arrival(image.StudyInstanceUID, image.SOPInstanceUID, path.read_bytes(), b"")
+        records.intake.keep(session, arrival)
+    records.intake.release(session)
+    records.intake.settle()
+    make = ResultMaker(Segmenter.load(artifact), records.spool).make
+    worker = Worker(records.jobs, make, [], Tally(), attempts=5)
+    image_path = next((records.spool.root / "images").rglob("*.dcm"))
+    aside = image_path.rename(tmp_path / "aside")
+    image_path.symlink_to("/proc/self/mem")  # whose first byte no disk gives: EIO
+    worker.step()
+    (row,) = records.state.rows("SELECT state, reason FROM study")
+    assert tuple(row) == (
+        "failed",
+        "1 image in the spool cannot be read (Input/output error); see to the disk, then lgg-node "
+        "retry",
+    )
+    aside.replace(image_path)
+    assert queue_again(records.state, (), True, ()) == 1
+    worker.step()
+    (row,) = records.state.rows("SELECT state, reason FROM study")
+    assert row["state"] == "done"
