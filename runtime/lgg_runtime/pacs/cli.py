@@ -111,17 +111,19 @@ def forget(path: Path, destination: str) -> None:
 def _open_state(path: Path) -> Iterator[tuple[State, NodeConfig]]:
     from lgg_runtime.errors import NoInputError, ResourceError
     from lgg_runtime.pacs.config import load_config
-    from lgg_runtime.pacs.spool import DATABASE
+    from lgg_runtime.pacs.spool import DATABASE, telling_failed_look
     from lgg_runtime.pacs.state import State
 
     config = load_config(path, needs_files=False)
     database = config.node.spool / DATABASE
-    try:
-        database.lstat()
-    except PermissionError as error:
-        raise ResourceError(f"{config.node.spool}: only the node's user may look there") from error
-    except OSError as error:
-        raise NoInputError(f"{config.node.spool}: no node has run there yet") from error
+    with telling_failed_look(database):
+        try:
+            database.lstat()
+        except PermissionError as error:
+            why = "only the node's user may look there"
+            raise ResourceError(f"{config.node.spool}: {why}") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NoInputError(f"{config.node.spool}: no node has run there yet") from error
     with contextlib.closing(State(database)) as state:
         yield state, config
 

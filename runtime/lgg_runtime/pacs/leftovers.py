@@ -17,7 +17,7 @@ from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files
 from lgg_runtime.pacs.state import State
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom, read_meta
-from lgg_runtime.writers.atomic import PART_SUFFIX
+from lgg_runtime.writers.atomic import PART_SUFFIX, remove
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _TOLD_EVERY = 5000
@@ -43,7 +43,7 @@ def settle_leftovers(state: State, spool: Spool) -> None:
             DATABASE,
         )
     for path in lost:
-        path.unlink(missing_ok=True)
+        remove(path)
     if lost:
         LOG.info("removed %s of an earlier run", count(len(lost), "unfinished file"))
 

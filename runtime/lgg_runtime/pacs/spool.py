@@ -13,7 +13,13 @@ from pathlib import Path
 
 from lgg_runtime.digests import find_digest
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
+from lgg_runtime.writers.atomic import (
+    PART_SUFFIX,
+    make_folder,
+    remove,
+    telling_refusal,
+    write_atomically,
+)
 
 DATABASE, IMAGES, RESULTS = "state.sqlite", "images", "results"
 NAME_DIGITS = 12  # of a name in lines for people
@@ -61,7 +67,7 @@ class Spool:
         try:
             yield
         except ResourceError:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ResourceError):
                 self.remove_images(study, [instance])
             raise
 
@@ -80,14 +86,17 @@ class Spool:
         self._keep(self.result(result), data)
 
     def remove_images(self, study: str, instances: Iterable[str]) -> None:
-        """Remove these images, and their folder if it is empty then: others may be arriving."""
+        """Remove these images, and their folder if it is empty then: others may be arriving.
+        Raises ResourceError.
+        """
         for instance in instances:
-            self.image(study, instance).unlink(missing_ok=True)
+            remove(self.image(study, instance))
         with contextlib.suppress(OSError):  # not empty, or gone
             (self._images / study).rmdir()
 
     def remove_result(self, result: str) -> None:
-        self.result(result).unlink(missing_ok=True)
+        """Raises ResourceError."""
+        remove(self.result(result))
 
     def _keep(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
@@ -105,21 +114,38 @@ def is_whole(path: Path, digest: str) -> bool:
 
 
 def list_files(root: Path) -> list[Path]:
-    """The files below a node's folder that bear names as a node gives them, whole or in part."""
-    found = (*root.glob(f"{IMAGES}/*/*"), *root.glob(f"{RESULTS}/*"))
-    return [
-        path
-        for path in found
-        if _OWN_NAME.fullmatch(path.relative_to(root).as_posix()) and path.is_file()
-    ]
+    """The files below a node's folder that bear names as a node gives them, whole or in part.
+    Raises ResourceError where the disk does not tell of them.
+    """
+    with telling_failed_look(root):
+        found = (*root.glob(f"{IMAGES}/*/*"), *root.glob(f"{RESULTS}/*"))
+        return [
+            path
+            for path in found
+            if _OWN_NAME.fullmatch(path.relative_to(root).as_posix()) and path.is_file()
+        ]
+
+
+@contextlib.contextmanager
+def telling_failed_look(path: Path) -> Iterator[None]:
+    """Raises ResourceError where the disk does not tell what is there."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot be looked at ({error.strerror}); see to the disk"
+        ) from error
 
 
 def require_records(root: Path) -> None:
-    """Raises OutputConflictError for a folder with files of a node and without its database.
+    """Raises OutputConflictError for a folder with files of a node and without its database,
+    ResourceError where the disk does not tell.
 
     Nobody would know what they are, and a start would remove most of them.
     """
-    if not (root / DATABASE).exists() and list_files(root):
+    with telling_failed_look(root):
+        has_records = (root / DATABASE).exists()
+    if not has_records and list_files(root):
         raise OutputConflictError(
             f"{root}: holds images or results of a node, but no {DATABASE}; bring that back, or "
             "choose another spool"

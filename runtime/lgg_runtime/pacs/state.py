@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.pacs.spool import list_files
+from lgg_runtime.pacs.spool import list_files, telling_failed_look
 
 VERSION = 3
 # What a study can be.
@@ -94,7 +94,9 @@ class State:
         """
         self._path, self._name = path, path.name
         self._lock = threading.RLock()
-        if os.path.lexists(path) and not path.is_file():  # SQLite would wait for ever at a FIFO
+        with telling_failed_look(path):
+            is_none = os.path.lexists(path) and not path.is_file()
+        if is_none:  # SQLite would wait for ever at a FIFO
             raise ResourceError(f"{self._name}: is no file, or a link to none; {BRING_BACK}")
         with self._in_words():
             self._open = sqlite3.connect(
@@ -165,8 +167,8 @@ class State:
         return changed
 
     def require_file(self) -> None:
-        """Raises ResourceError where the file was removed or replaced since it was opened: SQLite
-        would go on in one that nobody finds again.
+        """Raises ResourceError where the file was removed or replaced since it was opened, in which
+        SQLite would go on though nobody finds it again, and where the disk does not say.
         """
         if self._look() != self._file:
             raise ResourceError(
@@ -175,10 +177,11 @@ class State:
             )
 
     def _look(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
+        with telling_failed_look(self._path):
+            try:
+                status = self._path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
         return status.st_dev, status.st_ino
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:

@@ -39,6 +39,20 @@ def test_a_look_where_no_node_has_run_says_so_and_makes_nothing(
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["status"], ["retry", "--all"], ["forget", "old"]])
+def test_a_spool_that_the_disk_does_not_tell_of_is_not_one_where_no_node_has_run(
+    tmp_path: Path, words: list[str]
+) -> None:
+    path = str(write_config(tmp_path))
+    (tmp_path / "spool").symlink_to(tmp_path / "spool")  # what is below it cannot be looked at
+    failed = pytest.raises(
+        ResourceError, match=r"spool/state\.sqlite: cannot be looked at \(Too many"
+    )
+    with failed:
+        command.main([*words, "--config", path], standalone_mode=False)
+    (tmp_path / "spool").unlink()
+
+
 @pytest.mark.parametrize("words", [["status"], ["retry", "--all"], ["forget", "old"], ["run"]])
 @pytest.mark.parametrize(
     "make",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs import spool as module
 from lgg_runtime.pacs.leftovers import settle_leftovers
 from stand_ins.records import STUDY, Records
@@ -29,6 +33,26 @@ def test_a_start_removes_what_no_record_knows_and_nothing_else(records: Records)
         path.touch()
     settle_leftovers(records.state, records.spool)
     assert files(records) == known | {foreign}
+
+
+def test_a_start_whose_disk_does_not_tell_what_is_there_removes_nothing_and_says_why(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.finish(1)
+    left = records.spool.result("f" * 32)
+    left.touch()
+    real = os.stat
+
+    def fail(path: Any, *more: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith(".dcm"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *more, **options)
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(ResourceError, match=r"cannot be looked at \(Input/output error\); see to"):
+        settle_leftovers(records.state, records.spool)
+    monkeypatch.undo()
+    assert left.exists()
 
 
 def test_an_image_and_a_folder_that_is_new_outlive_a_loss_of_power(

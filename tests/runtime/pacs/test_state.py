@@ -115,6 +115,21 @@ def test_nothing_is_recorded_in_a_file_that_was_removed_or_replaced(
         run("SELECT 1")
 
 
+def test_a_disk_that_does_not_tell_of_the_file_is_not_told_as_its_removal(
+    records: Records,
+) -> None:
+    path = records.spool.root / DATABASE
+    kept = path.rename(path.with_name("kept"))
+    path.symlink_to(path)  # which cannot be looked at
+    failed = pytest.raises(ResourceError, match=r"state\.sqlite: cannot be looked at \(Too many")
+    with failed, records.state.change():
+        pytest.fail("it was begun all the same")
+    path.unlink()
+    kept.rename(path)
+    with records.state.change() as run:
+        run("SELECT 1")
+
+
 @pytest.mark.parametrize("is_same_process", [True, False])
 def test_a_change_waits_for_the_one_at_hand_as_that_of_a_retry_does(
     records: Records, is_same_process: bool
