@@ -78,7 +78,7 @@ def head_mask(
     settings: IntensitySettings,
     bright: Sequence[float] | None = None,
 ) -> Mask:
-    """Where the head is: (S, H, W) bool for (S, H, W, 3) of any real type.
+    """Where the head is: (S, H, W) bool for (S, H, W, C) of any real type.
 
     True where any channel exceeds `head_fraction` of its bright level. All False for a volume
     without signal. bright: the `bright_levels`, where they are known already.
@@ -87,7 +87,7 @@ def head_mask(
     if pixels.dtype == np.uint8:
         tops = [min(255, math.floor(settings.head_fraction * b)) if b > 0 else 255 for b in bright]
         # One pass over the interleaved channels; as boolean operations it takes ten times as long.
-        dark = cv2.inRange(_as_picture(pixels), (0, 0, 0), tuple(tops))
+        dark = cv2.inRange(_as_picture(pixels), (0,) * len(tops), tuple(tops))
         return np.asarray(dark == 0).reshape(pixels.shape[:3])
     head: Mask = np.zeros(pixels.shape[:3], bool)
     for channel, level in enumerate(bright):

@@ -174,10 +174,13 @@ def test_with_flair_alone_no_other_file_is_read(tmp_path: Path) -> None:
     assert volume.notes == ("FLAIR in the place of the other sequences, as asked",)
 
 
-def test_another_grid_is_resampled_and_a_missing_sequence_replaced(tmp_path: Path) -> None:
-    moved = RAS.copy()
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+def test_another_grid_is_resampled_and_a_missing_sequence_replaced(
+    tmp_path: Path, kind: type
+) -> None:
+    moved, values = RAS.copy(), ramp().astype(kind)
     moved[0, 3] += 0.45
-    files = [write(tmp_path / "p_flair.nii", ramp()), write(tmp_path / "p_t1.nii", ramp(), moved)]
+    files = [write(tmp_path / "p_flair.nii", values), write(tmp_path / "p_t1.nii", values, moved)]
     volume = read_nifti(files)
     assert volume.notes == (
         "pre-contrast sequence resampled onto FLAIR's grid",
