@@ -62,6 +62,11 @@ def _done(outcome: Outcome, row: Row) -> None:
     assert written == set(outcome.results)
 
 
+def _left_out(outcome: Outcome, row: Row) -> None:
+    _done(outcome, row)
+    assert outcome.run["counts"]["done"] == 2
+
+
 def _skipped(outcome: Outcome, _row: Row) -> None:
     require_good(outcome)
     assert outcome.results == [MASK]
@@ -76,6 +81,7 @@ OTHERS_DONE = Keeping(
 RECORDED = Keeping("Nothing is written but `run.json` with the reason.", _recorded_alone)
 NOTHING_MADE = Keeping("Nothing is written; the output folder is not made.", _nothing_made)
 DONE = Keeping("It is done as the others, and `run.json` notes it.", _done)
+LEFT_OUT = Keeping("The scan is done, and nothing is written for the others.", _left_out)
 SKIPPED = Keeping("Passed over and counted in `run.json`; the other inputs are done.", _skipped)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from catalogue.keepings import DONE, NOTHING_MADE, OTHERS_DONE, SKIPPED
+from catalogue.keepings import DONE, LEFT_OUT, NOTHING_MADE, OTHERS_DONE, SKIPPED
 from catalogue.row import INFER, Row, Scene, Section
 
 RAS = np.array([[-0.9, 0, 0, 20], [0, -0.9, 0, 30], [0, 0, 5, -40], [0, 0, 0, 1.0]])
@@ -150,7 +150,7 @@ AXES = "expected three axes, or a fourth of 3 channels, found"
 MOST = "voxels; at most 134217728 are read"
 ALONE = "one channel, taken as FLAIR"
 SPACING = "correct its spacing"
-FLAIR_MISSING = "no FLAIR beside it; expected a name ending in _flair"
+FLAIR_MISSING = "no FLAIR beside it; expected p_flair.nii.gz in its folder"
 
 ROWS = (
     refused("cut gz", "A truncated .nii.gz.", _cut("a.nii.gz"),
@@ -170,13 +170,16 @@ ROWS = (
             lambda scene: os.mkfifo(scene.source / "a.nii"),
             "expected a regular file, found a folder, pipe, socket or device"),
     refused("4-D", "Four axes, such as a series in time.",
-            volume("a.nii", lambda: values((6, 5, 4, 7))), f"{AXES} (6, 5, 4, 7)"),
-    refused("2-D", "Two axes.", volume("a.nii", lambda: values((6, 5))), f"{AXES} (6, 5)"),
+            volume("a.nii", lambda: values((6, 5, 4, 7))),
+            f"{AXES} (6, 5, 4, 7); {NIFTI_CHANNELS}"),
+    refused("2-D", "Two axes.", volume("a.nii", lambda: values((6, 5))),
+            f"{AXES} (6, 5); {NIFTI_CHANNELS}"),
     refused("NaN", "NaN among the values.",
             volume("a.nii", lambda: np.full(SHAPE, np.nan, np.float32)),
-            "holds NaN or infinite values"),
+            "holds NaN or infinite values; set them to 0"),
     refused("infinite slope", "A slope that makes all values infinite.",
-            patched("a.nii", (112, floats(3e38, 3e38))), "holds NaN or infinite values"),
+            patched("a.nii", (112, floats(3e38, 3e38))),
+            "holds NaN or infinite values; set them to 0"),
     refused("complex", "Complex values.", volume("a.nii", lambda: np.ones(SHAPE, np.complex64)),
             f"expected real numbers, found complex64; {NIFTI_CHANNELS}"),
     refused("RGB", "RGB voxels.", volume("a.nii", _rgb),
@@ -188,7 +191,8 @@ ROWS = (
     refused("negative", "A header of a negative size.", patched("a.nii", sized(24, -20, 6)),
             f"claims (24, -20, 6) {MOST}"),
     refused("no place", "Neither qform nor sform.", _unplaced,
-            "neither qform nor sform is set, so its orientation is unknown"),
+            "neither qform nor sform is set, so its orientation is unknown; convert it from its "
+            "DICOM files again, or set what a file of the same scan has"),
     refused("two places", "qform against sform.", _disagreeing,
             "qform and sform disagree; set them to one of the two"),
     refused("no rotation", "A qform that is no rotation.",
@@ -218,6 +222,18 @@ ROWS = (
     Row("two T1", "T1 before and after contrast without FLAIR.",
         lambda scene: _save_all(scene, "p_t1.nii", "p_t1c.nii"), 3,
         f"p: p_t1.nii: {FLAIR_MISSING}", OTHERS_DONE),
+    Row("numbered channels", "Files that differ in a number alone, as the channels of nnU-Net.",
+        lambda scene: _save_all(scene, "p_0000.nii", "p_0001.nii"), 3,
+        "p: p_0000.nii: with p_0001.nii it may be two sequences of one patient, as in nnU-Net; "
+        "expected names that end in _t1, _flair and _t1c, or in _flair for FLAIR of a patient each",
+        OTHERS_DONE),
+    Row("beside", "A map and a label of no known word beside their patient's FLAIR.",
+        lambda scene: _save_all(scene, "p_flair.nii", "p_ADC.nii", "p_tumor.nii"), 0, "",
+        LEFT_OUT, (ALONE,)),
+    Row("derivatives", "The derivatives of a BIDS dataset.",
+        lambda scene: (scene.put("dataset_description.json", b"{}"),
+                       _save_all(scene, "sub-1_FLAIR.nii", "derivatives/x/sub-1_FLAIR.nii")), 0, "",
+        LEFT_OUT, (ALONE,)),
     Row("two FLAIR", "Two FLAIR files of one patient.",
         lambda scene: _save_all(scene, "p_flair.nii", "p-flair.nii"), 3,
         "p: p_flair.nii: a second flair", OTHERS_DONE),

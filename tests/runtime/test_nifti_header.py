@@ -56,7 +56,7 @@ def save(path: Path, changes: dict[str, Any], kind: Any = nibabel.Nifti1Image) -
         ({"bitpix": 8}, "claims 8 bits a voxel, its kind of number has 16"),
         ({"scl_slope": INFINITE}, "its scl_slope is infinite"),
         ({"scl_slope": -INFINITE}, "its scl_slope is infinite"),
-        ({"scl_slope": 3e38}, "holds NaN or infinite values"),
+        ({"scl_slope": 3e38}, "holds NaN or infinite values; set them to 0"),
         ({"pixdim": {0: 0.5}}, "pixdim.0. is 0.5, expected -1 or 1 beside a qform"),
         ({"pixdim": {0: NAN}}, "pixdim.0. is nan, expected -1 or 1 beside a qform"),
         ({"pixdim": {1: -0.9}}, "pixdim -0.9, 0.9, 5: expected lengths above 0 beside a qform"),

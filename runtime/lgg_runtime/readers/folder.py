@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lgg_runtime.errors import NoInputError, OutputConflictError, printable
 from lgg_runtime.progress import HIDDEN, Progress
-from lgg_runtime.readers.listing import Listing, Study, group_masks
-from lgg_runtime.readers.scans import find_scans
-from lgg_runtime.readers.tree import EXPECTED, find_files
+from lgg_runtime.readers.listing import COPY_LINKS, Listing, Study, group_masks
+from lgg_runtime.readers.scans import FoundScans, find_scans
+from lgg_runtime.readers.tree import EXPECTED, Files, find_files
 from lgg_runtime.redact import without_uids
 
 _NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
@@ -34,16 +34,35 @@ def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
     if not files.slices and not scans.studies:
         why = "".join(f"; {reason}" for reason in unreadable.values())
         if files.links:
-            why += f"; symbolic links, not followed: {files.links}"
+            why += f"; symbolic links, not followed: {files.links}; {COPY_LINKS}"
         if files.masks:
             why += f"; files named *_mask, taken for masks: {len(files.masks)}"
+        if scans.no_scans:
+            why += f"; NIfTI files that are masks or no FLAIR by their names: {scans.no_scans}"
+        why += "".join(f"; {notice}" for notice in _describe_left_out(files, scans))
         raise NoInputError(f"{given}: no slice in it; expected {EXPECTED}{why}")
     _refuse_shared_outputs(files.slices, root)
     studies = (*_group_slices(files.slices, root), *scans.studies)
     _refuse_shared_names(studies, root)
     skipped = scans.skipped + files.links + files.attributes
     masks = group_masks(files.masks, files.slices)
-    return Listing(root, studies, masks, skipped, unreadable, files.links)
+    notices = tuple(_describe_left_out(files, scans))
+    return Listing(root, studies, masks, skipped, unreadable, files.links, notices)
+
+
+def _describe_left_out(files: Files, scans: FoundScans) -> list[str]:
+    lines = []
+    if files.left_out:
+        lines.append(
+            f"left out of a BIDS dataset: {', '.join(sorted(files.left_out))}; to read such a "
+            "folder, give it alone"
+        )
+    if scans.beside:
+        lines.append(
+            f"NIfTI files left out, by their names neither FLAIR nor T1 of the patient that they "
+            f"lie beside: {len(scans.beside)}, such as {without_uids(scans.beside[0].name)}"
+        )
+    return lines
 
 
 def number_of(slice_: Path) -> int:

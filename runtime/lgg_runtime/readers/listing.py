@@ -12,6 +12,7 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, printable
 
 RASTER = "raster"
+COPY_LINKS = "give a copy that holds the files themselves, as cp -rL makes"
 # ASCII: by Unicode the long s and the Kelvin sign would count as letters of it as well.
 _MASK = re.compile(r"(.*)_mask\..*", re.IGNORECASE | re.DOTALL | re.ASCII)
 
@@ -57,6 +58,7 @@ class Listing:
     skipped: number of files that are no slice, mask or scan, symbolic links included; links: of
         those alone.
     unreadable: files and folders that cannot be opened, each with the reason.
+    notices: of what was left out that may be missed, a line each.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Listing:
     skipped: int
     unreadable: dict[Path, str]
     links: int
+    notices: tuple[str, ...] = ()
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

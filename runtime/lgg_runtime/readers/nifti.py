@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from lgg_runtime.errors import InputError, UsageError, naming
 from lgg_runtime.readers.gzipped import CUT_SHORT, is_gzip, require_check_sum
 from lgg_runtime.readers.nifti_header import DAMAGE, open_nifti
+from lgg_runtime.readers.nifti_names import UNUSED, channel_of, find_other_word, split_name
 from lgg_runtime.readers.regular import why_unread
 from lgg_runtime.readers.resample import Lattice, corners_of
 from lgg_runtime.readers.sequences import (
@@ -28,28 +28,12 @@ from lgg_runtime.readers.sequences import (
 from lgg_runtime.redact import without_uids
 from lgg_runtime.volume import CHANNELS, MAX_SIDE, MAX_VOXELS, Volume
 
-SUFFIXES = (".nii", ".nii.gz")
 # NIfTI's world is RAS, DICOM's and ours is LPS.
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # NIfTI-1, xyzt_units: metres and micrometres; 2 is mm, and what sets no unit means mm.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
-# The role of files that lie beside FLAIR in such data sets and that the model does not take.
-UNUSED = "unused"
-# The last part of a stem that names its sequence, in the words of dcm2niix users and of BraTS;
-# of the TCGA's patients it names label maps after the program that drew them.
-_ROLES = {
-    "t1": "t1", "t1n": "t1", "t1w": "t1",
-    "flair": "flair", "t2f": "flair",
-    "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c",
-    "t2": UNUSED, "t2w": UNUSED, "seg": UNUSED, "label": UNUSED, "labels": UNUSED,
-    "glistrboost": UNUSED, "glistrboost_manuallycorrected": UNUSED,
-}  # fmt: skip
-# Without a separator before it, patient1 would be the T1 of `patien`.
-_SEQUENCE = re.compile(r"^(?:(?P<stem>.*?)[_\-. ])?(?P<role>" + "|".join(_ROLES) + r")$", re.I)
-# The same words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
-_WORD = re.compile(r"(?:^|[_\-. ])(" + "|".join(_ROLES) + r")(?=[_\-. ])", re.I)
-_NO_FLAIR = "no FLAIR beside it; expected a name ending in _flair"
+_ALONE = "save FLAIR alone, or the three channels along a fourth axis"
 
 
 @dataclass(frozen=True)
@@ -62,20 +46,6 @@ class NiftiSource:
     @classmethod
     def of(cls, image: Any) -> NiftiSource:
         return cls(int(image.header["sform_code"]), int(image.header["qform_code"]))
-
-
-def is_nifti_name(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES)
-
-
-def split_name(path: Path) -> tuple[str, str]:
-    """Stem and role of a file's name: `p_t1ce.nii` is (p, t1c).
-
-    The role is t1, flair, t1c, UNUSED for T2 and labels, or empty where the name tells none.
-    """
-    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)
-    match = _SEQUENCE.match(stem)
-    return (match["stem"] or "", _ROLES[match["role"].lower()]) if match else (stem, "")
 
 
 def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
@@ -93,6 +63,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
         raise InputError("no NIfTI file in it")
     if len(paths) == 1:
         return _read_one(paths[0])
+    _refuse_channels(paths)
     by_role: dict[str, Path] = {}
     for path in paths:
         role = split_name(path)[1]
@@ -100,7 +71,7 @@ def read_nifti(files: Iterable[Path | str], flair_only: bool = False) -> Volume:
             raise InputError(f"{_name(path)}: a second {role or 'file of no known sequence'}")
         by_role[role] = path
     if "flair" not in by_role:
-        raise InputError(f"{_name(paths[0])}: {_NO_FLAIR}")
+        raise _no_flair(paths[0])
     flair, affine, origin = _read_grey(by_role["flair"])
     target = Target(flair, Lattice(affine, flair.shape))
     if flair_only:
@@ -132,7 +103,7 @@ def _read_one(path: Path) -> Volume:
     pixels, affine, origin = _read(path)
     if pixels.ndim == 3:
         if split_name(path)[1] not in ("", "flair"):
-            raise InputError(f"{_name(path)}: {_NO_FLAIR}")
+            raise _no_flair(path)
         _refuse_other_sequence(path)
         note = "one channel, taken as FLAIR"
         return _volume(np.repeat(pixels[..., None], 3, axis=-1), affine, origin, [note])
@@ -140,14 +111,28 @@ def _read_one(path: Path) -> Volume:
 
 
 def _refuse_other_sequence(path: Path) -> None:
-    """Raises InputError for a name whose end tells nothing, and in which another word than FLAIR's
-    stands.
-    """
-    words = _WORD.findall(path.name) if not split_name(path)[1] else []
-    if words and "flair" not in {_ROLES[word.lower()] for word in words}:
+    """Raises InputError for a name that has another sequence's word and not FLAIR's."""
+    if word := find_other_word(path):
         raise InputError(
-            f"{_name(path)}: {words[0]} in its name and no FLAIR; expected a name ending in "
+            f"{_name(path)}: {word} in its name and no FLAIR; expected a name ending in "
             "_flair, or in _t1 or _t1c beside one that does"
+        )
+
+
+def _no_flair(path: Path) -> InputError:
+    stem = split_name(path)[0]
+    wanted = without_uids(f"{stem}_flair" if stem else "flair")
+    return InputError(f"{_name(path)}: no FLAIR beside it; expected {wanted}.nii.gz in its folder")
+
+
+def _refuse_channels(paths: Sequence[Path]) -> None:
+    """Raises InputError for several files of no known sequence whose names differ in a number."""
+    unknown = [path for path in paths if not split_name(path)[1]]
+    if len(unknown) > 1 and len({channel_of(split_name(path)[0]) for path in unknown}) == 1:
+        one, other = (_name(path) for path in unknown[:2])
+        raise InputError(
+            f"{one}: with {other} it may be two sequences of one patient, as in nnU-Net; expected "
+            "names that end in _t1, _flair and _t1c, or in _flair for FLAIR of a patient each"
         )
 
 
@@ -186,16 +171,13 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
     if len(shape) == 5 and shape[3] == 1:
         shape = (*shape[:3], shape[4])
     if len(shape) < 3 or len(shape) > 4 or (len(shape) == 4 and shape[3] != 3):
-        raise InputError(f"expected three axes, or a fourth of 3 channels, found {shape}")
+        raise InputError(f"expected three axes, or a fourth of 3 channels, found {shape}; {_ALONE}")
     if max(shape) > MAX_SIDE or min(shape) < 1 or np.prod(shape[:3], dtype=float) > MAX_VOXELS:
         raise InputError(f"claims {shape} voxels; at most {MAX_VOXELS} are read")
     kind = image.header.get_data_dtype()
     if kind.kind not in "iuf":
         found = "".join(kind.names or ()) or kind
-        raise InputError(
-            f"expected real numbers, found {found}; save FLAIR alone, or the three channels along "
-            "a fourth axis"
-        )
+        raise InputError(f"expected real numbers, found {found}; {_ALONE}")
     try:
         # nibabel reads no more bytes than the header claims, which is bounded above.
         stored = np.asanyarray(image.dataobj).reshape(shape)
@@ -209,7 +191,7 @@ def _pixels(path: Path, image: Any) -> npt.NDArray[Any]:
         with np.errstate(over="ignore"):  # to infinity, which is refused below
             stored = stored.astype(np.float32)
     if not np.isfinite(stored).all():
-        raise InputError("holds NaN or infinite values")
+        raise InputError("holds NaN or infinite values; set them to 0")
     return np.ascontiguousarray(stored.transpose(2, 1, 0, *range(3, len(shape))))
 
 
@@ -222,7 +204,10 @@ def _affine(image: Any) -> npt.NDArray[np.float64]:
     except ValueError as error:
         raise InputError("its qform is no rotation") from error
     if not has_sform and not has_qform:
-        raise InputError("neither qform nor sform is set, so its orientation is unknown")
+        raise InputError(
+            "neither qform nor sform is set, so its orientation is unknown; convert it from its "
+            "DICOM files again, or set what a file of the same scan has"
+        )
     affine = np.array(sform if has_sform else qform, np.float64)
     axes = affine[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.errors import InputError
 from lgg_runtime.progress import HIDDEN, Progress
 from lgg_runtime.readers.dicom import read_dicom
 from lgg_runtime.readers.dicom_files import (
@@ -20,7 +20,9 @@ from lgg_runtime.readers.dicom_files import (
 )
 from lgg_runtime.readers.dicom_series import SeriesChoice
 from lgg_runtime.readers.listing import Study
-from lgg_runtime.readers.nifti import SUFFIXES, UNUSED, is_nifti_name, read_nifti, split_name
+from lgg_runtime.readers.nifti import read_nifti
+from lgg_runtime.readers.nifti_names import UNUSED, is_nifti_name, is_no_scan_name, split_name
+from lgg_runtime.readers.nifti_studies import group_nifti
 from lgg_runtime.redact import short_digest, without_uids
 from lgg_runtime.volume import Volume
 
@@ -32,12 +34,16 @@ class FoundScans:
     """The scans among files, a study each.
 
     skipped: number of the files that belong to none. unreadable: files that cannot be opened and
-    might belong to one, each with the reason.
+    might belong to one, each with the reason. no_scans: number of NIfTI files that are by their
+    names masks or, in BIDS, of other sequences. beside: NIfTI files of no known sequence beside the
+    FLAIR of their patient.
     """
 
     studies: list[Study]
     skipped: int
     unreadable: dict[Path, str]
+    no_scans: int = 0
+    beside: tuple[Path, ...] = ()
 
 
 def find_scans(paths: Sequence[Path], root: Path, progress: Progress = HIDDEN) -> FoundScans:
@@ -47,13 +53,14 @@ def find_scans(paths: Sequence[Path], root: Path, progress: Progress = HIDDEN) -
     file may be a slice of the study in its folder: where there is exactly one, it is counted to
     that study, which is then refused when it is read. Else it stands alone, a damaged one as a
     study, an unreadable one in `unreadable`. T2 and labels in NIfTI in a folder of DICOM files, or
-    of a DICOM study's name, are skipped. Raises OutputConflictError where two NIfTI files would
+    of a DICOM study's name, are skipped, and so is NIfTI of no known sequence beside its patient's
+    FLAIR. Raises OutputConflictError where two NIfTI files would
     share their outputs.
 
     progress: of the headers of DICOM files.
     """
     nifti = [path for path in paths if is_nifti_name(path)]
-    images = [path for path in nifti if not _is_mask_name(path)]
+    images = [path for path in nifti if not is_no_scan_name(path)]
     dicom: list[Path] = []
     unreadable: dict[Path, str] = {}
     for path in (path for path in paths if not is_nifti_name(path)):
@@ -64,14 +71,21 @@ def find_scans(paths: Sequence[Path], root: Path, progress: Progress = HIDDEN) -
     with progress("file", len(dicom)) as advance:
         grouped = _group_dicom(dicom, unreadable, root, advance)
     folders, names = {path.parent for path in dicom}, {study.name for study in grouped.studies}
+    scans, beside = group_nifti(images, root)
     volumes = [
         study
-        for study in _group_nifti(images, root)
+        for study in scans
         if not (study.name in names or study.files[0].parent in folders) or _is_scan(study)
     ]
     used = sum(len(study.paths) for study in volumes)
     used += len(dicom) + len(unreadable) - grouped.skipped
-    return FoundScans([*grouped.studies, *volumes], len(paths) - used, grouped.unreadable)
+    return FoundScans(
+        [*grouped.studies, *volumes],
+        len(paths) - used,
+        grouped.unreadable,
+        len(nifti) - len(images),
+        beside,
+    )
 
 
 def list_file(path: Path) -> list[Path]:
@@ -80,20 +94,17 @@ def list_file(path: Path) -> list[Path]:
     Raises InputError for a file that cannot be read, a mask, and as `list_dicomdir` does.
     """
     if is_nifti_name(path):
-        if _is_mask_name(path):
-            raise InputError(f"{without_uids(path.name)}: taken for a mask; give its scan")
+        if is_no_scan_name(path):
+            raise InputError(
+                f"{without_uids(path.name)}: by its name a mask, or in BIDS another sequence; "
+                "give its scan"
+            )
         return [path]
     if not is_dicom(path):
         return []
     if is_dicomdir_name(path):
         return list_dicomdir(path)
     return [path]
-
-
-def _is_mask_name(path: Path) -> bool:
-    """Of a NIfTI file: `mask`, or a stem that ends in `_mask`."""
-    is_bare = path.name.lower() in {f"mask{suffix}" for suffix in SUFFIXES}
-    return is_bare or split_name(path)[0].lower().endswith("_mask")
 
 
 def _is_scan(volume: Study) -> bool:
@@ -163,25 +174,3 @@ def _name_study(files: Sequence[Path], root: Path) -> str:
     if common == Path():
         return without_uids(root.resolve().name) or "study"
     return "/".join(without_uids(part) for part in common.parts)
-
-
-def _group_nifti(paths: Sequence[Path], root: Path) -> list[Study]:
-    groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in paths:
-        stem = split_name(path)[0]
-        if not stem.strip("."):  # _flair.nii and .nii: no more than a suffix
-            stem = path.parent.resolve().name or "study"
-        groups[path.parent, stem].append(path)
-    studies = []
-    for (parent, stem), found in sorted(groups.items()):
-        # What the model does not take stands alone to be refused, and beside a scan is left out.
-        files = [path for path in found if split_name(path)[1] != UNUSED] or found
-        whole = [path for path in files if not split_name(path)[1]]
-        if whole and len(files) > 1:
-            both = (whole[0], next(path for path in files if path != whole[0]))
-            a, b = sorted(without_uids(path.name) for path in both)
-            raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
-        folder = parent.relative_to(root)
-        name = without_uids((folder if folder.name == stem else folder / stem).as_posix())
-        studies.append(Study(name, folder, tuple(map(str, sorted(files))), "nifti"))
-    return studies

@@ -15,6 +15,10 @@ from lgg_runtime.readers.scans import list_file
 
 EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI (.nii, .nii.gz)"
 _APPLE_DOUBLE = "._"
+# git-annex and DataLad keep the files that their links lead to in here, under other names.
+_GIT = ".git"
+# BIDS: what holds the dataset's description is its root, and what these hold is no part of it.
+_BIDS_ROOT, _BIDS_OTHERS = "dataset_description.json", {"derivatives", "sourcedata"}
 
 
 @dataclass
@@ -24,7 +28,8 @@ class Files:
     root: the folder given, or that of the file given. slices, masks: pictures, those of one folder
     in the order of their names. others: what may belong to a scan. links, attributes: the number of
     symbolic links, and of the files in which macOS keeps attributes of others. unreadable: folders
-    that cannot be listed, each with the reason.
+    that cannot be listed, each with the reason. left_out: folders of a BIDS dataset that are no
+    part of it, relative to the root.
     """
 
     root: Path
@@ -34,6 +39,7 @@ class Files:
     links: int = 0
     attributes: int = 0
     unreadable: dict[Path, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
 
 def find_files(given: Path) -> Files:
@@ -77,13 +83,14 @@ def _take_file(given: Path) -> Files:
 
 def _pictures_beside(given: Path) -> list[Path]:
     """The pictures in a file's folder; none where it cannot be listed."""
-    beside = (Path(entry.path) for entry in reversed(_list(given.parent, {})) if _is_file(entry))
+    entries = reversed(_list(given.parent, Files(given.parent)))
+    beside = (Path(entry.path) for entry in entries if _is_file(entry))
     return [path for path in beside if path.suffix.lower() in SUFFIXES]
 
 
 def _walk(folder: Path) -> Files:
     files = Files(folder)
-    for entry in _entries(folder, files.unreadable):
+    for entry in _entries(files):
         path = Path(entry.path)
         if entry.is_symlink():
             files.links += 1
@@ -100,13 +107,15 @@ def _walk(folder: Path) -> Files:
     return files
 
 
-def _entries(folder: Path, unreadable: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
-    """The files of a tree; a folder that cannot be listed is added to `unreadable`."""
-    left = _list(folder, unreadable)
+def _entries(files: Files) -> Iterator[os.DirEntry[str]]:
+    """The files of a tree; a folder that cannot be listed is added to `unreadable`, one of BIDS
+    that is no part of the dataset to `left_out`.
+    """
+    left = _list(files.root, files)
     while left:  # not by recursion, which Python ends some 1,000 folders deep
         entry = left.pop()
         if entry.is_dir(follow_symlinks=False):
-            left += _list(Path(entry.path), unreadable)
+            left += _list(Path(entry.path), files)
         else:
             yield entry
 
@@ -115,15 +124,21 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     return not (entry.is_symlink() or entry.is_dir(follow_symlinks=False))
 
 
-def _list(folder: Path, unreadable: dict[Path, str]) -> list[os.DirEntry[str]]:
+def _list(folder: Path, files: Files) -> list[os.DirEntry[str]]:
     """What lies in a folder, the last name first."""
     try:
         with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
-        for entry in entries:  # where the disk tells no kind beside a name, it is asked and kept
+            found = {entry.name: entry for entry in scan}
+        for entry in found.values():
+            # Where the disk tells no kind beside a name, it is asked here, and the entry keeps it.
             entry.is_dir(follow_symlinks=False)
-        return entries
     except OSError as error:
         name = printable(folder.name or str(folder))
-        unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
+        files.unreadable[folder] = f"{name}: cannot be listed: {error.strerror}"
         return []
+    found.pop(_GIT, None)
+    if _BIDS_ROOT in found:
+        for name in _BIDS_OTHERS & found.keys():
+            del found[name]
+            files.left_out.append((folder / name).relative_to(files.root).as_posix())
+    return [found[name] for name in sorted(found, reverse=True)]

@@ -11,7 +11,7 @@ from lgg_runtime.errors import printable
 from lgg_runtime.metrics import describe_dice, describe_pooled
 from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
-from lgg_runtime.readers.listing import is_mask_name
+from lgg_runtime.readers.listing import COPY_LINKS, is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
@@ -66,7 +66,8 @@ def describe_warnings(journal: Journal) -> list[str]:
         lines.append(f"{names}: unlike the training data; see doubts in summary.csv")
     if journal.links:
         told = f"symbolic links in the input, not followed: {journal.links}"
-        lines.append(f"{told}; give lgg-infer what they lead to")
+        lines.append(f"{told}; {COPY_LINKS}, or what they lead to")
+    lines += journal.notices
     gaps = [
         without_uids(record.name)
         for record in journal.inputs

@@ -67,7 +67,10 @@ def test_links_that_were_not_followed_are_told() -> None:
     journal = journal_of("P")
     assert "links" not in describe_run(journal, Path("out"))
     journal.links = 2
-    told = "Warning: symbolic links in the input, not followed: 2; give lgg-infer what they lead to"
+    told = (
+        "Warning: symbolic links in the input, not followed: 2; give a copy that holds the files "
+        "themselves, as cp -rL makes, or what they lead to"
+    )
     assert told in describe_run(journal, Path("out")).split("\n")
 
 

@@ -1,0 +1,109 @@
+"""What the name of a NIfTI file tells: whose file it is, and of which sequence."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SUFFIXES = (".nii", ".nii.gz")
+# The role of files that lie beside FLAIR in such data sets and that the model does not take.
+UNUSED = "unused"
+# The last part of a stem that names its sequence, in the words of dcm2niix users, BIDS, BraTS and
+# others; of the TCGA's patients BraTS names label maps after the program that drew them.
+_ROLES = {
+    "t1": "t1", "t1n": "t1", "t1w": "t1",
+    "flair": "flair", "t2f": "flair",
+    "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c", "t1gad": "t1c", "ct1": "t1c",
+    "t2": UNUSED, "t2w": UNUSED, "seg": UNUSED, "label": UNUSED, "labels": UNUSED,
+    "glistrboost": UNUSED, "glistrboost_manuallycorrected": UNUSED,
+}  # fmt: skip
+_SEPARATORS = "_-. "
+# Without a separator before it, patient1 would be the T1 of `patien`.
+_SEQUENCE = re.compile(
+    rf"^(?:(?P<stem>.*?)[{re.escape(_SEPARATORS)}])?"
+    rf"(?:(?P<t2>t2[_\-. ]?)?flair|(?P<role>{'|'.join(_ROLES)}))$",
+    re.I,
+)
+# BIDS: `sub-01_ses-02_ce-gadolinium_T1w`, of which the last word alone is the sequence.
+_BIDS = re.compile(r"(?P<stem>sub-[a-z0-9]+(_[a-z]+-[a-z0-9.+]+)*)_(?P<word>[a-z][a-z0-9]*)", re.I)
+# ce-none and the like are no agent.
+_AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
+# Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
+_WORD_OF_FLAIR = re.compile(r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f)(?=[_\-. ])", re.I)
+_OTHER_WORD = re.compile(
+    r"(?:^|[_\-. ])(c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|"
+    r"segm|segmentation|" + "|".join(_ROLES) + r")(?=[_\-. ])",
+    re.I,
+)
+
+
+def is_nifti_name(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Stem and role of a file's name: `p_t1ce.nii` is (p, t1c).
+
+    The role is t1, flair, t1c, UNUSED for T2, labels and what BIDS names otherwise, or empty where
+    the name tells none.
+    """
+    whole = _whole(path)
+    if bids := _BIDS.fullmatch(whole):
+        stem, role = bids["stem"], _ROLES.get(bids["word"].lower(), UNUSED)
+        if role == "t1" and _AGENT.search(stem):
+            return _AGENT.sub("", stem), "t1c"
+        return stem, role
+    match = _SEQUENCE.match(whole)
+    if match is None:
+        return whole, ""
+    return match["stem"] or "", _ROLES[match["role"].lower()] if match["role"] else "flair"
+
+
+def is_no_scan_name(path: Path) -> bool:
+    """Whether it is called `mask`, has a stem that ends in `_mask`, or is by BIDS of no sequence
+    that is used.
+    """
+    whole, (stem, role) = _whole(path), split_name(path)
+    is_mask = whole.lower() == "mask" or whole.lower().endswith("_mask")
+    return is_mask or stem.lower().endswith("_mask") or (role == UNUSED and _is_bids(whole))
+
+
+def find_other_word(path: Path) -> str:
+    """The word of another sequence than FLAIR, or of labels, within a name whose end tells nothing
+    and that has no word of FLAIR; empty for none.
+    """
+    if split_name(path)[1] or has_word_of_flair(path):
+        return ""
+    found = _OTHER_WORD.search(path.name)
+    return found[1] if found else ""
+
+
+def has_word_of_flair(path: Path) -> bool:
+    return bool(_WORD_OF_FLAIR.search(path.name))
+
+
+def owner_of(stem: str, patients: set[str], flairs: set[str]) -> str | None:
+    """The first part of a stem that is a patient's, before a separator, or the whole of a FLAIR's,
+    before a separator or a letter: `p1_FLAIR_5` of `p1_FLAIR_5_ph` and `p1_FLAIR_5a`.
+    """
+    for at, letter in enumerate(stem):
+        before, is_separator = stem[:at], letter in _SEPARATORS
+        if (is_separator and before in patients) or (
+            (is_separator or letter.isalpha()) and before in flairs
+        ):
+            return before
+    return None
+
+
+def channel_of(stem: str) -> str | None:
+    """What stands before the number of a channel, as in nnU-Net's `case_0000`."""
+    match = re.fullmatch(r"(.+)_\d{4}", stem, re.ASCII | re.DOTALL)
+    return match[1] if match else None
+
+
+def _is_bids(whole: str) -> bool:
+    return _BIDS.fullmatch(whole) is not None
+
+
+def _whole(path: Path) -> str:
+    return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.I)

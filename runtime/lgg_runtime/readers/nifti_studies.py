@@ -1,0 +1,101 @@
+"""NIfTI files to studies, by their folders and names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lgg_runtime.errors import OutputConflictError
+from lgg_runtime.readers.listing import Study
+from lgg_runtime.readers.nifti_names import (
+    UNUSED,
+    channel_of,
+    find_other_word,
+    has_word_of_flair,
+    owner_of,
+    split_name,
+)
+from lgg_runtime.redact import without_uids
+
+_Key = tuple[Path, str]  # of a study: its folder and the stem of its files
+_Groups = Mapping[_Key, list[Path]]
+
+
+def group_nifti(paths: Sequence[Path], root: Path) -> tuple[list[Study], tuple[Path, ...]]:
+    """Studies of one stem in one folder; and the files of no known sequence that lie beside the
+    FLAIR of their patient, which are of no study.
+
+    Raises OutputConflictError where two files would share their outputs.
+    """
+    groups = _join_channels(_group_by_stem(paths))
+    beside = _find_beside(groups)
+    kept = [_study(key, files, root) for key, files in groups.items() if key not in beside]
+    return kept, tuple(path for key in sorted(beside) for path in groups[key])
+
+
+def _group_by_stem(paths: Sequence[Path]) -> dict[_Key, list[Path]]:
+    groups: dict[_Key, list[Path]] = defaultdict(list)
+    for path in sorted(paths):
+        stem = split_name(path)[0]
+        if not stem.strip("."):  # _flair.nii and .nii: no more than a suffix
+            stem = path.parent.name or path.parent.resolve().name or "study"
+        groups[path.parent, stem].append(path)
+    return groups
+
+
+def _join_channels(groups: _Groups) -> dict[_Key, list[Path]]:
+    """Files of no known sequence that `case_0000` and `case_0001` are numbered like, as one study,
+    which is refused when it is read.
+    """
+    joined: dict[_Key, list[Path]] = defaultdict(list)
+    for (parent, stem), files in sorted(groups.items()):
+        case = channel_of(stem)
+        first_two = [(parent, f"{case}_000{n}") for n in range(2)]
+        is_one = case and all(key in groups and _roles(groups[key]) == {""} for key in first_two)
+        joined[parent, case if case and is_one and _roles(files) == {""} else stem] += files
+    return joined
+
+
+def _find_beside(groups: _Groups) -> set[_Key]:
+    """The groups of no known sequence that are by folder or name of a patient with FLAIR.
+
+    One with a word for T1 is none where that patient lacks a T1: it may be that, and is refused.
+    """
+    patients: dict[Path, set[str]] = defaultdict(set)
+    flairs: dict[Path, set[str]] = defaultdict(set)
+    for (parent, stem), files in groups.items():
+        if "flair" in _roles(files):
+            patients[parent].add(stem)
+        elif has_word_of_flair(files[0]):
+            flairs[parent].add(stem)
+    beside = set()
+    for (parent, stem), files in groups.items():
+        folder = parent.name or parent.resolve().name
+        owner = owner_of(stem, patients[parent], flairs[parent])
+        if owner is None and folder in patients[parent]:
+            owner = folder
+        if owner is None or _roles(files) != {""}:
+            continue
+        is_t1 = "t1" in find_other_word(files[0]).lower()
+        if not is_t1 or {"t1", "t1c"} <= _roles(groups[parent, owner]):
+            beside.add((parent, stem))
+    return beside
+
+
+def _roles(files: Sequence[Path]) -> set[str]:
+    return {split_name(path)[1] for path in files}
+
+
+def _study(key: _Key, found: list[Path], root: Path) -> Study:
+    parent, stem = key
+    # What the model does not take stands alone to be refused, and beside a scan is left out.
+    files = [path for path in found if split_name(path)[1] != UNUSED] or found
+    whole = [path for path in files if not split_name(path)[1]]
+    if len(files) > 1 and len({split_name(path)[0] for path in whole}) == 1:
+        both = (whole[0], next(path for path in files if path != whole[0]))
+        a, b = sorted(without_uids(path.name) for path in both)
+        raise OutputConflictError(f"{a} and {b} would share their outputs; rename one")
+    folder = parent.relative_to(root)
+    name = without_uids((folder if folder.name == stem else folder / stem).as_posix())
+    return Study(name, folder, tuple(map(str, sorted(files))), "nifti")

@@ -1,0 +1,65 @@
+"""What of a dataset is no patient's scan, and how that is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lgg_runtime.errors import NoInputError
+from lgg_runtime.readers.folder import list_studies
+from lgg_runtime.run.journal import Journal
+from lgg_runtime.run.report import describe_warnings
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_what_git_annex_keeps_under_other_names_is_not_read(tmp_path: Path) -> None:
+    kept = touch(tmp_path, ".git/annex/objects/1/SHA256-1.nii.gz", "sub/.git/a_1.png", "a_1.png")
+    assert [study.name for study in list_studies(kept).studies] == ["a"]
+
+
+def test_folders_of_bids_that_are_no_part_of_the_dataset_are_told(tmp_path: Path) -> None:
+    names = ["sub-1/sub-1_FLAIR.nii", "derivatives/x/sub-1_FLAIR.nii", "sourcedata/a_1.png"]
+    root = touch(tmp_path, *names)
+    assert len(list_studies(root).studies) == 3
+    touch(root, "dataset_description.json")
+    listing = list_studies(root)
+    assert [study.name for study in listing.studies] == ["sub-1"]
+    assert listing.notices == (
+        "left out of a BIDS dataset: derivatives, sourcedata; to read such a folder, give it alone",
+    )
+    assert len(list_studies(root / "derivatives").studies) == 1
+
+
+def test_nifti_beside_its_patients_flair_is_told(tmp_path: Path) -> None:
+    listing = list_studies(touch(tmp_path, "p_flair.nii", "p_ADC.nii", "p_tumor.nii"))
+    assert [[path.name for path in study.files] for study in listing.studies] == [["p_flair.nii"]]
+    assert listing.skipped == 2
+    assert listing.notices == (
+        "NIfTI files left out, by their names neither FLAIR nor T1 of the patient that they lie "
+        "beside: 2, such as p_ADC.nii",
+    )
+
+
+def test_where_all_nifti_is_by_name_no_flair_that_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-1_phasediff.nii", "sub-1_T2w.nii", "a_mask.nii")
+    told = r"; NIfTI files that are masks or no FLAIR by their names: 3$"
+    with pytest.raises(NoInputError, match=told):
+        list_studies(tmp_path)
+
+
+def test_what_another_sequence_is_by_bids_is_refused_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-1_bold.nii")
+    with pytest.raises(NoInputError, match=r"^sub-1_bold\.nii: by its name a mask, or in BIDS "):
+        list_studies(tmp_path / "sub-1_bold.nii")
+
+
+def test_what_was_left_out_is_warned_of() -> None:
+    assert describe_warnings(Journal({}, notices=("some left out",))) == ["some left out"]
