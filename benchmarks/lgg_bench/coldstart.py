@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from lgg_bench.artifacts import describe_artifact
 from lgg_bench.machine import describe_machine, note_load
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.timing import Spread, describe_spread
 from lgg_bench.whole import OUTPUT, infer_command, read_stages, run_in_turn, run_whole
-from lgg_runtime.backends.model_file import require_model_file
+from lgg_runtime.backends import BackendSettings
 from lgg_runtime.digests import digest_file
 from lgg_runtime.plural import count
 from lgg_train.phantom import PhantomSettings, write_phantoms
@@ -48,9 +49,12 @@ class ColdstartSettings:
 def measure_coldstart(artifact: Path, settings: ColdstartSettings) -> Record:
     """Results: `rows`, seconds of each command; `breakdown`, by provider: milliseconds of
     importing by package, of Python's own start, of the stages, and of the rest.
+
+    Raises ModelError or ProviderError for an artifact that a provider cannot run.
     """
     machine = describe_machine()
-    require_model_file(artifact)
+    for provider in settings.providers:
+        describe_artifact(artifact, BackendSettings(provider, 1))
     with tempfile.TemporaryDirectory() as folder:
         (patient,) = write_phantoms(Path(folder), PhantomSettings(1, 3, 256))
         slice_ = patient / f"{patient.name}_2.tif"

@@ -7,11 +7,12 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lgg_bench.artifacts import describe_artifact
 from lgg_bench.machine import describe_machine, note_load, note_shared_cores
 from lgg_bench.record import Record
 from lgg_bench.table import Table
 from lgg_bench.whole import OUTPUT, infer_command, run_whole
-from lgg_runtime.backends.model_file import require_model_file
+from lgg_runtime.backends import BackendSettings
 from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import UsageError
 from lgg_runtime.plural import count
@@ -34,9 +35,12 @@ class MemorySettings:
 
 
 def measure_memory(artifact: Path, settings: MemorySettings) -> Record:
-    """Results: `rows`, seconds and peak MiB by slices. The folders hold copies of one phantom."""
+    """Results: `rows`, seconds and peak MiB by slices. The folders hold copies of one phantom.
+
+    Raises ModelError or ProviderError for an artifact that the provider cannot run.
+    """
     machine = describe_machine()
-    require_model_file(artifact)
+    describe_artifact(artifact, BackendSettings(settings.provider, 1))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         phantoms = PhantomSettings(1, _SLICES_OF_PATIENT, _SIZE)

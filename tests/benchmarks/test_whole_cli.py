@@ -171,6 +171,14 @@ def test_the_page_is_filled_from_records_and_from_nothing_else(call_main, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["coldstart", "memory"])
+def test_what_no_provider_runs_ends_with_the_code_of_a_refused_model(call_main, tmp_path, command):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    ended = call_main(command, tmp_path / "bad.onnx")
+    assert (ended.code, ended.out) == (5, "")
+    assert ended.err.startswith("lgg-bench: bad.onnx: not an ONNX model")
+
+
+@pytest.mark.parametrize("command", ["coldstart", "memory"])
 def test_a_model_that_is_not_there_is_refused_before_any_work(call_main, tmp_path, command):
     ended = call_main(command, tmp_path / "none.onnx")
     assert (ended.code, ended.out) == (5, "")
