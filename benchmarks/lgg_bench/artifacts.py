@@ -16,6 +16,9 @@ from lgg_runtime.errors import InputError, UsageError
 if TYPE_CHECKING:
     from lgg_train.run import TrainedModel
 
+_POOLED = ("iou", "recall", "precision", "f1")
+_HELD_OUT = ("validation", "test")
+_OTHER_MACHINE = 1e-3  # what scores of one network may differ by
 _WEIGHTS = "model.pt"  # of a run's folder, whose module loads PyTorch
 
 
@@ -56,6 +59,32 @@ def contract_differences(contract: Contract, model: TrainedModel) -> list[str]:
         "training data or split": (contract.training, model.training),
     }
     return [f"its contract's {name} is not the run's" for name, (a, b) in pairs.items() if a != b]
+
+
+def score_differences(contract: Contract, run: Path) -> list[str]:
+    """The parts for which the contract tells other scores of its network than the run has of its
+    own: two runs on one split may decide alike, and nothing else in a contract tells them apart.
+
+    Raises InputError as `read_own_scores` does.
+    """
+    from lgg_train.scores import read_own_scores
+
+    paths = {part: run / f"metrics_{part}.json" for part in _HELD_OUT if part in contract.metrics}
+    own = {part: read_own_scores(path) for part, path in paths.items() if path.is_file()}
+    return [
+        f"its contract's scores of the network on {part} patients are not the run's"
+        for part, scores in own.items()
+        if not _is_like(contract.metrics[part], scores)
+    ]
+
+
+def _is_like(told: Any, scores: dict[str, Any]) -> bool:
+    """Whether pooled scores are of one network; told: of a contract, and so of any kind."""
+    try:
+        found = [abs(told["pooled"][name] - scores["pooled"][name]) for name in _POOLED]
+    except (LookupError, TypeError):
+        return False
+    return bool(max(found) <= _OTHER_MACHINE)
 
 
 def label_precision(subject: str, results: dict[str, Any]) -> str:

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lgg_bench.artifacts import contract_differences, digest_run, label_artifacts
+from lgg_bench.artifacts import (
+    contract_differences,
+    digest_run,
+    label_artifacts,
+    score_differences,
+)
 from lgg_bench.machine import describe_machine
 from lgg_bench.record import Record
 from lgg_bench.table import Table
@@ -163,7 +168,9 @@ def _require_run(run: Path, model: TrainedModel, segmenters: dict[Key, Segmenter
     against, and for a first look that may have seen the patients.
     """
     for (label, _, _), segmenter in segmenters.items():
-        if differences := contract_differences(segmenter.contract, model):
+        contract = segmenter.contract
+        differences = contract_differences(contract, model) + score_differences(contract, run)
+        if differences:
             raise UsageError(f"{label} is not of {run}: {'; '.join(differences)}")
         look = segmenter.first_look
         if look is not None and look.contract.training != model.training:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from lgg_bench.artifacts import digest_run
+from lgg_bench.artifacts import digest_run, score_differences
 from lgg_bench.quality import (
     QualitySettings,
     _load_segmenters,
@@ -29,7 +30,8 @@ from lgg_runtime.segmenter import Segmenter
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
-from lgg_train.run import load_model
+from lgg_train.report import run_evaluation
+from lgg_train.run import load_model, save_model
 from lgg_train.splits import Split
 
 SCORES = ("mean_dice", "median_dice", "recall", "precision")
@@ -179,6 +181,31 @@ def test_an_artifact_or_a_first_look_of_another_training_is_refused(run, artifac
         require(other, contract)
     with pytest.raises(UsageError, match=r"^first look look\.onnx: its contract's training data"):
         require(contract, other)
+
+
+def test_an_artifact_of_another_run_that_decides_alike_on_the_same_split_is_refused(
+    run, data, tmp_path
+):
+    one, other = (shutil.copytree(run, tmp_path / name) for name in ("one", "other"))
+    artifact, settings = tmp_path / "one.onnx", QualitySettings("test", ("cpu",), None, None)
+    run_evaluation(one, data, "test", "cpu")
+    export_run(one, artifact, ExportSettings())
+    model = load_model(other)
+    with torch.no_grad():
+        model.network.head.weight.neg_()
+    save_model(other, model)
+    assert measure_quality(one, [artifact], data, settings, progress=False).results["patients"] == 2
+    run_evaluation(other, data, "test", "cpu")
+    said = (
+        r"one\.onnx is not of .*/other: its contract's scores of the network on test patients are"
+    )
+    with pytest.raises(UsageError, match=said):
+        measure_quality(other, [artifact], data, settings, progress=False)
+    contract = Segmenter.load(artifact, LoadSettings("cpu")).contract
+    assert score_differences(contract, one) == []
+    for foreign in (None, {"pooled": {"iou": "high"}}):
+        found = score_differences(replace(contract, metrics={"test": foreign}), one)
+        assert found == ["its contract's scores of the network on test patients are not the run's"]
 
 
 @pytest.mark.parametrize("over", [None, "mean_dice", "patient_dice", "recall"])
