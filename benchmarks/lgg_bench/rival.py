@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-BATCH = 8
+BATCH, MULTIPLE = 8, 16
 # Of what lgg-infer takes for a slice, so that both read the same files.
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 Predict = Callable[[Any], Any]
@@ -62,7 +62,7 @@ def segment_folder(predict: Predict, folder: Path, output: Path) -> None:
     output.mkdir(parents=True)
     for start in range(0, len(paths), BATCH):
         chosen = paths[start : start + BATCH]
-        pixels = np.stack([_read(path) for path in chosen])
+        pixels = _stack({str(path.relative_to(folder)): _read(path) for path in chosen})
         for path, probability in zip(chosen, predict(pixels), strict=True):
             mask = (probability >= 0.5).astype(np.uint8) * 255
             cv2.imwrite(str(output / f"{path.stem}_mask.png"), mask)
@@ -83,6 +83,20 @@ def _load_pytorch(model: str, prepare: Callable[[Any], Any]) -> Predict:
             return torch.sigmoid(network(x))[:, 0].numpy()
 
     return predict
+
+
+def _stack(pictures: dict[str, Any]) -> Any:
+    """A batch, which no network takes of two sizes, nor of sides that halve to broken numbers."""
+    first = next(iter(pictures.values())).shape
+    for name, picture in pictures.items():
+        if picture.shape != first or any(side % MULTIPLE for side in picture.shape[:2]):
+            size, beside = (f"{shape[1]} x {shape[0]}" for shape in (picture.shape, first))
+            raise SystemExit(
+                f"{name}: {size} pixels in a batch of {beside}; expected slices of one size, sides "
+                f"in multiples of {MULTIPLE}, which a notebook needs: name a folder of such, or "
+                "time lgg-infer alone with `lgg-bench throughput`"
+            )
+    return np.stack(list(pictures.values()))
 
 
 def _read(path: Path) -> Any:

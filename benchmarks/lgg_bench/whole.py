@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,11 +16,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lgg_runtime
 from lgg_bench.timing import Spread, take_turns
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.progress import ignore
 
 _WATCH_S = 0.02
@@ -62,7 +63,8 @@ def run_whole(
     to it, since not every engine obeys the variable; inspect: called with its output folder;
     keep_in: a folder in which its results stay, None to delete them.
 
-    Raises InputError, with the last line that it printed, where the command fails.
+    Raises InputError, with the last line that it printed, where the command fails, ResourceError
+    where it is killed.
     """
     limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
@@ -84,9 +86,17 @@ def run_whole(
             process.wait()
         if code:
             said.seek(0)
-            lines = said.read().decode(errors="replace").strip().splitlines() or ["no message"]
-            raise InputError(f"{' '.join(command[:4])}: exit {code}: {lines[-1]}")
+            _refuse(" ".join(command[:4]), code, said.read().decode(errors="replace"))
         return Ran(seconds, peak.mib, inspect(output))
+
+
+def _refuse(command: str, code: int, said: str) -> NoReturn:
+    if code == -signal.SIGKILL:
+        raise ResourceError(
+            f"{command}: killed; the memory may not suffice: free some, or give it less to do"
+        )
+    lines = said.strip().splitlines() or ["no message"]
+    raise InputError(f"{command}: exit {code}: {lines[-1]}")
 
 
 def _hold_to(threads: int | None) -> list[str]:

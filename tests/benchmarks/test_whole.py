@@ -18,7 +18,7 @@ from lgg_bench.rival import ENGINES, SUFFIXES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
 from lgg_runtime import terminal
-from lgg_runtime.errors import InputError, UsageError
+from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.readers import raster
 from lgg_runtime.run import finishing
 from stand_ins.signals import keeping_handlers
@@ -103,6 +103,28 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
         segment_folder(lambda slices: slices, tmp_path, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        (
+            ((32, 16), (32, 48)),
+            r"b/b_1\.png: 48 x 32 pixels in a batch of 16 x 32; expected slices",
+        ),
+        (
+            ((24, 16), (24, 16)),
+            r"a/a_1\.png: 16 x 24 pixels in a batch of 16 x 24; .* of 16, which",
+        ),
+        (((16, 24), (16, 24)), r"a/a_1\.png: 24 x 16 pixels .* with `lgg-bench throughput`$"),
+    ],
+)
+def test_slices_that_a_notebook_cannot_put_into_one_batch_are_named(tmp_path, sides, said):
+    for name, side in zip("ab", sides, strict=True):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / f"{name}_1.png"), np.zeros((*side, 3), np.uint8))
+    with pytest.raises(SystemExit, match=said):
+        segment_folder(lambda slices: slices[..., 0], tmp_path, tmp_path / "out")
+
+
 def test_the_peak_is_of_the_command_alone(tmp_path, monkeypatch):
     held, peak = bytearray(2**28), whole._PEAK
     # The command ends once it was seen to hold what it is to hold: the second look began after it.
@@ -167,15 +189,18 @@ def test_the_time_is_that_from_the_start_of_the_command_to_its_end(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "error", "said"),
     [
-        ("sys.exit(3)", "exit 3: why$"),
-        ("os.kill(os.getpid(), 9)", "exit -9: why$"),
+        ("sys.exit(3)", InputError, "exit 3: why$"),
+        ("os.kill(os.getpid(), 6)", InputError, "exit -6: why$"),
+        ("os.kill(os.getpid(), 9)", ResourceError, "killed; the memory may not suffice: free "),
     ],
 )
-def test_a_command_that_fails_is_an_error_with_its_last_line(end, said):
+def test_a_command_that_fails_is_an_error_with_its_last_line_or_what_may_have_killed_it(
+    end, error, said
+):
     script = f"import os, sys; print('and\\nwhy', file=sys.stderr, flush=True); {end}"
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(error, match=said):
         run_whole([sys.executable, "-c", script], None)
 
 
