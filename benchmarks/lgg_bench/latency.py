@@ -214,11 +214,12 @@ def _table(rows: Sequence[dict[str, Any]], title: str, record: Record) -> Table:
 def _notes(record: Record) -> list[str]:
     settings, rows = record.settings, record.results["rows"]
     size = settings["size"]
+    eager = " PyTorch: eager, fp32." if any(row["subject"] in EAGER for row in rows) else ""
     lines = [
         f"p50, p90, p99: of one slice of {size} x {size}, from uint8 to probability, warm; "
         f"{rows[0]['calls']} calls each, taking turns in {count(settings['rounds'], 'round')}.",
         "cold: loading and the first call, the whole batch, once. Artifacts: on "
-        f"{describe_provider(settings)}. PyTorch: eager, fp32.",
+        f"{describe_provider(settings)}.{eager}",
     ]
     if any(row["times_faster_than"] for row in rows):
         lines.append(

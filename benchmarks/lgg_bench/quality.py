@@ -229,8 +229,9 @@ def tabulate(record: Record) -> list[Table]:
         rows.append([", ".join(filter(None, (row["subject"], row["way"]))), *cells])
     header = ["", "mean Dice", "median", "recall", "precision", "mean lost", "a patient's lost",
               "recall lost", "limits"]  # fmt: skip
+    first = "" if record.settings["limit"] is None else "the first "
     title = (
-        f"Quality on {count(results['patients'], record.settings['split'] + ' patient')} "
+        f"Quality on {first}{count(results['patients'], record.settings['split'] + ' patient')} "
         f"({count(results['slices'], 'slice')})"
     )
     allowed = ", ".join(f"{limit:g} of {_LOST[name][1]}" for name, limit in limits.items())

@@ -114,6 +114,16 @@ def test_the_tables_say_where_the_artifacts_ran(record):
     assert "Artifacts: on openvino in bf16. PyTorch: eager, fp32." in text
 
 
+def test_nothing_is_told_of_pytorch_where_it_took_no_part(record):
+    rows = [
+        row | {"times_faster_than": {}, "largest_difference_from": {}}
+        for row in record.results["rows"]
+        if row["subject"] == "tiny.onnx"
+    ]
+    text = describe_record(replace(record, results=record.results | {"rows": rows}))
+    assert "Artifacts: on cpu.\n" in text and "PyTorch" not in text
+
+
 @pytest.mark.parametrize(("load", "busy"), [(3.2, True), (0.1, False), (None, False)])
 def test_says_when_the_machine_was_busy(record, load, busy):
     machine = record.machine | {"load": load, "cores": 2}

@@ -216,10 +216,14 @@ def test_a_row_is_within_the_limits_where_none_is_passed(over):
     rows = [scores | {"subject": "network", "way": "", "lost": None},
             scores | {"subject": "artifact", "way": "head crop", "lost": lost}]  # fmt: skip
     results = {"patients": 2, "slices": 9, "limits": limits, "rows": rows}
-    (table,) = tabulate(Record("quality", {"split": "test"}, {}, results))
+    settings = {"split": "test", "limit": None}
+    (table,) = tabulate(Record("quality", settings, {}, results))
     told = [f"{lost[name]:+.4f}" for name in limits]
     assert table.rows[0] == ["network", "0.8000", "0.9000", "0.7000", "0.6000", "", "", "", ""]
     verdict = "within" if over is None else "beyond"
     assert table.rows[1] == ["artifact, head crop", *table.rows[0][1:5], *told, verdict]
     allowed = "at most 0.01 of the mean Dice, 0.05 of a patient's Dice, 0.02 of recall."
     assert " ".join(table.notes).endswith(allowed)
+    assert table.title == "Quality on 2 test patients (9 slices)"
+    (limited,) = tabulate(Record("quality", settings | {"limit": 2}, {}, results))
+    assert limited.title == "Quality on the first 2 test patients (9 slices)"
