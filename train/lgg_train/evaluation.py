@@ -105,11 +105,8 @@ def precision_recall(predictions: Iterable[Prediction]) -> list[dict[str, float]
 
 def describe_scores(record: dict[str, Any], title: str) -> str:
     """The scores as text for a person, beginning with the notebook's classification report."""
-    report, pooled, dice = (
-        record["classification_report"],
-        record["pooled"],
-        record["per_patient_dice"],
-    )
+    report, pooled = record["classification_report"], record["pooled"]
+    dice = record["per_patient_dice"]
     keys = ("precision", "recall", "f1", "support")
     rows = [[name, *(_cell(report[name], key) for key in keys)] for name in _ORDER]
     worst = min(dice["by_patient"], key=dice["by_patient"].get)

@@ -28,6 +28,7 @@ from lgg_train.run import (
     read_split,
     write_json,
 )
+from lgg_train.splits import Split
 
 
 def decide(folder: Path, data: Path, device: str, progress: bool) -> str:
@@ -50,19 +51,7 @@ def decide(folder: Path, data: Path, device: str, progress: bool) -> str:
     digests = _digest_folds(folder, folds)  # before: of what predicts
     models = [load_model(fold_of(folder, fold), choose_device(device)) for fold in range(folds)]
     splits = [read_split(fold_of(folder, fold), model) for fold, model in enumerate(models)]
-    for fold, split in enumerate(splits):
-        if split.by != "patient":
-            raise InputError(
-                f"{fold_of(folder, fold)}: split by {split.by}; only one by patient tests patients "
-                "that it did not train on"
-            )
-    for fold, model in enumerate(models):
-        network, intensity = model.network.settings, model.intensity
-        if (network, intensity) != (models[0].network.settings, models[0].intensity):
-            raise InputError(
-                f"{fold_of(folder, fold)}: another network, or other intensities, than fold 0; one "
-                "cross-validation trains alike"
-            )
+    _check_folds(folder, models, splits)
     tested = [name for split in splits for name in split.patients("test")]
     if sorted(tested) != sorted(files):
         raise InputError(
@@ -106,6 +95,23 @@ def load_decided(folder: Path) -> TrainedModel:
     if models is not None and models != _digest_folds(folder, len(models)):
         raise InputError(f"{path}: chosen over other networks than the folds'; decide again")
     return replace(load_model(fold_of(folder, 0)), decision=decision)
+
+
+def _check_folds(folder: Path, models: Sequence[TrainedModel], splits: Sequence[Split]) -> None:
+    """Raises InputError for a fold that is not split by patient, or not trained as the first."""
+    for fold, split in enumerate(splits):
+        if split.by != "patient":
+            raise InputError(
+                f"{fold_of(folder, fold)}: split by {split.by}; only one by patient tests patients "
+                "that it did not train on"
+            )
+    trained = [(model.network.settings, model.intensity) for model in models]
+    for fold, how in enumerate(trained):
+        if how != trained[0]:
+            raise InputError(
+                f"{fold_of(folder, fold)}: another network, or other intensities, than fold 0; one "
+                "cross-validation trains alike"
+            )
 
 
 def _name_wrong(tested: Sequence[str], held: Collection[str]) -> str:

@@ -19,7 +19,10 @@ from lgg_train.unet import UNet, UNetSettings
 class TrainSettings:
     """Everything that decides the numbers of a run, kept in its `config.json`.
 
-    precision: of the forward pass, a name of AUTOCAST.
+    peak_rate: the highest learning rate, see `learning_rate`; warm_up: a fraction of the budget.
+    clip_norm: of the gradient of all weights, its largest Euclidean length. average_decay: what the
+    average keeps of itself at a step, in 0..1; less at the first ones.
+    precision: of the forward pass, a name of AUTOCAST. validations: how many, spread evenly.
     start: SHA-256 of the `model.pt` whose weights it began with, None for random ones.
     teachers: SHA-256 of the `model.pt` of each network whose probability its targets hold.
     """
