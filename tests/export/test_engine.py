@@ -2,6 +2,7 @@
 the data-centre library and for running them, against stand-ins with the same calls.
 """
 
+import gc
 import hashlib
 import importlib.util
 import os
@@ -141,6 +142,11 @@ def test_the_data_centre_library_compiles_for_its_gpu_and_proves_the_engine(
     assert sidecar.golden_difference < 1e-5
     assert module.last_config.cleared == [module.BuilderFlag.TF32]
     assert read_engine(output)[1] == sidecar
+    gc.collect()
+    taken, given_back = (
+        driver.calls.count(f"cuDevicePrimaryCtx{call}") for call in ("Retain", "Release_v2")
+    )
+    assert taken == given_back > 0
 
 
 def test_a_full_folder_of_temporary_files_is_named(
@@ -294,6 +300,8 @@ def test_profiles_hold_what_the_runtime_runs(tmp_path: Path) -> None:
     assert many == Profile((1, 16, 16, 3), (32, 256, 256, 3), (32, 256, 256, 3))
     assert large == Profile((1, 16, 16, 3), (8, 512, 512, 3), (8, 512, 512, 3))
     assert len(make_profiles(contract, batch=1, size=256)) == 2
+    *_, fewest = make_profiles(contract, batch=2, size=1024)
+    assert fewest == Profile((1, 16, 16, 3), (1, 1024, 1024, 3), (1, 1024, 1024, 3))
 
 
 @needs_rtx

@@ -1,5 +1,7 @@
 """Which arithmetic a device gets, and what one that has no memory left says."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,17 @@ def test_auto_is_bf16_only_where_the_gpu_computes_in_it_itself(monkeypatch, comp
 def test_a_precision_that_is_given_is_taken(monkeypatch, name):
     monkeypatch.setattr(device, "multiplies_bf16", lambda: name == "fp32")
     assert choose_precision(name, torch.device("cpu")) == name
+
+
+def test_networks_are_not_judged_on_the_processor_where_a_gpu_was_asked_for(
+    call_main, finished_run, phantoms, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fold = shutil.copytree(finished_run, tmp_path / "fold_0")
+    for words in (("evaluate", fold), ("decide", tmp_path)):
+        done = call_main(*words, "--data", phantoms, "--device", "cuda")
+        assert done.code == 6
+        assert done.err == "lgg-train: --device cuda: this PyTorch finds no CUDA device\n"
 
 
 class Greedy(nn.Linear):
