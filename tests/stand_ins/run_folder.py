@@ -6,6 +6,11 @@ from typing import Any
 
 TINY = ["--features", "4", "--depth", "2", "--crop", "32", "--batch", "4", "--tumour", "3"]
 TINY += ["--precision", "fp32", "--device", "cpu", "--no-progress"]
+# Beside TINY, what the finished run that training's tests share was told.
+BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
+# A smaller network yet, for what trains several.
+LEAST = ("--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3",
+         "--device", "cpu")  # fmt: skip
 
 
 def read_config(run: Path) -> dict[str, Any]:

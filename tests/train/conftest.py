@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stand_ins.run_folder import TINY
+from stand_ins.run_folder import BRIEF, TINY
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def train_tiny(phantoms, one_thread):
 def finished_run(train_tiny, tmp_path_factory) -> Path:
     """The folder of a finished run; tests that write into it take a copy."""
     out = tmp_path_factory.mktemp("runs") / "finished"
-    train_tiny(out, "--epochs", "4", "--rate", "0.01", "--validations", "2")
+    train_tiny(out, *BRIEF)
     return out
 
 

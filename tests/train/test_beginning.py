@@ -16,11 +16,9 @@ from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.cli import command
 from lgg_train.settings import Machinery
 from lgg_train.splits import Split
-from stand_ins.run_folder import contents, read_config, read_metrics
+from stand_ins.run_folder import BRIEF, contents, read_config, read_metrics
 from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of
-
-BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
 
 
 def test_resuming_a_finished_run_finishes_it_again_with_the_same_numbers(run_copy, train_tiny):

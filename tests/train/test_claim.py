@@ -4,12 +4,10 @@ import pytest
 
 from lgg_runtime.errors import OutputConflictError
 from lgg_train.claim import check_unclaimed, claim
-from stand_ins.run_folder import contents, read_config
+from stand_ins.run_folder import BRIEF, LEAST, contents, read_config
 
-BRIEF = ("--epochs", "4", "--rate", "0.01", "--validations", "2")
 WAIT = "another run is writing there; wait for its end or take another folder"
-FOLDS = ("--folds", "2", "--epochs", "0.3", "--validations", "1", "--features", "4", "--depth", "1",
-         "--crop", "16", "--batch", "4", "--tumour", "3", "--device", "cpu")  # fmt: skip
+FOLDS = ("--folds", "2", "--epochs", "0.3", "--validations", "1", *LEAST)
 
 
 def test_a_folder_that_is_claimed_is_refused_until_it_is_free(tmp_path):

@@ -1,6 +1,5 @@
 """lgg-train as the shell sees it: exit codes, one line for an error, results on standard output."""
 
-import shutil
 import subprocess
 import sys
 
@@ -37,12 +36,11 @@ def test_a_recipe_gives_defaults_that_given_options_override(given, features, de
     assert (found["features"], found["depth"], found["mirror"]) == (features, depth, mirror)
 
 
-def test_evaluation_prints_the_scores_of_the_test_part(call_main, finished_run, phantoms, tmp_path):
-    run = shutil.copytree(finished_run, tmp_path / "run")
-    done = call_main("evaluate", str(run), "--data", str(phantoms), "--split", "test")
+def test_evaluation_prints_the_scores_of_the_test_part(call_main, run_copy, phantoms):
+    done = call_main("evaluate", str(run_copy), "--data", str(phantoms), "--split", "test")
     assert done.code == 0, done.err
     assert "test, split by patient; threshold" in done.out
-    assert (run / "metrics_test.json").is_file()
+    assert (run_copy / "metrics_test.json").is_file()
 
 
 @pytest.mark.parametrize(("options", "is_shown"), [((), True), (("--no-progress",), False)])

@@ -12,12 +12,19 @@ from lgg_runtime.metrics import Counts, summarise
 from lgg_train.assessment import bootstrap, by_institution
 from lgg_train.crossval import SCORES, gather
 from lgg_train.phantom import PhantomSettings, write_phantoms
-from stand_ins.run_folder import read_config
+from stand_ins.run_folder import LEAST, read_config
 from stand_ins.signals import break_off
 
-SIZE = ["--features", "4", "--depth", "1", "--crop", "16", "--batch", "4", "--tumour", "3"]
 BRIEF = ["--epochs", "0.3", "--rate", "0.01", "--validations", "1"]
-TWO_FOLDS = ["--folds", "2", *SIZE, *BRIEF, "--precision", "fp32", "--device", "cpu"]
+TWO_FOLDS = ["--folds", "2", *LEAST, *BRIEF, "--precision", "fp32"]
+
+
+def record_of(counts, threshold=0.4):
+    """The scores of a fold as evaluation writes them."""
+    return summarise(counts) | {
+        "decision": {"threshold": threshold, "cleanup": {}, "how": "by hand"},
+        "assessment": {"calibration": {"expected_error": threshold / 10}},
+    }
 
 
 def make_fold(rng, names):
@@ -25,10 +32,7 @@ def make_fold(rng, names):
         name: Counts(*(int(n) for n in rng.integers((0, 0, 0, 900), (90, 30, 30, 2000))))
         for name in names
     }
-    record = summarise(counts)
-    record["decision"] = {"threshold": 0.4, "cleanup": {}, "how": "by hand"}
-    record["assessment"] = {"calibration": {"expected_error": 0.01}}
-    return counts, record
+    return counts, record_of(counts)
 
 
 NO_NUMBER = make_fold(np.random.default_rng(0), ("A",))[1]
@@ -42,13 +46,10 @@ def write_scores(folder, record):
 
 def test_gathered_scores_are_those_of_all_patients_counted_at_once():
     rng = np.random.default_rng(0)
-    folds = [make_fold(rng, names) for names in (("A", "B"), ("C",), ("D", "E", "F"))]
-    every = {name: c for counts, _ in folds for name, c in counts.items()}
+    folds = [make_fold(rng, names)[0] for names in (("A", "B"), ("C",), ("D", "E", "F"))]
+    every = {name: c for counts in folds for name, c in counts.items()}
     whole = summarise(every)
-    records = [record for _, record in folds]
-    for record, threshold in zip(records, (0.3, 0.4, 0.5), strict=True):
-        record["decision"] = {"threshold": threshold}
-        record["assessment"] = {"calibration": {"expected_error": threshold / 10}}
+    records = [record_of(*fold) for fold in zip(folds, (0.3, 0.4, 0.5), strict=True)]
     found = gather(records, records[::-1])
     assert found["pooled"] == whole["pooled"]
     assert found["per_patient_dice"] == whole["per_patient_dice"]
@@ -57,8 +58,8 @@ def test_gathered_scores_are_those_of_all_patients_counted_at_once():
     assert found["intervals"] == bootstrap(list(dice.values()))
     assert found["by_institution"] == by_institution(dice)
     assert [tuple(fold.values()) for fold in found["folds"]] == [
-        (len(counts), np.mean([c.dice for c in counts.values()]), {"threshold": at}, at / 10)
-        for (counts, _), at in zip(folds, (0.3, 0.4, 0.5), strict=True)
+        (len(counts), np.mean([c.dice for c in counts.values()]), record["decision"], at / 10)
+        for counts, record, at in zip(folds, records, (0.3, 0.4, 0.5), strict=True)
     ]
 
 
@@ -66,24 +67,20 @@ def test_gathered_scores_are_those_of_all_patients_counted_at_once():
 def test_a_ratio_that_falls_short_of_its_pixels_by_rounding_gives_all_of_them_back(tp, fn):
     counts = Counts(tp, 3, fn, 90)
     assert counts.recall * (tp + fn) < tp
-    record = summarise({"A": counts}) | {"decision": {}}
-    record["assessment"] = {"calibration": {"expected_error": 0.0}}
+    record = record_of({"A": counts})
     assert gather([record], [record])["pooled"] == record["pooled"]
 
 
 def test_a_fold_without_tumour_found_or_there_counts_as_it_is():
-    nothing = summarise({"A": Counts(tn=50), "B": Counts(fp=3, tn=40)})
-    nothing["decision"], nothing["assessment"] = {}, {"calibration": {"expected_error": 0.0}}
-    missed = summarise({"C": Counts(fn=7, tn=10)})
-    missed["decision"], missed["assessment"] = {}, {"calibration": {"expected_error": 0.0}}
+    nothing = record_of({"A": Counts(tn=50), "B": Counts(fp=3, tn=40)})
+    missed = record_of({"C": Counts(fn=7, tn=10)})
     found = gather([nothing, missed], [nothing, missed])
     assert found["pooled"]["support"] == {"tumour": 7, "background": 103}
     assert found["pooled"]["recall"] == found["pooled"]["precision"] == 0
 
 
-def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, call_main):
-    args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), *TWO_FOLDS]
-    done = call_main(*args, "--no-progress")
+def test_the_command_tests_every_patient_once(tmp_path, phantoms, one_thread, call_cv):
+    done = call_cv(*TWO_FOLDS, "--no-progress")
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "cv" / "cv.json").read_text())
     assert record["per_patient_dice"]["patients"] == len(list((phantoms / "kaggle_3m").iterdir()))
@@ -332,15 +329,14 @@ def test_a_fold_of_the_same_cross_validation_is_taken(one_fold, call_cv, tmp_pat
 
 
 def test_a_fold_that_was_broken_off_before_its_reports_gets_them(
-    tmp_path, phantoms, one_thread, call_main, monkeypatch
+    tmp_path, one_thread, call_cv, monkeypatch
 ):
-    args = ["cv", "--data", str(phantoms), "-o", str(tmp_path / "cv"), *TWO_FOLDS, "--no-progress"]
     for name in ("score", "draw_panels"):
         with monkeypatch.context() as broken:
             broken.setattr(f"lgg_train.report.{name}", break_off)
-            assert call_main(*args).code == 130
+            assert call_cv(*TWO_FOLDS, "--no-progress").code == 130
     assert (tmp_path / "cv" / "fold_0" / "model.pt").is_file()
-    done = call_main(*args)
+    done = call_cv(*TWO_FOLDS, "--no-progress")
     assert done.code == 0, done.err
     one, two = ({path.name for path in (tmp_path / "cv").glob(f"fold_{n}/*")} for n in range(2))
     assert one == two

@@ -24,7 +24,7 @@ from lgg_train.report import run_evaluation
 from lgg_train.run import load_model
 from lgg_train.session import _validate
 from lgg_train.splits import Split
-from stand_ins.run_folder import contents, read_config, read_metrics
+from stand_ins.run_folder import LEAST, contents, read_config, read_metrics
 from stand_ins.tiny_training import assert_same_weights, read_rows, weights_of
 
 DOCUMENTED = {
@@ -193,11 +193,8 @@ def test_a_patient_s_folder_may_have_a_name_that_is_neither_utf_8_nor_plain(
     data = shutil.copytree(phantoms, tmp_path / "data")
     for folder in (data / "kaggle_3m").iterdir():
         folder.rename(os.fsdecode(os.fsencode(folder) + b"_\xff$\\frac$"))
-    words = [
-        *("--epochs", "0.1", "--features", "4", "--depth", "1", "--crop", "16", "--batch", "4"),
-        *("--tumour", "3", "--device", "cpu", "--no-progress"),
-    ]
     out = tmp_path / "run"
+    words = ("--epochs", "0.1", *LEAST, "--no-progress")
     done = call_main("train", "--data", str(data), "-o", str(out), *words)
     assert done.code == 0, done.err
     assert r"_\udcff$\\frac$ " in done.out

@@ -69,24 +69,22 @@ def test_a_taught_run_resumes_with_its_own_teachers(
 
 
 def test_resuming_with_other_teachers_is_refused(
-    train_tiny, taught_run, finished_run, wider_run, tmp_path
+    train_tiny, taught_run, finished_run, wider_run, run_copy, tmp_path
 ):
     for number, teacher in enumerate((finished_run, wider_run)):
         run = shutil.copytree(taught_run, tmp_path / str(number))
         with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
             train_tiny(run, "--resume", "--teacher", str(teacher))
-    alone = shutil.copytree(finished_run, tmp_path / "alone")
     with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
-        train_tiny(alone, "--resume", "--teacher", str(wider_run))
+        train_tiny(run_copy, "--resume", "--teacher", str(wider_run))
 
 
-def test_a_run_begun_before_there_were_teachers_resumes(train_tiny, finished_run, tmp_path):
-    run = shutil.copytree(finished_run, tmp_path / "run")
-    config = read_config(run)
+def test_a_run_begun_before_there_were_teachers_resumes(train_tiny, finished_run, run_copy):
+    config = read_config(run_copy)
     del config["options"]["teachers"], config["settings"]["teachers"]
-    (run / "config.json").write_text(json.dumps(config))
-    train_tiny(run, "--resume")
-    assert read_config(run) == read_config(finished_run)
+    (run_copy / "config.json").write_text(json.dumps(config))
+    train_tiny(run_copy, "--resume")
+    assert read_config(run_copy) == read_config(finished_run)
 
 
 def test_a_teacher_of_another_split_is_refused_by_name(train_tiny, finished_run, tmp_path):
