@@ -17,13 +17,7 @@ from lgg_export.parity import Limits
 from lgg_export.references import open_references
 from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.contract import METADATA_KEY, PIXEL_MM
-from lgg_runtime.errors import (
-    InputError,
-    ModelError,
-    ParityError,
-    ResourceError,
-    UsageError,
-)
+from lgg_runtime.errors import InputError, ModelError, ParityError, ResourceError, UsageError
 from lgg_runtime.golden import golden_input
 from lgg_runtime.intensity import normalise
 from lgg_runtime.segmenter import Segmenter
@@ -218,7 +212,6 @@ def test_a_run_whose_own_answers_are_no_numbers_writes_nothing(
 ):
     # The graph's own numbers are finite: the reference alone shows that something is wrong.
     state = load_checkpoint(run_copy / "model.pt")
-    del state["schema"]
     state["weights"]["down.0.1.weight"].fill_(3e38)
     save_checkpoint(run_copy / "model.pt", state)
     clear_scores(run_copy)
@@ -298,7 +291,6 @@ def test_a_file_that_holds_no_scores_is_refused_by_name(run_copy, tmp_path, text
 
 def test_scores_of_another_network_do_not_enter_a_contract(run_copy, tmp_path):
     state = load_checkpoint(run_copy / "model.pt")
-    del state["schema"]
     state["weights"]["head.bias"] += 1
     save_checkpoint(run_copy / "model.pt", state)
     told = r"metrics_validation\.json: scores of another network than model\.pt beside it; `lgg-tr"

@@ -39,7 +39,7 @@ def patients_of(opened):
 
 
 def test_where_all_patients_trained_int8_is_judged_on_others_than_those_of_its_ranges(
-    run_on_all, phantoms, monkeypatch
+    run_on_all, monkeypatch
 ):
     monkeypatch.setattr(references, "CALIBRATED_ON", 5)
     monkeypatch.setattr(references, "COMPARED_ON", 4)

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lgg_train.checkpoint import load_checkpoint
 from stand_ins.forks import Call, ForkServer
-from stand_ins.tiny_training import STEPS
+from stand_ins.tiny_training import STEPS, assert_same_weights
 from stand_ins.workload import CHECKPOINT_KILLS
 
 LAST = "last.pt"
@@ -58,9 +57,7 @@ def assert_same_numbers(folder: Path, finished: dict[str, Any]) -> None:
     held = load_checkpoint(folder / LAST)
     assert held["counters"]["step"] == finished["counters"]["step"] == STEPS
     for part in ("model", "averaged"):
-        assert held[part].keys() == finished[part].keys()
-        for name, tensor in held[part].items():
-            assert torch.equal(tensor, finished[part][name]), f"{part} {name}"
+        assert_same_weights(held[part], finished[part])
     assert held["mean_loss"] == finished["mean_loss"]
     assert [row["loss"] for row in held["history"]] == [r["loss"] for r in finished["history"]]
 

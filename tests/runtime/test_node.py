@@ -350,7 +350,7 @@ def test_retention_removes_files_and_remembers_studies(
     assert node.state.rows("SELECT 1 FROM study") == []
 
 
-def test_a_node_whose_spool_is_gone_is_ill(bench: Make, tmp_path: Path) -> None:
+def test_a_node_whose_spool_is_gone_is_ill(bench: Make) -> None:
     node = bench().node
     shutil.rmtree(node.spool.root)
     (reason,) = [why for why in node.why_ill() if "spool" in why]

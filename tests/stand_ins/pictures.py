@@ -31,11 +31,6 @@ def tiff(pixels: np.ndarray = RGB, **options: Any) -> bytes:
     return encode_tiff(pixels, **options)
 
 
-def recompressed(compression: int) -> bytes:
-    """A TIFF that says its strip is compressed in another way than it is."""
-    return patched(tiff(), 259, "<H", compression)
-
-
 def encoded(suffix: str, pixels: np.ndarray = RGB, *options: int) -> bytes:
     return encode(suffix, pixels, *options)
 

@@ -73,7 +73,7 @@ def test_a_model_file_in_the_place_of_its_folder_names_the_folder(tmp_path, mode
 def test_a_model_of_another_version_is_refused(tmp_path, model, missing):
     save_model(tmp_path, model)
     state = load_checkpoint(tmp_path / MODEL_FILE)
-    del state["schema"], state[missing]
+    del state[missing]
     save_checkpoint(tmp_path / MODEL_FILE, state)
     with pytest.raises(InputError, match=f"{tmp_path / MODEL_FILE}: not a model of this version"):
         load_model(tmp_path)

@@ -293,7 +293,7 @@ def test_a_clean_up_that_dropped_all_is_told(
 
 
 def test_doubts_and_notes_stand_with_their_patient(
-    source: Path, out: Path, infer: Infer, draw_slice: Draw, write_picture: Write
+    source: Path, out: Path, infer: Infer, write_picture: Write
 ) -> None:
     for number in (1, 2):  # one channel, no head
         write_picture(source / "noise" / f"noise_{number}.png", np.full((40, 48), 90, np.uint8))
