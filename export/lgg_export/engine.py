@@ -18,13 +18,7 @@ from lgg_runtime.backends.cuda_driver import CudaDevice, find_driver
 from lgg_runtime.backends.engine import LIBRARIES, EngineBackend, import_library, open_log
 from lgg_runtime.backends.settings import BackendSettings, GpuSettings
 from lgg_runtime.contract import INPUT, Contract
-from lgg_runtime.errors import (
-    ModelError,
-    ParityError,
-    ProviderError,
-    ResourceError,
-    UsageError,
-)
+from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
 from lgg_runtime.sidecar import EngineKey, Profile, Sidecar, Tensor, sidecar_path
 from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_runtime.writers.temporary_files import telling_temporary_files

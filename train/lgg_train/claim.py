@@ -9,13 +9,7 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.lock import lock_output
 from lgg_runtime.writers.atomic import find_nearest, make_folder
-from lgg_train.run import (
-    LAST_FILE,
-    TRAINING_LOCK,
-    is_begun,
-    is_cross_validation,
-    is_finished,
-)
+from lgg_train.run import LAST_FILE, TRAINING_LOCK, is_begun, is_cross_validation, is_finished
 
 
 @contextlib.contextmanager

@@ -12,12 +12,7 @@ from lgg_runtime.command_group import CommandGroup
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.plural import count
 from lgg_runtime.terminal import run_command, show
-from lgg_train.options import (
-    NO_PROGRESS,
-    recall_options,
-    refuse_another_split,
-    training_options,
-)
+from lgg_train.options import NO_PROGRESS, recall_options, refuse_another_split, training_options
 
 _PATH = click.Path(path_type=Path)
 _DATA = click.option(
