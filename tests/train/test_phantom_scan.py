@@ -76,6 +76,8 @@ def test_dicom_studies_stand_beside_their_truth(tmp_path: Path) -> None:
         for header in headers:
             by_series[int(header.SeriesNumber)] += 1
         assert by_series == {1: 3, 2: 5, 3: 5, 4: 5}
+        flair = sorted(int(h.InstanceNumber) for h in headers if h.SeriesNumber == 3)
+        assert flair == [1, 2, 3, 5, 6], "an inner slice is left out"
         assert len({header.SOPInstanceUID for header in headers}) == len(headers)
         truth = json.loads((tmp_path / "truth" / f"{folder.name}.json").read_text())
         assert truth["shape"] == [6, 32, 32]

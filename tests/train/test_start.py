@@ -131,6 +131,14 @@ def another(finished_run, tmp_path):
     return tmp_path / "another"
 
 
+def test_a_run_on_all_patients_goes_on_from_none_on_other_data(train_tiny, another, tmp_path):
+    held = load_model(another)
+    save_model(another, replace(held, training=replace(held.training, data="0" * 64)))
+    with pytest.raises(InputError, match="--start: that run was trained on other data or another"):
+        train_tiny(tmp_path / "all", *STILL, "--split-by", "all", "--start", str(another))
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_second_run_on_all_patients_takes_the_decision_of_the_run_that_is_named(
     train_tiny, finished_run, another, tmp_path
 ):
