@@ -26,6 +26,14 @@ _SEQUENCE = re.compile(
 )
 # BIDS: `sub-01_ses-02_ce-gadolinium_T1w`, of which the last word alone is the sequence.
 _BIDS = re.compile(r"(?P<stem>sub-[a-z0-9]+(_[a-z]+-[a-z0-9.+]+)*)_(?P<word>[a-z][a-z0-9]*)", re.I)
+# The last words that BIDS has for other images than FLAIR and T1, and ISLES for a mask.
+_OTHER_IN_BIDS = re.compile(
+    r"\w+map|adc|angio|asl|bold(ref)?|cbv|colfa|defacemask|dseg|dwi(ref)?|epi|expadc|fa|flash|"
+    r"inplanet[12]|irt1|m0scan|magnitude[12]?|mask|megre|mese|mp2rage|mpm|msk|mt[rs]|mtsat|pdw?|"
+    r"pdt2|pet|phase[12]?|phasediff|probseg|rb1cor|roi|sbref|swi|t1rho|t2starw?|tb1[a-z]+|trace|"
+    r"unit1|vfa",
+    re.I,
+)
 # ce-none and the like are no agent.
 _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 # Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
@@ -44,19 +52,20 @@ def is_nifti_name(path: Path) -> bool:
 def split_name(path: Path) -> tuple[str, str]:
     """Stem and role of a file's name: `p_t1ce.nii` is (p, t1c).
 
-    The role is t1, flair, t1c, UNUSED for T2, labels and what BIDS names otherwise, or empty where
-    the name tells none.
+    The role is t1, flair, t1c, UNUSED for T2, labels and BIDS's other images, or empty where the
+    name tells none.
     """
     whole = _whole(path)
-    if bids := _BIDS.fullmatch(whole):
-        stem, role = bids["stem"], _ROLES.get(bids["word"].lower(), UNUSED)
-        if role == "t1" and _AGENT.search(stem):
-            return _AGENT.sub("", stem), "t1c"
-        return stem, role
+    bids = _BIDS.fullmatch(whole)
+    if bids and _OTHER_IN_BIDS.fullmatch(bids["word"]):
+        return bids["stem"], UNUSED
     match = _SEQUENCE.match(whole)
     if match is None:
         return whole, ""
-    return match["stem"] or "", _ROLES[match["role"].lower()] if match["role"] else "flair"
+    stem, role = match["stem"] or "", _ROLES[match["role"].lower()] if match["role"] else "flair"
+    if bids and role == "t1" and _AGENT.search(stem):
+        return _AGENT.sub("", stem), "t1c"
+    return stem, role
 
 
 def is_no_scan_name(path: Path) -> bool:
@@ -65,7 +74,8 @@ def is_no_scan_name(path: Path) -> bool:
     """
     whole, (stem, role) = _whole(path), split_name(path)
     is_mask = whole.lower() == "mask" or whole.lower().endswith("_mask")
-    return is_mask or stem.lower().endswith("_mask") or (role == UNUSED and _is_bids(whole))
+    is_bids = _BIDS.fullmatch(whole) is not None
+    return is_mask or stem.lower().endswith("_mask") or (role == UNUSED and is_bids)
 
 
 def find_other_word(path: Path) -> str:
@@ -99,10 +109,6 @@ def channel_of(stem: str) -> str | None:
     """What stands before the number of a channel, as in nnU-Net's `case_0000`."""
     match = re.fullmatch(r"(.+)_\d{4}", stem, re.ASCII | re.DOTALL)
     return match[1] if match else None
-
-
-def _is_bids(whole: str) -> bool:
-    return _BIDS.fullmatch(whole) is not None
 
 
 def _whole(path: Path) -> str:
