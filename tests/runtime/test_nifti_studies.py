@@ -20,6 +20,20 @@ def group(*names: str) -> tuple[dict[str, set[str]], set[str]]:
     return found, {path.relative_to(ROOT).as_posix() for path in beside}
 
 
+@pytest.mark.parametrize("given", ["..", "link"])
+def test_a_bare_word_is_of_the_folder_whatever_it_is_called_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    inner = tmp_path / "p1" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "link").symlink_to("..")
+    monkeypatch.chdir(inner)
+    root = Path(given)
+    studies, beside = group_nifti([root / "flair.nii", root / "x.nii"], root)
+    assert [study.name for study in studies] == ["p1"]
+    assert beside == (root / "x.nii",)
+
+
 def test_the_t1_of_bids_after_contrast_is_of_its_session() -> None:
     files = {f"a/sub-1_{end}.nii" for end in ("FLAIR", "T1w", "ce-gad_T1w")}
     assert group(*files) == ({"a/sub-1": files}, set())

@@ -28,18 +28,20 @@ def group_nifti(paths: Sequence[Path], root: Path) -> tuple[list[Study], tuple[P
 
     Raises OutputConflictError where two files would share their outputs.
     """
-    groups = _join_channels(_group_by_stem(paths))
-    beside = _find_beside(groups)
+    top = root.resolve()  # the folder given may be `..` or a link
+    folders = {path.parent: (top / path.parent.relative_to(root)).name for path in paths}
+    groups = _join_channels(_group_by_stem(paths, folders))
+    beside = _find_beside(groups, folders)
     kept = [_study(key, files, root) for key, files in groups.items() if key not in beside]
     return kept, tuple(path for key in sorted(beside) for path in groups[key])
 
 
-def _group_by_stem(paths: Sequence[Path]) -> dict[_Key, list[Path]]:
+def _group_by_stem(paths: Sequence[Path], folders: Mapping[Path, str]) -> dict[_Key, list[Path]]:
     groups: dict[_Key, list[Path]] = defaultdict(list)
     for path in sorted(paths):
         stem = split_name(path)[0]
         if not stem.strip("."):  # _flair.nii and .nii: no more than a suffix
-            stem = path.parent.name or path.parent.resolve().name or "study"
+            stem = folders[path.parent] or "study"
         groups[path.parent, stem].append(path)
     return groups
 
@@ -57,7 +59,7 @@ def _join_channels(groups: _Groups) -> dict[_Key, list[Path]]:
     return joined
 
 
-def _find_beside(groups: _Groups) -> set[_Key]:
+def _find_beside(groups: _Groups, folders: Mapping[Path, str]) -> set[_Key]:
     """The groups of no known sequence that are by folder or name of a patient with FLAIR.
 
     One with a word for T1 is none where that patient lacks a T1: it may be that, and is refused.
@@ -71,10 +73,9 @@ def _find_beside(groups: _Groups) -> set[_Key]:
             flairs[parent].add(stem)
     beside = set()
     for (parent, stem), files in groups.items():
-        folder = parent.name or parent.resolve().name
         owner = owner_of(stem, patients[parent], flairs[parent])
-        if owner is None and folder in patients[parent]:
-            owner = folder
+        if owner is None and folders[parent] in patients[parent]:
+            owner = folders[parent]
         if owner is None or _roles(files) != {""}:
             continue
         is_t1 = "t1" in find_other_word(files[0]).lower()
