@@ -34,6 +34,19 @@ def test_a_bare_word_is_of_the_folder_whatever_it_is_called_by(
     assert beside == (root / "x.nii",)
 
 
+@pytest.mark.parametrize("ends", [("FLAIR",), ("FLAIR", "T1")])
+def test_t2_as_the_second_of_several_times_is_no_part_of_the_sequence(ends: list[str]) -> None:
+    times = {f"P1_T{time}": {f"P1_T{time}_{end}.nii" for end in ends} for time in range(1, 4)}
+    assert group(*times["P1_T1"], *times["P1_T2"], *times["P1_T3"]) == (times, set())
+    assert len(group(*times["P1_T2"])[0]) == 1
+
+
+@pytest.mark.parametrize("other", ["p1_T2.nii", "p1_T1_FLAIR.nii", "p1_T2_seg.nii"])
+def test_t2_before_flair_is_of_the_sequence_where_it_is_no_time(other: str) -> None:
+    files = {f"p1_{end}.nii" for end in ("T2_FLAIR", "T1", "T1c")}
+    assert group(*files, other)[0]["p1"] == files
+
+
 def test_the_t1_of_bids_after_contrast_is_of_its_session() -> None:
     files = {f"a/sub-1_{end}.nii" for end in ("FLAIR", "T1w", "ce-gad_T1w")}
     assert group(*files) == ({"a/sub-1": files}, set())

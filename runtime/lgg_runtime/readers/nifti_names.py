@@ -24,6 +24,7 @@ _SEQUENCE = re.compile(
     rf"(?:(?P<t2>t2[_\-. ]?)?flair|(?P<role>{'|'.join(_ROLES)}))$",
     re.I,
 )
+_SECOND_TIME = re.compile(rf"(.+[{re.escape(_SEPARATORS)}]t2)[{re.escape(_SEPARATORS)}]flair", re.I)
 # BIDS: `sub-01_ses-02_ce-gadolinium_T1w`, of which the last word alone is the sequence.
 _BIDS = re.compile(r"(?P<stem>sub-[a-z0-9]+(_[a-z]+-[a-z0-9.+]+)*)_(?P<word>[a-z][a-z0-9]*)", re.I)
 # The last words that BIDS has for other images than FLAIR and T1, and ISLES for a mask.
@@ -90,6 +91,12 @@ def find_other_word(path: Path) -> str:
 
 def has_word_of_flair(path: Path) -> bool:
     return bool(_WORD_OF_FLAIR.search(path.name))
+
+
+def find_second_time(path: Path) -> str:
+    """`p1_T2` of `p1_T2_FLAIR`, where T2 may be the second of several times; empty for none."""
+    match = _SECOND_TIME.fullmatch(_whole(path))
+    return match[1] if match else ""
 
 
 def owner_of(stem: str, patients: set[str], flairs: set[str]) -> str | None:

@@ -12,6 +12,7 @@ from lgg_runtime.readers.nifti_names import (
     UNUSED,
     channel_of,
     find_other_word,
+    find_second_time,
     has_word_of_flair,
     owner_of,
     split_name,
@@ -38,12 +39,26 @@ def group_nifti(paths: Sequence[Path], root: Path) -> tuple[list[Study], tuple[P
 
 def _group_by_stem(paths: Sequence[Path], folders: Mapping[Path, str]) -> dict[_Key, list[Path]]:
     groups: dict[_Key, list[Path]] = defaultdict(list)
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda path: (bool(find_second_time(path)), path)):
         stem = split_name(path)[0]
         if not stem.strip("."):  # _flair.nii and .nii: no more than a suffix
             stem = folders[path.parent] or "study"
+        if _is_second_time(path, stem, groups):
+            stem = find_second_time(path)
         groups[path.parent, stem].append(path)
     return groups
+
+
+def _is_second_time(path: Path, stem: str, groups: _Groups) -> bool:
+    """Whether T2 before FLAIR is no part of the sequence: a T1 has it as well, or a T1 stands in
+    its place and no other file has the stem without it. groups: of all other files.
+    """
+    time = find_second_time(path)
+    if not time:
+        return False
+    if {"t1", "t1c"} & _roles(groups.get((path.parent, time), ())):
+        return True
+    return (path.parent, f"{time[:-1]}1") in groups and (path.parent, stem) not in groups
 
 
 def _join_channels(groups: _Groups) -> dict[_Key, list[Path]]:
