@@ -95,6 +95,13 @@ def test_what_dcm2niix_adds_to_a_flair_is_no_second_one() -> None:
     )
 
 
+def test_flair_of_names_that_begin_alike_is_of_several_patients() -> None:
+    names = ("flair_smith.nii", "flair_smithson.nii", "FLAIR_A.nii", "FLAIR_AB.nii", "FLAIR_1.nii")
+    more = ("FLAIR_1ab.nii", "FLAIR_12.nii")
+    found, beside = group(*names, *more)
+    assert (len(found), beside) == (len(names + more), set())
+
+
 def test_numbered_channels_of_a_case_are_one_study() -> None:
     channels = {f"case_000{n}.nii" for n in range(4)}
     alone = {"sole_0000.nii", "p_0007.nii", "p_0008.nii"}

@@ -39,6 +39,8 @@ _OTHER_IN_BIDS = re.compile(
 _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 # Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
 _WORD_OF_FLAIR = re.compile(r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f)(?=[_\-. ])", re.I)
+# dcm2niix tells images of one series apart by a letter behind its number.
+_SAME_SERIES = re.compile(r"(?<=\d)[a-z](?![a-z\d])", re.I)
 _OTHER_WORD = re.compile(
     r"(?:^|[_\-. ])(c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|"
     r"segm|segmentation|" + "|".join(_ROLES) + r")(?=[_\-. ])",
@@ -101,12 +103,12 @@ def find_second_time(path: Path) -> str:
 
 def owner_of(stem: str, patients: set[str], flairs: set[str]) -> str | None:
     """The first part of a stem that is a patient's, before a separator, or the whole of a FLAIR's,
-    before a separator or a letter: `p1_FLAIR_5` of `p1_FLAIR_5_ph` and `p1_FLAIR_5a`.
+    before a separator or dcm2niix's letter: `p1_FLAIR_5` of `p1_FLAIR_5_ph` and `p1_FLAIR_5a`.
     """
     for at, letter in enumerate(stem):
         before, is_separator = stem[:at], letter in _SEPARATORS
         if (is_separator and before in patients) or (
-            (is_separator or letter.isalpha()) and before in flairs
+            (is_separator or _SAME_SERIES.match(stem, at)) and before in flairs
         ):
             return before
     return None
