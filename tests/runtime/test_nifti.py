@@ -90,7 +90,15 @@ def test_a_slope_of_zero_means_no_scaling(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_nifti([path]).pixels[..., 1], ramp().transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize("names", [["p_t2.nii"], ["p_seg.nii"], ["p_t2.nii", "p_t2w.nii"]])
+@pytest.mark.parametrize("other", ["case.nii", "case_t1.nii", "case_0002.nii"])
+def test_channels_are_told_as_such_whatever_lies_beside_them(tmp_path: Path, other: str) -> None:
+    files = [write(tmp_path / name, ramp()) for name in (other, "case_0000.nii", "case_0001.nii")]
+    assert ": with case_000" in reason(*files)
+
+
+@pytest.mark.parametrize(
+    "names", [["p_t2.nii"], ["p_seg.nii"], ["p_t2.nii", "p_t2w.nii"], ["p_flair_seg.nii"]]
+)
 def test_t2_and_labels_are_not_taken_for_flair(tmp_path: Path, names: list[str]) -> None:
     told = reason(*(write(tmp_path / name, ramp()) for name in names))
     assert told == f"{names[0]}: no FLAIR beside it; expected p_flair.nii.gz in its folder"

@@ -68,6 +68,12 @@ def test_in_a_patients_folder_no_other_file_is_a_patient(flair: str) -> None:
     assert group(flair, "p1/W39_Segm.nii") == ({"p1": {flair}}, {"p1/W39_Segm.nii"})
 
 
+def test_labels_that_are_called_after_a_flair_are_beside_it() -> None:
+    files = ("p1_flair.nii", "p1_flair_seg.nii", "q/FLAIR.nii", "q/FLAIR_label.nii")
+    found, beside = group(*files)
+    assert (found, beside) == ({"p1": {files[0]}, "q": {files[2]}}, {files[1], files[3]})
+
+
 def test_other_patients_beside_one_stay() -> None:
     files = ("p1_flair.nii", "p10.nii", "p2.nii", "q/p1_1.nii")
     assert group(*files) == (

@@ -121,15 +121,17 @@ def _refuse_other_sequence(path: Path) -> None:
 
 def _no_flair(path: Path) -> InputError:
     stem = split_name(path)[0]
-    wanted = without_uids(f"{stem}_flair" if stem else "flair")
+    is_flair = split_name(Path(stem))[1] == "flair"  # of labels that are called after it
+    wanted = without_uids(stem if is_flair else f"{stem}_flair" if stem else "flair")
     return InputError(f"{_name(path)}: no FLAIR beside it; expected {wanted}.nii.gz in its folder")
 
 
 def _refuse_channels(paths: Sequence[Path]) -> None:
     """Raises InputError for several files of no known sequence whose names differ in a number."""
     unknown = [path for path in paths if not split_name(path)[1]]
-    if len(unknown) > 1 and len({channel_of(split_name(path)[0]) for path in unknown}) == 1:
-        one, other = (_name(path) for path in unknown[:2])
+    numbered = [path for path in unknown if channel_of(split_name(path)[0])]
+    if len(numbered) > 1:
+        one, other = (_name(path) for path in numbered[:2])
         raise InputError(
             f"{one}: with {other} it may be two sequences of one patient, as in nnU-Net; expected "
             "names that end in _t1, _flair and _t1c, or in _flair for FLAIR of a patient each"

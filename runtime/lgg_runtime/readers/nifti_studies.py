@@ -75,7 +75,7 @@ def _join_channels(groups: _Groups) -> dict[_Key, list[Path]]:
 
 
 def _find_beside(groups: _Groups, folders: Mapping[Path, str]) -> set[_Key]:
-    """The groups of no known sequence that are by folder or name of a patient with FLAIR.
+    """The groups without a sequence that is used, by folder or name of a patient with FLAIR.
 
     One with a word for T1 is none where that patient lacks a T1: it may be that, and is refused.
     """
@@ -91,7 +91,7 @@ def _find_beside(groups: _Groups, folders: Mapping[Path, str]) -> set[_Key]:
         owner = owner_of(stem, patients[parent], flairs[parent])
         if owner is None and folders[parent] in patients[parent]:
             owner = folders[parent]
-        if owner is None or _roles(files) != {""}:
+        if owner is None or not _roles(files) <= {"", UNUSED}:
             continue
         is_t1 = "t1" in find_other_word(files[0]).lower()
         if not is_t1 or {"t1", "t1c"} <= _roles(groups[parent, owner]):
