@@ -116,6 +116,11 @@ def test_numbered_channels_of_a_case_are_one_study() -> None:
     assert sorted(map(sorted, found.values())) == [[name] for name in sorted(alone)]
 
 
+def test_numbered_files_beside_a_flair_are_left_out() -> None:
+    names = ("case_0000.nii", "case_0001.nii")
+    assert group("case_flair.nii", *names) == ({"case": {"case_flair.nii"}}, set(names))
+
+
 def test_patients_with_such_numbers_and_sequences_stay_apart() -> None:
     files = {f"p_000{n}_{role}.nii" for n in range(2) for role in ("t1", "flair")}
     assert {name: len(found) for name, found in group(*files)[0].items()} == {

@@ -67,11 +67,16 @@ def _join_channels(groups: _Groups) -> dict[_Key, list[Path]]:
     """
     joined: dict[_Key, list[Path]] = defaultdict(list)
     for (parent, stem), files in sorted(groups.items()):
-        case = channel_of(stem)
-        first_two = [(parent, f"{case}_000{n}") for n in range(2)]
-        is_one = case and all(key in groups and _roles(groups[key]) == {""} for key in first_two)
-        joined[parent, case if case and is_one and _roles(files) == {""} else stem] += files
+        case = channel_of(stem) if _roles(files) == {""} else None
+        joined[parent, case if case and _has_channels(parent, case, groups) else stem] += files
     return joined
+
+
+def _has_channels(parent: Path, case: str, groups: _Groups) -> bool:
+    """Whether the first two channels of a case are there, and no FLAIR that they lie beside."""
+    first_two = [groups.get((parent, f"{case}_000{n}"), ()) for n in range(2)]
+    has_flair = "flair" in _roles(groups.get((parent, case), ()))
+    return all(_roles(files) == {""} for files in first_two) and not has_flair
 
 
 def _find_beside(groups: _Groups, folders: Mapping[Path, str]) -> set[_Key]:
