@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import pytest
 
 from lgg_runtime.errors import NoInputError
 from lgg_runtime.readers.folder import list_studies
-from lgg_runtime.run.journal import Journal
-from lgg_runtime.run.report import describe_warnings
+from stand_ins.runs import LESION, Draw, Infer
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -35,6 +36,7 @@ def test_folders_of_bids_that_are_no_part_of_the_dataset_are_told(tmp_path: Path
     assert listing.notices == (
         "left out of a BIDS dataset: derivatives, sourcedata; to read such a folder, give it alone",
     )
+    assert listing.left_out == ("derivatives", "sourcedata")
     assert len(list_studies(root / "derivatives").studies) == 1
 
 
@@ -43,9 +45,12 @@ def test_nifti_beside_its_patients_flair_is_told(tmp_path: Path) -> None:
     assert [[path.name for path in study.files] for study in listing.studies] == [["p_flair.nii"]]
     assert listing.skipped == 2
     assert listing.notices == (
-        "NIfTI files left out, by their names neither FLAIR nor T1 of the patient that they lie "
-        "beside: 2, such as p_ADC.nii",
+        "NIfTI files left out, since they lie beside their patient's FLAIR and their names end in "
+        "no word for FLAIR or T1: 2, such as p_ADC.nii; to read one as FLAIR, give it alone",
     )
+    assert listing.left_out == ("p_ADC.nii", "p_tumor.nii")
+    alone = list_studies(tmp_path / "p_tumor.nii")
+    assert ([study.name for study in alone.studies], alone.left_out) == (["p_tumor"], ())
 
 
 def test_where_all_nifti_is_by_name_no_flair_that_is_said(tmp_path: Path) -> None:
@@ -61,5 +66,11 @@ def test_what_another_sequence_is_by_bids_is_refused_alone(tmp_path: Path) -> No
         list_studies(tmp_path / "sub-1_bold.nii")
 
 
-def test_what_was_left_out_is_warned_of() -> None:
-    assert describe_warnings(Journal({}, notices=("some left out",))) == ["some left out"]
+def test_a_run_names_all_that_was_left_out(tmp_path: Path, infer: Infer, draw_slice: Draw) -> None:
+    root = touch(tmp_path / "in", "p_flair.nii", "p_ADC.nii", "q/q_flair.nii", "q/q_2011.nii")
+    cv2.imwrite(str(root / "a_1.png"), draw_slice(LESION))
+    done = infer(root)
+    told = "; to read one as FLAIR, give it alone; see passed_over in run.json"
+    assert told in done.out
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["passed_over"] == ["p_ADC.nii", "q/q_2011.nii"]

@@ -46,8 +46,10 @@ def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
     _refuse_shared_names(studies, root)
     skipped = scans.skipped + files.links + files.attributes
     masks = group_masks(files.masks, files.slices)
+    beside = (without_uids(path.relative_to(root).as_posix()) for path in scans.beside)
+    left_out = (*sorted(files.left_out), *beside)
     notices = tuple(_describe_left_out(files, scans))
-    return Listing(root, studies, masks, skipped, unreadable, files.links, notices)
+    return Listing(root, studies, masks, skipped, unreadable, files.links, left_out, notices)
 
 
 def _describe_left_out(files: Files, scans: FoundScans) -> list[str]:
@@ -59,8 +61,9 @@ def _describe_left_out(files: Files, scans: FoundScans) -> list[str]:
         )
     if scans.beside:
         lines.append(
-            f"NIfTI files left out, by their names neither FLAIR nor T1 of the patient that they "
-            f"lie beside: {len(scans.beside)}, such as {without_uids(scans.beside[0].name)}"
+            "NIfTI files left out, since they lie beside their patient's FLAIR and their names end "
+            f"in no word for FLAIR or T1: {len(scans.beside)}, such as "
+            f"{without_uids(scans.beside[0].name)}; to read one as FLAIR, give it alone"
         )
     return lines
 

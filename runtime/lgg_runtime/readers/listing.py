@@ -58,7 +58,8 @@ class Listing:
     skipped: number of files that are no slice, mask or scan, symbolic links included; links: of
         those alone.
     unreadable: files and folders that cannot be opened, each with the reason.
-    notices: of what was left out that may be missed, a line each.
+    left_out: files and folders that were left out by their names and may be missed, relative to
+        the root, without UIDs. notices: of these, a line each.
     """
 
     root: Path
@@ -67,6 +68,7 @@ class Listing:
     skipped: int
     unreadable: dict[Path, str]
     links: int
+    left_out: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     def relative(self, path: Path) -> str:

@@ -42,7 +42,7 @@ class Journal:
 
     settings: the options; model: name, digest and contract; provider: requested, ran, device;
     skipped_files: number of files that are no input; links: of the symbolic links among them;
-    notices: of what of the input was left out and may be missed;
+    passed_over: of the input, what was left out by its name and may be missed; notices: of that;
     seconds: by stage; metrics: against the reference masks, where the run was evaluated;
     resumed: number of studies that an earlier run had finished; left_out: slices that the first
     look left out; doubts: by study, why it does not look like what the model was trained on;
@@ -55,6 +55,7 @@ class Journal:
     versions: dict[str, str] = field(default_factory=dict)
     skipped_files: int = 0
     links: int = 0
+    passed_over: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     inputs: Packed[InputRecord] = field(default_factory=lambda: Packed(InputRecord))
     rows: Packed[SummaryRow] = field(default_factory=lambda: Packed(SummaryRow.of))
@@ -121,6 +122,7 @@ class Journal:
             "metrics": self.metrics,
             "doubts": self.doubts,
             "stale": self.stale,
+            "passed_over": self.passed_over,
             "patients": [
                 {
                     "name": row.patient,

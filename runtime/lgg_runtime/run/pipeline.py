@@ -65,7 +65,7 @@ def run_job(
 def _record_passed_over(listing: Listing, journal: Journal) -> None:
     """What of an input is no study's; of the masks, those that did not fail as references."""
     journal.skipped_files, journal.links = listing.skipped, listing.links
-    journal.notices = listing.notices
+    journal.passed_over, journal.notices = listing.left_out, listing.notices
     failed = {record.name for record in journal.failures}
     for path in chain.from_iterable(listing.masks.values()):
         if (name := listing.relative(path)) not in failed:

@@ -67,7 +67,7 @@ def describe_warnings(journal: Journal) -> list[str]:
     if journal.links:
         told = f"symbolic links in the input, not followed: {journal.links}"
         lines.append(f"{told}; {COPY_LINKS}, or what they lead to")
-    lines += journal.notices
+    lines += [f"{notice}; see passed_over in {RUN_FILE}" for notice in journal.notices]
     gaps = [
         without_uids(record.name)
         for record in journal.inputs
