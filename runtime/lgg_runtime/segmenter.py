@@ -197,23 +197,24 @@ class Segmenter:
             prepared = self.prepare(study)
             return self.finish(prepared, self.run(prepared))
 
-    @np.errstate(under="ignore")  # what rounds to 0 is 0 in a host that made it an error, too
     def prepare(self, study: Volume | npt.NDArray[Any]) -> Prepared:
         """Bring to the model's grid and scale: the first step of `segment`. Raises InputError."""
-        volume = study if isinstance(study, Volume) else _volume_of_slice(study)
-        grid = ModelGrid.of(volume, self.contract.pixel_mm)
-        pixels = grid.to_model(volume.pixels)
-        if self.settings.flair_only:
-            pixels = repeat_flair(pixels)
-        if pixels.dtype.kind == "f" and pixels.dtype.itemsize == 2:  # too coarse to compute in
-            pixels = pixels.astype(np.float32)
-        intensity = self.contract.intensity
-        bright = bright_levels(pixels, intensity)
-        doubts = find_doubts(pixels, self.contract.plausibility, bright)
-        head = head_mask(pixels, intensity, bright)
-        slices = normalise(pixels, intensity, head, bright)
-        boxes = find_boxes(head, self.crop) if self.settings.crop else whole_frames(*head.shape)
-        return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
+        # What rounds to 0 is 0 in any host. As a decorator, NumPy 1.26 mixes up threads' settings.
+        with np.errstate(under="ignore"):
+            volume = study if isinstance(study, Volume) else _volume_of_slice(study)
+            grid = ModelGrid.of(volume, self.contract.pixel_mm)
+            pixels = grid.to_model(volume.pixels)
+            if self.settings.flair_only:
+                pixels = repeat_flair(pixels)
+            if pixels.dtype.kind == "f" and pixels.dtype.itemsize == 2:  # too coarse to compute in
+                pixels = pixels.astype(np.float32)
+            intensity = self.contract.intensity
+            bright = bright_levels(pixels, intensity)
+            doubts = find_doubts(pixels, self.contract.plausibility, bright)
+            head = head_mask(pixels, intensity, bright)
+            slices = normalise(pixels, intensity, head, bright)
+            boxes = find_boxes(head, self.crop) if self.settings.crop else whole_frames(*head.shape)
+            return Prepared(grid, slices, boxes, volume.spacing_mm, doubts)
 
     def run(self, prepared: Prepared, before_batch: Callable[[], object] | None = None) -> Answer:
         """The second step: the networks alone. before_batch: called before each of their runs; what

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lgg_runtime.intensity import bright_levels
 from lgg_runtime.loading import LoadSettings
 from lgg_runtime.segmenter import Segmenter
 from lgg_runtime.volume import Volume
@@ -31,3 +34,32 @@ def test_values_that_round_to_0_are_0_where_numpy_raises_at_every_error(
         found = segmenter.segment(volume)
     assert expected.tumour_present
     np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+def test_threads_that_prepare_at_once_keep_the_numpy_settings_of_their_own(
+    artifact: Path, draw_slice: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, pixels = Segmenter.load(artifact, LoadSettings(threads=1)), draw_slice(LESION)
+    began, ended, kept = threading.Event(), threading.Event(), {}
+
+    def look(*given: Any) -> Any:
+        if threading.current_thread().name == "raise":
+            began.set()
+            assert ended.wait(20)
+        return bright_levels(*given)
+
+    def prepare() -> None:
+        name = threading.current_thread().name
+        with np.errstate(all=name):
+            loaded.prepare(pixels)
+            kept[name] = np.geterr()["under"]
+
+    monkeypatch.setattr("lgg_runtime.segmenter.bright_levels", look)
+    first, second = (threading.Thread(target=prepare, name=name) for name in ("raise", "warn"))
+    first.start()
+    assert began.wait(20)
+    second.start()
+    second.join(20)
+    ended.set()
+    first.join(20)
+    assert kept == {"raise": "raise", "warn": "warn"}
