@@ -40,6 +40,15 @@ def test_folders_of_bids_that_are_no_part_of_the_dataset_are_told(tmp_path: Path
     assert len(list_studies(root / "derivatives").studies) == 1
 
 
+def test_a_folder_of_bids_is_told_in_one_line_and_without_uids(tmp_path: Path) -> None:
+    for folder in ("1.2.840.113619.2.55.3", "line\nbreak"):
+        touch(tmp_path / folder, "derivatives/a", "dataset_description.json")
+    listing = list_studies(touch(tmp_path, "a_1.png"))
+    line, uid = listing.left_out
+    assert (line, uid[:4]) == (r"line\nbreak/derivatives", "uid-")
+    assert f": {line}, {uid};" in listing.notices[0]
+
+
 def test_nifti_beside_its_patients_flair_is_told(tmp_path: Path) -> None:
     listing = list_studies(touch(tmp_path, "p_flair.nii", "p_ADC.nii", "p_tumor.nii"))
     assert [[path.name for path in study.files] for study in listing.studies] == [["p_flair.nii"]]

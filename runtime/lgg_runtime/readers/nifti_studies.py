@@ -24,8 +24,8 @@ _Groups = Mapping[_Key, list[Path]]
 
 
 def group_nifti(paths: Sequence[Path], root: Path) -> tuple[list[Study], tuple[Path, ...]]:
-    """Studies of one stem in one folder; and the files of no known sequence that lie beside the
-    FLAIR of their patient, which are of no study.
+    """Studies of one stem in one folder; and the files without a sequence that is used that lie
+    beside the FLAIR of their patient, which are of no study.
 
     Raises OutputConflictError where two files would share their outputs.
     """

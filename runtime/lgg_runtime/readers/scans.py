@@ -35,8 +35,7 @@ class FoundScans:
 
     skipped: number of the files that belong to none. unreadable: files that cannot be opened and
     might belong to one, each with the reason. no_scans: number of NIfTI files that are by their
-    names masks or, in BIDS, of other sequences. beside: NIfTI files of no known sequence beside the
-    FLAIR of their patient.
+    names masks or, in BIDS, of other sequences. beside: as `group_nifti` finds them.
     """
 
     studies: list[Study]
@@ -53,9 +52,8 @@ def find_scans(paths: Sequence[Path], root: Path, progress: Progress = HIDDEN) -
     file may be a slice of the study in its folder: where there is exactly one, it is counted to
     that study, which is then refused when it is read. Else it stands alone, a damaged one as a
     study, an unreadable one in `unreadable`. T2 and labels in NIfTI in a folder of DICOM files, or
-    of a DICOM study's name, are skipped, and so is NIfTI of no known sequence beside its patient's
-    FLAIR. Raises OutputConflictError where two NIfTI files would
-    share their outputs.
+    of a DICOM study's name, are skipped, and so is what `group_nifti` finds beside a FLAIR. Raises
+    OutputConflictError where two NIfTI files would share their outputs.
 
     progress: of the headers of DICOM files.
     """

@@ -12,6 +12,7 @@ from lgg_runtime.errors import InputError, NoInputError, printable
 from lgg_runtime.readers.listing import group_masks, is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES
 from lgg_runtime.readers.scans import list_file
+from lgg_runtime.redact import without_uids
 
 EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI (.nii, .nii.gz)"
 _APPLE_DOUBLE = "._"
@@ -29,7 +30,7 @@ class Files:
     in the order of their names. others: what may belong to a scan. links, attributes: the number of
     symbolic links, and of the files in which macOS keeps attributes of others. unreadable: folders
     that cannot be listed, each with the reason. left_out: folders of a BIDS dataset that are no
-    part of it, relative to the root.
+    part of it, relative to the root, without UIDs.
     """
 
     root: Path
@@ -140,5 +141,5 @@ def _list(folder: Path, files: Files) -> list[os.DirEntry[str]]:
     if _BIDS_ROOT in found:
         for name in _BIDS_OTHERS & found.keys():
             del found[name]
-            files.left_out.append((folder / name).relative_to(files.root).as_posix())
+            files.left_out.append(without_uids((folder / name).relative_to(files.root).as_posix()))
     return [found[name] for name in sorted(found, reverse=True)]
