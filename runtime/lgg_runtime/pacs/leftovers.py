@@ -13,11 +13,11 @@ from lgg_runtime.errors import InputError, OutputConflictError, ResourceError
 from lgg_runtime.pacs.arrival import Arrival, check_arrival
 from lgg_runtime.pacs.instances import record
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files
+from lgg_runtime.pacs.spool import DATABASE, RESULTS, Spool, list_files, remove_file
 from lgg_runtime.pacs.state import State
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_files import DAMAGE, load_pydicom, read_meta
-from lgg_runtime.writers.atomic import PART_SUFFIX, remove
+from lgg_runtime.writers.atomic import PART_SUFFIX
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _TOLD_EVERY = 5000
@@ -43,7 +43,7 @@ def settle_leftovers(state: State, spool: Spool) -> None:
             DATABASE,
         )
     for path in lost:
-        remove(path)
+        remove_file(path)
     if lost:
         LOG.info("removed %s of an earlier run", count(len(lost), "unfinished file"))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lgg_runtime.pacs.config import Retention
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.spool import Spool
+from lgg_runtime.pacs.spool import RemovalError, Spool
 from lgg_runtime.pacs.state import DONE, FAILED, HELD, REFUSED, SENT, State
 
 EVERY_SECONDS = 60.0
@@ -27,15 +28,27 @@ class Sweeper:
 
     def __init__(self, state: State, spool: Spool, keep: Retention):
         self._state, self._spool, self._keep = state, spool, keep
+        self._failures: list[RemovalError] = []
 
     def step(self) -> float:
+        """Raises RemovalError for the first file that cannot be removed, once all others are."""
+        self._failures.clear()
         now = time.time()
         if self._is_waiting(now):
             return EVERY_SECONDS
         self._forget_studies(now - self._keep.records_days * _DAY_SECONDS)
         self._remove_images(now - self._keep.images_hours * 3600)
         self._remove_results(now - self._keep.results_hours * 3600)
+        if self._failures:
+            raise self._failures[0]
         return EVERY_SECONDS
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except RemovalError as error:
+            self._failures.append(error)
 
     def _is_waiting(self, now: float) -> bool:
         """Whether ages may be wrong: since the last look the clock went back by more than a day, or
@@ -66,7 +79,7 @@ class Sweeper:
             (*_SETTLED, before),
         )
         for row in rows:
-            with self._state.change() as run:
+            with self._going_on(), self._state.change() as run:
                 # Again, inside the transaction: an image may have come.
                 gone = run(
                     "UPDATE study SET purged = 1 WHERE id = ? AND state IN (?, ?) AND last_at < ?",
@@ -84,7 +97,8 @@ class Sweeper:
         )
         for row in rows:
             self._state.execute("UPDATE result SET present = 0 WHERE id = ?", (row["id"],))
-            self._spool.remove_result(row["id"])
+            with self._going_on():
+                self._spool.remove_result(row["id"])
 
     def _forget_studies(self, before: float) -> None:
         rows = self._state.rows(
@@ -94,17 +108,22 @@ class Sweeper:
             (*_ENDED, before, SENT),
         )
         for row in rows:
-            results = self._state.rows("SELECT id FROM result WHERE study = ?", (row["id"],))
-            with self._state.change() as run:
-                # Again, inside the transaction: an image may have come.
-                if not run(
-                    "SELECT 1 FROM study WHERE id = ? AND state IN (?, ?, ?, ?) AND last_at < ?",
-                    (row["id"], *_ENDED, before),
-                ).fetchone():
-                    continue
-                self._spool.remove_images(row["id"], _images_of(run, row["id"]))
-                run("DELETE FROM study WHERE id = ?", (row["id"],))
-            for result in results:
+            with self._going_on():
+                self._forget(row["id"], before)
+
+    def _forget(self, study: str, before: float) -> None:
+        results = self._state.rows("SELECT id FROM result WHERE study = ?", (study,))
+        with self._state.change() as run:
+            # Again, inside the transaction: an image may have come.
+            if not run(
+                "SELECT 1 FROM study WHERE id = ? AND state IN (?, ?, ?, ?) AND last_at < ?",
+                (study, *_ENDED, before),
+            ).fetchone():
+                return
+            self._spool.remove_images(study, _images_of(run, study))
+            run("DELETE FROM study WHERE id = ?", (study,))
+        for result in results:
+            with self._going_on():
                 self._spool.remove_result(result["id"])
 
 

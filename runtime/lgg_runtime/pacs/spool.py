@@ -13,19 +13,17 @@ from pathlib import Path
 
 from lgg_runtime.digests import find_digest
 from lgg_runtime.errors import OutputConflictError, ResourceError
-from lgg_runtime.writers.atomic import (
-    PART_SUFFIX,
-    make_folder,
-    remove,
-    telling_refusal,
-    write_atomically,
-)
+from lgg_runtime.writers.atomic import PART_SUFFIX, make_folder, telling_refusal, write_atomically
 
 DATABASE, IMAGES, RESULTS = "state.sqlite", "images", "results"
 NAME_DIGITS = 12  # of a name in lines for people
 _OWN_NAME = re.compile(
     rf"(?:{IMAGES}/[0-9a-f]{{32}}|{RESULTS})/[0-9a-f]{{32}}\.dcm(?:{re.escape(PART_SUFFIX)})?"
 )
+
+
+class RemovalError(ResourceError):
+    """The disk does not let a file go."""
 
 
 class Spool:
@@ -67,7 +65,7 @@ class Spool:
         try:
             yield
         except ResourceError:
-            with contextlib.suppress(ResourceError):
+            with contextlib.suppress(RemovalError):
                 self.remove_images(study, [instance])
             raise
 
@@ -87,16 +85,16 @@ class Spool:
 
     def remove_images(self, study: str, instances: Iterable[str]) -> None:
         """Remove these images, and their folder if it is empty then: others may be arriving.
-        Raises ResourceError.
+        Raises RemovalError.
         """
         for instance in instances:
-            remove(self.image(study, instance))
+            remove_file(self.image(study, instance))
         with contextlib.suppress(OSError):  # not empty, or gone
             (self._images / study).rmdir()
 
     def remove_result(self, result: str) -> None:
-        """Raises ResourceError."""
-        remove(self.result(result))
+        """Raises RemovalError."""
+        remove_file(self.result(result))
 
     def _keep(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
@@ -124,6 +122,16 @@ def list_files(root: Path) -> list[Path]:
             for path in found
             if _OWN_NAME.fullmatch(path.relative_to(root).as_posix()) and path.is_file()
         ]
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there. Raises RemovalError where that cannot be."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RemovalError(
+            f"{path}: cannot be removed ({error.strerror}); see to the disk and whose the file is"
+        ) from error
 
 
 @contextlib.contextmanager

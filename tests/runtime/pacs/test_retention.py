@@ -17,6 +17,7 @@ from lgg_runtime.pacs import retention, retries
 from lgg_runtime.pacs.config import Retention
 from lgg_runtime.pacs.retention import Sweeper
 from lgg_runtime.pacs.retries import queue_again
+from lgg_runtime.pacs.spool import RemovalError
 from stand_ins.records import ARCHIVE, Records
 
 HOUR, DAY = 3600.0, 86400.0
@@ -46,6 +47,28 @@ def test_images_of_a_finished_study_go_at_their_age_and_not_before(records: Reco
     assert files(records, "images") == []
     assert len(files(records, "results")) == 1
     assert records.states() == ["done"]
+
+
+@pytest.mark.parametrize(("days", "known"), [(10, 3), (400, 1)])
+def test_an_image_that_cannot_be_removed_is_told_and_keeps_its_own_study_alone(
+    records: Records, days: int, known: int
+) -> None:
+    for study in range(3):
+        records.finish(1, study=f"1.2.{study}")
+    (stays,) = files(records, f"images/{records.spool.name_of('1.2.0')}")
+    stays.unlink()
+    stays.mkdir()  # which no user may unlink
+    age(records, days * DAY)
+    told = rf"^{stays}: cannot be removed \(Is a directory\); see to"
+    for _ in range(2):
+        with pytest.raises(RemovalError, match=told):
+            sweep(records, results_hours=24)
+    assert files(records, "images") == files(records, "results") == []
+    assert len(records.states()) == known
+    stays.rmdir()
+    sweep(records)
+    assert not stays.parent.exists()
+    assert len(records.states()) == known // 3 * 3
 
 
 @pytest.mark.parametrize("state", ["held", "done"])
