@@ -14,7 +14,7 @@ from lgg_runtime.errors import LggError, ResourceError, UsageError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import LoadSettings, find_model
 from lgg_runtime.pacs.config import MIB, MistakesError, Model, NodeConfig
-from lgg_runtime.pacs.spool import DATABASE
+from lgg_runtime.pacs.spool import DATABASE, require_records
 from lgg_runtime.pacs.state import State
 from lgg_runtime.pacs.tls import SOON_DAYS, make_server_tls, read_ends, tell_ends
 from lgg_runtime.pacs.transport import make_transport
@@ -70,10 +70,15 @@ def _check_disk(config: NodeConfig) -> None:
 
 
 def _check_records(config: NodeConfig) -> None:
-    """Raises as `State` for a database that is there; this process may be one that sees none."""
-    database = config.node.spool / DATABASE
-    if os.path.lexists(database):
-        State(database).close()
+    """Raises as `State`, its key and `require_records` for what is there; this process may be one
+    that sees nothing.
+    """
+    spool = config.node.spool
+    if os.path.lexists(spool / DATABASE):
+        with contextlib.closing(State(spool / DATABASE)) as state:
+            _ = state.key
+    elif os.access(spool, os.R_OK | os.X_OK):
+        require_records(spool)
 
 
 def check_settings(path: Path, config: NodeConfig) -> list[str]:

@@ -15,13 +15,15 @@ import pytest
 pytest.importorskip("pynetdicom")
 pytest.importorskip("prometheus_client")
 
-from lgg_runtime.errors import LggError, ModelError, ProviderError
+from lgg_runtime.errors import LggError, ModelError, OutputConflictError, ProviderError
 from lgg_runtime.pacs import preflight
 from lgg_runtime.pacs.config import MistakesError, load_config
+from lgg_runtime.pacs.node import run_node
 from lgg_runtime.pacs.preflight import check_settings, load_model
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
 from stand_ins.pacs import write_config
+from stand_ins.records import Records
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,25 @@ def test_a_spool_of_another_layout_and_a_certificate_that_is_over_are_told(
     over, layout = found.value.mistakes
     assert over == "listen: its certificate ended 1 day ago; renew it, and restart the node"
     assert layout.startswith(f"node.spool: {DATABASE}: of version 1, expected ")
+
+
+@pytest.mark.parametrize("lost", ["no key", "no database"])
+def test_a_spool_that_a_start_refuses_for_what_it_lost_is_told(
+    tmp_path: Path, artifact: Path, lost: str
+) -> None:
+    (tmp_path / "spool").mkdir()
+    records = Records(tmp_path / "spool")
+    records.finish(1)
+    records.state.execute("DELETE FROM setting WHERE name = 'key'")
+    records.state.close()
+    if lost == "no database":
+        (tmp_path / "spool" / DATABASE).unlink()
+    path = write_config(tmp_path, model={"name": str(artifact)})
+    with pytest.raises(MistakesError) as found:
+        check_settings(path, load_config(path))
+    with pytest.raises(OutputConflictError) as refused, run_node(load_config(path)):
+        pytest.fail("it started")
+    assert found.value.mistakes == [f"node.spool: {refused.value}"]
 
 
 def test_a_certificate_that_is_soon_over_is_no_mistake(
