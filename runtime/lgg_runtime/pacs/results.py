@@ -37,7 +37,11 @@ class ResultMaker:
         ResourceError where memory or disk do not suffice.
         """
         _require_whole(job)
-        volume = read_dicom(job.files)
+        try:
+            volume = read_dicom(job.files)
+        except InputError:
+            _require_whole(job)  # the disk may have failed since, which is no fault of the images
+            raise
         found = ScanResult(volume, self._segmenter.segment(volume), self._algorithm)
         data = encode_dicom_seg(found)["seg.dcm"]
         header = load_pydicom().dcmread(io.BytesIO(data), specific_tags=["SOPInstanceUID"])
