@@ -24,6 +24,7 @@ from pydicom import dcmread
 
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.health import NodeCollector
+from lgg_runtime.pacs.state import DELIVERY_STATES, STATES
 from lgg_runtime.pacs.tally import Tally
 from stand_ins.node_process import NodeProcess, wait_until
 from stand_ins.orthanc import Orthanc, why_missing
@@ -195,16 +196,30 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
-def test_prometheus_takes_the_alerts() -> None:
+def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
     rules = EXAMPLES / "lgg-node.rules.yml"
-    done = subprocess.run(
-        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    _promtool("check", "rules", rules)
+    waits = 'lgg_node_deliveries{destination="%s",state="waiting"}'
+    sent = 'lgg_node_deliveries_total{destination="%s",outcome="sent"}'
+    series = {waits % "stuck": "9x70", sent % "stuck": "5x70",
+              waits % "drains": "90-1x70", sent % "drains": "5+1x70"}  # fmt: skip
+    told = {"eval_time": "65m", "alertname": "LggNodeDeliveriesWait",
+            "exp_alerts": [{"exp_labels": {"destination": "stuck"}}]}  # fmt: skip
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": inputs, "alert_rule_test": [told]}
+    cases = tmp_path / "cases.yml"  # of JSON, which YAML contains
+    cases.write_text(json.dumps({"rule_files": [str(rules)], "tests": [test]}))
+    _promtool("test", "rules", cases)
 
 
-def test_the_alerts_ask_for_metrics_that_the_node_has() -> None:
-    asked = set(re.findall(r"lgg_node_\w+", (EXAMPLES / "lgg-node.rules.yml").read_text()))
+def _promtool(*words: str | Path) -> None:
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_alerts_ask_for_metrics_and_states_that_the_node_has() -> None:
+    rules = (EXAMPLES / "lgg-node.rules.yml").read_text()
+    asked = set(re.findall(r"lgg_node_\w+", rules))
     status: dict[str, Any] = {
         "studies": {},
         "destinations": {},
@@ -213,4 +228,7 @@ def test_the_alerts_ask_for_metrics_that_the_node_has() -> None:
     }
     status["images"] = {"bytes": 0}
     collector = NodeCollector(lambda: status, Tally(), lambda: 5, {}, list)
-    assert asked and asked <= {family.name for family in collector.collect()}
+    has = {family.name + "_total" * (family.type == "counter") for family in collector.collect()}
+    assert asked and asked <= has
+    states = {one for found in re.findall(r'state=~?"(.+?)"', rules) for one in found.split("|")}
+    assert states and states <= {*STATES, *DELIVERY_STATES}
