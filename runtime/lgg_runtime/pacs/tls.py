@@ -19,6 +19,7 @@ SOON_DAYS = 30.0
 BREAKS_OFF = "cannot be reached, or breaks off"
 # OpenSSL's numbers of a certificate that no known authority vouches for.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+_OVER = 10  # of one, which it does not name, among the peer's and those above it
 # By the ends of OpenSSL's names of what a peer of DICOM does.
 _IN_WORDS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, which client_ca asks for",
@@ -81,23 +82,41 @@ def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> 
 
 
 def read_ends(config: NodeConfig) -> dict[str, float]:
-    """When the certificates that the node shows are over, in seconds since 1970, by the part of the
-    settings that names them; of a chain the first one, which is the node's own. Raises UsageError
-    for a file that holds none, MissingExtraError without `cryptography`.
+    """When what the node's TLS rests on is over, in seconds since 1970, by the part of the settings
+    that names it: certificates that the node shows, of a chain the first one, which is the node's
+    own; and files of authorities, of which the last one to end counts. Raises UsageError for a file
+    that is of no use, MissingExtraError without `cryptography`.
     """
     x509 = import_extra("cryptography.x509", "node")
-    named = {"listen": config.listen.certificate}
-    named |= {f"destination {one.name}": one.certificate for one in config.destinations}
+    listen = config.listen
+    own = {"listen": listen.certificate}
+    authorities = {"listen client_ca": listen.client_ca}
+    for one in config.destinations:
+        own[f"destination {one.name}"] = one.certificate
+        authorities[f"destination {one.name} ca"] = one.ca
     ends = {}
-    for part, path in named.items():
+    for part, path in own.items():
         if path is None:
             continue
         try:
-            own = x509.load_pem_x509_certificate(path.read_bytes())
+            shown = x509.load_pem_x509_certificate(path.read_bytes())
         except (OSError, ValueError) as error:
             raise UsageError(f"{part}: certificate is of no use ({first_line(error)})") from error
-        ends[part] = own.not_valid_after_utc.timestamp()
+        ends[part] = shown.not_valid_after_utc.timestamp()
+    for part, path in authorities.items():
+        if path is not None and (found := _read_ends_of_authorities(part, path)):
+            ends[part] = max(found)
     return ends
+
+
+def _read_ends_of_authorities(part: str, path: Path) -> list[float]:
+    """None of a certificate that is trusted as it is, and no authority's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"{part} is of no use ({error})") from error
+    return [ssl.cert_time_to_seconds(str(one["notAfter"])) for one in context.get_ca_certs()]
 
 
 def tell_ends(ends: Mapping[str, float], within_days: float = 0.0) -> list[str]:
@@ -167,4 +186,6 @@ def why_no_tls(error: Any) -> str:
 def _why_untrusted(error: ssl.SSLCertVerificationError, remedy: str) -> str:
     """remedy: for a certificate that no known authority vouches for."""
     told = f"; {remedy}" if error.verify_code in _UNKNOWN_AUTHORITY else ""
+    if error.verify_code == _OVER:
+        told = ": its own, or its authority's"
     return f"its certificate is not trusted ({error.verify_message.rstrip('.')}){told}"

@@ -128,20 +128,33 @@ def test_what_a_destination_does_in_place_of_tls_is_told(
         (3, ["ended 1 day ago"], ["ended 1 day ago"]),
     ],
 )
-def test_a_certificate_that_is_over_or_soon_will_be_is_told(
+def test_a_certificate_or_authority_that_is_over_or_soon_will_be_is_told(
     own: Path, monkeypatch: pytest.MonkeyPatch, days_on: int, told: list[str], soon: list[str]
 ) -> None:
-    def lines(when: list[str]) -> list[str]:
-        return [f"{of}: its certificate {one}; renew it, and restart the node" for one in when]
+    parts = ("destination pacs", "listen client_ca", "destination pacs ca")
 
-    of = "destination pacs"
+    def lines(when: list[str]) -> list[str]:
+        told = "its certificate {}; renew it, and restart the node"
+        return [f"{of}: {told.format(one)}" for of in parts for one in when]
+
     sent = replace(to(1, own), certificate=own, key=own.with_suffix(".key"))
-    config: Any = SimpleNamespace(listen=Listen(), destinations=[to(1, own), sent])
+    config: Any = SimpleNamespace(listen=Listen(client_ca=own), destinations=[sent])
     ends = read_ends(config)
     later = time.time() + days_on * 86400
     monkeypatch.setattr(tls, "time", SimpleNamespace(time=lambda: later))
-    assert list(ends) == [of]
     assert (tell_ends(ends), tell_ends(ends, 30)) == (lines(told), lines(soon))
+
+
+def test_of_several_authorities_the_last_to_end_counts(own: Path, tmp_path: Path) -> None:
+    both, later = tmp_path / "both.pem", tmp_path / "later.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90"]
+    files = ["-subj", "/CN=later", "-keyout", tmp_path / "later.key", "-out", later]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    both.write_text(later.read_text() + own.read_text())
+    other = replace(to(1, own), name="other")
+    config: Any = SimpleNamespace(listen=Listen(), destinations=[to(1, both), other])
+    ends = read_ends(config)
+    assert ends["destination pacs ca"] - ends["destination other ca"] > 80 * 86400
 
 
 def test_a_port_that_is_closed_is_not_laid_on_tls(own: Path) -> None:
