@@ -48,7 +48,7 @@ def run(path: Path) -> None:
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: heard.put(number))
-    with run_node(config):
+    with run_node(config, is_ending=lambda: not heard.empty()):
         heard.get()
     _end_at_once()
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import InputError, OutputConflictError, ResourceError
@@ -23,19 +23,30 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 _TOLD_EVERY = 5000
 
 
-def settle_leftovers(state: State, spool: Spool) -> None:
+def settle_leftovers(
+    state: State, spool: Spool, is_ending: Callable[[], bool] = lambda: False
+) -> None:
     """Record whole images anew, not confirmed, so that their studies are held; remove the rest.
 
     A peer may have been told that such an image is kept: a database that lost its last changes, or
     is an older copy, does not know of it. What else has no record is made again, a result too, or
     was cut short. A file of a name that the node does not give is somebody else's, and stays.
+    is_ending: asked before each file; once it is so, the others are left to the next start.
     Raises OutputConflictError for images that another database named, ResourceError for one that
     cannot be read.
     """
     known = _known_files(state, spool)
     left = [path for path in list_files(spool.root) if path not in known]
-    lost = [path for path in _telling(left) if not _keep(state, spool, path)]
-    if kept := len(left) - len(lost):
+    kept, lost = 0, []
+    for path in _telling(left):
+        if is_ending():
+            LOG.info("told to end; the next start looks at the other files without a record")
+            break
+        if _keep(state, spool, path):
+            kept += 1
+        else:
+            lost.append(path)
+    if kept:
         LOG.warning(
             "%s without a record, as after a kill or beside an older %s; kept, and held with the "
             "rest of the study until that is sent again",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from lgg_runtime.errors import ResourceError
@@ -42,15 +42,23 @@ _DAY_SECONDS = 86400.0
 class Node:
     """A node's parts. Each loop has a thread of its own, and so has each association."""
 
-    def __init__(self, config: NodeConfig, state: State, segmenter: Segmenter):
-        """Raises UsageError for TLS or password files of no use, and as `settle_leftovers`."""
+    def __init__(
+        self,
+        config: NodeConfig,
+        state: State,
+        segmenter: Segmenter,
+        is_ending: Callable[[], bool],
+    ):
+        """is_ending: as of `settle_leftovers`. Raises UsageError for TLS or password files of no
+        use, and as `settle_leftovers`.
+        """
         from lgg_runtime.pacs.receiver import Receiver
 
         self.config, self.state, self.tally = config, state, Tally()
         self.spool = Spool(config.node.spool, state.key)
         jobs = Jobs(state, self.spool)
         jobs.recover()
-        settle_leftovers(state, self.spool)
+        settle_leftovers(state, self.spool, is_ending)
         self.intake = Intake(state, self.spool, config.study.quiet_seconds)
         self.receiver = Receiver(config, self.intake, self.spool, self.tally)
         self._ends = read_ends(config)
@@ -139,8 +147,10 @@ def _open(config: NodeConfig, stack: contextlib.ExitStack) -> State:
 
 
 @contextlib.contextmanager
-def run_node(config: NodeConfig) -> Iterator[Node]:
+def run_node(config: NodeConfig, is_ending: Callable[[], bool] = lambda: False) -> Iterator[Node]:
     """Hold the spool, start a node, and stop it at the end of the context.
+
+    is_ending: whether that end has come already, in which case nothing is started.
 
     Raises ModelError and ProviderError for the model, OutputConflictError where another node
     holds the spool or its database is gone or another's, ResourceError where it cannot be
@@ -155,10 +165,11 @@ def run_node(config: NodeConfig) -> Iterator[Node]:
         require_records(config.node.spool)
         segmenter = load_model(config.model)
         LOG.info("model %s on %s", segmenter.name, segmenter.provider)
-        node = Node(config, _open(config, stack), segmenter)
+        node = Node(config, _open(config, stack), segmenter, is_ending)
         if config.http.port:
             collector = node.make_collector(_open(config, stack))
             stack.callback(HealthServer(config.http, collector, node.why_ill).stop)
         stack.callback(node.stop)
-        node.start()
+        if not is_ending():
+            node.start()
         yield node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,10 +21,13 @@ from click.testing import CliRunner
 
 from lgg_runtime.errors import NoInputError, ResourceError
 from lgg_runtime.pacs.cli import command
+from lgg_runtime.pacs.config import load_config
+from lgg_runtime.pacs.node import run_node
 from lgg_runtime.pacs.spool import DATABASE
 from lgg_runtime.pacs.state import State
 from lgg_runtime.terminal import ENDING
 from stand_ins.pacs import write_config
+from stand_ins.ports import free_port
 from stand_ins.signals import keeping_handlers
 
 STUDY = "a" * 32
@@ -127,7 +131,7 @@ def test_a_node_ends_with_its_terminal_except_under_nohup(
     class Started(Exception):
         pass
 
-    def start(_config: object) -> None:
+    def start(_config: object, is_ending: object) -> None:
         raise Started
 
     monkeypatch.setattr("lgg_runtime.pacs.node.run_node", start)
@@ -151,7 +155,7 @@ TWO_SIGNALS = """if True:
             signal.raise_signal(signal.SIGINT)
 
     @contextlib.contextmanager
-    def run_node(_config):
+    def run_node(_config, is_ending):
         sys.setprofile(interrupt)
         signal.raise_signal(signal.SIGTERM)
         sys.setprofile(None)
@@ -165,3 +169,16 @@ TWO_SIGNALS = """if True:
 def test_a_second_signal_within_the_first_ends_a_node_as_well(tmp_path: Path) -> None:
     words = [sys.executable, "-c", TWO_SIGNALS, str(write_config(tmp_path))]
     subprocess.run(words, check=True, timeout=60)
+
+
+def test_a_node_that_is_told_to_end_while_it_starts_takes_nothing(
+    tmp_path: Path, artifact: Path
+) -> None:
+    port = free_port()
+    path = write_config(tmp_path, listen={"port": port}, model={"name": str(artifact)})
+    with (
+        run_node(load_config(path), is_ending=lambda: True),
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        pass

@@ -105,6 +105,16 @@ def test_how_many_images_without_a_record_are_looked_at_is_told(
     ]
 
 
+def test_a_start_that_is_told_to_end_leaves_the_rest_of_many_files_to_the_next(
+    behind: tuple[State, Spool], spool: Path
+) -> None:
+    state, kept = behind[0], images(spool)
+    settle_leftovers(*behind, is_ending=lambda: len(rows(state)) == 2)
+    assert (len(rows(state)), images(spool)) == (2, kept)
+    settle_leftovers(*behind)
+    assert (len(rows(state)), images(spool)) == (len(kept), kept)
+
+
 def test_a_database_of_another_spool_removes_no_image(
     behind: tuple[State, Spool], spool: Path, tmp_path: Path
 ) -> None:
