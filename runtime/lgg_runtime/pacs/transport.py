@@ -214,12 +214,14 @@ def _store(association: Any, path: Path, may_be_there: bool) -> None:
     # pynetdicom takes whatever comes first for the answer.
     if tuple(map(heard[0].get, ("CommandField", "MessageIDBeingRespondedTo"))) != _ANSWER:
         raise DeliveryError("answers another message", is_passing=True, is_unsure=True)
-    # A UID stands for one content here, so a duplicate is the object of an earlier attempt.
-    if may_be_there and answer.Status == DUPLICATE_INSTANCE:
+    # A UID stands for one content here, so a duplicate is the object of an earlier attempt, or of a
+    # record that was forgotten or is lost: the next attempt asks for it.
+    is_known = answer.Status == DUPLICATE_INSTANCE
+    if may_be_there and is_known:
         return
     if code_to_category(answer.Status) not in (STATUS_SUCCESS, STATUS_WARNING):
         why = f"refuses the object with 0x{answer.Status:04X}"
-        raise DeliveryError(why, is_passing=has_no_room(answer.Status))
+        raise DeliveryError(why, is_passing=has_no_room(answer.Status), is_unsure=is_known)
 
 
 def _holds(association: Any, path: Path) -> bool:
