@@ -24,6 +24,7 @@ TOO_MANY = Rejection((0x02, 0x03, 0x02), "too many associations")
 _WRONG_CALLED = Rejection((0x01, 0x01, 0x07), "wrong called AE title")
 _UNKNOWN_CALLING = Rejection((0x01, 0x01, 0x03), "unknown calling AE title")
 _ELSEWHERE = Rejection(_UNKNOWN_CALLING.said, "no peer but this machine's is allowed")
+REJECTIONS = tuple(one.why for one in (TOO_MANY, _WRONG_CALLED, _UNKNOWN_CALLING, _ELSEWHERE))
 
 
 def judge(association: Any, config: NodeConfig) -> Rejection | None:

@@ -15,9 +15,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from lgg_runtime.errors import LggError
+from lgg_runtime.pacs.admission import REJECTIONS
 from lgg_runtime.pacs.config import Http
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.ports import unusable
+from lgg_runtime.pacs.state import DONE, FAILED, REFUSED
 from lgg_runtime.pacs.tally import Tally
 
 Status = Callable[[], dict[str, Any]]
@@ -29,6 +31,14 @@ _COUNTERS = {
     "studies": ("Studies worked on, by outcome.", ("outcome",)),
     "deliveries": ("Attempts to deliver.", ("destination", "outcome")),
 }
+# Told from 0 on: of a counter that appears with its first event, Prometheus sees no increase.
+_FROM_ZERO = (
+    *(("objects", one) for one in ("stored", "conflict", "0x0117", "0xA700", "0xA900", "0xC000")),
+    *(("rejected_associations", one) for one in REJECTIONS),
+    *(("cut_off", one) for one in ("stalled", "TLS", "no PDU", "pdu length", "unanswered")),
+    *(("cut_off", one) for one in ("too many connections", "no request", "no message")),
+    *(("studies", one) for one in (DONE, REFUSED, FAILED)),
+)
 
 
 class NodeCollector:
@@ -86,7 +96,10 @@ class NodeCollector:
         for part, end in self._ends.items():
             ends.add_metric([part], end)
         yield ends
-        counts = self._tally.read()
+        counts: dict[tuple[str, ...], int] = dict.fromkeys(_FROM_ZERO, 0)
+        for name in status["destinations"]:
+            counts |= {("deliveries", name, outcome): 0 for outcome in ("sent", "failed")}
+        counts |= self._tally.read()
         for name, (said, labels) in _COUNTERS.items():
             family = CounterMetricFamily(f"lgg_node_{name}", said, labels=labels)
             for (counted, *values), count in counts.items():
