@@ -97,14 +97,17 @@ def retry(path: Path, studies: tuple[str, ...], everything: bool) -> None:
 
 @command.command()
 @_CONFIG
-@click.argument("destination")
-def forget(path: Path, destination: str) -> None:
-    """Forget the unsent results for a DESTINATION that the settings no longer name."""
+@click.argument("name")
+def forget(path: Path, name: str) -> None:
+    """Let go of what waits for a destination NAME that the settings no longer name, of a study NAME
+    that is held or failed, or of a result NAME that was given up.
+    """
     from lgg_runtime.pacs.outbox import forget_orphans
+    from lgg_runtime.pacs.retries import let_go
 
     with _open_state(path) as (state, config):
         names = [one.name for one in config.destinations]
-        show(f"{forget_orphans(state, destination, names)} forgotten")
+        show(f"{forget_orphans(state, name, names) or let_go(state, name)} forgotten")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, reco
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import NAME_DIGITS, Spool, is_whole
-from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, WORKING, State
+from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
 from lgg_runtime.readers.same_image import is_same_image
 
 _SHORTEST_LOOK_SECONDS = 0.1
@@ -148,9 +148,12 @@ class Intake:
                     if is_held:
                         held.append(study)
                 else:
+                    # Refused with an image that is not confirmed: a person let go of a held one.
                     run(
-                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND state = ?",
-                        (RECEIVING, study, HELD),
+                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND (state = ? OR "
+                        "state = ? AND EXISTS "
+                        "(SELECT 1 FROM instance WHERE study = study.id AND NOT confirmed))",
+                        (RECEIVING, study, HELD, REFUSED),
                     )
             for instance in () if session.has_refusals else session.instances:
                 run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))

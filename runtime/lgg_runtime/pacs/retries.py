@@ -1,4 +1,6 @@
-"""Trying again what ended without a result, or without being sent, when a person asks for it."""
+"""Trying again what ended without a result, or without being sent, or letting go of it, when a
+person asks for it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,19 @@ from typing import Any
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.instances import count_lost
 from lgg_runtime.pacs.spool import NAME_DIGITS
-from lgg_runtime.pacs.state import FAILED, GIVEN_UP, QUEUED, TROUBLES, WAITING, State
+from lgg_runtime.pacs.state import (
+    FAILED,
+    GIVEN_UP,
+    HELD,
+    QUEUED,
+    REFUSED,
+    TROUBLES,
+    WAITING,
+    State,
+)
 
+_DIGITS = frozenset("0123456789abcdef")
+_LET_GO = "a person let go of it; what comes of it again, or lgg-node retry, takes it up again"
 # Studies to a transaction: a commit waits for the disk, and a running node for the transaction.
 # Who waits for one looks every tenth of a second whether it is over.
 _AT_A_TIME, _PAUSE_SECONDS = 1000, 0.11
@@ -45,8 +58,26 @@ def queue_again(
     return count
 
 
+def let_go(state: State, name: str) -> int:
+    """Let go of a study that is held or failed, which is refused then, and of the deliveries of a
+    result that were given up, by the name of either in status and log; returns how many.
+    """
+    if len(name) < NAME_DIGITS or set(name) - _DIGITS:
+        return 0
+    one = (name, f"{name}g")  # as in `_find`
+    with state.change() as run:
+        studies: int = run(
+            "UPDATE study SET state = ?, reason = ? WHERE id >= ? AND id < ? AND state IN (?, ?)",
+            (REFUSED, _LET_GO, *one, HELD, FAILED),
+        ).rowcount
+        deliveries: int = run(
+            "DELETE FROM delivery WHERE result >= ? AND result < ? AND state = ?", (*one, GIVEN_UP)
+        ).rowcount
+    return studies + deliveries
+
+
 def _find(state: State, name: str) -> str:
-    if not name or set(name) - set("0123456789abcdef"):
+    if not name or set(name) - _DIGITS:
         raise UsageError(f"{name!r}: expected the name of a study, as status shows it")
     # By the index: what begins with the name is before the name and a letter above all digits.
     rows = state.rows("SELECT id FROM study WHERE id >= ? AND id < ?", (name, f"{name}g"))

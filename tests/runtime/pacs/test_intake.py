@@ -13,6 +13,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs import intake as module
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.intake import DUPLICATE, REFUSED_OBJECT, STORED, Intake
+from lgg_runtime.pacs.retries import let_go
 from stand_ins.records import STUDY, Records
 
 ONE = f"{STUDY}.1"
@@ -53,6 +54,26 @@ def test_a_held_study_tells_of_an_object_that_was_refused_since(records: Records
     second.has_refusals = True
     records.intake.release(second)
     assert reason_of(records) == REFUSED_OBJECT
+
+
+def test_a_held_study_that_a_person_let_go_of_is_taken_up_again_once_it_comes_whole(
+    records: Records,
+) -> None:
+    broken = records.associate()
+    records.bring(broken, 1, 2)
+    records.intake.close_session(broken)
+    records.intake.settle()
+    (row,) = records.state.rows("SELECT id, state FROM study")
+    assert row["state"] == "held"
+    assert let_go(records.state, row["id"][:11]) == 0, "shorter than status shows it"
+    assert let_go(records.state, row["id"][:12]) == 1
+    assert records.states() == ["refused"]
+    assert let_go(records.state, row["id"]) == 0
+    records.send(1, 2)
+    assert records.states() == ["queued"]
+    records.jobs.end(records.claim(), "refused", "a gap")
+    records.send(1, 2)
+    assert records.states() == ["refused"]
 
 
 def test_a_study_waits_for_no_association_that_ended_unseen(records: Records) -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("pynetdicom")
 
 from lgg_runtime.errors import UsageError
 from lgg_runtime.pacs.outbox import Outbox, find_orphans, forget_orphans
+from lgg_runtime.pacs.retries import let_go
 from stand_ins.records import ARCHIVE, Records
 
 SECOND = replace(ARCHIVE, name="second")
@@ -116,3 +117,15 @@ def test_results_of_a_destination_that_is_gone_are_told_and_forgotten(records: R
     assert forget_orphans(records.state, ARCHIVE.name, [SECOND.name]) == 1
     assert find_orphans(records.state, [SECOND.name]) == []
     assert sorted(records.states("delivery")) == ["sent", "waiting", "waiting"]
+
+
+def test_a_person_lets_go_of_a_result_where_it_was_given_up_alone(records: Records) -> None:
+    made = records.finish(1, to=BOTH)
+    outbox = open_outbox(records, attempts=1)
+    delivery = outbox.claim()
+    assert delivery is not None
+    assert outbox.record_failure(delivery, "refuses it", is_unsure=False) is None
+    assert let_go(records.state, made.result[:12]) == 1
+    assert [
+        tuple(row) for row in records.state.rows("SELECT destination, state FROM delivery")
+    ] == [(SECOND.name, "waiting")]
