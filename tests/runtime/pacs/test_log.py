@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -34,12 +36,36 @@ def test_lines_of_the_level_and_above_are_written_and_a_thread_s_error_by_its_ty
     finally:
         LOG.setLevel(level)
     lines = capsys.readouterr().err.splitlines()
-    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
     assert [re.sub(when, "T", line) for line in lines] == [
         "T ERROR a line",
         "T ERROR AcceptorThread ended: ValueError",
     ]
     assert not LOG.propagate
+
+
+@pytest.mark.skipif(not Path("/usr/share/zoneinfo/Europe/Berlin").exists(), reason="no zones")
+def test_the_hour_that_comes_twice_as_summer_time_ends_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LOG, "handlers", [])
+    monkeypatch.setattr(LOG, "propagate", LOG.propagate)
+    monkeypatch.setattr(LOG, "level", LOG.level)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    set_up_log("info")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    record = {"msg": "listening", "levelname": "INFO"}
+    told = [
+        LOG.handlers[0].format(logging.makeLogRecord(record | {"created": created}))
+        for created in (1792888200.0, 1792891800.0)
+    ]
+    monkeypatch.undo()
+    time.tzset()
+    assert told == [
+        "2026-10-25 02:30:00.000+02:00 INFO listening",
+        "2026-10-25 02:30:00.000+01:00 INFO listening",
+    ]
 
 
 @pytest.mark.parametrize("package", ["pynetdicom", "pydicom", "highdicom", "dicomweb_client"])
