@@ -34,7 +34,7 @@ from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_runtime.writers.temporary_files import telling_temporary_files
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
-from lgg_train.run import TrainedModel, load_model
+from lgg_train.run import TrainedModel, is_kept, load_model
 from lgg_train.scores import read_own_scores
 
 
@@ -193,7 +193,7 @@ def _contract(run: Path, model: TrainedModel, name: str, settings: ExportSetting
     metrics = {
         part: without_patients(read_own_scores(run / f"metrics_{part}.json"))
         for part in ("validation", "test")
-        if (run / f"metrics_{part}.json").is_file()
+        if is_kept(run, f"metrics_{part}.json")
     }
     return Contract(
         name=name,

@@ -40,8 +40,8 @@ def lock_output(folder: Path, name: str = LOCK_FILE) -> Iterator[bool]:
             raise ResourceError(
                 f"{folder}: cannot be locked: {error.strerror}; choose a folder on another disk"
             ) from error
-        died = os.fstat(handle).st_size > 0
         with telling_refusal(path):
+            died = os.fstat(handle).st_size > 0
             os.write(handle, _MARK)
         try:
             yield died

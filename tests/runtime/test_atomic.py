@@ -191,6 +191,13 @@ def test_a_file_whose_folder_may_not_be_looked_into_could_not_be_written(tmp_pat
         require_writable(tmp_path / ("n" * 300) / "model.onnx")
 
 
+def test_a_file_that_may_not_be_looked_at_could_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to("n" * 300)
+    reason = r"^model\.onnx: cannot be written: File name too long$"
+    with pytest.raises(ResourceError, match=reason):
+        require_writable(tmp_path / "model.onnx")
+
+
 def test_the_longest_names_are_those_that_a_disk_takes(tmp_path: Path) -> None:
     file, folder = "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 125, "a" * 255  # 250 bytes, and 255
     require_names([file], [folder])

@@ -98,6 +98,19 @@ def test_a_lock_that_is_held_and_a_disk_without_locks_are_told_apart(
     assert (tmp_path / LOCK_FILE).read_bytes() == b""
 
 
+def test_a_disk_that_is_gone_as_the_lock_is_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "fstat", refuse)
+    told = f"{LOCK_FILE}: cannot be written: Stale file handle"
+    with pytest.raises(ResourceError, match=told), lock_output(tmp_path):
+        pytest.fail("went on")
+    monkeypatch.undo()  # pytest asks it too
+
+
 def test_a_disk_that_is_gone_at_the_end_of_a_run_hides_no_error_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

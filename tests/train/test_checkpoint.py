@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, and nothing in them is ever run."""
 
 import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -219,6 +220,16 @@ def test_a_file_that_cannot_be_read_is_told_as_that(tmp_path):
     path.symlink_to(path)
     with pytest.raises(InputError, match=r"last\.pt: cannot be read \(Too many levels of symb"):
         load_checkpoint(path)
+
+
+def test_a_disk_that_fails_while_a_checkpoint_is_read_is_no_damage(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    save_checkpoint(tmp_path / "last.pt", {})
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(InputError, match=r"last\.pt: cannot be read: Input/output error$"):
+        load_checkpoint(tmp_path / "last.pt")
 
 
 def test_memory_that_does_not_suffice_is_no_damage(tmp_path):

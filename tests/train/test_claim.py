@@ -2,8 +2,8 @@
 
 import pytest
 
-from lgg_runtime.errors import OutputConflictError
-from lgg_train.claim import check_unclaimed, claim
+from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_train.claim import check_unclaimed, claim, require_checkpoint, require_no_run
 from stand_ins.run_folder import BRIEF, LEAST, contents, read_config
 
 WAIT = "another run is writing there; wait for its end or take another folder"
@@ -25,6 +25,15 @@ def test_asking_whether_a_folder_is_claimed_leaves_nothing_in_it(tmp_path):
     check_unclaimed(tmp_path)
     check_unclaimed(tmp_path / "gone")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("require", [require_checkpoint, require_no_run])
+def test_a_checkpoint_that_the_disk_does_not_give_a_look_at_is_neither_there_nor_gone(
+    tmp_path, require
+):
+    (tmp_path / "last.pt").symlink_to("n" * 300)
+    with pytest.raises(InputError, match=r"cannot be read \(File name too long\)$"):
+        require(tmp_path)
 
 
 @pytest.mark.parametrize("more", [(), ("--resume",)], ids=["anew", "resumed"])

@@ -175,6 +175,20 @@ def test_only_what_is_missing_is_run_and_what_was_begun_goes_on(folds_told, call
     assert record["per_patient_dice"]["patients"] == 3
 
 
+@pytest.mark.parametrize("name", ["metrics_test.json", "last.pt"])
+def test_what_the_disk_does_not_give_a_look_at_is_neither_there_nor_gone(
+    folds_told, call_cv, tmp_path, name
+):
+    folds = make_folds(tmp_path / "cv", 2)
+    if name == "last.pt":
+        (folds / "fold_0" / "model.pt").unlink()
+    (folds / "fold_0" / name).unlink(missing_ok=True)
+    (folds / "fold_0" / name).symlink_to("n" * 300)
+    done = call_cv()
+    assert (done.code, folds_told) == (3, [])
+    assert done.err.endswith("fold_0: cannot be read (File name too long)\n")
+
+
 def test_scores_without_a_model_are_of_none_that_will_be_and_go(folds_told, call_cv, tmp_path):
     folds = make_folds(tmp_path / "cv", 2)
     for fold in range(2):

@@ -115,6 +115,12 @@ def test_a_history_that_cannot_be_read_is_named(tmp_path):
         read_rounds(tmp_path)
 
 
+def test_a_history_that_the_disk_does_not_give_a_look_at_is_named(tmp_path):
+    (tmp_path / "history.csv").symlink_to("n" * 300)
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be read \\(File name too long"):
+        read_rounds(tmp_path)
+
+
 def test_earlier_rounds_are_told_apart_whatever_number_they_begin_with(tmp_path):
     (tmp_path / "earlier.csv").write_text("round,step,minutes\n0,10,1\n0,20,2\n1,30,3\n")
     rounds = [[row["step"] for row in rows] for rows in read_rounds(tmp_path)]

@@ -22,6 +22,7 @@ from lgg_train.run import (
     MODEL_FILE,
     TrainedModel,
     describe_training,
+    digest_model,
     load_model,
     read_json,
     save_model,
@@ -67,6 +68,12 @@ def test_a_model_file_in_the_place_of_its_folder_names_the_folder(tmp_path, mode
     with pytest.raises(InputError) as refused:
         load_model(path)
     assert str(refused.value) == f"{path}: a file; name the run's folder, {tmp_path}"
+
+
+def test_a_model_that_the_disk_does_not_give_is_named_where_its_digest_is_asked_for(tmp_path):
+    (tmp_path / MODEL_FILE).symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"model\.pt: cannot be read \(Input/output error\)$"):
+        digest_model(tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["unet", "weights", "decision", "intensity", "training"])

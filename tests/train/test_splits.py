@@ -197,6 +197,13 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
         Split.read(tmp_path / "nowhere.json")
 
 
+def test_a_file_that_the_disk_does_not_give_is_not_told_as_missing(tmp_path):
+    path = tmp_path / "split.json"
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(InputError, match=r"split\.json: cannot be read \(Input/output error\)$"):
+        Split.read(path)
+
+
 def test_all_patients_train_where_the_split_is_by_all():
     split = make_split(make_cases({"A": 2}), SplitSettings("all"))
     assert [len(split.patients(part)) for part in PARTS] == [2, 0, 0]

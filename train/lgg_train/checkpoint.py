@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError, first_line
+from lgg_runtime.readers.regular import why_unread
 from lgg_runtime.writers.atomic import open_atomically, refused
 from lgg_train.device import within_memory
 
@@ -52,7 +53,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:
         # Damaged bytes lead the unpickler to any error: KeyError, IndexError, UnicodeDecodeError.
-        raise InputError(f"{path}: not a checkpoint of tensors ({first_line(error)})") from error
+        damage = f"not a checkpoint of tensors ({first_line(error)})"
+        raise InputError(f"{path}: {why_unread(error, damage)}") from error
     state: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
     schema = state.get("schema")
     if type(schema) is not int or schema != SCHEMA:

@@ -9,7 +9,14 @@ from pathlib import Path
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.lock import lock_output
 from lgg_runtime.writers.atomic import find_nearest, make_folder
-from lgg_train.run import LAST_FILE, TRAINING_LOCK, is_begun, is_cross_validation, is_finished
+from lgg_train.run import (
+    LAST_FILE,
+    TRAINING_LOCK,
+    is_begun,
+    is_cross_validation,
+    is_finished,
+    is_kept,
+)
 
 
 @contextlib.contextmanager
@@ -46,7 +53,7 @@ def require_checkpoint(folder: Path) -> None:
     """Raises InputError for a run that left none to go on from. Asked where no training is at work,
     which may not have written its first.
     """
-    if not (folder / LAST_FILE).exists():
+    if not is_kept(folder, LAST_FILE):
         finished = "it is finished, choose another folder"
         remedy = finished if is_finished(folder) else "leave --resume out to begin it anew"
         raise InputError(f"{folder}: no {LAST_FILE} to go on from; {remedy}")
@@ -56,7 +63,7 @@ def require_no_run(folder: Path) -> None:
     """Raises UsageError for a folder with a run's checkpoint or model, or with runs of folds."""
     if is_cross_validation(folder):
         raise UsageError(f"{folder} holds a cross-validation; choose another folder")
-    if (folder / LAST_FILE).exists():
+    if is_kept(folder, LAST_FILE):
         raise UsageError(
             f"{folder} holds a run already; --resume goes on with it, another folder begins anew"
         )

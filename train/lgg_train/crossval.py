@@ -28,6 +28,7 @@ from lgg_train.run import (
     fold_of,
     is_begun,
     is_finished,
+    is_kept,
     write_json,
 )
 from lgg_train.scores import count_pixels, read_own_scores
@@ -105,13 +106,13 @@ def _run_fold(data: Path, folder: Path, request: TrainingRequest) -> None:
     """
     if not is_finished(folder):
         clear_scores(folder)
-    elif all((folder / name).is_file() for name in SCORES):
+    elif all(is_kept(folder, name) for name in SCORES):
         return
     tell(f"fold {request.split.fold} of {request.split.folds}")
     if not is_finished(folder):
-        run_training(data, folder, replace(request, resume=(folder / LAST_FILE).is_file()))
+        run_training(data, folder, replace(request, resume=is_kept(folder, LAST_FILE)))
     for name, (part, flair_only) in SCORES.items():
-        if not (folder / name).is_file():
+        if not is_kept(folder, name):
             device, progress = request.machinery.device, request.machinery.progress
             run_evaluation(folder, data, part, str(device), flair_only, progress)
 

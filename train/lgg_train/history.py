@@ -16,6 +16,7 @@ from typing import Any
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import needs_extra
 from lgg_runtime.writers.atomic import remove, write_atomically
+from lgg_train.run import is_kept
 
 HISTORY_FILE, EARLIER_FILE, EVENTS_FOLDER = "history.csv", "earlier.csv", "tensorboard"
 Row = dict[str, float]
@@ -103,7 +104,7 @@ def _read(path: Path, *needed: str) -> list[Row]:
     """Raises InputError for what cannot be read or is no table of numbers, or lacks one that is
     needed in a row.
     """
-    if not path.is_file():
+    if not is_kept(path.parent, path.name):
         return []
     try:
         with path.open(newline="") as stream:

@@ -198,8 +198,12 @@ def save_model(folder: Path, model: TrainedModel) -> None:
 
 
 def digest_model(folder: Path) -> str:
-    """SHA-256 of a finished run's `model.pt`."""
-    return digest_file(folder / MODEL_FILE)
+    """SHA-256 of a finished run's `model.pt`. Raises InputError where it cannot be read."""
+    path = folder / MODEL_FILE
+    try:
+        return digest_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def check_same_training(

@@ -89,8 +89,10 @@ class Split:
             parts = {part: _read_part(record["parts"][part]) for part in PARTS}
             split = cls(str(record["by"]), _read_whole(record["seed"]), parts)
             schema = record["schema"]
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no such split file") from error
         except OSError as error:
-            raise InputError(f"{path}: no such split file ({error.strerror})") from error
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except (ModelError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: not a split file ({error})") from error
         if schema != _SCHEMA:

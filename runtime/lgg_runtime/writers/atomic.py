@@ -81,8 +81,9 @@ def find_nearest(path: Path) -> Path:
 def require_folder(path: Path) -> None:
     """Raises ResourceError where make_folder could not make the folder; nothing is made yet."""
     nearest = find_nearest(path)
-    if not nearest.is_dir():
-        raise refused(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    with telling_refusal(path):
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     _require_access(nearest, path)
 
 
@@ -98,8 +99,9 @@ def require_writable(path: Path) -> None:
             "make it first"
         )
     _require_access(path.parent, path)
-    if path.is_dir():
-        raise refused(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    with telling_refusal(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def _require_access(folder: Path, path: Path) -> None:
