@@ -103,7 +103,7 @@ def export_run(
         trial = Path(folder) / "trial.onnx"
 
         def load(graph: onnx.ModelProto) -> Backend:
-            trial.write_bytes(_with_contract(graph, contract))
+            write_atomically(trial, _with_contract(graph, contract))
             return load_backend(trial, BackendSettings("cpu", available_cores()))
 
         try:

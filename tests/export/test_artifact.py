@@ -266,7 +266,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_a_graph_is_built(
 def test_a_full_folder_of_temporary_files_is_named(finished_run, tmp_path, small_disk, monkeypatch):
     full = small_disk(4096)
     monkeypatch.setattr(tempfile, "tempdir", str(full))
-    told = rf"^{full} \(TMPDIR\): the disk is full; free some space$"
+    told = rf"^{full} \(TMPDIR\): trial\.onnx: the disk is full; free some space$"
     with pytest.raises(ResourceError, match=told):
         export_run(finished_run, tmp_path / "model.onnx", FP32)
     assert list(full.iterdir()) == list(tmp_path.glob("*.onnx")) == []

@@ -28,6 +28,15 @@ def test_a_full_folder_of_temporary_files_is_named(
     assert str(told.value) == f"{full} (TMPDIR): {name}the disk is full; free some space"
 
 
+def test_a_disk_that_does_not_give_a_temporary_file_s_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ResourceError) as told, telling_temporary_files():
+        tempfile.mkdtemp(suffix="n" * 300)
+    assert str(told.value) == f"{tmp_path} (TMPDIR): cannot be written: File name too long"
+
+
 @pytest.mark.parametrize(
     "error", [OutOfMemoryError("no memory"), ResourceError("no thread"), OSError(errno.EIO, "")]
 )

@@ -25,6 +25,8 @@ def telling_temporary_files() -> Iterator[None]:
             raise
         raise ResourceError(f"{place} (TMPDIR): {error}") from error
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        full = error.errno in DISK_FULL
+        if not full and error.filename is None:  # a library's, or a terminal's
             raise
-        raise ResourceError(f"{place} (TMPDIR): {FREE_SOME}") from error
+        reason = FREE_SOME if full else f"cannot be written: {error.strerror}"
+        raise ResourceError(f"{place} (TMPDIR): {reason}") from error
