@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, and nothing in them is ever run."""
 
 import errno
+import io
 import os
 import pickle
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from lgg_runtime.errors import InputError, ResourceError
+from lgg_runtime.terminal import Terminated
 from lgg_train.checkpoint import SCHEMA, load_checkpoint, save_checkpoint
 
 STATE = {
@@ -66,6 +68,34 @@ def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_nothing_beside(
         save_checkpoint(path, {"counters": {}})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, Terminated])
+def test_a_signal_in_the_midst_of_a_checkpoint_is_no_refusal_of_the_disk(
+    tmp_path, monkeypatch, signal
+):
+    class Stopped(io.FileIO):
+        """A file in whose second write the signal arrives, once."""
+
+        writes = 0
+
+        def write(self, data):
+            self.writes += 1
+            if self.writes == 2:
+                raise signal
+            return super().write(data)
+
+    def open_stopped(part, mode):
+        return Stopped(part, mode)
+
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, STATE)
+    before = path.read_bytes()
+    with monkeypatch.context() as patched, pytest.raises(signal):
+        patched.setattr(Path, "open", open_stopped)
+        save_checkpoint(path, STATE | {"weights": {"a": torch.zeros(10_000)}})
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_is_told_as_full(small_disk):

@@ -11,6 +11,7 @@ import torch
 
 from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError, first_line
 from lgg_runtime.readers.regular import why_unread
+from lgg_runtime.terminal import Terminated
 from lgg_runtime.writers.atomic import open_atomically, refused
 from lgg_train.device import within_memory
 
@@ -29,6 +30,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     except RuntimeError as error:  # PyTorch's own, in the place of the disk's refusal or for itself
         if isinstance(error.__context__, OSError):
             raise refused(path, error.__context__) from error
+        if isinstance(error.__context__, (KeyboardInterrupt, Terminated)):  # a signal in mid-write
+            raise error.__context__ from None
         raise ResourceError(f"{path.name}: cannot be written ({error})") from error
 
 
