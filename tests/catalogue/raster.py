@@ -331,8 +331,8 @@ MASKS = (
         "odd_1_mask.png: mask is (39, 48), its slice (40, 48)", UNSCORED, command=EVALUATE),
     Row("mask of colours", "With --evaluate, a mask whose three channels differ.",
         lambda scene: _put_pair(scene, png=encode(".png", draw_slice(LESION))), 3,
-        "odd_1_mask.png: expected a mask of one channel, found three that differ", UNSCORED,
-        command=EVALUATE),
+        "odd_1_mask.png: expected a mask of one channel, found three that differ; save it as grey, "
+        "tumour white on black", UNSCORED, command=EVALUATE),
     Row("damaged mask", "With --evaluate, a damaged mask.",
         lambda scene: _put_pair(scene, tif=tiff(GREY)[:90]), 3,
         "odd_1_mask.tif: TIFF is cut short or damaged: its directory lies outside the file; "

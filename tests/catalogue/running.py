@@ -300,7 +300,8 @@ OPTIONS = (
           "lgg-infer: 3 inputs, expected one; give the folder that holds them, and a name with "
           "spaces in quotes", "more", "again"),
     usage("no truth", "--evaluate without reference masks.",
-          "lgg-infer: --evaluate: no *_mask file beside the slices of in", "--evaluate"),
+          "lgg-infer: --evaluate: no *_mask file beside the slices of in; put the reference of "
+          "NAME.png into its folder as NAME_mask.png", "--evaluate"),
 )  # fmt: skip
 
 SECTION = Section(

@@ -132,7 +132,8 @@ DATA = (
         "lgg-train: gone: no such folder; `make data` says how to get the dataset", UNTOUCHED,
         command=("lgg-train", "train", "--data", "gone", "-o", "trained", *BRIEF)),
     Row("no patients", "A folder without patients.", lambda scene: None, 4,
-        "lgg-train: in: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it", UNTOUCHED,
+        "lgg-train: in: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it; give a "
+        "folder that holds one folder a patient, with slices and masks as TIFF", UNTOUCHED,
         command=TRAIN),
 )  # fmt: skip
 

@@ -77,7 +77,10 @@ def find_cases(root: Path) -> list[CaseFiles]:
         raise InputError(f"{base}: unfit files: {', '.join(map(printable, problems))}")
     cases = [case for case, _ in pairs if case.slices]
     if not cases:
-        raise NoInputError(f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it")
+        raise NoInputError(
+            f"{base}: no PATIENT/PATIENT_<n>.tif with PATIENT_<n>_mask.tif in it; give a folder "
+            "that holds one folder a patient, with slices and masks as TIFF"
+        )
     if bare := [case.patient for case, _ in pairs if not case.slices]:
         names = ", ".join(map(printable, bare))
         raise InputError(f"{base}: no PATIENT_<n>.tif in {names}; take these folders away")

@@ -84,7 +84,10 @@ def read_mask(path: Path | str) -> Pixels:
     with naming(_name(path)):
         image, _ = _load(path, DEFAULT_LIMITS, _OF_MASK)
         if not (image == image[..., :1]).all():
-            raise InputError("expected a mask of one channel, found three that differ")
+            raise InputError(
+                "expected a mask of one channel, found three that differ; save it as grey, tumour "
+                "white on black"
+            )
         return np.ascontiguousarray(image[..., 0])
 
 

@@ -74,4 +74,7 @@ def _check_evaluable(listing: Listing) -> None:
     if not slices:
         raise UsageError(f"--evaluate: {NOT_SCORED}")
     if not any(listing.masks_of(path) for study in slices for path in study.files):
-        raise UsageError(f"--evaluate: no *_mask file beside the slices of {listing.root}")
+        raise UsageError(
+            f"--evaluate: no *_mask file beside the slices of {listing.root}; put the reference of "
+            "NAME.png into its folder as NAME_mask.png"
+        )
