@@ -114,6 +114,14 @@ def test_masks_that_cover_most_of_their_slice_are_told_by_patient(tmp_path, caps
     assert capsys.readouterr().err == (warning if told else "")
 
 
+def test_what_macos_puts_beside_a_file_is_no_slice(tmp_path):
+    write_patient(tmp_path, "P", *make_pixels(0))
+    before = find_cases(tmp_path)
+    for name in ("._P_1.tif", "._P_1_mask.tif", "._P_1.TIFF"):
+        (tmp_path / "P" / name).write_bytes(b"attributes")
+    assert find_cases(tmp_path) == before
+
+
 def test_every_unpaired_file_is_named(tmp_path):
     for name in ("A", "B"):
         write_patient(tmp_path, name, *make_pixels(0))

@@ -17,6 +17,7 @@ from lgg_runtime.plural import count
 from lgg_runtime.readers.folder import number_of
 from lgg_runtime.readers.listing import group_masks
 from lgg_runtime.readers.raster import read_mask, read_slice
+from lgg_runtime.readers.tree import APPLE_DOUBLE
 from lgg_runtime.terminal import tell
 from lgg_runtime.volume import CHANNELS, FLAIR, Mask, Volume, repeat_flair
 from lgg_train.copies import find_copies
@@ -208,14 +209,15 @@ def _refuse_parts(listed: Iterable[CaseFiles]) -> None:
 
 
 def _pair_files(folder: Path) -> tuple[CaseFiles, list[str]]:
-    every = {path.name for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
+    found = (path for path in folder.iterdir() if not path.name.startswith(APPLE_DOUBLE))
+    every = {path.name for path in found if path.suffix.lower() in (".tif", ".tiff")}
     names = {name for name in every if name.endswith(".tif")}
     matches = {name: m for name in sorted(names) if (m := _SLICE.match(name))}
     images = [m for m in matches.values() if not m["mask"]]
     ordered = sorted(images, key=lambda m: (int(m["number"]), m.string))
     slices = tuple(folder / m.string for m in ordered)
-    found = group_masks((folder / name for name, m in matches.items() if m["mask"]), slices)
-    claims = [found.get(path.with_suffix(""), ()) for path in slices]
+    masks_of = group_masks((folder / name for name, m in matches.items() if m["mask"]), slices)
+    claims = [masks_of.get(path.with_suffix(""), ()) for path in slices]
     masks = tuple(mask for mask, *_ in filter(None, claims))
     problems = [
         f"{path.name} has no mask" for path, claim in zip(slices, claims, strict=True) if not claim

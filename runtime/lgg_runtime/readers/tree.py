@@ -15,7 +15,7 @@ from lgg_runtime.readers.scans import list_file
 from lgg_runtime.redact import without_uids
 
 EXPECTED = f"{', '.join(sorted(SUFFIXES))}, DICOM or NIfTI (.nii, .nii.gz)"
-_APPLE_DOUBLE = "._"
+APPLE_DOUBLE = "._"  # files in which macOS keeps attributes of others
 # git-annex and DataLad keep the files that their links lead to in here, under other names.
 _GIT = ".git"
 # BIDS: what holds the dataset's description is its root, and what these hold is no part of it.
@@ -95,7 +95,7 @@ def _walk(folder: Path) -> Files:
         path = Path(entry.path)
         if entry.is_symlink():
             files.links += 1
-        elif entry.name.startswith(_APPLE_DOUBLE):
+        elif entry.name.startswith(APPLE_DOUBLE):
             files.attributes += 1
         elif path.suffix.lower() not in SUFFIXES:
             files.others.append(path)
