@@ -235,6 +235,11 @@ NAMES = (
              lambda scene: (scene.put("p-1.png", png()), scene.put("p_1.png", png())), 8,
              "p-1.png and p_1.png may be of two people; name all slices of one alike, with a "
              "number each, and give each person a folder"),
+    conflict("channels", "Channels as nnU-Net numbers them, in the names of all pictures.",
+             lambda scene: [scene.put(f"2d/{p}_000{n}.png", png()) for p in "pq" for n in "012"], 8,
+             "2d/p_0000.png and 2d/p_0001.png are numbered as nnU-Net's channels, not as slices; "
+             "save each slice as one picture, PATIENT_<n>.png, of FLAIR alone or of the three "
+             "channels as RGB; number slices from 1"),
     conflict("shared NIfTI", "`a.nii` beside `a.nii.gz`.",
              lambda scene: (scene.put("a.nii", b""), scene.put("a.nii.gz", b"")), 8,
              "a.nii and a.nii.gz would share their outputs; rename one"),

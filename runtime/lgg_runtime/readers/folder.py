@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import NoInputError, OutputConflictError, printable
 from lgg_runtime.progress import HIDDEN, Progress
 from lgg_runtime.readers.listing import COPY_LINKS, Listing, Study, group_masks
+from lgg_runtime.readers.nifti_names import channel_of
+from lgg_runtime.readers.picture_names import find_beside
 from lgg_runtime.readers.scans import FoundScans, find_scans
 from lgg_runtime.readers.tree import EXPECTED, Files, find_files
 from lgg_runtime.redact import without_uids
 
 _NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
+
+_CHANNELS = {(0, 1), (0, 1, 2), (0, 1, 2, 3)}  # the first two, three or four
 
 
 def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
@@ -23,8 +27,9 @@ def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
     progress: of the headers of DICOM files, which take most of the time.
     Raises NoInputError where there is none, OutputConflictError where two slices differ in
     their suffix alone and would share their outputs, where slices of one stem have one number or
-    their numbers behind unlike separators and may be of two people, or where two studies, of slices
-    or scans, would share the beginning of their outputs' names or their name in the results.
+    their numbers behind unlike separators and may be of two people, where numbers are those of
+    nnU-Net's channels, or where two studies, of slices or scans, would share the beginning of their
+    outputs' names or their name in the results.
     """
     given = Path(given)
     files = find_files(given)
@@ -41,14 +46,19 @@ def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
             why += f"; NIfTI files that are masks or no FLAIR by their names: {scans.no_scans}"
         why += "".join(f"; {notice}" for notice in _describe_left_out(files, scans))
         raise NoInputError(f"{given}: no slice in it; expected {EXPECTED}{why}")
-    _refuse_shared_outputs(files.slices, root)
-    studies = (*_group_slices(files.slices, root), *scans.studies)
+    pictures = find_beside(files.slices, root)
+    left = {*pictures}
+    slices = [path for path in files.slices if path not in left]
+    _refuse_shared_outputs(slices, root)
+    studies = (*_group_slices(slices, root), *scans.studies)
     _refuse_shared_names(studies, root)
-    skipped = scans.skipped + files.links + files.attributes
-    masks = group_masks(files.masks, files.slices)
-    beside = (without_uids(path.relative_to(root).as_posix()) for path in scans.beside)
+    skipped = scans.skipped + files.links + files.attributes + len(pictures)
+    masks = group_masks(files.masks, slices)
+    others = (*scans.beside, *pictures)
+    beside = [without_uids(path.relative_to(root).as_posix()) for path in others]
     left_out = (*sorted(files.left_out), *beside)
-    notices = tuple(_describe_left_out(files, scans))
+    told = _describe_pictures(beside[len(scans.beside) :])
+    notices = (*_describe_left_out(files, scans), *told)
     return Listing(root, studies, masks, skipped, unreadable, files.links, left_out, notices)
 
 
@@ -68,6 +78,16 @@ def _describe_left_out(files: Files, scans: FoundScans) -> list[str]:
     return lines
 
 
+def _describe_pictures(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        "pictures left out, since by their names they are labels or other sequences than the "
+        f"slices beside them: {len(names)}, such as {names[0]}; to read such "
+        "as FLAIR, give a folder of them alone"
+    ]
+
+
 def number_of(slice_: Path) -> int:
     """The number at the end of a slice's name; 0 for a name without one."""
     return _split_name(slice_)[2]
@@ -80,6 +100,7 @@ def _group_slices(slices: Sequence[Path], root: Path) -> list[Study]:
         groups[path.parent, _split_name(path)[0]].append(path)
     for files in groups.values():
         _refuse_two_series(files, root)
+    _refuse_channels(groups, root)
     full = {parent.relative_to(root) / stem for parent, stem in groups}
     return [_study(root, key, files, full) for key, files in sorted(groups.items())]
 
@@ -122,6 +143,27 @@ def _refuse_two_series(files: Sequence[Path], root: Path) -> None:
             raise OutputConflictError(
                 f"{a} and {b} may be of two people; name all slices of one alike, with a number "
                 "each, and give each person a folder"
+            )
+
+
+def _refuse_channels(groups: Mapping[tuple[Path, str], list[Path]], root: Path) -> None:
+    """Numbers of channels, as nnU-Net has them in `case_0000.png`, are no slices'.
+
+    A volume of so few slices may be numbered alike; all of a folder's are not.
+    """
+    cases: dict[Path, list[list[Path]]] = defaultdict(list)
+    for (parent, _), files in groups.items():
+        cases[parent].append(sorted(files))
+    for found in cases.values():
+        numbers = {tuple(map(number_of, files)) for files in found}
+        if len(found) < 2 or not numbers <= _CHANNELS or len(numbers) > 1:
+            continue
+        if all(channel_of(path.stem) for files in found for path in files):
+            a, b = (printable(p.relative_to(root).as_posix()) for p in found[0][:2])
+            raise OutputConflictError(
+                f"{a} and {b} are numbered as nnU-Net's channels, not as slices; save each slice "
+                "as one picture, PATIENT_<n>.png, of FLAIR alone or of the three channels as RGB; "
+                "number slices from 1"
             )
 
 
