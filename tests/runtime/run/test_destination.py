@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
@@ -19,7 +18,7 @@ from stand_ins.runs import Draw, Infer, Write, files
 @pytest.fixture
 def second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
     """Another name of a folder, as where it is mounted twice: a link that no path can tell."""
-    monkeypatch.setattr("os.path.realpath", os.path.abspath)
+    monkeypatch.setattr("os.path.realpath", lambda path, **_: str(Path(path).absolute()))
 
     def name(folder: Path) -> Path:
         other = tmp_path / "mounted"
