@@ -14,7 +14,7 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from lgg_train.run import TrainedModel
+    from lgg_train.trained import TrainedModel
 
 _POOLED = ("iou", "recall", "precision", "f1")
 _HELD_OUT = ("validation", "test")

@@ -10,7 +10,7 @@ import torch
 
 from lgg_runtime.errors import ProviderError
 from lgg_runtime.volume import Pixels, Probability
-from lgg_train.run import load_model
+from lgg_train.trained import load_model
 from lgg_train.unet import scale_slices
 
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}

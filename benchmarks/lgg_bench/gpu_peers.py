@@ -59,7 +59,7 @@ def _load_graphed(run: Path) -> Run:
     """PyTorch in half precision, channels last, a recorded CUDA graph for the last shape."""
     import torch
 
-    from lgg_train.run import load_model
+    from lgg_train.trained import load_model
     from lgg_train.unet import scale_slices
 
     device = torch.device("cuda")

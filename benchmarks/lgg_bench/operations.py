@@ -40,7 +40,7 @@ def count_run_operations(run: Path, side: int) -> int:
         import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        from lgg_train.run import load_model
+        from lgg_train.trained import load_model
 
     network = load_model(run).network
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

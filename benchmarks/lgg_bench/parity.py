@@ -32,7 +32,7 @@ from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
 
 if TYPE_CHECKING:
-    from lgg_train.run import TrainedModel
+    from lgg_train.trained import TrainedModel
 
 PYTORCH = "PyTorch"
 _PART, _TRAINED = "test", "train"
@@ -87,7 +87,7 @@ def measure_parity(
     """
     with needs_extra("export"):
         from lgg_export.references import open_references
-        from lgg_train.run import load_model
+        from lgg_train.trained import load_model
 
     machine = describe_machine()
     files = label_artifacts(artifacts)
@@ -124,7 +124,7 @@ def _choose_part(run: Path, model: TrainedModel, settings: ParitySettings) -> st
     Raises UsageError where one is asked for without data, or that the split leaves empty.
     """
     from lgg_export.references import find_dataset
-    from lgg_train.run import read_split
+    from lgg_train.trained import read_split
 
     if find_dataset(run, settings.data) is not None:
         split = read_split(run, model)

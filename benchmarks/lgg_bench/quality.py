@@ -31,7 +31,7 @@ from lgg_train.progress import watch_patients
 
 if TYPE_CHECKING:
     from lgg_train.cases import CaseFiles
-    from lgg_train.run import TrainedModel
+    from lgg_train.trained import TrainedModel
 
 PYTORCH = "PyTorch fp32, full frames"
 # What may be lost: which of the precision's limits holds for it, and how it is called.
@@ -90,8 +90,9 @@ def measure_quality(
     with needs_extra("export"):
         from lgg_export.limits import LOSSY
         from lgg_train.cases import find_cases
-        from lgg_train.run import SPLIT_FILE, load_model, read_split
+        from lgg_train.run import SPLIT_FILE
         from lgg_train.splits import find_members
+        from lgg_train.trained import load_model, read_split
 
     model = load_model(run)
     split = read_split(run, model)

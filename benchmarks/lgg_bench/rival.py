@@ -72,7 +72,7 @@ def _load_pytorch(model: str, prepare: Callable[[Any], Any]) -> Predict:
     """prepare: gives what runs in the network's place."""
     import torch
 
-    from lgg_train.run import load_model
+    from lgg_train.trained import load_model
     from lgg_train.unet import scale_slices
 
     network = prepare(load_model(Path(model)).network.eval())

@@ -34,8 +34,9 @@ from lgg_runtime.writers.atomic import require_writable, write_atomically
 from lgg_runtime.writers.temporary_files import telling_temporary_files
 from lgg_train.prediction import Prediction
 from lgg_train.progress import watch_patients
-from lgg_train.run import TrainedModel, is_kept, load_model
+from lgg_train.run import is_kept
 from lgg_train.scores import read_own_scores
+from lgg_train.trained import TrainedModel, load_model
 
 
 @dataclass(frozen=True)

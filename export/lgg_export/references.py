@@ -14,8 +14,9 @@ from lgg_train.cases import find_cases, load_case
 from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.prediction import Prediction
-from lgg_train.run import SPLIT_FILE, TrainedModel, check_cases, read_config, read_split
+from lgg_train.run import SPLIT_FILE, check_cases, read_config
 from lgg_train.splits import check_held
+from lgg_train.trained import TrainedModel, read_split
 
 # Where the dataset is not there: the part that was trained on has phantoms of its own.
 PHANTOMS = PhantomSettings(patients=6, slices=24, seed=1000)

@@ -56,15 +56,9 @@ def make_run(data, one_thread, tmp_path_factory):
     from lgg_runtime.intensity import IntensitySettings
     from lgg_train.cases import find_cases, load_cases
     from lgg_train.decision import Decision
-    from lgg_train.run import (
-        CONFIG_FILE,
-        SPLIT_FILE,
-        TrainedModel,
-        describe_training,
-        save_model,
-        write_json,
-    )
+    from lgg_train.run import CONFIG_FILE, SPLIT_FILE, write_json
     from lgg_train.splits import PARTS, Split
+    from lgg_train.trained import TrainedModel, describe_training, save_model
     from lgg_train.unet import UNet, UNetSettings
 
     def make(by: str, **names: tuple[str, ...]) -> Path:

@@ -29,7 +29,7 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
 from lgg_train.prediction import Prediction
-from lgg_train.run import load_model
+from lgg_train.trained import load_model
 from stand_ins.run_folder import read_config
 
 SETTINGS = ParitySettings()

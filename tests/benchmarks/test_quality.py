@@ -31,8 +31,8 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import patient_name
 from lgg_train.predict import predict_slices
 from lgg_train.report import run_evaluation
-from lgg_train.run import load_model, save_model
 from lgg_train.splits import Split
+from lgg_train.trained import load_model, save_model
 
 SCORES = ("mean_dice", "median_dice", "recall", "precision")
 

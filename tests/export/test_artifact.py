@@ -25,8 +25,9 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.phantom import PhantomSettings
 from lgg_train.predict import predict_slices
-from lgg_train.run import clear_scores, load_model
+from lgg_train.run import clear_scores
 from lgg_train.splits import Split
+from lgg_train.trained import load_model
 
 FP32 = ExportSettings()
 

@@ -28,7 +28,7 @@ from lgg_runtime.contract import METADATA_KEY
 from lgg_runtime.errors import ModelError, ParityError, ProviderError, ResourceError, UsageError
 from lgg_runtime.loading import SHIPPED, find_model
 from lgg_runtime.sidecar import Profile, read_engine, sidecar_path
-from lgg_train.run import load_model
+from lgg_train.trained import load_model
 from stand_ins.artifacts import write_artifact
 from stand_ins.cuda import StandInDriver
 from stand_ins.tensorrt import StandInTensorRT

@@ -20,7 +20,8 @@ from lgg_runtime.backends import BackendSettings, load_backend
 from lgg_runtime.errors import ModelError, ParityError
 from lgg_runtime.golden import check_golden
 from lgg_train.prediction import Prediction
-from lgg_train.run import clear_scores, load_model, save_model
+from lgg_train.run import clear_scores
+from lgg_train.trained import load_model, save_model
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,

@@ -12,15 +12,9 @@ from lgg_runtime.errors import InputError, NoInputError
 from lgg_train.cases import find_cases, load_cases
 from lgg_train.phantom import PhantomSettings
 from lgg_train.prediction import Prediction
-from lgg_train.run import (
-    CONFIG_FILE,
-    SPLIT_FILE,
-    describe_training,
-    load_model,
-    read_json,
-    write_json,
-)
+from lgg_train.run import CONFIG_FILE, SPLIT_FILE, read_json, write_json
 from lgg_train.splits import SplitSettings, make_split
+from lgg_train.trained import describe_training, load_model
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lgg_export import artifact
 from lgg_export.artifact import ExportSettings, export_run
 from lgg_runtime.errors import InputError, ParityError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_train.run import load_model
+from lgg_train.trained import load_model
 
 FP32 = ExportSettings()
 

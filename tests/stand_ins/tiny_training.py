@@ -15,9 +15,9 @@ from lgg_runtime.volume import Volume
 from lgg_train.cases import Case
 from lgg_train.dataset import SampleSettings, TrainingSlices
 from lgg_train.loop import train
-from lgg_train.run import load_model
 from lgg_train.schedule import Budget
 from lgg_train.settings import Machinery, Origin, TrainSettings
+from lgg_train.trained import load_model
 from lgg_train.unet import UNetSettings
 
 STEPS = 12

@@ -13,8 +13,8 @@ from lgg_train.cases import find_cases, load_cases
 from lgg_train.decision import choose_decision
 from lgg_train.evaluation import predict_cases
 from lgg_train.fold_decision import load_decided
-from lgg_train.run import load_model, save_model
 from lgg_train.splits import Split
+from lgg_train.trained import load_model, save_model
 from stand_ins.tiny_training import assert_same_weights
 
 

@@ -21,9 +21,9 @@ from lgg_train.evaluation import predict_cases
 from lgg_train.phantom import PhantomSettings, write_phantoms
 from lgg_train.prediction import Prediction
 from lgg_train.report import run_evaluation
-from lgg_train.run import load_model
 from lgg_train.session import _validate
 from lgg_train.splits import Split
+from lgg_train.trained import load_model
 from stand_ins.run_folder import LEAST, contents, read_config, read_metrics
 from stand_ins.tiny_training import assert_same_weights, read_rows, weights_of
 

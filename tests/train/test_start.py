@@ -14,7 +14,7 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint
 from lgg_train.history import read_rounds
 from lgg_train.report import run_evaluation
-from lgg_train.run import load_model, save_model
+from lgg_train.trained import load_model, save_model
 from stand_ins.run_folder import read_config
 from stand_ins.signals import break_off
 from stand_ins.tiny_training import assert_same_weights, weights_of

@@ -11,8 +11,8 @@ import torch
 
 from lgg_runtime.errors import InputError, UsageError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_train.run import load_model, save_model
 from lgg_train.teachers import mean_probability, without_mirror
+from lgg_train.trained import load_model, save_model
 from lgg_train.unet import UNet, UNetSettings
 from stand_ins.run_folder import read_config
 from stand_ins.signals import break_off

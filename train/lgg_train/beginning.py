@@ -32,8 +32,6 @@ from lgg_train.run import (
     LAST_FILE,
     SPLIT_FILE,
     clear_scores,
-    describe_training,
-    digest_model,
     read_config,
     versions,
     write_json,
@@ -41,6 +39,7 @@ from lgg_train.run import (
 from lgg_train.settings import TrainSettings
 from lgg_train.splits import Split, SplitSettings, check_held, make_split
 from lgg_train.state import load_same
+from lgg_train.trained import describe_training, digest_model
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,15 @@ from lgg_train.device import choose_device
 from lgg_train.evaluation import predict_cases
 from lgg_train.run import (
     DECISION_FILE,
-    TrainedModel,
     check_finished,
-    digest_model,
     fold_of,
     is_cross_validation,
     is_kept,
-    load_model,
     read_json,
-    read_split,
     write_json,
 )
 from lgg_train.splits import Split
+from lgg_train.trained import TrainedModel, digest_model, load_model, read_split
 
 
 def decide(folder: Path, data: Path, device: str, progress: bool) -> str:

@@ -10,9 +10,9 @@ from lgg_runtime.intensity import IntensitySettings
 from lgg_train.fold_decision import load_decided
 from lgg_train.history import Row, read_rounds
 from lgg_train.request import TrainingRequest
-from lgg_train.run import TrainedModel, check_same_training, load_model
 from lgg_train.settings import Origin
 from lgg_train.teachers import Teacher, check_teachers, load_teachers
+from lgg_train.trained import TrainedModel, check_same_training, load_model
 from lgg_train.unet import UNetSettings
 
 

@@ -13,18 +13,9 @@ from lgg_train.device import choose_device
 from lgg_train.evaluation import describe_scores, predict_cases, score
 from lgg_train.figures import draw_panels, draw_precision_recall
 from lgg_train.prediction import Prediction
-from lgg_train.run import (
-    FLAIR_ONLY,
-    SPLIT_FILE,
-    TrainedModel,
-    check_cases,
-    digest_model,
-    files_of,
-    load_model,
-    read_split,
-    write_json,
-)
+from lgg_train.run import FLAIR_ONLY, SPLIT_FILE, check_cases, files_of, write_json
 from lgg_train.splits import find_members
+from lgg_train.trained import TrainedModel, digest_model, load_model, read_split
 
 
 def run_evaluation(

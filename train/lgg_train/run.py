@@ -13,11 +13,9 @@ scores of all, and `decision.json`, where one was chosen over all; it has a lock
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
@@ -26,19 +24,11 @@ from typing import Any
 import torch
 
 from lgg_runtime import strict_json
-from lgg_runtime.contract import Training, check_intensity
-from lgg_runtime.digests import digest_file
-from lgg_runtime.errors import InputError, ModelError, UsageError, first_line
-from lgg_runtime.intensity import IntensitySettings
+from lgg_runtime.errors import InputError, ModelError
 from lgg_runtime.readers.regular import read_text
-from lgg_runtime.typed_json import build
 from lgg_runtime.writers.atomic import remove, write_atomically
 from lgg_train.cases import Case
-from lgg_train.checkpoint import load_checkpoint, save_checkpoint
-from lgg_train.decision import Decision
-from lgg_train.device import within_memory
-from lgg_train.splits import PARTS, Split
-from lgg_train.unet import UNet, UNetSettings, load_weights
+from lgg_train.splits import PARTS
 
 SPLIT_FILE, CONFIG_FILE, MODEL_FILE, LAST_FILE = "split.json", "config.json", "model.pt", "last.pt"
 TRAINING_LOCK = ".lgg-train.lock"
@@ -47,21 +37,8 @@ _RECORDED: dict[str, type | tuple[type, ...]] = {
     "data": str, "training": dict, "settings": dict, "options": dict,
     "decided": (dict, NoneType), "digests": dict,
 }  # fmt: skip
-# What values of another kind, and PyTorch of weights that do not fit, end with.
-_UNFIT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_PLAIN = ("unet", "decision", "intensity", "training")  # entries of model.pt beside its weights
 DECISION_FILE = "decision.json"
 FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR alone
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """The averaged network, in evaluation mode, and what decides its use."""
-
-    network: UNet
-    decision: Decision
-    intensity: IntensitySettings
-    training: Training
 
 
 def is_kept(folder: Path, name: str) -> bool:
@@ -132,24 +109,6 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON ({error})") from error
 
 
-def describe_training(split: Split, data_digest: str) -> Training:
-    """What a model tells of the data that it was trained on."""
-    patients = {part: len(members) for part, members in split.parts.items()}
-    return Training(data_digest, _digest_split(split), split.by, patients)
-
-
-def read_split(run: Path, model: TrainedModel) -> Split:
-    """The split of a finished run. Raises InputError where it is not the one of its training."""
-    split = Split.read(run / SPLIT_FILE)
-    if _digest_split(split) != model.training.split:
-        raise InputError(f"{run / SPLIT_FILE}: not the split that this model was trained with")
-    return split
-
-
-def _digest_split(split: Split) -> str:
-    return hashlib.sha256(split.dumps()).hexdigest()
-
-
 def read_config(run: Path, *needed: str) -> dict[str, Any]:
     """What a run recorded of itself; entries that were not kept from the first on may be missing.
 
@@ -183,71 +142,3 @@ def versions() -> dict[str, str]:
     known = {name: version(name) for name in names}
     # Of torch's own account: the metadata of a build for CUDA leave out that it is one.
     return {"python": platform.python_version(), "torch": str(torch.__version__), **known}
-
-
-def save_model(folder: Path, model: TrainedModel) -> None:
-    """Write `model.pt`, atomically."""
-    state = {
-        "unet": asdict(model.network.settings),
-        "weights": {k: v.cpu() for k, v in model.network.state_dict().items()},
-        "decision": model.decision.to_json(),
-        "intensity": asdict(model.intensity),
-        "training": asdict(model.training),
-    }
-    save_checkpoint(folder / MODEL_FILE, state)
-
-
-def digest_model(folder: Path) -> str:
-    """SHA-256 of a finished run's `model.pt`. Raises InputError where it cannot be read."""
-    path = folder / MODEL_FILE
-    try:
-        return digest_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def check_same_training(
-    option: str, model: TrainedModel, training: Training, intensity: IntensitySettings
-) -> None:
-    """Raises InputError, which names the option, for a model of other patients or intensities.
-
-    What saw other patients would make this run's validation and test meaningless. A run on all
-    patients has neither, and may go on from any run on the same data.
-    """
-    same = model.training == training
-    if not same and (training.split_by != "all" or model.training.data != training.data):
-        raise InputError(f"{option}: that run was trained on other data or another split")
-    if model.intensity != intensity:
-        raise InputError(f"{option}: that run was trained on other intensities")
-
-
-def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel:
-    """Read `model.pt` of a finished run. Raises InputError where there is none, OutOfMemoryError
-    where the memory does not suffice.
-    """
-    if is_cross_validation(folder):
-        raise InputError(f"{folder}: a cross-validation; name the run of a fold, fold_<n> in it")
-    if not is_finished(folder):
-        if folder.is_file():
-            raise InputError(f"{folder}: a file; name the run's folder, {folder.parent}")
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
-    held = load_checkpoint(folder / MODEL_FILE)
-    try:
-        plain = strict_json.loads(json.dumps({name: held[name] for name in _PLAIN}))
-        with within_memory("the network is too large"):
-            network = UNet(build(UNetSettings, plain["unet"], "unet"))
-            load_weights(network, held["weights"])
-            network.eval().to(device or torch.device("cpu"))
-        intensity = build(IntensitySettings, plain["intensity"], "intensity")
-        check_intensity(intensity)
-        return TrainedModel(
-            network,
-            Decision.from_json(plain["decision"]),
-            intensity,
-            build(Training, plain["training"], "training"),
-        )
-    except (*_UNFIT, InputError, ModelError, UsageError) as error:
-        told = f"not a model of this version ({first_line(error)})"
-        raise InputError(f"{folder}/{MODEL_FILE}: {told}") from error

@@ -9,7 +9,8 @@ from typing import Any
 from lgg_runtime.errors import InputError
 from lgg_runtime.metrics import Counts, join_scores
 from lgg_train.decision import Decision
-from lgg_train.run import MODEL_FILE, digest_model, read_json
+from lgg_train.run import MODEL_FILE, read_json
+from lgg_train.trained import digest_model
 
 _RESCORE = "`lgg-train evaluate` scores anew"
 

@@ -22,8 +22,8 @@ from lgg_train.predecessors import load_predecessors
 from lgg_train.prediction import Prediction
 from lgg_train.report import write_report
 from lgg_train.request import TrainingRequest
-from lgg_train.run import TrainedModel, save_model
 from lgg_train.settings import Origin
+from lgg_train.trained import TrainedModel, save_model
 from lgg_train.unet import UNet
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lgg_runtime import strict_json
-from lgg_runtime.errors import InputError, ModelError, UsageError
+from lgg_runtime.errors import InputError, ModelError, UsageError, naming
 from lgg_runtime.readers.regular import read_text
 from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.cases import CaseFiles, institution_of
@@ -97,10 +97,8 @@ class Split:
             raise InputError(f"{path}: not a split file ({error})") from error
         if schema != _SCHEMA:
             raise InputError(f"{path}: expected split schema {_SCHEMA}, found {schema!r}")
-        try:
+        with naming(str(path)):
             _check_parts(split)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
         return split
 
 

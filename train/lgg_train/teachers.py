@@ -11,7 +11,7 @@ import torch
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import UsageError
 from lgg_runtime.intensity import IntensitySettings
-from lgg_train.run import TrainedModel, check_same_training, load_model
+from lgg_train.trained import TrainedModel, check_same_training, load_model
 from lgg_train.unet import UNet
 
 
