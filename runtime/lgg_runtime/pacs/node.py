@@ -47,7 +47,7 @@ class Node:
         config: NodeConfig,
         state: State,
         segmenter: Segmenter,
-        is_ending: Callable[[], bool],
+        is_ending: Callable[[], bool] = lambda: False,
     ):
         """is_ending: as of `settle_leftovers`. Raises UsageError for TLS or password files of no
         use, and as `settle_leftovers`.
