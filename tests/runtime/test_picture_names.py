@@ -41,6 +41,11 @@ def kept(listing: Listing) -> set[str]:
         (["images/p_1.png"], ["masks/p_1.png"]),
         (["train/images/p_1.png"], ["train/labels/p_1.png"]),
         (["image_1.png"], ["mask_1.png"]),
+        (["images/p_1.png"], ["labels/p_1_seg.png"]),
+        (["images/p_1.png"], ["ground truth/p_1.png", "Ground_truth/p_1_gt.png"]),
+        (["flair/p/image_1.png"], ["t1/p/image_1.png"]),
+        (["p_flair_1.png"], ["p_T1-Gd_1.png", "p_T1post_1.png", "p_T1 post contrast_1.png"]),
+        (["sub-01_FLAIR_1.png"], ["sub-01_ce-gd_T1w_1.png"]),
     ],
 )
 def test_what_lies_beside_its_flair_or_slice_is_left_out(

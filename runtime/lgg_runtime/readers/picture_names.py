@@ -9,13 +9,16 @@ from pathlib import Path
 
 _SEPARATOR = re.compile(r"[_\-. ()/]+")
 _FLAIR = {"flair", "t2flair", "t2f"}
-_LABELS = {"seg", "segmentation", "label", "labels", "gt", "groundtruth", "mask", "masks"}
-_OTHERS = {
-    "t1", "t1n", "t1w", "t1c", "t1ce", "t1gd", "t1gad", "ct1", "pre", "post", "t2", "t2w", "pd",
-    "adc", "dwi", "swi",
+_LABELS = {
+    "seg", "segmentation", "label", "labels", "gt", "ground", "truth", "groundtruth", "mask",
+    "masks",
 }  # fmt: skip
-_IMAGES = {"image", "images", "img", "imgs"}
-_WORDS = _FLAIR | _LABELS | _OTHERS | _IMAGES
+_OTHERS = {
+    "t1", "t1n", "t1w", "t1c", "t1ce", "t1gd", "t1gad", "t1pre", "t1post", "ct1", "mprage",
+    "pre", "post", "ce", "gd", "contrast", "t2", "t2w", "pd", "adc", "dwi", "swi",
+}  # fmt: skip
+_WORDS = _FLAIR | _LABELS | _OTHERS
+_TELL_NOTHING = {"", "image", "images", "img", "imgs"}
 _ANY_WORD = "/"  # which is no part of a name
 
 _Key = tuple[str, ...]
@@ -25,31 +28,26 @@ def find_beside(slices: Iterable[Path], root: Path) -> list[Path]:
     """Pictures that are no FLAIR by a word in the names of folder and file.
 
     Only where the same names have FLAIR's word in its place, as `p_t1_7` beside `p_flair_7` or
-    `t1/7` beside `flair/7`. A label is left out, too, beside `images/7`, or where its name without
-    the word is a slice's: `p_7_seg` beside `p_7`. A word alone may be a time, as T1 and T2 are. The
-    number at the end of a name does not count.
+    `t1/7` beside `flair/7`. A label is left out, too, where its name without the word is a slice's:
+    `p_7_seg` beside `p_7`, `masks/7` beside `images/7`. A word alone may be a time, as T1 and T2
+    are. The number at the end of a name does not count.
     """
     parts = {path: _split(path, root) for path in slices}
     worded = {path: each for path, each in parts.items() if not _WORDS.isdisjoint(each)}
     flairs = {_key(each) for each in worded.values() if _last_words(each) & _FLAIR}
-    images = {_key(each) for each in worded.values() if _is_image(each)}
     plain = {tuple(_without_number(each)) for each in parts.values()} if worded else set()
     return [
         path
         for path, each in worded.items()
-        if _is_other(each)
-        and (
-            _key(each) in flairs
-            or (_last_words(each) & _LABELS and _key(each) in images)
-            or _without_label(each) in plain
-        )
+        if not _last_words(each) & _FLAIR
+        and (_key(each) in flairs or _without_label(each) in plain)
     ]
 
 
 def _split(path: Path, root: Path) -> list[str]:
-    """Words of sequences in lower case, all others as they are."""
+    """Words of sequences in lower case, all others as they are, but for those that tell nothing."""
     name = path.relative_to(root).with_suffix("").as_posix()
-    parts = filter(None, _SEPARATOR.split(name))
+    parts = [part for part in _SEPARATOR.split(name) if part.lower() not in _TELL_NOTHING]
     return [part.lower() if part.lower() in _WORDS else part for part in parts]
 
 
@@ -63,16 +61,6 @@ def _last_words(parts: Sequence[str]) -> set[str]:
     for is_word, run in groupby(parts, _WORDS.__contains__):
         words = {*run} if is_word else words
     return words
-
-
-def _is_image(parts: Sequence[str]) -> bool:
-    """Whether its words tell that it is an image and no more; parts: with a word."""
-    return _last_words(parts) <= _IMAGES
-
-
-def _is_other(parts: Sequence[str]) -> bool:
-    words = _last_words(parts)
-    return bool(words & (_LABELS | _OTHERS)) and not words & _FLAIR
 
 
 def _key(parts: Sequence[str]) -> _Key:
