@@ -13,6 +13,7 @@ from lgg_runtime.errors import ResourceError
 from lgg_runtime.pacs.arrival import Arrival
 from lgg_runtime.pacs.instances import REFUSED_DIGEST, record, record_anew, record_refusal, renew
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.retries import LET_GO
 from lgg_runtime.pacs.session import Session
 from lgg_runtime.pacs.spool import NAME_DIGITS, Spool, is_whole
 from lgg_runtime.pacs.state import HELD, QUEUED, RECEIVING, REFUSED, WORKING, State
@@ -148,12 +149,10 @@ class Intake:
                     if is_held:
                         held.append(study)
                 else:
-                    # Refused with an image that is not confirmed: a person let go of a held one.
                     run(
-                        "UPDATE study SET state = ?, reason = '' WHERE id = ? AND (state = ? OR "
-                        "state = ? AND EXISTS "
-                        "(SELECT 1 FROM instance WHERE study = study.id AND NOT confirmed))",
-                        (RECEIVING, study, HELD, REFUSED),
+                        "UPDATE study SET state = ?, reason = '' "
+                        "WHERE id = ? AND (state = ? OR state = ? AND reason = ?)",
+                        (RECEIVING, study, HELD, REFUSED, LET_GO),
                     )
             for instance in () if session.has_refusals else session.instances:
                 run("UPDATE instance SET confirmed = 1 WHERE id = ?", (instance,))

@@ -23,7 +23,7 @@ from lgg_runtime.pacs.state import (
 )
 
 _DIGITS = frozenset("0123456789abcdef")
-_LET_GO = "a person let go of it; what comes of it again, or lgg-node retry, takes it up again"
+LET_GO = "a person let go of it; what comes of it again, or lgg-node retry, takes it up again"
 # Studies to a transaction: a commit waits for the disk, and a running node for the transaction.
 # Who waits for one looks every tenth of a second whether it is over.
 _AT_A_TIME, _PAUSE_SECONDS = 1000, 0.11
@@ -68,7 +68,7 @@ def let_go(state: State, name: str) -> int:
     with state.change() as run:
         studies: int = run(
             "UPDATE study SET state = ?, reason = ? WHERE id >= ? AND id < ? AND state IN (?, ?)",
-            (REFUSED, _LET_GO, *one, HELD, FAILED),
+            (REFUSED, LET_GO, *one, HELD, FAILED),
         ).rowcount
         deliveries: int = run(
             "DELETE FROM delivery WHERE result >= ? AND result < ? AND state = ?", (*one, GIVEN_UP)

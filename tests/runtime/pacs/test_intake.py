@@ -76,6 +76,19 @@ def test_a_held_study_that_a_person_let_go_of_is_taken_up_again_once_it_comes_wh
     assert records.states() == ["refused"]
 
 
+def test_a_failed_study_that_a_person_let_go_of_is_taken_up_again_once_it_comes_again(
+    records: Records,
+) -> None:
+    records.send(1, 2)
+    records.jobs.end(records.claim(), "failed", "no memory")
+    records.send(1, 2)
+    (row,) = records.state.rows("SELECT id, state FROM study")
+    assert row["state"] == "failed"
+    assert let_go(records.state, row["id"]) == 1
+    records.send(1, 2)
+    assert records.states() == ["queued"]
+
+
 def test_a_study_waits_for_no_association_that_ended_unseen(records: Records) -> None:
     is_open = True
     session = records.intake.open_session(lambda: is_open)
