@@ -1,7 +1,6 @@
 """Checkpoints: whole or not at all, and nothing in them is ever run."""
 
 import errno
-import io
 import os
 import pickle
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 from lgg_runtime.errors import InputError, ResourceError
-from lgg_runtime.terminal import Terminated
 from lgg_train.checkpoint import SCHEMA, load_checkpoint, save_checkpoint
 
 STATE = {
@@ -45,55 +43,30 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-@pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        (OSError(errno.ENOSPC, "No space left"), "the disk is full; free some space"),
-        (RuntimeError("unexpected pos"), r"cannot be written \(unexpected pos\)"),
-    ],
-)
-def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_nothing_beside(
-    tmp_path, monkeypatch, failure, reason
-):
+STOPPED = """if True:
+    import contextlib, sys, torch
+    from pathlib import Path
+    from lgg_runtime.terminal import Terminated
+    from lgg_train.checkpoint import save_checkpoint
+
+    def stop(frame, event, _):
+        of = (event, frame.f_code.co_name, frame.f_code.co_filename)
+        if of == ("call", "__exit__", torch.serialization.__file__):
+            sys.setprofile(None)
+            raise Terminated
+
+    sys.setprofile(stop)
+    with contextlib.suppress(Terminated):
+        save_checkpoint(Path(sys.argv[1]), {"counters": {"step": 8}})
+        sys.exit("went on")
+"""
+
+
+def test_a_signal_as_pytorch_ends_its_writing_is_no_abort_and_keeps_the_old_checkpoint(tmp_path):
     path = tmp_path / "last.pt"
     save_checkpoint(path, STATE)
     before = path.read_bytes()
-
-    def fail(_state, stream):
-        stream.write(b"half")
-        raise failure
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(ResourceError, match=rf"^last\.pt: {reason}$"):
-        save_checkpoint(path, {"counters": {}})
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
-
-
-@pytest.mark.parametrize("signal", [KeyboardInterrupt, Terminated])
-def test_a_signal_in_the_midst_of_a_checkpoint_is_no_refusal_of_the_disk(
-    tmp_path, monkeypatch, signal
-):
-    class Stopped(io.FileIO):
-        """A file in whose second write the signal arrives, once."""
-
-        writes = 0
-
-        def write(self, data):
-            self.writes += 1
-            if self.writes == 2:
-                raise signal
-            return super().write(data)
-
-    def open_stopped(part, mode):
-        return Stopped(part, mode)
-
-    path = tmp_path / "last.pt"
-    save_checkpoint(path, STATE)
-    before = path.read_bytes()
-    with monkeypatch.context() as patched, pytest.raises(signal):
-        patched.setattr(Path, "open", open_stopped)
-        save_checkpoint(path, STATE | {"weights": {"a": torch.zeros(10_000)}})
+    subprocess.run([sys.executable, "-c", STOPPED, path], check=True, timeout=120)
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["last.pt"]
 
@@ -105,22 +78,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_checkpoint_is_told_as_full(small_
     with pytest.raises(ResourceError, match=r"^last\.pt: the disk is full; free some space$"):
         save_checkpoint(path, {f"layer {n}": torch.zeros(20_000) for n in range(8)})
     assert path.read_bytes() == before
-
-
-def test_an_interrupted_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "last.pt"
-    save_checkpoint(path, STATE)
-
-    def interrupt(_state, stream):
-        stream.write(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(torch, "save", interrupt)
-        save_checkpoint(path, {"counters": {}})
-    assert load_checkpoint(path)["counters"] == STATE["counters"]
-    save_checkpoint(path, {"counters": {"step": 8}})
-    assert load_checkpoint(path)["counters"] == {"step": 8}
+    assert [found.name for found in path.parent.iterdir()] == ["last.pt"]
 
 
 def test_a_folder_that_is_not_there_is_a_resource_error(tmp_path):

@@ -1,5 +1,6 @@
 """Which arithmetic a device gets, and what one that has no memory left says."""
 
+import io
 import shutil
 
 import pytest
@@ -86,6 +87,17 @@ def test_memory_that_the_machine_does_not_have_is_told_with_the_remedy():
 def test_memory_that_a_batch_does_not_get_is_told_with_the_remedy():
     with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
         raise MemoryError("Unable to allocate 366. GiB for an array")
+
+
+def test_memory_that_pytorch_does_not_get_for_what_it_writes_is_told_with_the_remedy():
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 500:
+                raise MemoryError
+            return super().write(data)
+
+    with pytest.raises(OutOfMemoryError, match=TOLD), within_memory("take less"):
+        torch.save({"a": torch.zeros(8)}, Full())
 
 
 def test_memory_that_a_gpu_does_not_have_is_told_with_the_remedy():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -9,10 +10,9 @@ from typing import Any
 
 import torch
 
-from lgg_runtime.errors import InputError, OutOfMemoryError, ResourceError, first_line
+from lgg_runtime.errors import InputError, OutOfMemoryError, first_line
 from lgg_runtime.readers.regular import why_unread
-from lgg_runtime.terminal import Terminated
-from lgg_runtime.writers.atomic import open_atomically, refused
+from lgg_runtime.writers.atomic import write_atomically
 from lgg_train.device import within_memory
 
 SCHEMA = 1
@@ -23,16 +23,14 @@ _MOST_VALUES = 1_000_000  # of plain ones; of a run of days its history has some
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write atomically. Raises ResourceError where the disk refuses; the old checkpoint stays."""
-    try:
-        with open_atomically(path) as stream:
-            torch.save({"schema": SCHEMA, **state}, stream)
-    except RuntimeError as error:  # PyTorch's own, in the place of the disk's refusal or for itself
-        if isinstance(error.__context__, OSError):
-            raise refused(path, error.__context__) from error
-        if isinstance(error.__context__, (KeyboardInterrupt, Terminated)):  # a signal in mid-write
-            raise error.__context__ from None
-        raise ResourceError(f"{path.name}: cannot be written ({error})") from error
+    """Write atomically. Raises ResourceError where the disk refuses, OutOfMemoryError; the old
+    checkpoint stays.
+    """
+    # Into memory first: a signal as PyTorch ends a write to a file may be an abort() of its C++.
+    written = io.BytesIO()
+    with within_memory("free some"):
+        torch.save({"schema": SCHEMA, **state}, written)
+    write_atomically(path, written.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

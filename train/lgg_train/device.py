@@ -53,8 +53,9 @@ def within_memory(remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # PyTorch's, and NumPy's of a batch
-        # On a CPU PyTorch's is told from other errors by its words alone.
-        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        # On a CPU PyTorch's is told from other errors by its words alone, or by what it replaces.
+        kinds = (MemoryError, torch.OutOfMemoryError)
+        known = isinstance(error, kinds) or isinstance(error.__context__, MemoryError)
         if not known and _NO_MEMORY not in str(error):
             raise
         raise OutOfMemoryError(f"the memory does not suffice; {remedy}") from error
