@@ -2,7 +2,7 @@
 
 import pytest
 
-from lgg_runtime.errors import InputError, OutputConflictError
+from lgg_runtime.errors import InputError, OutputConflictError, UsageError
 from lgg_train.claim import check_unclaimed, claim, require_checkpoint, require_no_run
 from stand_ins.run_folder import BRIEF, LEAST, contents, read_config
 
@@ -34,6 +34,13 @@ def test_a_checkpoint_that_the_disk_does_not_give_a_look_at_is_neither_there_nor
     (tmp_path / "last.pt").symlink_to("n" * 300)
     with pytest.raises(InputError, match=r"cannot be read \(File name too long\)$"):
         require(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["last.pt", "model.pt"])
+def test_a_folder_in_the_place_of_what_a_training_writes_is_told_before_it(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"another folder( begins anew)?$"):
+        require_no_run(tmp_path)
 
 
 @pytest.mark.parametrize("more", [(), ("--resume",)], ids=["anew", "resumed"])

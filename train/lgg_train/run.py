@@ -42,9 +42,11 @@ FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR
 
 
 def is_kept(folder: Path, name: str) -> bool:
-    """Whether the folder holds that file. Raises InputError where one may not look into it."""
+    """Whether the folder holds something of that name, if no file. Raises InputError where one may
+    not look into it.
+    """
     try:
-        return (folder / name).is_file()
+        return (folder / name).exists()
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
 
