@@ -133,6 +133,18 @@ def test_what_failed_while_the_node_was_down_is_sent_as_documented(
         node.end()
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_documented_certificates_new_and_renewed_are_valid_as_python_3_13_wants_them(
+    tmp_path: Path,
+) -> None:
+    page = (EXAMPLES.parent / "node.md").read_text(encoding="utf-8").split("\n## TLS\n")[1]
+    make, _, renew, renew_authority = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[:4]
+    checked = "openssl verify -x509_strict -CAfile ca.pem lgg-node.pem orthanc.pem"
+    steps = [f"{step}\n{checked}" for step in (make, renew, renew_authority)]
+    script = "\n".join(["install() { :; }; systemctl() { :; }", *steps])
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True, capture_output=True)
+
+
 @needs_orthanc
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_studies_and_results_go_over_tls_as_documented(
