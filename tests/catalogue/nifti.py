@@ -217,8 +217,8 @@ ROWS = (
     refused("T1 alone", "A T1 without its FLAIR.", volume("p_t1.nii"), FLAIR_MISSING, "p_t1.nii"),
     refused("T1 within", "A T1 that says so, though not at its name's end, as dcm2niix names it.",
             volume("p_T1_post_4.nii"),
-            "T1 in its name and no FLAIR; expected a name ending in _flair, or in _t1 or _t1c "
-            "beside one that does", "p_T1_post_4.nii"),
+            "T1 in its name, so it is not taken for FLAIR; expected a name ending in _flair, or in "
+            "_t1 or _t1c beside one that does", "p_T1_post_4.nii"),
     Row("two T1", "T1 before and after contrast without FLAIR.",
         lambda scene: _save_all(scene, "p_t1.nii", "p_t1c.nii"), 3,
         f"p: p_t1.nii: {FLAIR_MISSING}", OTHERS_DONE),

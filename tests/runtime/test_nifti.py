@@ -115,6 +115,17 @@ def test_t2_and_labels_are_not_taken_for_flair(tmp_path: Path, names: list[str])
         ("p1_MPRAGE_post_4.nii", "MPRAGE"),
         ("p1_ep2d_diff_ADC_7.nii", "ADC"),
         ("p1_tumor_segmentation.nii", "segmentation"),
+        ("Ax_T1_FLAIR_7.nii", "T1"),
+        ("t1_tirm_tra_dark-fluid_5.nii", "t1"),
+        ("p1_T1_to_FLAIR.nii", "T1"),
+        ("p1_t2_to_flair.nii", "t2"),
+        ("p1_ADC_in_FLAIR_brain.nii", "ADC"),
+        ("Ax_T2_FLAIR_7.nii", ""),
+        ("p1_T1_T2_FLAIR_5.nii", ""),
+        ("t2_tirm_tra_dark-fluid_5.nii", ""),
+        ("t2_space_dark_fluid_sag_4.nii", ""),
+        ("p1_FLAIR_to_T1.nii", ""),
+        ("TO_flair.nii", ""),
         ("p1_t2flair_2.nii", ""),
         ("p1_t10.nii", ""),
         ("p1_FLAIR_20010203101112_3.nii.gz", ""),
@@ -129,8 +140,8 @@ def test_another_sequence_within_a_name_is_not_taken_for_flair(
     path = write(tmp_path / name, ramp())
     if word:
         assert reason(path) == (
-            f"{name}: {word} in its name and no FLAIR; expected a name ending in _flair, or in "
-            "_t1 or _t1c beside one that does"
+            f"{name}: {word} in its name, so it is not taken for FLAIR; expected a name ending in "
+            "_flair, or in _t1 or _t1c beside one that does"
         )
     else:
         assert read_nifti([path]).notes[:1] == ("one channel, taken as FLAIR",)

@@ -42,8 +42,8 @@ FLAIR_ONLY = "_flair_only"  # ends the name of a part that was scored with FLAIR
 
 
 def is_kept(folder: Path, name: str) -> bool:
-    """Whether the folder holds something of that name, if no file. Raises InputError where one may
-    not look into it.
+    """Whether the folder holds something of that name, a file or not. Raises InputError where one
+    may not look into it.
     """
     try:
         return (folder / name).exists()

@@ -111,11 +111,11 @@ def _read_one(path: Path) -> Volume:
 
 
 def _refuse_other_sequence(path: Path) -> None:
-    """Raises InputError for a name that has another sequence's word and not FLAIR's."""
+    """Raises InputError for a name that is another sequence's by a word within it."""
     if word := find_other_word(path):
         raise InputError(
-            f"{_name(path)}: {word} in its name and no FLAIR; expected a name ending in "
-            "_flair, or in _t1 or _t1c beside one that does"
+            f"{_name(path)}: {word} in its name, so it is not taken for FLAIR; expected a name "
+            "ending in _flair, or in _t1 or _t1c beside one that does"
         )
 
 

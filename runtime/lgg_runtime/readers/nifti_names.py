@@ -37,15 +37,22 @@ _OTHER_IN_BIDS = re.compile(
 )
 # ce-none and the like are no agent.
 _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
-# Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4.
-_WORD_OF_FLAIR = re.compile(r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f)(?=[_\-. ])", re.I)
+# Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4. Siemens says
+# t2_tirm_tra_dark-fluid for FLAIR.
+_WORD_OF_FLAIR = re.compile(
+    r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
+)
+_OTHER = (
+    "c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|segm|segmentation|"
+    + "|".join(_ROLES)
+)
+_OTHER_WORD = re.compile(rf"(?:^|[_\-. ])({_OTHER})(?=[_\-. ])", re.I)
+# What stands before FLAIR's word in T1_to_FLAIR, which is a T1 on FLAIR's grid, and in T1_FLAIR_5,
+# as GE calls a T1 with an inversion.
+_BROUGHT_ONTO = re.compile(rf"(?:.*[_\-. ])?(?:{_OTHER})[_\-. ](?:to|in|into|on|onto|2)", re.I)
+_T1_AND_NO_T2 = re.compile(r"(?:^|[_\-. ])c?t1[a-z]*(?![^_\-. ])(?!.*t2)", re.I)
 # dcm2niix tells images of one series apart by a letter behind its number.
 _SAME_SERIES = re.compile(r"(?<=\d)[a-z](?![a-z\d])", re.I)
-_OTHER_WORD = re.compile(
-    r"(?:^|[_\-. ])(c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|"
-    r"segm|segmentation|" + "|".join(_ROLES) + r")(?=[_\-. ])",
-    re.I,
-)
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -63,7 +70,7 @@ def split_name(path: Path) -> tuple[str, str]:
     if bids and _OTHER_IN_BIDS.fullmatch(bids["word"]):
         return bids["stem"], UNUSED
     match = _SEQUENCE.match(whole)
-    if match is None:
+    if match is None or _BROUGHT_ONTO.fullmatch(match["stem"] or ""):
         return whole, ""
     stem, role = match["stem"] or "", _ROLES[match["role"].lower()] if match["role"] else "flair"
     if bids and role == "t1" and _AGENT.search(stem):
@@ -83,7 +90,7 @@ def is_no_scan_name(path: Path) -> bool:
 
 def find_other_word(path: Path) -> str:
     """The word of another sequence than FLAIR, or of labels, within a name whose end tells nothing
-    and that has no word of FLAIR; empty for none.
+    and that `has_word_of_flair` says is no FLAIR's; empty for none.
     """
     if split_name(path)[1] or has_word_of_flair(path):
         return ""
@@ -92,7 +99,10 @@ def find_other_word(path: Path) -> str:
 
 
 def has_word_of_flair(path: Path) -> bool:
-    return bool(_WORD_OF_FLAIR.search(path.name))
+    """Whether a word of FLAIR stands anywhere in the name, and makes it no other sequence's."""
+    found = _WORD_OF_FLAIR.search(path.name)
+    before = path.name[: found.start()] if found else ""
+    return bool(found) and not (_BROUGHT_ONTO.fullmatch(before) or _T1_AND_NO_T2.search(before))
 
 
 def find_second_time(path: Path) -> str:
