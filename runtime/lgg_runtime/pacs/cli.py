@@ -102,12 +102,19 @@ def forget(path: Path, name: str) -> None:
     """Let go of what waits for a destination NAME that the settings no longer name, of a study NAME
     that is held or failed, or of a result NAME that was given up.
     """
+    from lgg_runtime.errors import UsageError, printable
     from lgg_runtime.pacs.outbox import forget_orphans
     from lgg_runtime.pacs.retries import let_go
 
     with _open_state(path) as (state, config):
         names = [one.name for one in config.destinations]
-        show(f"{forget_orphans(state, name, names) or let_go(state, name)} forgotten")
+        count = forget_orphans(state, name, names) or let_go(state, name)
+    if not count:
+        raise UsageError(
+            f"{printable(name)}: expected a destination for which results wait, a study that is "
+            "held or failed, as status shows it, or a result that was given up, as in the log"
+        )
+    show(f"{count} forgotten")
 
 
 @contextlib.contextmanager

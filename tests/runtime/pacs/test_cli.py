@@ -19,7 +19,7 @@ pytest.importorskip("prometheus_client")
 from click import UsageError
 from click.testing import CliRunner
 
-from lgg_runtime.errors import NoInputError, ResourceError
+from lgg_runtime.errors import LggError, NoInputError, ResourceError
 from lgg_runtime.pacs.cli import command
 from lgg_runtime.pacs.config import load_config
 from lgg_runtime.pacs.node import run_node
@@ -57,6 +57,18 @@ def test_a_spool_that_the_disk_does_not_tell_of_is_not_one_where_no_node_has_run
     (tmp_path / "spool").unlink()
 
 
+@pytest.mark.parametrize("name", ["old", STUDY, STUDY[:12], "a\nb"])
+def test_a_name_that_nothing_has_is_not_forgotten_in_silence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "spool").mkdir()
+    with closing(State(tmp_path / "spool" / DATABASE)) as state:
+        state.execute("INSERT INTO study (id, state, last_at) VALUES (?, 'done', 0)", (STUDY,))
+    words = ["forget", name, "--config", str(write_config(tmp_path))]
+    shown = name.replace("\n", r"\\n")
+    with pytest.raises(LggError, match=rf"^{shown}: expected a destination for which") as refused:
+        command.main(words, standalone_mode=False)
+    assert refused.value.exit_code == 2
+
+
 @pytest.mark.parametrize("words", [["status"], ["retry", "--all"], ["forget", "old"], ["run"]])
 @pytest.mark.parametrize(
     "make",
@@ -81,7 +93,7 @@ def test_a_database_that_is_no_file_is_told_as_that(
     [
         (["status"], True),
         (["retry", "--all"], True),
-        (["forget", "old"], True),
+        (["forget", STUDY], True),
         (["check"], False),
         (["run"], False),
     ],
@@ -91,7 +103,8 @@ def test_only_what_opens_the_files_that_the_settings_name_needs_them(
 ) -> None:
     """A certificate may be gone, or be the node's user's alone to look at, when a person asks."""
     (tmp_path / "spool").mkdir()
-    State(tmp_path / "spool" / DATABASE).close()
+    with closing(State(tmp_path / "spool" / DATABASE)) as state:
+        state.execute("INSERT INTO study (id, state, last_at) VALUES (?, 'failed', 0)", (STUDY,))
     gone = str(tmp_path / "gone.pem")
     path = write_config(tmp_path, listen={"certificate": gone, "key": gone})
     done = CliRunner().invoke(command, [*words, "--config", str(path)])
