@@ -121,13 +121,15 @@ def cut_checkpoint(scene: Scene) -> None:
 
 def fill_disk(scene: Scene) -> None:
     """There is no space for another checkpoint; the run has more to do than it had."""
-    import torch
+    from lgg_runtime.writers.atomic import open_atomically
+    from lgg_train import checkpoint
 
-    def refuse(_state: Any, stream: Any) -> None:
-        stream.write(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def refuse(path: Path, _data: bytes) -> None:
+        with open_atomically(path) as stream:
+            stream.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    scene.patch.setattr(torch, "save", refuse)
+    scene.patch.setattr(checkpoint, "write_atomically", refuse)
 
 
 def stop_at_a_step(scene: Scene) -> None:
