@@ -38,18 +38,21 @@ _OTHER_IN_BIDS = re.compile(
 # ce-none and the like are no agent.
 _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 # Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4. Siemens says
-# t2_tirm_tra_dark-fluid for FLAIR.
+# t2_tirm_tra_dark-fluid for FLAIR, and t2_tirm_cor_stir for what is none.
 _WORD_OF_FLAIR = re.compile(
-    r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
+    r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm(?!.*stir)|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
 )
 _OTHER = (
     "c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|segm|segmentation|"
     + "|".join(_ROLES)
 )
 _OTHER_WORD = re.compile(rf"(?:^|[_\-. ])({_OTHER})(?=[_\-. ])", re.I)
-# What stands before FLAIR's word in T1_to_FLAIR, which is a T1 on FLAIR's grid, and in T1_FLAIR_5,
-# as GE calls a T1 with an inversion.
-_BROUGHT_ONTO = re.compile(rf"(?:.*[_\-. ])?(?:{_OTHER})[_\-. ](?:to|in|into|on|onto|2)", re.I)
+# What stands before FLAIR's word in T1_brain_to_FLAIR, which is a T1 on FLAIR's grid. A 2 that does
+# not follow its word may count the patient or the visit. The end is tried first: few have it.
+_BROUGHT_ONTO = re.compile(
+    rf"(?=.*[_\-. ](?:2|to|in|into|on|onto)$)(?:.*[_\-. ])?(?:{_OTHER})[_\-. ](?:2|.*[a-z])", re.I
+)
+# Up to FLAIR's word in T1_FLAIR_5, as GE calls a T1 with an inversion.
 _T1_AND_NO_T2 = re.compile(r"(?:^|[_\-. ])c?t1[a-z]*(?![^_\-. ])(?!.*t2)", re.I)
 # dcm2niix tells images of one series apart by a letter behind its number.
 _SAME_SERIES = re.compile(r"(?<=\d)[a-z](?![a-z\d])", re.I)
@@ -101,8 +104,9 @@ def find_other_word(path: Path) -> str:
 def has_word_of_flair(path: Path) -> bool:
     """Whether a word of FLAIR stands anywhere in the name, and makes it no other sequence's."""
     found = _WORD_OF_FLAIR.search(path.name)
-    before = path.name[: found.start()] if found else ""
-    return bool(found) and not (_BROUGHT_ONTO.fullmatch(before) or _T1_AND_NO_T2.search(before))
+    if found is None or _BROUGHT_ONTO.fullmatch(path.name[: found.start()]):
+        return False
+    return not _T1_AND_NO_T2.search(path.name[: found.end()])
 
 
 def find_second_time(path: Path) -> str:
