@@ -42,9 +42,10 @@ _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 _WORD_OF_FLAIR = re.compile(
     r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm(?!.*stir)|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
 )
+# Philips says sT1W and eT2W, eADC and sDWI too.
 _OTHER = (
-    "c?t1[a-z]*|t2[a-z]*|mprage|pdw|adc|dwi|dti|swi|asl|dseg|probseg|segm|segmentation|"
-    + "|".join(_ROLES)
+    r"c?t1[a-z]*|t2[a-z]*|[des]t[12]w[a-z]*|mp2?[_\-. ]?rage|f?spgr|bravo|vibe|stir|tof|ep2d|pdw|"
+    r"[de]?adc|s?dwi|dti|swi|asl|dseg|probseg|segm|segmentation|" + "|".join(_ROLES)
 )
 _OTHER_WORD = re.compile(rf"(?:^|[_\-. ])({_OTHER})(?=[_\-. ])", re.I)
 # What stands before FLAIR's word in T1_brain_to_FLAIR, which is a T1 on FLAIR's grid. A 2 that does
