@@ -42,10 +42,13 @@ _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 _WORD_OF_FLAIR = re.compile(
     r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm(?!.*stir)|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
 )
+# Labels even of FLAIR: p1_FLAIR_seg_v2.
+_LABELS = "seg|segm|segmentations?|dseg|probseg|labels?|mask"
+_LABELS_WORD = re.compile(rf"(?:^|[_\-. ])({_LABELS})(?=[_\-. ])", re.I)
 # Philips says sT1W and eT2W, eADC and sDWI too.
 _OTHER = (
     r"c?t1[a-z]*|t2[a-z]*|[des]t[12]w[a-z]*|mp2?[_\-. ]?rage|f?spgr|bravo|vibe|stir|tof|ep2d|pdw|"
-    r"[de]?adc|s?dwi|dti|swi|asl|dseg|probseg|segm|segmentation|" + "|".join(_ROLES)
+    rf"[de]?adc|s?dwi|dti|swi|asl|{_LABELS}|" + "|".join(_ROLES)
 )
 _OTHER_WORD = re.compile(rf"(?:^|[_\-. ])({_OTHER})(?=[_\-. ])", re.I)
 # What stands before FLAIR's word in T1_brain_to_FLAIR, which is a T1 on FLAIR's grid. A 2 that does
@@ -98,16 +101,19 @@ def find_other_word(path: Path) -> str:
     """
     if split_name(path)[1] or has_word_of_flair(path):
         return ""
-    found = _OTHER_WORD.search(path.name)
+    found = _LABELS_WORD.search(path.name) or _OTHER_WORD.search(path.name)
     return found[1] if found else ""
 
 
 def has_word_of_flair(path: Path) -> bool:
-    """Whether a word of FLAIR stands anywhere in the name, and makes it no other sequence's."""
+    """Whether a word of FLAIR stands anywhere in the name, and no other makes it labels or another
+    sequence.
+    """
     found = _WORD_OF_FLAIR.search(path.name)
-    if found is None or _BROUGHT_ONTO.fullmatch(path.name[: found.start()]):
+    if found is None or _LABELS_WORD.search(path.name):
         return False
-    return not _T1_AND_NO_T2.search(path.name[: found.end()])
+    is_brought = _BROUGHT_ONTO.fullmatch(path.name[: found.start()])
+    return not is_brought and not _T1_AND_NO_T2.search(path.name[: found.end()])
 
 
 def find_second_time(path: Path) -> str:
