@@ -12,15 +12,7 @@ from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
 from lgg_runtime.readers.scans import find_scans
 from lgg_runtime.redact import without_uids
-
-
-def tree(root: Path, *names: str) -> Path:
-    """Empty files; a listing opens none of them."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+from stand_ins.trees import tree
 
 
 def studies(listing: Listing) -> dict[str, list[str]]:

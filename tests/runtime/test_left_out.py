@@ -11,26 +11,19 @@ import pytest
 from lgg_runtime.errors import NoInputError
 from lgg_runtime.readers.folder import list_studies
 from stand_ins.runs import LESION, Draw, Infer
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+from stand_ins.trees import tree
 
 
 def test_what_git_annex_keeps_under_other_names_is_not_read(tmp_path: Path) -> None:
-    kept = touch(tmp_path, ".git/annex/objects/1/SHA256-1.nii.gz", "sub/.git/a_1.png", "a_1.png")
+    kept = tree(tmp_path, ".git/annex/objects/1/SHA256-1.nii.gz", "sub/.git/a_1.png", "a_1.png")
     assert [study.name for study in list_studies(kept).studies] == ["a"]
 
 
 def test_folders_of_bids_that_are_no_part_of_the_dataset_are_told(tmp_path: Path) -> None:
     names = ["sub-1/sub-1_FLAIR.nii", "derivatives/x/sub-1_FLAIR.nii", "sourcedata/a_1.png"]
-    root = touch(tmp_path, *names)
+    root = tree(tmp_path, *names)
     assert len(list_studies(root).studies) == 3
-    touch(root, "dataset_description.json")
+    tree(root, "dataset_description.json")
     listing = list_studies(root)
     assert [study.name for study in listing.studies] == ["sub-1"]
     assert listing.notices == (
@@ -42,15 +35,15 @@ def test_folders_of_bids_that_are_no_part_of_the_dataset_are_told(tmp_path: Path
 
 def test_a_folder_of_bids_is_told_in_one_line_and_without_uids(tmp_path: Path) -> None:
     for folder in ("1.2.840.113619.2.55.3", "line\nbreak"):
-        touch(tmp_path / folder, "derivatives/a", "dataset_description.json")
-    listing = list_studies(touch(tmp_path, "a_1.png"))
+        tree(tmp_path / folder, "derivatives/a", "dataset_description.json")
+    listing = list_studies(tree(tmp_path, "a_1.png"))
     line, uid = listing.left_out
     assert (line, uid[:4]) == (r"line\nbreak/derivatives", "uid-")
     assert f": {line}, {uid};" in listing.notices[0]
 
 
 def test_nifti_beside_its_patients_flair_is_told(tmp_path: Path) -> None:
-    listing = list_studies(touch(tmp_path, "p_flair.nii", "p_ADC.nii", "p_tumor.nii"))
+    listing = list_studies(tree(tmp_path, "p_flair.nii", "p_ADC.nii", "p_tumor.nii"))
     assert [[path.name for path in study.files] for study in listing.studies] == [["p_flair.nii"]]
     assert listing.skipped == 2
     assert listing.notices == (
@@ -63,20 +56,20 @@ def test_nifti_beside_its_patients_flair_is_told(tmp_path: Path) -> None:
 
 
 def test_where_all_nifti_is_by_name_no_flair_that_is_said(tmp_path: Path) -> None:
-    touch(tmp_path, "sub-1_phasediff.nii", "sub-1_T2w.nii", "a_mask.nii")
+    tree(tmp_path, "sub-1_phasediff.nii", "sub-1_T2w.nii", "a_mask.nii")
     told = r"; NIfTI files that are masks or no FLAIR by their names: 3$"
     with pytest.raises(NoInputError, match=told):
         list_studies(tmp_path)
 
 
 def test_what_another_sequence_is_by_bids_is_refused_alone(tmp_path: Path) -> None:
-    touch(tmp_path, "sub-1_bold.nii")
+    tree(tmp_path, "sub-1_bold.nii")
     with pytest.raises(NoInputError, match=r"^sub-1_bold\.nii: by its name a mask, or in BIDS "):
         list_studies(tmp_path / "sub-1_bold.nii")
 
 
 def test_a_run_names_all_that_was_left_out(tmp_path: Path, infer: Infer, draw_slice: Draw) -> None:
-    root = touch(tmp_path / "in", "p_flair.nii", "p_ADC.nii", "q/q_flair.nii", "q/q_2011.nii")
+    root = tree(tmp_path / "in", "p_flair.nii", "p_ADC.nii", "q/q_flair.nii", "q/q_2011.nii")
     cv2.imwrite(str(root / "a_1.png"), draw_slice(LESION))
     done = infer(root)
     told = "; to read one as FLAIR, give it alone; see passed_over in run.json"

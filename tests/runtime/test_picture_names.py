@@ -12,14 +12,7 @@ from lgg_runtime.errors import OutputConflictError
 from lgg_runtime.readers.folder import list_studies
 from lgg_runtime.readers.listing import Listing
 from stand_ins.runs import LESION, Draw, Infer
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+from stand_ins.trees import tree
 
 
 def kept(listing: Listing) -> set[str]:
@@ -51,7 +44,7 @@ def kept(listing: Listing) -> set[str]:
 def test_what_lies_beside_its_flair_or_slice_is_left_out(
     tmp_path: Path, slices: list[str], others: list[str]
 ) -> None:
-    listing = list_studies(touch(tmp_path, *slices, *others))
+    listing = list_studies(tree(tmp_path, *slices, *others))
     assert kept(listing) == {*slices}
     assert {*listing.left_out} == {*others}
     assert listing.skipped == len(others)
@@ -73,12 +66,12 @@ def test_what_lies_beside_its_flair_or_slice_is_left_out(
 def test_a_word_that_may_be_anything_else_leaves_nothing_out(
     tmp_path: Path, names: list[str]
 ) -> None:
-    listing = list_studies(touch(tmp_path, *names))
+    listing = list_studies(tree(tmp_path, *names))
     assert (kept(listing), listing.left_out, listing.notices) == ({*names}, (), ())
 
 
 def test_alone_each_is_read(tmp_path: Path) -> None:
-    touch(tmp_path, "flair/p_1.png", "t1/p_1.png", "p_1_flair.png", "p_1_t1.png")
+    tree(tmp_path, "flair/p_1.png", "t1/p_1.png", "p_1_flair.png", "p_1_t1.png")
     assert kept(list_studies(tmp_path)) == {"flair/p_1.png", "p_1_flair.png"}
     assert kept(list_studies(tmp_path / "t1")) == {"p_1.png"}
     assert kept(list_studies(tmp_path / "p_1_t1.png")) == {"p_1_t1.png"}
@@ -103,7 +96,7 @@ def test_a_run_tells_what_was_left_out(tmp_path: Path, infer: Infer, draw_slice:
 def test_channels_of_nnunet_are_no_slices(tmp_path: Path, channels: int) -> None:
     names = [f"in/{case}_{n:04}.png" for case in ("p_1", "p_2") for n in range(channels)]
     with pytest.raises(OutputConflictError, match=r"^in/p_1_0000\.png and in/p_1_0001\.png are "):
-        list_studies(touch(tmp_path, *names))
+        list_studies(tree(tmp_path, *names))
 
 
 @pytest.mark.parametrize(
@@ -118,4 +111,4 @@ def test_channels_of_nnunet_are_no_slices(tmp_path: Path, channels: int) -> None
     ],
 )
 def test_slices_of_four_digits_are_read(tmp_path: Path, names: list[str]) -> None:
-    assert kept(list_studies(touch(tmp_path, *names))) == {*names}
+    assert kept(list_studies(tree(tmp_path, *names))) == {*names}

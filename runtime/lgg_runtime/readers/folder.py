@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lgg_runtime.errors import NoInputError, OutputConflictError, printable
@@ -17,7 +17,6 @@ from lgg_runtime.readers.tree import EXPECTED, Files, find_files
 from lgg_runtime.redact import without_uids
 
 _NUMBERED = re.compile(r"^(?P<stem>.*?)(?P<separator>[_\-. ]?)(?P<number>\d+)$", re.DOTALL)
-
 _CHANNELS = {(0, 1), (0, 1, 2), (0, 1, 2, 3)}  # the first two, three or four
 
 
@@ -54,38 +53,32 @@ def list_studies(given: Path | str, progress: Progress = HIDDEN) -> Listing:
     _refuse_shared_names(studies, root)
     skipped = scans.skipped + files.links + files.attributes + len(pictures)
     masks = group_masks(files.masks, slices)
-    others = (*scans.beside, *pictures)
-    beside = [without_uids(path.relative_to(root).as_posix()) for path in others]
-    left_out = (*sorted(files.left_out), *beside)
-    told = _describe_pictures(beside[len(scans.beside) :])
-    notices = (*_describe_left_out(files, scans), *told)
+    others = (path.relative_to(root).as_posix() for path in (*scans.beside, *pictures))
+    left_out = (*sorted(files.left_out), *map(without_uids, others))
+    notices = tuple(_describe_left_out(files, scans, pictures))
     return Listing(root, studies, masks, skipped, unreadable, files.links, left_out, notices)
 
 
-def _describe_left_out(files: Files, scans: FoundScans) -> list[str]:
-    lines = []
+def _describe_left_out(
+    files: Files, scans: FoundScans, pictures: Sequence[Path] = ()
+) -> Iterator[str]:
     if files.left_out:
-        lines.append(
+        yield (
             f"left out of a BIDS dataset: {', '.join(sorted(files.left_out))}; to read such a "
             "folder, give it alone"
         )
     if scans.beside:
-        lines.append(
+        yield (
             "NIfTI files left out, since they lie beside their patient's FLAIR and their names end "
             f"in no word for FLAIR or T1: {len(scans.beside)}, such as "
             f"{without_uids(scans.beside[0].name)}; to read one as FLAIR, give it alone"
         )
-    return lines
-
-
-def _describe_pictures(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    return [
-        "pictures left out, since by their names they are labels or other sequences than the "
-        f"slices beside them: {len(names)}, such as {names[0]}; to read such "
-        "as FLAIR, give a folder of them alone"
-    ]
+    if pictures:
+        yield (
+            "pictures left out, since by their names they are labels or other sequences than the "
+            f"slices beside them: {len(pictures)}, such as {without_uids(pictures[0].name)}; to "
+            "read such as FLAIR, give a folder of them alone"
+        )
 
 
 def number_of(slice_: Path) -> int:

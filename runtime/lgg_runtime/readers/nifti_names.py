@@ -18,13 +18,12 @@ _ROLES = {
     "glistrboost": UNUSED, "glistrboost_manuallycorrected": UNUSED,
 }  # fmt: skip
 _SEPARATORS = "_-. "
+_S = rf"[{re.escape(_SEPARATORS)}]"
 # Without a separator before it, patient1 would be the T1 of `patien`.
 _SEQUENCE = re.compile(
-    rf"^(?:(?P<stem>.*?)[{re.escape(_SEPARATORS)}])?"
-    rf"(?:(?P<t2>t2[_\-. ]?)?flair|(?P<role>{'|'.join(_ROLES)}))$",
-    re.I,
+    rf"^(?:(?P<stem>.*?){_S})?(?:(?:t2{_S}?)?flair|(?P<role>{'|'.join(_ROLES)}))$", re.I
 )
-_SECOND_TIME = re.compile(rf"(.+[{re.escape(_SEPARATORS)}]t2)[{re.escape(_SEPARATORS)}]flair", re.I)
+_SECOND_TIME = re.compile(rf"(.+{_S}t2){_S}flair", re.I)
 # BIDS: `sub-01_ses-02_ce-gadolinium_T1w`, of which the last word alone is the sequence.
 _BIDS = re.compile(r"(?P<stem>sub-[a-z0-9]+(_[a-z]+-[a-z0-9.+]+)*)_(?P<word>[a-z][a-z0-9]*)", re.I)
 # The last words that BIDS has for other images than FLAIR and T1, and ISLES for a mask.
@@ -40,24 +39,24 @@ _AGENT = re.compile(r"_ce-(?!no|pre|without)[a-z0-9]+", re.I)
 # Words anywhere in a name, as dcm2niix leaves them: p1_T1_post_20010203101112_4. Siemens says
 # t2_tirm_tra_dark-fluid for FLAIR, and t2_tirm_cor_stir for what is none.
 _WORD_OF_FLAIR = re.compile(
-    r"(?:^|[_\-. ])(?:t2)?(?:flair|t2f|tirm(?!.*stir)|dark[_\-. ]?fluid)(?=[_\-. ])", re.I
+    rf"(?:^|{_S})(?:t2)?(?:flair|t2f|tirm(?!.*stir)|dark{_S}?fluid)(?={_S})", re.I
 )
 # Labels even of FLAIR: p1_FLAIR_seg_v2.
 _LABELS = "seg|segm|segmentations?|dseg|probseg|labels?|mask"
-_LABELS_WORD = re.compile(rf"(?:^|[_\-. ])({_LABELS})(?=[_\-. ])", re.I)
+_LABELS_WORD = re.compile(rf"(?:^|{_S})({_LABELS})(?={_S})", re.I)
 # Philips says sT1W and eT2W, eADC and sDWI too.
 _OTHER = (
-    r"c?t1[a-z]*|t2[a-z]*|[des]t[12]w[a-z]*|mp2?[_\-. ]?rage|f?spgr|bravo|vibe|stir|tof|ep2d|pdw|"
+    rf"c?t1[a-z]*|t2[a-z]*|[des]t[12]w[a-z]*|mp2?{_S}?rage|f?spgr|bravo|vibe|stir|tof|ep2d|pdw|"
     rf"[de]?adc|s?dwi|dti|swi|asl|{_LABELS}|" + "|".join(_ROLES)
 )
-_OTHER_WORD = re.compile(rf"(?:^|[_\-. ])({_OTHER})(?=[_\-. ])", re.I)
+_OTHER_WORD = re.compile(rf"(?:^|{_S})({_OTHER})(?={_S})", re.I)
 # What stands before FLAIR's word in T1_brain_to_FLAIR, which is a T1 on FLAIR's grid. A 2 that does
 # not follow its word may count the patient or the visit. The end is tried first: few have it.
 _BROUGHT_ONTO = re.compile(
-    rf"(?=.*[_\-. ](?:2|to|in|into|on|onto)$)(?:.*[_\-. ])?(?:{_OTHER})[_\-. ](?:2|.*[a-z])", re.I
+    rf"(?=.*{_S}(?:2|to|in|into|on|onto)$)(?:.*{_S})?(?:{_OTHER}){_S}(?:2|.*[a-z])", re.I
 )
 # Up to FLAIR's word in T1_FLAIR_5, as GE calls a T1 with an inversion.
-_T1_AND_NO_T2 = re.compile(r"(?:^|[_\-. ])c?t1[a-z]*(?![^_\-. ])(?!.*t2)", re.I)
+_T1_AND_NO_T2 = re.compile(rf"(?:^|{_S})c?t1[a-z]*(?={_S}|$)(?!.*t2)", re.I)
 # dcm2niix tells images of one series apart by a letter behind its number.
 _SAME_SERIES = re.compile(r"(?<=\d)[a-z](?![a-z\d])", re.I)
 
