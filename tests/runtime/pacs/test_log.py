@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 import time
@@ -66,6 +67,33 @@ def test_the_hour_that_comes_twice_as_summer_time_ends_is_told_apart(
         "2026-10-25 02:30:00.000+02:00 INFO listening",
         "2026-10-25 02:30:00.000+01:00 INFO listening",
     ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "lines"),
+    [("the same", ["<7>T DEBUG a", "<6>T INFO b", "<4>T WARNING c", "<3>T ERROR d"]),
+     ("1:2", ["T DEBUG a", "T INFO b", "T WARNING c", "T ERROR d"])],
+)  # fmt: skip
+def test_lines_for_the_journal_begin_with_their_priority(
+    stream: str,
+    lines: list[str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LOG, "handlers", [])
+    monkeypatch.setattr(LOG, "propagate", LOG.propagate)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    found, level = os.fstat(2), LOG.level
+    own = f"{found.st_dev}:{found.st_ino}"
+    monkeypatch.setenv("JOURNAL_STREAM", own if stream == "the same" else stream)
+    try:
+        set_up_log("debug")
+        for log, line in zip((LOG.debug, LOG.info, LOG.warning, LOG.error), "abcd", strict=True):
+            log(line)
+    finally:
+        LOG.setLevel(level)
+    when = r"[0-9-]{10} [0-9:.]{12}[+-]\d\d:\d\d"
+    assert re.sub(when, "T", capfd.readouterr().err).splitlines() == lines
 
 
 @pytest.mark.parametrize("package", ["pynetdicom", "pydicom", "highdicom", "dicomweb_client"])
