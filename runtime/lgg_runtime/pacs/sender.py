@@ -27,6 +27,8 @@ class Sender:
         self._transport, self._tally = transport, tally
         self._is_unrecorded = False
         self._left_alone_until = 0.0  # by the monotonic clock
+        self._taken = 0  # how many results the destination took
+        self._taken_before: dict[str, int] = {}  # each that waits failed last
 
     def step(self) -> float | None:
         """Send the next delivery, if one is due and the destination is not left alone, whoever
@@ -66,6 +68,8 @@ class Sender:
             failure = DeliveryError(type(error).__name__, is_unsure=True)
         else:
             self._outbox.record_sent(delivery)
+            self._taken += 1
+            self._taken_before.pop(delivery.result, None)
             self._tally.add("deliveries", to, "sent")
             LOG.info("result %s sent to %s", name, to)
             return 0.0
@@ -73,7 +77,11 @@ class Sender:
         self._tally.add("deliveries", to, "failed")
         after = "given up until a retry" if wait is None else f"again in {wait:g} s"
         LOG.warning("result %s to %s: %s; %s", name, to, failure, after)
-        return wait if failure.is_passing else 0.0
+        # Where another was taken since this one failed last, it fails for a reason of its own.
+        taken_before = self._taken_before.pop(delivery.result, self._taken)
+        if wait is not None:
+            self._taken_before[delivery.result] = self._taken
+        return wait if failure.is_passing and taken_before == self._taken else 0.0
 
 
 def _why_lost(delivery: Delivery) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("pynetdicom")
 
+from lgg_runtime.pacs import outbox as outbox_module
 from lgg_runtime.pacs import sender as sender_module
 from lgg_runtime.pacs.outbox import Outbox
 from lgg_runtime.pacs.sender import Sender
@@ -102,6 +104,41 @@ def test_a_destination_is_left_alone_for_its_wait_whatever_wakes_its_sender(
     now[0] = 1007.0
     assert [sender.step(), sender.step()] == [0.0, None]
     assert tried == [(first.result, 1000.0), (second.result, 1007.0)]
+
+
+def test_a_result_that_fails_after_another_was_taken_does_not_hold_up_the_others(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, now, is_down = [], [time.time() + 60], False
+
+    def send(path: Path, _is_unsure: bool) -> None:
+        tried.append(names[path.stem])
+        if is_down or names[path.stem] == "never":
+            raise DeliveryError("has no room", is_passing=True)
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
+    monkeypatch.setattr(sender_module, "time", clock)
+    monkeypatch.setattr(outbox_module, "time", clock)
+    patient = replace(TO, attempts=20)
+    sender = Sender(patient, Outbox(records.state, records.spool, patient), send, Tally())
+    names = {records.finish(1, to=[TO.name]).result: "never"}
+    assert sender.step() == 7.0
+    names[records.finish(1, to=[TO.name], study="1.2.9").result] = "first"
+    now[0] += 7.0
+    assert [sender.step(), sender.step()] == [0.0, 0.0]
+    names[records.finish(1, to=[TO.name], study="1.2.10").result] = "second"
+    assert [sender.step(), sender.step()] == [0.0, None]
+    assert tried == ["never", "first", "never", "second"]
+    # Once more it has failed before "second" was taken. Then the destination itself takes nothing.
+    is_down = True
+    now[0] += 14.0
+    assert sender.step() == 0.0
+    names[records.finish(1, to=[TO.name], study="1.2.11").result] = "third"
+    assert sender.step() == 7.0
+    now[0] += 28.0
+    assert sender.step() == 7.0 * 2
+    now[0] += 14.0
+    assert sender.step() == 7.0 * 8
 
 
 def test_after_one_that_is_given_up_the_next_has_its_turn(records: Records) -> None:
