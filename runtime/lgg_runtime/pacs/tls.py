@@ -20,6 +20,8 @@ BREAKS_OFF = "cannot be reached, or breaks off"
 # OpenSSL's numbers of a certificate that no known authority vouches for.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 _OVER = 10  # of one, which it does not name, among the peer's and those above it
+# What OpenSSL tells of a file that is no PEM of what is expected.
+_NO_PEM = (None, "NO_CERTIFICATE_OR_CRL_FOUND")
 # By the ends of OpenSSL's names of what a peer of DICOM does.
 _IN_WORDS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, which client_ca asks for",
@@ -43,7 +45,7 @@ def make_server_tls(listen: Listen) -> ssl.SSLContext | None:
             context.load_verify_locations(listen.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"listen: certificate, key or client_ca is of no use ({error})") from error
+        raise _of_no_use("listen: certificate, key or client_ca", error) from error
     return context
 
 
@@ -56,10 +58,17 @@ def make_client_tls(destination: Destination) -> ssl.SSLContext | None:
         if destination.certificate:
             _load_pair(context, destination.certificate, destination.key)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"destination {destination.name}: ca, certificate or key is of no use ({error})"
-        ) from error
+        files = f"destination {destination.name}: ca, certificate or key"
+        raise _of_no_use(files, error) from error
     return context
+
+
+def _of_no_use(files: str, error: OSError | ValueError) -> UsageError:
+    is_no_pem = isinstance(error, ValueError)
+    if isinstance(error, ssl.SSLError):
+        is_no_pem = error.reason in _NO_PEM
+    remedy = "; expected PEM, as openssl x509 and openssl pkey write it" if is_no_pem else ""
+    return UsageError(f"{files} is of no use ({first_line(error)}){remedy}")
 
 
 def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
@@ -101,7 +110,7 @@ def read_ends(config: NodeConfig) -> dict[str, float]:
         try:
             shown = x509.load_pem_x509_certificate(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise UsageError(f"{part}: certificate is of no use ({first_line(error)})") from error
+            raise _of_no_use(f"{part}: certificate", error) from error
         ends[part] = shown.not_valid_after_utc.timestamp()
     for part, path in authorities.items():
         if path is not None and (found := _read_ends_of_authorities(part, path)):
@@ -115,7 +124,7 @@ def _read_ends_of_authorities(part: str, path: Path) -> list[float]:
     try:
         context.load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"{part} is of no use ({error})") from error
+        raise _of_no_use(part, error) from error
     return [ssl.cert_time_to_seconds(str(one["notAfter"])) for one in context.get_ca_certs()]
 
 

@@ -79,6 +79,35 @@ def test_a_key_with_a_passphrase_is_refused_and_not_asked_for(own: Path) -> None
         make_client_tls(both)
 
 
+@pytest.mark.parametrize("written", [["-outform", "der"], ["-addtrust", "serverAuth"]])
+def test_a_certificate_that_is_no_plain_pem_is_told_with_what_makes_it_one(
+    own: Path, tmp_path: Path, written: list[str]
+) -> None:
+    other, plain = tmp_path / "other.cer", tmp_path / "plain.pem"
+    for source, target, how in ((own, other, written), (other, plain, [])):
+        words = ["openssl", "x509", "-in", source, "-out", target, *how]
+        subprocess.run(words, check=True, capture_output=True)
+
+    def read(path: Path) -> None:
+        listen = Listen(certificate=path, key=own.with_suffix(".key"))
+        make_server_tls(listen)
+        config: Any = SimpleNamespace(listen=listen, destinations=[])
+        read_ends(config)
+
+    with pytest.raises(UsageError, match="; expected PEM, as openssl x509 and openssl pkey write"):
+        read(other)
+    read(plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("own.key", "; expected PEM, as openssl x509 and openssl pkey write it"), ("none", "")],
+)
+def test_a_file_without_an_authority_is_told(own: Path, name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=f"^destination pacs: ca, .* is of no use .*[)]{told}$"):
+        make_client_tls(to(104, own.with_name(name)))
+
+
 def test_a_chain_that_does_not_begin_with_its_own_certificate_is_told(
     own: Path, tmp_path: Path
 ) -> None:
