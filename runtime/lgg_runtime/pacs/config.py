@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parent / "node.toml"
 _AE_SAYS = "an AE title of 1 to 16 characters"
 _NAME_SAYS = "letters, digits and dashes"
 MIB = 1 << 20
-_DAY_SECONDS = 86400.0
+DAY_SECONDS = 86400.0
 
 
 def is_ae_title(value: str) -> bool:
@@ -81,14 +81,14 @@ class Limits:
     pdu_bytes: int = integer(262144, 4096, 16 * MIB)
     object_mib: int = integer(256, 1, 1024)
     free_disk_mib: int = integer(2048, 0, 1 << 40)
-    network_seconds: float = real(30.0, 0.1, _DAY_SECONDS)
+    network_seconds: float = real(30.0, 0.1, DAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """attempts: how often work on a study may end with the process before it is given up."""
 
-    quiet_seconds: float = real(60.0, 0.1, _DAY_SECONDS)
+    quiet_seconds: float = real(60.0, 0.1, DAY_SECONDS)
     attempts: int = integer(5, 1, 100)
 
 
@@ -136,9 +136,9 @@ class Destination:
     certificate: Path | None = file()
     key: Path | None = file()
     attempts: int = integer(20, 1, 10000)
-    first_wait_seconds: float = real(5.0, 0.01, _DAY_SECONDS)
-    longest_wait_seconds: float = real(900.0, 0.01, _DAY_SECONDS)
-    timeout_seconds: float = real(30.0, 0.1, _DAY_SECONDS)
+    first_wait_seconds: float = real(5.0, 0.01, DAY_SECONDS)
+    longest_wait_seconds: float = real(900.0, 0.01, DAY_SECONDS)
+    timeout_seconds: float = real(30.0, 0.1, DAY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

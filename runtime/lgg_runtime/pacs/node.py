@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lgg_runtime.errors import ResourceError
 from lgg_runtime.lock import lock_output
 from lgg_runtime.notice import RESEARCH_ONLY
-from lgg_runtime.pacs.config import MIB, NodeConfig
+from lgg_runtime.pacs.config import DAY_SECONDS, MIB, NodeConfig
 from lgg_runtime.pacs.intake import Intake
 from lgg_runtime.pacs.jobs import Jobs
 from lgg_runtime.pacs.leftovers import settle_leftovers
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lgg_runtime.pacs.health import NodeCollector
 
 GRACE_SECONDS = 10.0
-_DAY_SECONDS = 86400.0
 
 
 class Node:
@@ -128,7 +127,7 @@ class Node:
     def _tell_ends(self) -> float:
         for line in tell_ends(self._ends, SOON_DAYS):
             LOG.warning("%s", line)
-        return _DAY_SECONDS
+        return DAY_SECONDS
 
     def _settle(self) -> float | None:
         wait = self.intake.settle()

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lgg_runtime.pacs.config import Retention
+from lgg_runtime.pacs.config import DAY_SECONDS, Retention
 from lgg_runtime.pacs.log import LOG
 from lgg_runtime.pacs.spool import RemovalError, Spool
 from lgg_runtime.pacs.state import DONE, FAILED, HELD, REFUSED, SENT, State
 
 EVERY_SECONDS = 60.0
-_DAY_SECONDS = 86400.0
 _SETTLED = (DONE, REFUSED)
 _ENDED = (*_SETTLED, HELD, FAILED)
 
@@ -36,7 +35,7 @@ class Sweeper:
         now = time.time()
         if self._is_waiting(now):
             return EVERY_SECONDS
-        self._forget_studies(now - self._keep.records_days * _DAY_SECONDS)
+        self._forget_studies(now - self._keep.records_days * DAY_SECONDS)
         self._remove_images(now - self._keep.images_hours * 3600)
         self._remove_results(now - self._keep.results_hours * 3600)
         if self._failures:
@@ -59,8 +58,8 @@ class Sweeper:
             names = "SELECT name, value FROM setting WHERE name IN ('looked_at', 'waits_until')"
             kept = dict(run(names).fetchall())
             gone, until = now - kept.get("looked_at", now), float(kept.get("waits_until", 0.0))
-            if gone < -_DAY_SECONDS or (gone > _DAY_SECONDS and not until):
-                until = now + _DAY_SECONDS
+            if gone < -DAY_SECONDS or (gone > DAY_SECONDS and not until):
+                until = now + DAY_SECONDS
                 told = (
                     "the clock is %.0f hours %s the last look of retention; nothing is removed for "
                     "a day: see whether it is right"

@@ -12,7 +12,7 @@ from typing import Any
 
 from lgg_runtime.errors import UsageError, first_line
 from lgg_runtime.extras import import_extra
-from lgg_runtime.pacs.config import Destination, Listen, NodeConfig
+from lgg_runtime.pacs.config import DAY_SECONDS, Destination, Listen, NodeConfig
 from lgg_runtime.plural import count
 
 SOON_DAYS = 30.0
@@ -132,7 +132,7 @@ def tell_ends(ends: Mapping[str, float], within_days: float = 0.0) -> list[str]:
     """A line for each certificate that is over, or is within so many days."""
     told = []
     for part, end in ends.items():
-        days = (end - time.time()) / 86400
+        days = (end - time.time()) / DAY_SECONDS
         if days <= within_days:
             span = count(int(abs(days)), "day")
             when = f"ends in {span}" if days > 0 else f"ended {span} ago"
