@@ -53,7 +53,7 @@ def _is_journal() -> bool:
     told = os.environ.get("JOURNAL_STREAM")
     if told is None:
         return False
-    found = os.fstat(sys.stderr.fileno())
+    found = os.fstat(2)
     return told == f"{found.st_dev}:{found.st_ino}"
 
 
