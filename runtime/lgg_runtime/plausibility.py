@@ -22,6 +22,12 @@ from lgg_runtime.volume import FLAIR
 
 MOST_SLICES = 12
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
+_FEWEST_IN_ORDER = 10  # slices: fewer are in order, or out of it, by chance
+# Of `_measure_jumps`: the 98 patients have at most 0.52, and 0.84 by every second slice; of folders
+# with a slice each of ten or more of them, 97 % have more.
+_UNRELATED = 0.9
+_MIXED = "neighbouring slices are no more alike than others; are they of one patient, in order?"
+_COARSE = 32  # about as many pixels a side tell one slice from the next
 
 
 @dataclass(frozen=True)
@@ -79,16 +85,35 @@ def find_doubts(
     """Why a volume (S, H, W, 3) of any real type is unlike the training data; empty if it is not.
 
     It is doubted where air is far below 0, where FLAIR, without which no tumour is found, has one
-    value, and where most of its slices are: of a long volume, twelve evenly spaced ones are
-    measured. That line names the statistics that are out of range most often. bright: its
-    `bright_levels`, where they are known already.
+    value, where ten slices or more do not follow one another, as those of several people, and
+    where most of its slices are: of a long volume, twelve evenly spaced ones are measured. That
+    line names the statistics that are out of range most often. bright: its `bright_levels`, where
+    they are known already.
     """
     bright = bright_levels(pixels, IntensitySettings()) if bright is None else bright
     # `measure_slice` shifts air to 0 and cannot tell.
     scale = ("air is far below 0; it should be about 0",) if is_air_below_0(pixels, bright) else ()
     flair = pixels[..., FLAIR]
     empty = ("FLAIR has one value throughout; is it missing?",) if np.ptp(flair) == 0 else ()
-    return (*scale, *empty, *_doubt_slices(pixels, settings))
+    is_mixed = len(flair) >= _FEWEST_IN_ORDER and _measure_jumps(flair) > _UNRELATED
+    mixed = (_MIXED,) if is_mixed else ()
+    return (*scale, *empty, *mixed, *_doubt_slices(pixels, settings))
+
+
+def _measure_jumps(planes: npt.NDArray[Any]) -> float:
+    """Von Neumann's ratio of slices (S, H, W): half the mean square of the differences between
+    neighbours, over the variance. Near 0 where they follow one another, about 1 where their order
+    says nothing. Each has the same contrast, so that no bright one decides; dim ones stay so.
+    """
+    down, across = (max(1, side // _COARSE) for side in planes.shape[1:])
+    coarse = planes[:, ::down, ::across].astype(np.float64).reshape(len(planes), -1)
+    coarse -= coarse.mean(1, keepdims=True)
+    contrast = coarse.std(1, keepdims=True)
+    scale = np.maximum(contrast, np.median(contrast))
+    coarse /= np.where(scale > 0, scale, 1)
+    variance = float(coarse.var(0, ddof=1).sum())
+    steps = float(np.square(np.diff(coarse, axis=0)).sum(1).mean())
+    return steps / 2 / variance if variance else 0.0
 
 
 def _doubt_slices(pixels: npt.NDArray[Any], settings: PlausibilitySettings) -> tuple[str, ...]:
