@@ -97,6 +97,13 @@ def test_the_runtime_loads_no_torch() -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
+def test_the_tables_of_all_benchmarks_need_no_extra() -> None:
+    """Every measurement ends in them, on a machine with no more than what it measures."""
+    code = "import sys, lgg_bench.tables; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "onnx", "pydicom", "pynetdicom"} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
 def test_a_module_stays_small_and_its_name_says_something(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES

@@ -21,7 +21,6 @@ from lgg_runtime.digests import digest_file
 from lgg_runtime.errors import LggError
 from lgg_runtime.extras import import_extra
 from lgg_runtime.loading import find_model
-from lgg_runtime.pacs.transport import EXPLICIT_LITTLE_ENDIAN, SEGMENTATION
 from lgg_runtime.plural import count
 from lgg_runtime.readers.dicom_frames import MR_IMAGE
 from lgg_train.phantom import PhantomSettings
@@ -143,6 +142,8 @@ def _copy(folder: Path, to: Path, number: int) -> list[Path]:
 def _send(port: int, studies: list[list[Path]]) -> None:
     from pynetdicom import AE, _config
 
+    from lgg_runtime.pacs.transport import EXPLICIT_LITTLE_ENDIAN
+
     _config.STORE_SEND_CHUNKED_DATASET = True
     for files in studies:
         entity = AE("BENCH")
@@ -163,6 +164,8 @@ def _send(port: int, studies: list[list[Path]]) -> None:
 def _archive() -> Iterator[tuple[int, queue.Queue[None]]]:
     """A port where results are acknowledged, and an item in the queue for each."""
     from pynetdicom import AE, _config, evt
+
+    from lgg_runtime.pacs.transport import EXPLICIT_LITTLE_ENDIAN, SEGMENTATION
 
     _config.LOG_HANDLER_LEVEL = "none"
     arrived: queue.Queue[None] = queue.Queue()
