@@ -57,6 +57,15 @@ def test_axes_are_column_row_slice_and_the_world_is_turned_to_lps(tmp_path: Path
     assert volume.notes == ("one channel, taken as FLAIR",)
 
 
+@pytest.mark.parametrize(("scale", "told"), [(1, True), (1.0001, False)])
+def test_an_affine_that_nobody_set_is_told(tmp_path: Path, scale: float, told: bool) -> None:
+    affine = np.diag([1, 1, scale, 1])
+    notes = read_nifti([write(tmp_path / "a.nii", ramp(), affine)]).notes
+    assert (
+        "its affine is the identity, as where voxels' size and axes were not known" in notes
+    ) is told
+
+
 @pytest.mark.parametrize(("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (8 | 1, 1000)])
 def test_the_headers_spatial_unit_is_brought_to_mm(tmp_path: Path, unit: int, mm: float) -> None:
     given = np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ RAS

@@ -13,6 +13,7 @@ from lgg_runtime.notice import RESEARCH_ONLY_LINE
 from lgg_runtime.plural import count
 from lgg_runtime.readers.listing import COPY_LINKS, is_mask_name
 from lgg_runtime.readers.raster import SUFFIXES
+from lgg_runtime.readers.sequences import UNSIZED
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import without_uids
 from lgg_runtime.run.journal import REPORT_FILE, RUN_FILE, SUMMARY_FILE, InputRecord, Journal
@@ -73,6 +74,10 @@ def describe_warnings(journal: Journal) -> list[str]:
         for record in journal.inputs
         if any(note.startswith(MISSING) for note in record.notes)
     ]
+    if unsized := [
+        without_uids(record.name) for record in journal.inputs if UNSIZED in record.notes
+    ]:
+        lines.append(f"{_list_few(unsized)}: {UNSIZED}; mm, mL and sides may be wrong")
     if dropped := [printable(row.patient) for row in journal.patients if row.drops_much]:
         lines.append(
             f"{_list_few(dropped)}: the clean-up dropped all, or a region of {LARGE_DROPPED:g} "

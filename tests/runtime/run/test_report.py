@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lgg_runtime.metrics import Counts, summarise
+from lgg_runtime.readers.sequences import UNSIZED
 from lgg_runtime.readers.study import MISSING
 from lgg_runtime.redact import short_digest
 from lgg_runtime.run.journal import DONE, FAILED, InputRecord, Journal
@@ -49,6 +50,13 @@ def test_a_volume_has_a_column_where_one_is_known() -> None:
     journal.rows += summarise_volume("Q", ["1"], found, [None])
     header, _, without, known = describe_run(journal, Path("out")).split("\n")[:4]
     assert [line.split()[-1] for line in (header, without, known)] == ["mL", "0.75", "2.50"]
+
+
+def test_volumes_whose_size_was_not_known_are_named() -> None:
+    journal = journal_of("P")
+    journal.inputs.append(InputRecord("p.nii.gz", DONE, notes=("grey", UNSIZED)))
+    told = f"Warning: p.nii.gz: {UNSIZED}; mm, mL and sides may be wrong"
+    assert told in describe_run(journal, Path("out")).split("\n")
 
 
 def test_slices_that_do_not_follow_the_one_before_are_named() -> None:
