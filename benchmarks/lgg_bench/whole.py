@@ -20,7 +20,14 @@ from typing import Any, NoReturn
 
 import lgg_runtime
 from lgg_bench.timing import Spread, take_turns
-from lgg_runtime.errors import InputError, ResourceError, UsageError
+from lgg_runtime.errors import (
+    InputError,
+    ModelError,
+    NoInputError,
+    ProviderError,
+    ResourceError,
+    UsageError,
+)
 from lgg_runtime.progress import ignore
 
 _WATCH_S = 0.02
@@ -28,6 +35,11 @@ _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 # Where a command's arguments name it, the folder for its results: a new one for each run.
 OUTPUT = "{output}"
 _INFER = "from lgg_runtime.cli import main; main()"  # what the installed script holds
+# What a command ended with, by its exit code; all others say that it cannot use what it was given.
+_KINDS = {
+    kind.exit_code: kind
+    for kind in (UsageError, NoInputError, ModelError, ProviderError, ResourceError)
+}
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,8 @@ def run_whole(
     to it, since not every engine obeys the variable; inspect: called with its output folder;
     keep_in: a folder in which its results stay, None to delete them.
 
-    Raises InputError, with the last line that it printed, where the command fails, ResourceError
-    where it is killed.
+    Raises the error that the command's exit code stands for, with the last line that it printed,
+    InputError for a code that stands for none, ResourceError where it is killed.
     """
     limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
@@ -96,7 +108,7 @@ def _refuse(command: str, code: int, said: str) -> NoReturn:
             f"{command}: killed; the memory may not suffice: free some, or give it less to do"
         )
     lines = said.strip().splitlines() or ["no message"]
-    raise InputError(f"{command}: exit {code}: {lines[-1]}")
+    raise _KINDS.get(code, InputError)(f"{command}: exit {code}: {lines[-1]}")
 
 
 def _hold_to(threads: int | None) -> list[str]:

@@ -18,7 +18,14 @@ from lgg_bench.rival import ENGINES, SUFFIXES, segment_folder
 from lgg_bench.slices import phantom_slices
 from lgg_bench.whole import OUTPUT, Ran, compare_runs, infer_command, run_in_turn, run_whole
 from lgg_runtime import terminal
-from lgg_runtime.errors import InputError, ResourceError, UsageError
+from lgg_runtime.errors import (
+    InputError,
+    ModelError,
+    NoInputError,
+    ProviderError,
+    ResourceError,
+    UsageError,
+)
 from lgg_runtime.readers import raster
 from lgg_runtime.run import finishing
 from stand_ins.signals import keeping_handlers
@@ -191,7 +198,13 @@ def test_the_time_is_that_from_the_start_of_the_command_to_its_end(monkeypatch):
 @pytest.mark.parametrize(
     ("end", "error", "said"),
     [
+        ("sys.exit(1)", InputError, "exit 1: why$"),
+        ("sys.exit(2)", UsageError, "exit 2: why$"),
         ("sys.exit(3)", InputError, "exit 3: why$"),
+        ("sys.exit(4)", NoInputError, "exit 4: why$"),
+        ("sys.exit(5)", ModelError, "exit 5: why$"),
+        ("sys.exit(6)", ProviderError, "exit 6: why$"),
+        ("sys.exit(7)", ResourceError, "exit 7: why$"),
         ("os.kill(os.getpid(), 6)", InputError, "exit -6: why$"),
         ("os.kill(os.getpid(), 9)", ResourceError, "killed; the memory may not suffice: free "),
     ],
@@ -200,8 +213,9 @@ def test_a_command_that_fails_is_an_error_with_its_last_line_or_what_may_have_ki
     end, error, said
 ):
     script = f"import os, sys; print('and\\nwhy', file=sys.stderr, flush=True); {end}"
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=said) as raised:
         run_whole([sys.executable, "-c", script], None)
+    assert raised.type is error
 
 
 def test_every_round_begins_with_another_command_and_results_stay_to_the_end():
