@@ -13,7 +13,7 @@ from lgg_runtime.errors import InputError
 from lgg_runtime.intensity import IntensitySettings
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
-from lgg_train.run import MODEL_FILE
+from lgg_train.run import LAST_FILE, MODEL_FILE
 from lgg_train.splits import Split
 from lgg_train.trained import TrainedModel, describe_training, digest_model, load_model, save_model
 from lgg_train.unet import UNet, UNetSettings
@@ -43,8 +43,15 @@ def test_a_saved_model_is_loaded_with_all_that_decides_its_use(tmp_path, model):
     assert [path.name for path in tmp_path.iterdir()] == [MODEL_FILE]
 
 
-def test_an_unfinished_run_says_how_to_finish_it(tmp_path):
-    with pytest.raises(InputError, match=r"no model\.pt in it; finish the training with --resume"):
+@pytest.mark.parametrize(
+    ("held", "remedy"),
+    [((LAST_FILE,), "finish the training with --resume"), ((), "name a finished run")],
+)
+def test_what_is_no_finished_run_says_what_is_one(tmp_path, held, remedy):
+    """--resume needs a checkpoint: it refuses a run's first minutes, and what is no run."""
+    for name in held:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=rf"no model\.pt in it; {remedy}$"):
         load_model(tmp_path)
 
 

@@ -18,7 +18,14 @@ from lgg_runtime.typed_json import build
 from lgg_train.checkpoint import load_checkpoint, save_checkpoint
 from lgg_train.decision import Decision
 from lgg_train.device import within_memory
-from lgg_train.run import MODEL_FILE, SPLIT_FILE, is_cross_validation, is_finished
+from lgg_train.run import (
+    LAST_FILE,
+    MODEL_FILE,
+    SPLIT_FILE,
+    is_cross_validation,
+    is_finished,
+    is_kept,
+)
 from lgg_train.splits import Split
 from lgg_train.unet import UNet, UNetSettings, load_weights
 
@@ -102,7 +109,9 @@ def load_model(folder: Path, device: torch.device | None = None) -> TrainedModel
             raise InputError(f"{folder}: a file; name the run's folder, {folder.parent}")
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
-        raise InputError(f"{folder}: no {MODEL_FILE} in it; finish the training with --resume")
+        has_checkpoint = is_kept(folder, LAST_FILE)
+        remedy = "finish the training with --resume" if has_checkpoint else "name a finished run"
+        raise InputError(f"{folder}: no {MODEL_FILE} in it; {remedy}")
     held = load_checkpoint(folder / MODEL_FILE)
     try:
         plain = strict_json.loads(json.dumps({name: held[name] for name in _PLAIN}))
