@@ -18,6 +18,7 @@ from lgg_runtime.writers.atomic import (
     require_folder,
     require_names,
     require_writable,
+    telling_refusal,
     write_atomically,
 )
 
@@ -65,6 +66,15 @@ def test_the_name_is_taken_only_when_all_is_on_disk(
     monkeypatch.setattr(os, "fsync", watch)
     write_atomically(path, b"new")
     assert seen == [(b"old", b"new")]
+
+
+def test_a_refused_file_that_a_library_names_in_bytes_is_told() -> None:
+    refusal = OSError(errno.EINVAL, "Invalid argument", b"run/a:b")
+    with (
+        pytest.raises(ResourceError, match=r"^a:b: cannot be written: .* no name with ':'"),
+        telling_refusal(Path("events")),
+    ):
+        raise refusal
 
 
 @pytest.mark.usefixtures("full_disk")

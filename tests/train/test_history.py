@@ -2,10 +2,11 @@
 
 import csv
 import sys
+from functools import partial
 
 import pytest
 
-from lgg_runtime.errors import InputError, MissingExtraError
+from lgg_runtime.errors import InputError, MissingExtraError, ResourceError
 from lgg_train.history import History, carry_rounds, read_history, read_rounds
 
 
@@ -46,6 +47,17 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
     history.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"dice_mean" in events.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_events_that_the_disk_refuses_are_told_as_every_other_file_s(tmp_path):
+    """TensorBoard's thread writes them, and the next call says what it met."""
+    pytest.importorskip("tensorboard")
+    history = History(tmp_path, [], tensorboard=True)
+    (tmp_path / "tensorboard").rename(tmp_path / "gone")
+    for call in (history.close, partial(history.add, 4, 60.0, 1.0, 0.001, {"dice_mean": 0.5})):
+        with pytest.raises(ResourceError, match=r"^tensorboard: cannot be written: No such file"):
+            call()
 
 
 def test_tensorboard_shows_a_step_that_was_taken_again_once(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 
 from lgg_runtime.errors import InputError
 from lgg_runtime.extras import needs_extra
-from lgg_runtime.writers.atomic import remove, write_atomically
+from lgg_runtime.writers.atomic import remove, telling_refusal, write_atomically
 from lgg_train.run import is_kept
 
 HISTORY_FILE, EARLIER_FILE, EVENTS_FOLDER = "history.csv", "earlier.csv", "tensorboard"
@@ -27,7 +27,7 @@ class History:
 
     def __init__(self, folder: Path, rows: list[Row], tensorboard: bool):
         self.rows = list(rows)
-        self._path = folder / HISTORY_FILE
+        self._path, self._events = folder / HISTORY_FILE, folder / EVENTS_FOLDER
         self._board: Any = None
         if tensorboard:
             with needs_extra("tensorboard"):
@@ -35,7 +35,8 @@ class History:
 
             # Hides what an earlier call wrote of later steps, which are taken again.
             later = int(self.rows[-1]["step"]) + 1 if self.rows else 0
-            self._board = SummaryWriter(str(folder / EVENTS_FOLDER), purge_step=later)
+            with telling_refusal(self._events):
+                self._board = SummaryWriter(str(self._events), purge_step=later)
 
     def add(
         self, step: int, seconds: float, loss: float, rate: float, scores: dict[str, float]
@@ -55,12 +56,15 @@ class History:
         self.rows.append(row)
         _write(self._path, self.rows)
         if self._board is not None:
-            for name, value in row.items():
-                self._board.add_scalar(name, value, step)
+            with telling_refusal(self._events):
+                for name, value in row.items():
+                    self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Raises ResourceError where the disk refused events, which are written in a thread."""
         if self._board is not None:
-            self._board.close()
+            with telling_refusal(self._events):
+                self._board.close()
 
 
 def read_history(folder: Path) -> list[Row]:

@@ -140,7 +140,8 @@ def refused(path: Path, error: OSError) -> ResourceError:
     """The operating system's refusal of a write, in one line with its remedy."""
     full = error.errno in DISK_FULL
     reason = FREE_SOME if full else f"cannot be written: {error.strerror}"
-    name = Path(error.filename or path).name.removesuffix(PART_SUFFIX)  # path's, or of its folders
+    given = os.fsdecode(error.filename or path)  # path's, or of its folders; TensorBoard's is bytes
+    name = Path(given).name.removesuffix(PART_SUFFIX)
     if error.errno in _NAME_REFUSED and (unfit := _find_unfit(name)):
         remedy = f"a disk or share made for Windows takes no name {unfit}; rename it"
         return ResourceError(f"{printable(name)}: {reason}; {remedy}, or choose another disk")
