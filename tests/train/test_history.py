@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -53,11 +54,14 @@ def test_tensorboard_events_are_written_when_asked_for(tmp_path):
 def test_events_that_the_disk_refuses_are_told_as_every_other_file_s(tmp_path):
     """TensorBoard's thread writes them, and the next call says what it met."""
     pytest.importorskip("tensorboard")
+    before = set(threading.enumerate())
     history = History(tmp_path, [], tensorboard=True)
     (tmp_path / "tensorboard").rename(tmp_path / "gone")
     for call in (history.close, partial(history.add, 4, 60.0, 1.0, 0.001, {"dice_mean": 0.5})):
         with pytest.raises(ResourceError, match=r"^tensorboard: cannot be written: No such file"):
             call()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # else it may end within another test, which its error would fail
 
 
 def test_tensorboard_shows_a_step_that_was_taken_again_once(tmp_path):
