@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -23,11 +24,11 @@ from lgg_runtime.volume import FLAIR
 MOST_SLICES = 12
 _UNUSUAL = 3  # statistics beyond their inner bounds that together are a doubt
 _FEWEST_IN_ORDER = 10  # slices: fewer are in order, or out of it, by chance
-# Of `_measure_jumps`: the 98 patients have at most 0.52, and 0.84 by every second slice; of folders
-# with a slice each of ten or more of them, 97 % have more.
-_UNRELATED = 0.9
+# Of `_measure_jumps`: the 98 patients have at most 0.43, and 0.83 by ten slices from end to end; of
+# folders with a slice each of ten or more of them, 97 % have more.
+_UNRELATED = 0.85
 _MIXED = "neighbouring slices are no more alike than others; are they of one patient, in order?"
-_COARSE = 32  # about as many pixels a side tell one slice from the next
+_COARSE = 32  # as many means a side tell one slice from the next, and hold little noise
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,11 @@ def _measure_jumps(planes: npt.NDArray[Any]) -> float:
     neighbours, over the variance. Near 0 where they follow one another, about 1 where their order
     says nothing. Each has the same contrast, so that no bright one decides; dim ones stay so.
     """
-    down, across = (max(1, side // _COARSE) for side in planes.shape[1:])
-    coarse = planes[:, ::down, ::across].astype(np.float64).reshape(len(planes), -1)
-    coarse -= coarse.mean(1, keepdims=True)
+    rows, columns = (min(side, _COARSE) for side in planes.shape[1:])
+    coarse = np.empty((len(planes), rows * columns))
+    for plane, row in zip(planes, coarse, strict=True):
+        means = cv2.resize(plane.astype(np.float64), (columns, rows), interpolation=cv2.INTER_AREA)
+        row[:] = means.ravel() - means.mean()
     contrast = coarse.std(1, keepdims=True)
     scale = np.maximum(contrast, np.median(contrast))
     coarse /= np.where(scale > 0, scale, 1)

@@ -138,6 +138,8 @@ def test_slices_of_many_people_in_one_volume_are_doubted() -> None:
     flickering = patients[0].astype(np.float32)
     flickering[::2] *= 1.5
     assert told not in find_doubts(flickering, RANGES)
+    noise = np.random.default_rng(0).normal(0, 18, patients[0].shape)
+    assert told not in find_doubts(patients[0] + noise, RANGES)
 
 
 def test_the_run_tells_its_doubts_and_writes_all_the_same(
