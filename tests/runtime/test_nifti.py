@@ -57,13 +57,23 @@ def test_axes_are_column_row_slice_and_the_world_is_turned_to_lps(tmp_path: Path
     assert volume.notes == ("one channel, taken as FLAIR",)
 
 
-@pytest.mark.parametrize(("scale", "told"), [(1, True), (1.0001, False)])
-def test_an_affine_that_nobody_set_is_told(tmp_path: Path, scale: float, told: bool) -> None:
-    affine = np.diag([1, 1, scale, 1])
+@pytest.mark.parametrize(
+    ("lengths", "origin", "told"),
+    [
+        ((1, 1, 1), 0, True),
+        ((-1, -1, 1), 0, True),  # the identity in LPS, as SimpleITK has it
+        ((1, 1, 1.0001), 0, False),
+        ((-1, -1, 1), 0.5, False),
+    ],
+)
+def test_an_affine_that_nobody_set_is_told(
+    tmp_path: Path, lengths: tuple[float, ...], origin: float, told: bool
+) -> None:
+    affine = np.diag([*lengths, 1.0])
+    affine[0, 3] = origin
     notes = read_nifti([write(tmp_path / "a.nii", ramp(), affine)]).notes
-    assert (
-        "its affine is the identity, as where voxels' size and axes were not known" in notes
-    ) is told
+    expected = "its voxels are of 1 mm from the origin 0, as where size and axes were not known"
+    assert (expected in notes) is told
 
 
 @pytest.mark.parametrize(("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (8 | 1, 1000)])

@@ -158,7 +158,9 @@ def _volume(
     origin: NiftiSource,
     notes: list[str],
 ) -> Volume:
-    unsized = [UNSIZED] if np.array_equal(affine, _to_lps(np.eye(4))) else []
+    # nibabel's np.eye(4), or what SimpleITK makes of an array: diag(-1, -1, 1, 1).
+    is_bare = np.array_equal(np.abs(affine), np.eye(4)[:, [2, 1, 0, 3]])
+    unsized = [UNSIZED] if is_bare else []
     notes = [*notes, *unsized, *note_view("slices are", affine)]
     return Volume(pixels, name_slices(len(pixels)), None, affine, origin, tuple(notes))
 
@@ -223,10 +225,6 @@ def _affine(image: Any) -> npt.NDArray[np.float64]:
     if has_sform and has_qform and not _agree(affine, np.asarray(qform), image.shape):
         raise InputError("qform and sform disagree; set them to one of the two")
     affine[:3] *= _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    return _to_lps(affine)
-
-
-def _to_lps(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray((RAS_LPS @ affine)[:, [2, 1, 0, 3]])
 
 

@@ -20,7 +20,7 @@ ROLES = ("t1", "flair", "t1c")  # in the order of a volume's channels
 # Less of the head in FLAIR than this inside a T1 sequence, and FLAIR takes its place.
 LEAST_COVERAGE = 0.9
 AS_ASKED = "FLAIR in the place of the other sequences, as asked"
-UNSIZED = "its affine is the identity, as where voxels' size and axes were not known"
+UNSIZED = "its voxels are of 1 mm from the origin 0, as where size and axes were not known"
 
 
 class NoFitError(InputError):
