@@ -13,6 +13,7 @@ from typing import Any
 from pynetdicom.transport import AssociationServer
 
 from lgg_runtime.pacs.log import LOG
+from lgg_runtime.pacs.ports import take_connection
 from lgg_runtime.pacs.tally import Tally
 from lgg_runtime.pacs.tls import why_peer_fails
 
@@ -26,7 +27,6 @@ _MOST_COMMAND_BYTES = 1 << 16
 # At most one by the standard (PS3.7, D.3.3.3), where nothing else was agreed on.
 _MOST_UNANSWERED = 1000
 _BLOCK_BYTES = 65536
-_SECONDS_BEFORE_ANOTHER = 1.0
 _REQUEST = 0x01
 _TITLES = (slice(4, 20), slice(20, 36))  # of the request: PS3.8, 9.3.2
 _COMMAND, _LAST = 0x01, 0x02  # bits of a message control header: PS3.8, annex E.2
@@ -193,18 +193,9 @@ class BoundedServer(AssociationServer):
     tally: Tally
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """The TLS handshake is left to the connection's own thread: a peer may stall in it.
-
-        Raises OSError where no connection can be taken, which socketserver passes over: it would
-        try again at once, for as long as one waits.
-        """
+        """The TLS handshake is left to the connection's own thread: a peer may stall in it."""
         assert self.socket is not None
-        try:
-            client, address = self.socket.accept()
-        except OSError as error:
-            LOG.error("a connection cannot be taken: %s", error.strerror)
-            time.sleep(_SECONDS_BEFORE_ANOTHER)
-            raise
+        client, address = take_connection(self.socket)
         if self.ssl_context:
             client = self.ssl_context.wrap_socket(
                 client, server_side=True, do_handshake_on_connect=False

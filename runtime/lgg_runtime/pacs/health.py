@@ -18,7 +18,7 @@ from lgg_runtime.errors import LggError
 from lgg_runtime.pacs.admission import REJECTIONS
 from lgg_runtime.pacs.config import Http
 from lgg_runtime.pacs.log import LOG
-from lgg_runtime.pacs.ports import unusable
+from lgg_runtime.pacs.ports import take_connection, unusable
 from lgg_runtime.pacs.state import DONE, FAILED, REFUSED
 from lgg_runtime.pacs.tally import Tally
 
@@ -116,6 +116,9 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        return take_connection(self.socket)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         LOG.warning("a request for health or metrics broke off")

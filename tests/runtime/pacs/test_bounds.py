@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -27,8 +25,6 @@ from pynetdicom.pdu_primitives import (
     MaximumLengthNotification,
 )
 
-from lgg_runtime.pacs import bounds
-from lgg_runtime.pacs.bounds import BoundedServer
 from lgg_runtime.pacs.log import LOG
 from stand_ins.pacs import MR_IMAGE, associate, draw_studies, send_parts
 from stand_ins.reception import Reception
@@ -220,21 +216,3 @@ def test_a_command_without_end_is_kept_up_to_a_bound(receive: Callable[..., Rece
     association.abort()
     node.settle()
     assert acceptor.dimse.message.encoded_command_set.getbuffer().nbytes == 0
-
-
-def test_a_connection_that_cannot_be_taken_is_told_and_the_next_try_waits(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def accept() -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    waits: list[float] = []
-    monkeypatch.setattr(bounds, "time", SimpleNamespace(sleep=waits.append))
-    monkeypatch.setattr(LOG, "propagate", True)
-    server = BoundedServer.__new__(BoundedServer)
-    server.socket = cast(Any, SimpleNamespace(accept=accept))
-    with pytest.raises(OSError, match="Too many open files"):
-        server.get_request()
-    assert (caplog.messages, waits) == (
-        ["a connection cannot be taken: Too many open files"], [1.0]
-    )  # fmt: skip
