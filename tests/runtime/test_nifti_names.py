@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lgg_runtime.readers.nifti_names import UNUSED, is_no_scan_name, split_name
+from lgg_runtime.readers.nifti_names import UNUSED, find_other_word, is_no_scan_name, split_name
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,59 @@ def test_a_name_tells_its_sequence(name: str, parts: tuple[str, str]) -> None:
 )
 def test_masks_and_what_bids_names_otherwise_are_no_scans(name: str, is_none: bool) -> None:
     assert is_no_scan_name(Path(name)) is is_none
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("p1_T1_20010203101112_2.nii.gz", "T1"),
+        ("p1.t2w.2.nii", "t2w"),
+        ("T1CE-registered.nii", "T1CE"),
+        ("p1_seg_2.nii", "seg"),
+        ("p1_T1post_4.nii", "T1post"),
+        ("p1_MPRAGE_post_4.nii", "MPRAGE"),
+        ("p1_ep2d_diff_ADC_7.nii", "ep2d"),
+        ("WIP_sT1W_3D_TFE_301.nii", "sT1W"),
+        ("eT2W_TSE_401.nii", "eT2W"),
+        ("dADC_701.nii", "dADC"),
+        ("p1_Sag_3D_BRAVO_6.nii", "BRAVO"),
+        ("IR_FSPGR_3.nii", "FSPGR"),
+        ("p1_mp-rage_5.nii", "mp-rage"),
+        ("stir_cor_5.nii", "stir"),
+        ("tof_fl3d_tra_4.nii", "tof"),
+        ("ep2d_diff_b1000_4.nii", "ep2d"),
+        ("p1_tumor_segmentation.nii", "segmentation"),
+        ("p1_FLAIR_segmentation.nii", "segmentation"),
+        ("p1_flair_seg_2.nii", "seg"),
+        ("FLAIR_mask_v2.nii", "mask"),
+        ("p1_mask_to_flair.nii", "mask"),
+        ("Ax_T1_FLAIR_7.nii", "T1"),
+        ("t1_tirm_tra_dark-fluid_5.nii", "t1"),
+        ("p1_T1_to_FLAIR.nii", "T1"),
+        ("p1_t2_to_flair.nii", "t2"),
+        ("p1_ADC_in_FLAIR_brain.nii", "ADC"),
+        ("p1_T1_brain_to_FLAIR.nii", "T1"),
+        ("DWI_b1000_to_FLAIR.nii", "DWI"),
+        ("t2_tirm_cor_stir_5.nii", "t2"),
+        ("Ax_T2_FLAIR_7.nii", ""),
+        ("p1_T1_T2_FLAIR_5.nii", ""),
+        ("p1_T1_T2FLAIR_5.nii", ""),
+        ("p1_T1_t2f_5.nii", ""),
+        ("p1_T2_visit_2_flair.nii", ""),
+        ("t2_tirm_tra_dark-fluid_5.nii", ""),
+        ("t2_space_dark_fluid_sag_4.nii", ""),
+        ("sT2W_FLAIR_301.nii", ""),
+        ("p1_FLAIR_to_T1.nii", ""),
+        ("p1_FLAIR_brain_to_T1.nii", ""),
+        ("TO_flair.nii", ""),
+        ("p1_t2flair_2.nii", ""),
+        ("p1_t10.nii", ""),
+        ("p1_FLAIR_20010203101112_3.nii.gz", ""),
+        ("flair_in_t1_space.nii", ""),
+        ("p1_t1_flair.nii", ""),
+        ("patient1_st1_2.nii", ""),
+    ],
+)
+def test_a_word_within_a_name_tells_another_sequence(name: str, word: str) -> None:
+    assert find_other_word(Path(name)) == word
+    assert split_name(Path(name))[1] in ("", "flair"), "its end tells no other"
