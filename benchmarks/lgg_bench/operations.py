@@ -1,4 +1,6 @@
-"""How much a model computes: floating-point operations of its convolutions, from the ONNX file."""
+"""How much a model computes: floating-point operations of its convolutions and products of
+matrices, from the ONNX file.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lgg_runtime.backends.model_file import read_model
 from lgg_runtime.contract import INPUT
@@ -15,7 +19,7 @@ from lgg_runtime.extras import needs_extra
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution: its operator, operations of one slice, and rows of its output."""
+    """A layer: its operator, operations of one slice, and rows of its output."""
 
     operator: str
     operations: int
@@ -25,8 +29,8 @@ class Layer:
 def count_operations(path: Path, height: int, width: int) -> int:
     """Operations of one slice, a multiplication and an addition counted as two.
 
-    Convolutions and transposed convolutions only; what else the graph does is less than a
-    hundredth of them. Raises MissingExtraError without the extra `export`.
+    Convolutions, transposed ones and products of matrices only; what else the graph does is less
+    than a hundredth of them. Raises MissingExtraError without the extra `export`.
     """
     return sum(layer.operations for layer in list_operations(path, height, width).values())
 
@@ -49,7 +53,7 @@ def count_run_operations(run: Path, side: int) -> int:
 
 
 def list_operations(path: Path, height: int, width: int) -> dict[str, Layer]:
-    """The convolutions by their names in the graph, or by number where they have none.
+    """What computes by its name in the graph, or by number where it has none.
 
     Raises ModelError for what is no graph, or does not begin with the contract's input.
     """
@@ -80,6 +84,7 @@ def _list_layers(model: Any) -> dict[str, Layer]:
     import onnx
 
     del model.graph.value_info[:]
+    _fix_shapes_asked(model.graph)
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -88,13 +93,36 @@ def _list_layers(model: Any) -> dict[str, Layer]:
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     layers: dict[str, Layer] = {}
     for number, node in enumerate(graph.node):
-        if node.op_type not in ("Conv", "ConvTranspose"):
+        if node.op_type not in ("Conv", "ConvTranspose", "MatMul"):
             continue
         # A convolution's weights meet every output position, a transposed one's every input's, and
         # where a slice runs with its mirror image those of both.
-        met = node.output[0] if node.op_type == "Conv" else node.input[0]
-        pictures, _, *positions = shapes[met]
-        operations = 2 * prod(shapes[node.input[1]]) * pictures * prod(positions)
+        if node.op_type == "MatMul":
+            operations = 2 * prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+        else:
+            met = node.output[0] if node.op_type == "Conv" else node.input[0]
+            pictures, _, *positions = shapes[met]
+            operations = 2 * prod(shapes[node.input[1]]) * pictures * prod(positions)
         rows = shapes[node.output[0]][2]
         layers[node.name or str(number)] = Layer(node.op_type, operations, rows)
     return layers
+
+
+def _fix_shapes_asked(graph: Any) -> None:
+    """Put numbers in the place of operators that ask for the input's sizes, which are known: what
+    is cut by them has no size for the shape inference else.
+    """
+    import onnx
+
+    sizes = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
+    for node in [node for node in graph.node if node.op_type == "Shape"]:
+        if node.input[0] == INPUT:
+            part = slice(*(_attribute(node, name) for name in ("start", "end")))
+            asked = np.array(sizes[part], np.int64)
+            graph.initializer.append(onnx.numpy_helper.from_array(asked, node.output[0]))
+            graph.node.remove(node)
+
+
+def _attribute(node: Any, name: str) -> int | None:
+    """A whole number, None where the node does not give it."""
+    return next((each.i for each in node.attribute if each.name == name), None)

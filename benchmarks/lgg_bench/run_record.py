@@ -30,7 +30,8 @@ class RunRecord:
         unet = self.config["settings"]["unet"]
         size = {1: "", 2: ", half size", 4: ", quarter size"}[unet.get("stride", 1)]
         mirror = ", mirror" if unet["mirror"] else ""
-        return f"{self.name} ({unet['features']} features{size}{mirror})"
+        symmetry = ", other side" if unet.get("symmetry") else ""
+        return f"{self.name} ({unet['features']} features{size}{mirror}{symmetry})"
 
     @property
     def tested(self) -> set[str]:

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lgg_runtime.backends.onnx_session import import_onnxruntime
 from lgg_runtime.contract import INPUT, OUTPUT
 from lgg_runtime.errors import ParityError
+from lgg_train.symmetry import MOST_COLUMNS
 from lgg_train.unet import LARGEST_MULTIPLE, UNet
 
 OPSET = 18
@@ -80,7 +81,8 @@ def build_graph(network: UNet, dtype: torch.dtype, sub_pixel: bool = False) -> o
     """
     example = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
     batch = torch.export.Dim("N", min=1, max=4096)
-    height, width = (torch.export.Dim(name, min=1, max=512) for name in ("h", "w"))
+    most = MOST_COLUMNS // LARGEST_MULTIPLE
+    height, width = (torch.export.Dim(name, min=1, max=most) for name in ("h", "w"))
     dynamic = {INPUT: {0: batch, 1: LARGEST_MULTIPLE * height, 2: LARGEST_MULTIPLE * width}}
     # It names each torchvision operator that it does without, at every export.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)

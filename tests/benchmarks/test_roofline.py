@@ -59,18 +59,31 @@ def test_a_model_of_another_input_is_refused_by_name(tmp_path):
         count_operations(tmp_path / "other.onnx", 32, 48)
 
 
+def count_of(path, settings):
+    """Operations of an artifact of such a network, of a slice of 32 x 48."""
+    path.write_bytes(build_graph(UNet(settings).eval(), torch.float32).SerializeToString())
+    return count_operations(path, 32, 48)
+
+
 def test_a_slice_and_its_mirror_image_count_twice(tmp_path):
-    counted = {}
-    for mirror in (False, True):
-        network = UNet(UNetSettings(features=2, depth=1, mirror=mirror)).eval()
-        path = tmp_path / f"{mirror}.onnx"
-        path.write_bytes(build_graph(network, torch.float32).SerializeToString())
-        counted[mirror] = count_operations(path, 32, 48)
-    assert counted[True] == 2 * counted[False]
+    plain, mirrored = (
+        count_of(tmp_path / "made.onnx", UNetSettings(features=2, depth=1, mirror=mirror))
+        for mirror in (False, True)
+    )
+    assert mirrored == 2 * plain
     # 3x3 from 3, 2, 2, 4, 4 and 2 channels to 2, 2, 4, 4, 2 and 2; 2x2 from 4 to 2; 1x1 from 2 to 1
     fine, coarse = 32 * 48, 16 * 24
     whole = fine * (9 * (3 * 2 + 2 * 2 + 4 * 2 + 2 * 2) + 2) + coarse * 9 * (2 * 4 + 4 * 4)
-    assert counted[False] == 2 * (whole + coarse * 4 * 2 * 4)
+    assert plain == 2 * (whole + coarse * 4 * 2 * 4)
+
+
+def test_the_product_that_mirrors_a_slice_counts_too(tmp_path):
+    plain, symmetric = (
+        count_of(tmp_path / "made.onnx", UNetSettings(features=2, depth=1, symmetry=symmetry))
+        for symmetry in (False, True)
+    )
+    # 3x3 from 3 channels more to 2; each of 3 x 32 rows of 48 pixels with 48 x 48
+    assert symmetric - plain == 2 * (32 * 48 * 9 * 3 * 2 + 3 * 32 * 48 * 48)
 
 
 @pytest.mark.parametrize("name", ["standard", "standard-int8", "lite", "tiny-int8"])

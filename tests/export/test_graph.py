@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import lgg_train
 from lgg_export.graph import OPSET, InferenceGraph, _name_dimensions, build_graph
+from lgg_runtime.backends.graph_check import check_graph
 from lgg_runtime.errors import ParityError
 from lgg_train.unet import UNet, UNetSettings, scale_slices
 from stand_ins.artifacts import run_onnx
@@ -55,6 +56,27 @@ def test_a_network_with_stride_exports_too():
         expected = run_torch(network, slices)
         assert np.ptp(expected) > 0, "numbers that can differ"
         np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_network_that_sees_the_other_side_exports_too(mirror, dtype):
+    torch.manual_seed(3)
+    settings = UNetSettings(features=4, depth=2, stride=2, mirror=mirror, symmetry=True)
+    network = UNet(settings).eval()
+    torch.nn.init.normal_(network.head.weight)
+    torch.nn.init.zeros_(network.head.bias)
+    model = build_graph(network, dtype).SerializeToString()
+    check_graph(model)
+    for shape in ((1, 16, 16), (3, 48, 80)):
+        slices = make_slices(*shape)
+        slices[:, :, : shape[2] // 3] = 0  # so that a head's middle is not the picture's
+        expected = run_torch(network, slices)
+        atol = 1e-5 if dtype is torch.float32 else 5e-3
+        np.testing.assert_allclose(run_onnx(model, slices), expected, rtol=0, atol=atol)
+        x = scale_slices(torch.from_numpy(slices))
+        unmirrored = torch.sigmoid(network(torch.cat((x, x), 1))).detach().numpy()[:, 0]
+        assert abs(unmirrored - expected).max() > 2 * atol, "numbers that can differ"
 
 
 def test_sub_pixel_convolutions_give_the_same_numbers_and_leave_the_network_as_it_was(

@@ -146,7 +146,9 @@ def test_the_mean_is_of_probabilities_and_carries_no_gradient():
 
 def test_the_probability_of_teachers_who_compute_in_half_precision_is_not_rounded_again():
     logits = torch.tensor([[[[0.3, 2.7]]]], dtype=torch.bfloat16)
-    mean = mean_probability([lambda x: x], logits)
+    network = torch.nn.Identity()
+    network.channels_seen = 1
+    mean = mean_probability([network], logits)
     assert torch.equal(mean, torch.sigmoid(logits.float()))
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of normalised slices, as two seeded Albumentations pipelines."""
+"""Augmentation of normalised slices, as three seeded Albumentations pipelines."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ class BiasField(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Put FLAIR in the place of one other sequence, as the dataset does, or more often of both.
+    """Put FLAIR in the place of one other sequence, as the dataset does, or more often of both; on
+    the other side too, where the picture holds it.
 
     both: its chances, against one for each sequence on its own.
     """
@@ -101,16 +102,32 @@ class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def apply(self, img: Pixels, channels: list[int], **_: Any) -> Pixels:
         out = img.copy()
-        out[..., channels] = img[..., FLAIR : FLAIR + 1]
+        for first in range(0, img.shape[2], len(CHANNELS)):
+            replaced = [first + channel for channel in channels]
+            out[..., replaced] = img[..., first + FLAIR, None]
         return out
 
 
-def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
-    """What comes first: a (H, W, 3) uint8 slice and its (H, W) mask to `crop` pixels a side.
+def build_intensities(chosen: Augmentation) -> A.Compose:
+    """What comes first: other values in a (H, W, 3) uint8 slice; its (H, W) mask tells the lesion.
 
-    `set_random_seed` before each call makes the result depend on that seed alone.
+    For each pipeline `set_random_seed` before a call makes the result depend on that seed alone.
     """
     lesion = [LesionContrast(chosen.lesion, p=0.5)] if chosen.lesion else []
+    transforms = [
+        *lesion,
+        SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
+        BiasField(strength=chosen.bias, p=chosen.bias),
+        A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
+        A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
+    ]
+    return A.Compose(transforms)
+
+
+def build_geometry(crop: int, chosen: Augmentation) -> A.Compose:
+    """What comes next: a slice, its mask and, called `other`, its other side to `crop` pixels a
+    side, all moved and cut alike.
+    """
     transforms = [
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
@@ -127,13 +144,8 @@ def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
             [A.CropNonEmptyMaskIfExists(crop, crop, p=0.5), A.RandomCrop(crop, crop, p=0.5)],
             p=1,
         ),
-        *lesion,
-        SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
-        BiasField(strength=chosen.bias, p=chosen.bias),
-        A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
-        A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
     ]
-    return A.Compose(transforms)
+    return A.Compose(transforms, additional_targets={"other": "image"})
 
 
 def build_replacement(chosen: Augmentation) -> A.Compose:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges and probabilities of what `build_augmentation` draws; all are fractions but for
+    """Ranges and probabilities of what the pipelines of `augment` draw; all are fractions but for
     `shear_degrees` and `flair_both`.
 
     lesion: strength of LesionContrast, 0 for none. bias: strength and probability of BiasField.

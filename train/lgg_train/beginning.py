@@ -89,7 +89,9 @@ def begin(
     intensity = IntensitySettings()
     check_predecessors(before, training, intensity)
     trained = [cases[name] for name in split.patients("train")]
-    slices = TrainingSlices(trained, split.parts["train"], intensity, settings.samples)
+    slices = TrainingSlices(
+        trained, split.parts["train"], intensity, settings.samples, settings.unet.symmetry
+    )
     held = [cases[name] for name in split.patients("validation")]
     _warn_without_tumour(cases, split)
     decided = before.decided or before.start

@@ -24,13 +24,13 @@ from torch.utils.data import DataLoader, Dataset
 from lgg_runtime.errors import InputError, ResourceError, UsageError
 from lgg_runtime.intensity import IntensitySettings, normalise
 from lgg_runtime.volume import CHANNELS, Mask, Pixels
-from lgg_train.augment import build_augmentation, build_replacement
 from lgg_train.augmentations import AUGMENTATIONS
 from lgg_train.cases import Case
+from lgg_train.crops import CropMaker
+from lgg_train.symmetry import OtherSide
+from lgg_train.unet import scale_slices
 
 BATCHES_AHEAD = 4
-# Of a batch: the slice twice, its mask.
-_PIXEL_BYTES = 2 * len(CHANNELS) + np.dtype(np.float32).itemsize
 _SHARED = Path("/dev/shm")  # where processes leave batches for each other
 DRAWS = ("slice", "patient")
 _WORKER_DIED = "DataLoader worker"  # begins what PyTorch says of a process that was killed
@@ -62,7 +62,7 @@ class SampleSettings:
         for name in ("batch", "crop"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
-        if self.batch * self.crop**2 * _PIXEL_BYTES > sys.maxsize:
+        if self.count_bytes(2 * len(CHANNELS)) > sys.maxsize:
             raise UsageError(
                 f"batch {self.batch}, crop {self.crop}: no memory holds so many pixels; give a "
                 "smaller --batch or --crop"
@@ -72,11 +72,16 @@ class SampleSettings:
                 f"--tumour: {self.tumour} of a batch of {self.batch}: expected 0 to {self.batch}"
             )
 
+    def count_bytes(self, channels: int) -> int:
+        """Of a batch: the slices twice and the masks."""
+        return self.batch * self.crop**2 * (2 * channels + np.dtype(np.float32).itemsize)
+
 
 class Batch(NamedTuple):
     """Crops of one step.
 
-    slices: what the network is shown, (B, crop, crop, 3) uint8; masks: (B, 1, crop, crop) float32;
+    slices: what the network is shown, (B, crop, crop, 3) uint8, with the other side 6 channels;
+    masks: (B, 1, crop, crop) float32;
     complete: the slices before FLAIR was put in the place of other sequences, for the teachers.
     """
 
@@ -94,11 +99,11 @@ class TrainingSlices:
         used: dict[str, tuple[int, ...]],
         intensity: IntensitySettings,
         settings: SampleSettings,
+        symmetry: bool = False,
     ):
         self._settings = settings
         chosen = AUGMENTATIONS[settings.augmentation]
-        self._augment = build_augmentation(settings.crop, chosen)
-        self._replace = build_replacement(chosen)
+        self._crops = CropMaker(settings.crop, chosen)
         self._slices: list[Pixels] = []
         self._masks: list[Mask] = []
         owners: list[str] = []
@@ -108,6 +113,8 @@ class TrainingSlices:
                 self._slices.append(pixels[index])
                 self._masks.append(case.masks[index])
                 owners.append(case.patient if settings.draw == "patient" else "")
+        self._channels = len(CHANNELS) * (2 if symmetry else 1)
+        self._middles = [_find_middle(each) if symmetry else None for each in self._slices]
         holds = np.array([mask.any() for mask in self._masks])
         self._with_tumour, self._without = (
             _part(np.flatnonzero(which), np.array(owners)) for which in (holds, ~holds)
@@ -124,17 +131,12 @@ class TrainingSlices:
         rng = np.random.default_rng((s.seed, step))
         other = self._without or self._with_tumour
         chosen = (*_draw(rng, self._with_tumour, s.tumour), *_draw(rng, other, s.batch - s.tumour))
-        slices = np.empty((s.batch, s.crop, s.crop, 3), np.uint8)
+        slices = np.empty((s.batch, s.crop, s.crop, self._channels), np.uint8)
         complete = np.empty_like(slices)
         masks = np.empty((s.batch, 1, s.crop, s.crop), np.float32)
-        for row, index in enumerate(chosen):
-            self._augment.set_random_seed(int(rng.integers(2**31)))
-            self._replace.set_random_seed(int(rng.integers(2**31)))
-            made = self._augment(
-                image=self._slices[index], mask=self._masks[index].astype(np.uint8)
-            )
-            complete[row], masks[row, 0] = made["image"], made["mask"]
-            slices[row] = self._replace(image=complete[row])["image"]
+        for row, i in enumerate(chosen):
+            made = self._crops.make(self._slices[i], self._masks[i], self._middles[i], rng)
+            slices[row], complete[row], masks[row, 0] = made
         return Batch(*(torch.from_numpy(part) for part in (slices, masks, complete)))
 
     def batches(self, first: int, workers: int) -> Generator[Batch, None, None]:
@@ -165,7 +167,7 @@ class TrainingSlices:
         if not _SHARED.is_dir():
             return
         s = self._settings
-        a_batch = s.batch * s.crop**2 * _PIXEL_BYTES
+        a_batch = s.count_bytes(self._channels)
         needed, free = (workers * BATCHES_AHEAD + 2) * a_batch, shutil.disk_usage(_SHARED).free
         if needed > free:
             raise ResourceError(
@@ -197,6 +199,10 @@ class TrainingSlices:
                 "--workers: a process that augments was killed; the memory may not suffice for "
                 f"{workers}, give fewer"
             ) from error
+
+
+def _find_middle(pixels: Pixels) -> int:
+    return int(OtherSide().find_middles(scale_slices(torch.from_numpy(pixels[None])))[0])
 
 
 def _part(slices: Indices, owners: npt.NDArray[np.str_]) -> list[Indices]:

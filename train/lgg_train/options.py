@@ -59,6 +59,8 @@ _OPTIONS = (
                  help="2 or 4: the first level at that fraction of the size."),
     click.option("--mirror/--no-mirror", default=False,
                  help="Average each slice with its mirror image in use."),
+    click.option("--symmetry/--no-symmetry", default=False, help="Show the network the head's "
+                 "other side too: each slice's mirror image about its middle."),
     click.option("--batch", type=click.IntRange(1), default=16, help="Crops in a step."),
     click.option("--tumour", type=click.IntRange(0), default=10,
                  help="How many of them come from tumour slices."),

@@ -13,7 +13,7 @@ from lgg_train.request import TrainingRequest
 from lgg_train.settings import Origin
 from lgg_train.teachers import Teacher, check_teachers, load_teachers
 from lgg_train.trained import TrainedModel, check_same_training, load_model
-from lgg_train.unet import UNetSettings
+from lgg_train.unet import UNetSettings, with_symmetry
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class Predecessors:
 def load_predecessors(request: TrainingRequest) -> Predecessors:
     """Raises InputError for a folder without a model, UsageError for a network that cannot fit."""
     start = load_model(request.start) if request.start is not None else None
-    teachers = load_teachers(request.teachers, request.settings.samples.crop)
+    teachers = load_teachers(request.teachers, request.settings)
     if start is not None:
         _check_same_shape(start.network.settings, request.settings.unet)
+        if request.settings.unet.symmetry:
+            start = replace(start, network=with_symmetry(start.network))
     rounds = read_rounds(request.start) if request.start is not None else []
     decided = load_decided(request.decision) if request.decision is not None else None
     return Predecessors(start, rounds, teachers, decided)
@@ -71,7 +73,9 @@ def check_predecessors(
 
 
 def _check_same_shape(theirs: UNetSettings, ours: UNetSettings) -> None:
-    if replace(theirs, mirror=ours.mirror) != ours:
+    if theirs.symmetry and not ours.symmetry:
+        raise UsageError("--start: that network sees the other side too; give --symmetry")
+    if replace(theirs, mirror=ours.mirror, symmetry=ours.symmetry) != ours:
         raise UsageError(
             f"--start: that network has {theirs.features} features, a depth of {theirs.depth} and "
             f"a stride of {theirs.stride}, this one {ours.features}, {ours.depth} and {ours.stride}"

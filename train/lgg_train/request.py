@@ -59,7 +59,7 @@ class TrainingRequest:
         }
 
 
-_OF_NETWORK = ("features", "depth", "mirror", "stride")
+_OF_NETWORK = ("features", "depth", "mirror", "stride", "symmetry")
 
 
 def read_request(options: dict[str, Any]) -> TrainingRequest:

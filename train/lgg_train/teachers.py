@@ -11,6 +11,7 @@ import torch
 from lgg_runtime.contract import Training
 from lgg_runtime.errors import UsageError
 from lgg_runtime.intensity import IntensitySettings
+from lgg_train.settings import TrainSettings
 from lgg_train.trained import TrainedModel, check_same_training, load_model
 from lgg_train.unet import UNet
 
@@ -23,19 +24,23 @@ class Teacher:
     model: TrainedModel
 
 
-def load_teachers(runs: Sequence[Path], crop: int) -> list[Teacher]:
+def load_teachers(runs: Sequence[Path], pupil: TrainSettings) -> list[Teacher]:
     """The models of finished runs, of any width, depth and stride.
 
-    crop: pixels a side of what they will be shown. Raises UsageError for a network that cannot
-    take it, InputError for a folder without a model.
+    Raises UsageError for a network that cannot take what the pupil's batches hold, InputError for a
+    folder without a model.
     """
     teachers = [Teacher(run, load_model(run)) for run in runs]
     for teacher in teachers:
-        multiple = teacher.model.network.settings.size_multiple
-        if crop % multiple:
+        theirs, crop = teacher.model.network.settings, pupil.samples.crop
+        if crop % theirs.size_multiple:
             raise UsageError(
-                f"--teacher {teacher.run}: that network expects a multiple of {multiple}, "
-                f"--crop is {crop}"
+                f"--teacher {teacher.run}: that network expects a multiple of "
+                f"{theirs.size_multiple}, --crop is {crop}"
+            )
+        if theirs.symmetry and not pupil.unet.symmetry:
+            raise UsageError(
+                f"--teacher {teacher.run}: that network sees the other side too; give --symmetry"
             )
     return teachers
 
@@ -57,5 +62,9 @@ def without_mirror(network: UNet) -> UNet:
 
 @torch.no_grad()
 def mean_probability(networks: Sequence[UNet], x: torch.Tensor) -> torch.Tensor:
-    """Mean of the networks' probabilities: (N, channels, H, W) in 0..1 to (N, 1, H, W) float32."""
-    return torch.stack([torch.sigmoid(network(x).float()) for network in networks]).mean(0)
+    """Mean of the networks' probabilities: (N, channels, H, W) in 0..1 to (N, 1, H, W) float32.
+
+    x: with the other side behind the slices where one of them sees it.
+    """
+    logits = [network(x[:, : network.channels_seen]).float() for network in networks]
+    return torch.sigmoid(torch.stack(logits)).mean(0)

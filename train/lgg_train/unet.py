@@ -9,12 +9,13 @@ the pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from lgg_runtime.errors import UsageError
+from lgg_train.symmetry import OtherSide
 
 # Height and width that every artifact takes are multiples of it.
 LARGEST_MULTIPLE = 16
@@ -31,6 +32,7 @@ class UNetSettings:
     twice the arithmetic.
     stride: 1, or 2 or 4 for a first level at that fraction of the size. Its first convolution is
     a 3x3 one over stride x stride pixels taken as channels (space to depth).
+    symmetry: show the network each slice's mirror image too, see `OtherSide`.
     """
 
     features: int = 16
@@ -39,6 +41,7 @@ class UNetSettings:
     prior: float = 0.02
     mirror: bool = False
     stride: int = 1
+    symmetry: bool = False
 
     def __post_init__(self) -> None:
         if self.features < 1 or not 1 <= self.depth <= 4:
@@ -70,14 +73,17 @@ class UNet(nn.Module):
     """Scaled slices to logits.
 
     forward: (N, channels, H, W) float in 0..1, H and W multiples of stride * 2 ** depth,
-    to (N, 1, H, W) logits; probability is their sigmoid.
+    to (N, 1, H, W) logits; probability is their sigmoid. With symmetry also twice as many channels,
+    with the mirror images behind the slices: crops do not show where a head's middle is.
     """
 
     def __init__(self, settings: UNetSettings):
         super().__init__()
         self.settings = settings
         widths = [settings.features * 2**level for level in range(settings.depth + 1)]
-        inputs = [settings.channels, *widths[:-1]]
+        self.channels_seen = settings.channels * (2 if settings.symmetry else 1)
+        self.other_side = OtherSide() if settings.symmetry else nn.Identity()
+        inputs = [self.channels_seen, *widths[:-1]]
         self.down = nn.ModuleList(_block(i, o) for i, o in zip(inputs, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
@@ -86,7 +92,7 @@ class UNet(nn.Module):
         self.head: nn.Conv2d | nn.ConvTranspose2d = nn.Conv2d(settings.features, 1, 1)
         if (stride := settings.stride) > 1:
             self.down[0][0] = nn.Conv2d(  # type: ignore[operator]
-                settings.channels, widths[0], 3 * stride, stride, padding=stride, bias=False
+                self.channels_seen, widths[0], 3 * stride, stride, padding=stride, bias=False
             )
             self.head = nn.ConvTranspose2d(settings.features, 1, stride, stride)
         self._initialise()
@@ -101,6 +107,8 @@ class UNet(nn.Module):
         nn.init.constant_(self.head.bias, float(torch.logit(prior)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] < self.channels_seen:
+            x = self.other_side(x)
         if self.training or not self.settings.mirror:
             return self._logits(x)
         # One pass over both, so that a graph made of it holds each convolution once.
@@ -123,8 +131,20 @@ class UNet(nn.Module):
 
 
 def scale_slices(slices: torch.Tensor) -> torch.Tensor:
-    """uint8 (N, H, W, 3) to float (N, 3, H, W) in 0..1, the network's input."""
+    """uint8 (N, H, W, C) to float (N, C, H, W) in 0..1, the network's input."""
     return slices.permute(0, 3, 1, 2).float() / 255.0
+
+
+def with_symmetry(network: UNet) -> UNet:
+    """A network that sees the other side as well, and answers as before until it is trained."""
+    if network.settings.symmetry:
+        return network
+    wide = UNet(replace(network.settings, symmetry=True))
+    weights = network.state_dict()
+    first = next(iter(weights))
+    weights[first] = torch.cat((weights[first], torch.zeros_like(weights[first])), dim=1)
+    wide.load_state_dict(weights)
+    return wide
 
 
 def load_weights(network: UNet, weights: dict[str, torch.Tensor]) -> None:
