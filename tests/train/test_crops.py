@@ -30,6 +30,7 @@ def exact(monkeypatch):
     """The other side about the very middle."""
     monkeypatch.setattr("lgg_train.symmetry._SHIFT_PIXELS", 0.0)
     monkeypatch.setattr("lgg_train.symmetry._TILT_DEGREES", 0.0)
+    monkeypatch.setattr("lgg_train.symmetry._ASKEW_DEGREES", 0.0)
 
 
 @pytest.mark.parametrize("middle", [None, 40])

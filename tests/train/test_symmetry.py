@@ -50,6 +50,7 @@ def test_the_other_side_is_mirrored_and_black_beyond_the_picture():
 def test_training_draws_the_same_other_side_but_for_its_chance(monkeypatch):
     monkeypatch.setattr("lgg_train.symmetry._SHIFT_PIXELS", 0.0)
     monkeypatch.setattr("lgg_train.symmetry._TILT_DEGREES", 0.0)
+    monkeypatch.setattr("lgg_train.symmetry._ASKEW_DEGREES", 0.0)
     pixels = draw_slices()
     x = scale_slices(torch.from_numpy(pixels))
     expected = (OtherSide()(x)[:, 3:] * 255).round().byte().permute(0, 2, 3, 1).numpy()

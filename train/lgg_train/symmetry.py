@@ -17,9 +17,12 @@ from lgg_runtime.volume import Pixels
 MOST_COLUMNS = 8192
 # Of a pixel's 8-bit channels, normalised: a larger sum is of the head, or of bright air.
 _HEAD_SUM = 90
-# Standard deviations of the middle in training: the head's own is that of its outline.
+# In training, standard deviations of where the middle lies, which the head's outline tells
+# roughly, and of its angle, in one crop of _ASKEW_EACH that of a head that lies askew.
 _SHIFT_PIXELS = 1.5
 _TILT_DEGREES = 3.0
+_ASKEW_DEGREES = 20.0
+_ASKEW_EACH = 5
 
 
 class OtherSide(nn.Module):
@@ -59,12 +62,13 @@ class OtherSide(nn.Module):
 
 
 def draw_other_side(pixels: Pixels, middle: int, rng: np.random.Generator) -> Pixels:
-    """A slice (H, W, 3) mirrored as `OtherSide` does, about a middle that is a little off
-    and, every other time, tilted; middle: of its `find_middles`.
+    """A slice (H, W, 3) mirrored as `OtherSide` does, about a middle that is a little off and
+    tilted, now and then by much; middle: of its `find_middles`.
     """
     height, width = pixels.shape[:2]
     middle += round(2 * rng.normal(0, _SHIFT_PIXELS))
-    tilt = rng.normal(0, _TILT_DEGREES) if rng.random() < 0.5 else 0.0
+    is_askew = rng.random() < 1 / _ASKEW_EACH
+    tilt = rng.normal(0, _ASKEW_DEGREES if is_askew else _TILT_DEGREES)
     flip: npt.NDArray[np.float64] = np.array([[-1.0, 0, middle], [0, 1, 0], [0, 0, 1]])
     turn = np.vstack([cv2.getRotationMatrix2D((middle / 2, height / 2), tilt, 1), [0, 0, 1]])
     other = cv2.warpAffine(pixels, (turn @ flip)[:2], (width, height))
