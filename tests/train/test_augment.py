@@ -15,6 +15,7 @@ from lgg_train.augment import (
     LesionContrast,
     ReplaceByFlair,
     SequenceIntensity,
+    build_augmentation,
     build_geometry,
     build_intensities,
     build_replacement,
@@ -50,10 +51,31 @@ def keep_only(pipeline, *kinds):
     return pipeline
 
 
+def test_the_same_seed_gives_the_same_crop_whatever_came_before():
+    image, mask = make_picture()
+    fresh, used = build_augmentation(32, PLAIN), build_augmentation(32, PLAIN)
+    for seed in SEEDS:
+        apply_seeded(used, 1000 + seed, image, mask)
+        used(image=image, mask=mask)
+        for ours, theirs in zip(
+            apply_seeded(fresh, seed, image, mask),
+            apply_seeded(used, seed, image, mask),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_other_seeds_give_other_crops():
+    image, mask = make_picture()
+    pipeline = build_augmentation(32, PLAIN)
+    made = {apply_seeded(pipeline, seed, image, mask)[0].tobytes() for seed in SEEDS}
+    assert len(made) == len(SEEDS)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (40, 56), (20, 80)])
 @pytest.mark.parametrize("crop", [16, 32, 96])
 def test_crops_have_the_asked_size_from_slices_of_any_size(shape, crop):
-    pipeline = build_geometry(crop, PLAIN)
+    pipeline = build_augmentation(crop, PLAIN)
     image, mask = np.full((*shape, 3), 90, np.uint8), np.ones(shape, np.uint8)
     for seed in range(4):
         picture, moved = apply_seeded(pipeline, seed, image, mask)
@@ -63,7 +85,7 @@ def test_crops_have_the_asked_size_from_slices_of_any_size(shape, crop):
 
 def test_the_mask_stays_binary():
     image, mask = make_picture()
-    pipeline = build_geometry(48, PLAIN)
+    pipeline = build_augmentation(48, PLAIN)
     for seed in SEEDS:
         assert set(np.unique(apply_seeded(pipeline, seed, image, mask)[1])) <= {0, 1}
 
@@ -73,7 +95,7 @@ def test_the_mask_moves_with_the_image(warp):
     _, mask = make_picture()
     image = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
     geometry = (A.HorizontalFlip, A.VerticalFlip, warp)
-    pipeline = keep_only(build_geometry(56, PLAIN), *geometry)
+    pipeline = keep_only(build_augmentation(56, PLAIN), *geometry)
     cross = np.ones((3, 3), np.uint8)
     for seed in SEEDS:
         picture, moved = apply_seeded(pipeline, seed, image, mask)
@@ -87,7 +109,7 @@ def test_the_mask_moves_with_the_image(warp):
 @pytest.mark.parametrize("warp", [A.Affine, A.GridDistortion])
 def test_each_warp_moves_pixels_by_itself_and_each_time_otherwise(warp):
     image, mask = make_picture()
-    pipeline = keep_only(build_geometry(64, PLAIN), warp)
+    pipeline = keep_only(build_augmentation(64, PLAIN), warp)
     made = {apply_seeded(pipeline, seed, image, mask)[1].tobytes() for seed in SEEDS}
     assert len(made) == len(SEEDS)
 
@@ -96,14 +118,14 @@ def test_a_crop_of_a_slice_with_tumour_mostly_holds_tumour():
     mask = np.zeros((128, 128), np.uint8)
     mask[60:66, 60:66] = 1
     image = np.zeros((128, 128, 3), np.uint8)
-    pipeline = build_geometry(16, PLAIN)
+    pipeline = build_augmentation(16, PLAIN)
     held = sum(apply_seeded(pipeline, seed, image, mask)[1].any() for seed in range(60))
     assert 25 <= held <= 45, "half of the crops are drawn to hold tumour, the others anywhere"
 
 
 def test_beyond_a_slice_that_is_smaller_than_the_crop_all_is_black():
     image, mask = np.full((40, 56, 3), 90, np.uint8), np.ones((40, 56), np.uint8)
-    picture, moved = apply_seeded(keep_only(build_geometry(96, PLAIN)), 0, image, mask)
+    picture, moved = apply_seeded(keep_only(build_augmentation(96, PLAIN)), 0, image, mask)
     assert (np.count_nonzero(picture), np.count_nonzero(moved)) == (3 * 40 * 56, 40 * 56)
 
 
@@ -111,7 +133,7 @@ def test_slices_turn_by_up_to_35_degrees():
     assert ROTATION_DEGREES == 35
     mask = np.zeros((128, 128), np.uint8)
     mask[62:66, 20:108] = 1
-    pipeline = keep_only(build_geometry(128, PLAIN), A.Affine)
+    pipeline = keep_only(build_augmentation(128, PLAIN), A.Affine)
     angles = []
     for seed in range(40):
         _, moved = apply_seeded(pipeline, seed, np.zeros((128, 128, 3), np.uint8), mask)
@@ -262,27 +284,33 @@ def test_lesion_contrast_leaves_a_slice_without_lesion():
 
 def test_each_part_of_a_declared_set_acts_in_its_share_of_the_crops():
     chosen = AUGMENTATIONS["strong"]
-    acts, moves = (
-        [(type(t).__name__, t.p) for t in pipeline.transforms]
-        for pipeline in (build_intensities(chosen), build_geometry(32, chosen))
-    )
+    acts = [(type(t).__name__, t.p) for t in build_augmentation(32, chosen).transforms]
     assert acts == [
+        ("HorizontalFlip", 0.5), ("VerticalFlip", 0.5), ("Affine", chosen.affine),
+        ("PadIfNeeded", 1), ("GridDistortion", chosen.distortion), ("OneOf", 1),
         ("LesionContrast", 0.5), ("SequenceIntensity", chosen.intensity),
         ("BiasField", chosen.bias), ("GaussianBlur", chosen.blur), ("GaussNoise", chosen.noise),
     ]  # fmt: skip
-    assert moves == [
-        ("HorizontalFlip", 0.5), ("VerticalFlip", 0.5), ("Affine", chosen.affine),
-        ("PadIfNeeded", 1), ("GridDistortion", chosen.distortion), ("OneOf", 1),
-    ]  # fmt: skip
-    plain = [type(t).__name__ for t in build_intensities(AUGMENTATIONS["plain"]).transforms]
+    plain = [type(t).__name__ for t in build_augmentation(32, AUGMENTATIONS["plain"]).transforms]
     assert plain == [name for name, _ in acts if name != "LesionContrast"]
+
+
+def test_with_the_other_side_the_same_parts_act_values_first():
+    chosen = AUGMENTATIONS["strong"]
+    whole, values, moves = (
+        [(type(t).__name__, t.p) for t in pipeline.transforms]
+        for pipeline in (
+            build_augmentation(32, chosen), build_intensities(chosen), build_geometry(32, chosen)
+        )
+    )  # fmt: skip
+    assert (moves[0], values[0]) == (("HorizontalFlip", 0.5), ("LesionContrast", 0.5))
+    assert whole == [*moves, *values]
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_each_part_of_a_declared_set_acts_with_its_strength(name):
     chosen = AUGMENTATIONS[name]
-    transforms = (*build_intensities(chosen).transforms, *build_geometry(32, chosen).transforms)
-    parts = {type(t).__name__: t for t in transforms}
+    parts = {type(t).__name__: t for t in build_augmentation(32, chosen).transforms}
     affine, intensity = parts["Affine"], parts["SequenceIntensity"]
     bend, shift = (-chosen.shear_degrees, chosen.shear_degrees), (-0.05, 0.05)
     assert affine.scale == {"x": chosen.scale, "y": chosen.scale}

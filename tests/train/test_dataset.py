@@ -124,7 +124,7 @@ def test_slices_without_tumour_may_be_missing(draw):
 def test_the_larger_patient_s_slices_come_as_often_as_the_draw_says(
     monkeypatch, draw, share, tumour
 ):
-    for name in ("build_intensities", "build_geometry", "build_replacement"):
+    for name in ("build_augmentation", "build_replacement"):
         monkeypatch.setattr(f"lgg_train.crops.{name}", lambda *_: Unchanged())
     cases = [make_case("A", [0] * 7 + [1] * 7), make_case("B", [0] * 3 + [1] * 3, seed=1)]
     settings = SampleSettings(batch=16, tumour=16 * tumour, crop=24, draw=draw)
@@ -155,7 +155,7 @@ def test_only_the_used_slices_count():
 
 
 def test_slices_are_normalised_over_the_whole_volume_of_their_patient(monkeypatch):
-    for name in ("build_intensities", "build_geometry", "build_replacement"):
+    for name in ("build_augmentation", "build_replacement"):
         monkeypatch.setattr(f"lgg_train.crops.{name}", lambda *_: Unchanged())
     cases = [make_case("A", (0, 1, 0, 1)), make_case("B", (0, 0, 1), seed=1)]
     used = {"A": (0, 1), "B": (2,)}

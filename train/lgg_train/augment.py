@@ -1,4 +1,4 @@
-"""Augmentation of normalised slices, as three seeded Albumentations pipelines."""
+"""Augmentation of normalised slices, as seeded Albumentations pipelines."""
 
 from __future__ import annotations
 
@@ -108,27 +108,31 @@ class ReplaceByFlair(A.ImageOnlyTransform):  # type: ignore[misc]
         return out
 
 
-def build_intensities(chosen: Augmentation) -> A.Compose:
-    """What comes first: other values in a (H, W, 3) uint8 slice; its (H, W) mask tells the lesion.
+def build_augmentation(crop: int, chosen: Augmentation) -> A.Compose:
+    """What comes first: a (H, W, 3) uint8 slice and its (H, W) mask to `crop` pixels a side.
 
     For each pipeline `set_random_seed` before a call makes the result depend on that seed alone.
     """
-    lesion = [LesionContrast(chosen.lesion, p=0.5)] if chosen.lesion else []
-    transforms = [
-        *lesion,
-        SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
-        BiasField(strength=chosen.bias, p=chosen.bias),
-        A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
-        A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
-    ]
-    return A.Compose(transforms)
+    return A.Compose([*_list_geometry(crop, chosen), *_list_intensities(chosen)])
+
+
+def build_intensities(chosen: Augmentation) -> A.Compose:
+    """In its place where the other side is shown too: other values first, which both sides have."""
+    return A.Compose(_list_intensities(chosen))
 
 
 def build_geometry(crop: int, chosen: Augmentation) -> A.Compose:
-    """What comes next: a slice, its mask and, called `other`, its other side to `crop` pixels a
-    side, all moved and cut alike.
-    """
-    transforms = [
+    """After it: the slice, its mask and, called `other`, its other side, moved and cut alike."""
+    return A.Compose(_list_geometry(crop, chosen), additional_targets={"other": "image"})
+
+
+def build_replacement(chosen: Augmentation) -> A.Compose:
+    """What comes last: FLAIR in the place of other sequences, in the set's share of the crops."""
+    return A.Compose([ReplaceByFlair(chosen.flair_both, p=chosen.flair)])
+
+
+def _list_geometry(crop: int, chosen: Augmentation) -> list[A.BasicTransform | A.BaseCompose]:
+    return [
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
         A.Affine(
@@ -145,9 +149,14 @@ def build_geometry(crop: int, chosen: Augmentation) -> A.Compose:
             p=1,
         ),
     ]
-    return A.Compose(transforms, additional_targets={"other": "image"})
 
 
-def build_replacement(chosen: Augmentation) -> A.Compose:
-    """What comes last: FLAIR in the place of other sequences, in the set's share of the crops."""
-    return A.Compose([ReplaceByFlair(chosen.flair_both, p=chosen.flair)])
+def _list_intensities(chosen: Augmentation) -> list[A.BasicTransform]:
+    lesion = [LesionContrast(chosen.lesion, p=0.5)] if chosen.lesion else []
+    return [
+        *lesion,
+        SequenceIntensity(chosen.brightness, chosen.contrast, chosen.gamma, chosen.intensity),
+        BiasField(strength=chosen.bias, p=chosen.bias),
+        A.GaussianBlur(blur_limit=(3, 5), p=chosen.blur),
+        A.GaussNoise(std_range=(0.01, chosen.noise_limit), p=chosen.noise),
+    ]

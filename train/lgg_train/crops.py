@@ -1,14 +1,20 @@
-"""Crops that the network is shown: values changed, the other side appended, moved and cut."""
+"""Crops that the network is shown: moved, cut, values changed, the other side appended."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import albumentations as A
 import numpy as np
 import numpy.typing as npt
 
 from lgg_runtime.volume import Mask, Pixels
-from lgg_train.augment import build_geometry, build_intensities, build_replacement
+from lgg_train.augment import (
+    build_augmentation,
+    build_geometry,
+    build_intensities,
+    build_replacement,
+)
 from lgg_train.augmentations import Augmentation
 from lgg_train.symmetry import draw_other_side
 
@@ -27,6 +33,7 @@ class CropMaker:
     """Augmented crops of `crop` pixels a side, each a function of its random generator alone."""
 
     def __init__(self, crop: int, chosen: Augmentation):
+        self._augmentation = build_augmentation(crop, chosen)
         self._intensities = build_intensities(chosen)
         self._geometry = build_geometry(crop, chosen)
         self._replacement = build_replacement(chosen)
@@ -34,14 +41,25 @@ class CropMaker:
     def make(
         self, pixels: Pixels, mask: Mask, middle: int | None, rng: np.random.Generator
     ) -> Crop:
-        """A crop of a normalised slice (H, W, 3); middle: of `find_middles`, for the other side."""
-        for pipeline in (self._intensities, self._geometry, self._replacement):
-            pipeline.set_random_seed(int(rng.integers(2**31)))
+        """A crop of a normalised slice (H, W, 3); middle: of `find_middles`, for the other side.
+
+        A crop does not show where the middle is. So the other side is mirrored before, of values
+        that are changed already: a lesion made fainter on one side alone would show where it is.
+        """
         truth = mask.astype(np.uint8)
-        image = self._intensities(image=pixels, mask=truth)["image"]
-        sides = {"image": image}
-        if middle is not None:
-            sides["other"] = draw_other_side(image, middle, rng)
-        made = self._geometry(**sides, mask=truth)
-        complete = np.concatenate([made[name] for name in sides], axis=2)
+        if middle is None:
+            _seed(rng, self._augmentation, self._replacement)
+            made = self._augmentation(image=pixels, mask=truth)
+            complete = made["image"]
+        else:
+            _seed(rng, self._intensities, self._geometry, self._replacement)
+            image = self._intensities(image=pixels, mask=truth)["image"]
+            other = draw_other_side(image, middle, rng)
+            made = self._geometry(image=image, other=other, mask=truth)
+            complete = np.concatenate((made["image"], made["other"]), axis=2)
         return Crop(self._replacement(image=complete)["image"], complete, made["mask"])
+
+
+def _seed(rng: np.random.Generator, *pipelines: A.Compose) -> None:
+    for pipeline in pipelines:
+        pipeline.set_random_seed(int(rng.integers(2**31)))
