@@ -28,6 +28,9 @@ def test_a_connection_that_cannot_be_taken_is_told_and_the_next_try_waits(
 
     waits: list[float] = []
     monkeypatch.setattr(ports, "time", SimpleNamespace(sleep=waits.append))
+    # A node that another test started in this process leaves its own, and no propagation, for which
+    # caplog listens to the logger itself.
+    monkeypatch.setattr(LOG, "handlers", [])
     monkeypatch.setattr(LOG, "propagate", True)
     server = kind.__new__(kind)
     server.socket = cast(Any, SimpleNamespace(accept=accept))
