@@ -124,6 +124,7 @@ class PduReader:
                     break
                 data += block
         except TimeoutError:
+            self.is_cut_off = True  # what still comes is the rest of that PDU
             self._tally.add("cut_off", "stalled")
             LOG.warning("%s stalled in the middle of a PDU; cut off", self._address)
             raise
