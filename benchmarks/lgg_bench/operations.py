@@ -95,11 +95,11 @@ def _list_layers(model: Any) -> dict[str, Layer]:
     for number, node in enumerate(graph.node):
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul"):
             continue
-        # A convolution's weights meet every output position, a transposed one's every input's, and
-        # where a slice runs with its mirror image those of both.
         if node.op_type == "MatMul":
             operations = 2 * prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
         else:
+            # A convolution's weights meet every output position, a transposed one's every input's,
+            # and where a slice runs with its mirror image those of both.
             met = node.output[0] if node.op_type == "Conv" else node.input[0]
             pictures, _, *positions = shapes[met]
             operations = 2 * prod(shapes[node.input[1]]) * pictures * prod(positions)

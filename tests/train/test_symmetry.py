@@ -59,6 +59,19 @@ def test_training_draws_the_same_other_side_but_for_its_chance(monkeypatch):
         np.testing.assert_array_equal(drawn, expected[index])
 
 
+def test_now_and_then_the_other_side_lies_askew(monkeypatch):
+    monkeypatch.setattr("lgg_train.symmetry._SHIFT_PIXELS", 0.0)
+    bar = np.zeros((64, 64, 3), np.uint8)
+    bar[4:60, 30:35] = 255
+    angles = []
+    for seed in range(300):
+        drawn = draw_other_side(bar, 64, np.random.default_rng(seed))[..., 0]
+        rows, columns = np.nonzero(drawn)
+        angles.append(np.degrees(np.arctan(np.polyfit(rows, columns, 1)[0])))
+    assert 0.06 < np.mean(np.abs(angles) > 10) < 0.2, "a fifth, of which six in ten by so much"
+    assert 1.5 < np.median(np.abs(angles)) < 4, "the others by little"
+
+
 def test_a_network_appends_the_other_side_itself_where_it_is_not_given():
     torch.manual_seed(0)
     network = UNet(UNetSettings(4, 1, symmetry=True)).eval()
@@ -111,11 +124,14 @@ def test_a_run_that_sees_the_other_side_resumes_as_if_it_had_not_been_broken_off
 def test_both_kinds_of_networks_teach_one_that_sees_the_other_side(
     train_tiny, finished_run, symmetric_run, tmp_path
 ):
-    teachers = ["--teacher", str(finished_run), "--teacher", str(symmetric_run)]
-    train_tiny(tmp_path / "run", *BRIEF, "--symmetry", *teachers)
-    assert not torch.equal(
-        weights_of(tmp_path / "run")["head.weight"], weights_of(symmetric_run)["head.weight"]
-    )
+    taught = []
+    for teachers in ([], [finished_run], [finished_run, symmetric_run]):
+        run = tmp_path / f"run{len(teachers)}"
+        train_tiny(run, *BRIEF, "--symmetry", *(f"--teacher={each}" for each in teachers))
+        taught.append(weights_of(run)["head.weight"])
+    alone, by_one, by_both = taught
+    assert not torch.equal(by_one, alone)
+    assert not torch.equal(by_both, by_one)
 
 
 @pytest.mark.parametrize("option", ["--start", "--teacher"])
