@@ -193,10 +193,11 @@ def test_a_peer_that_waits_for_no_answer_is_cut_off_and_told(
     node = receive()
     image = dcmread(min(draw_studies(tmp_path / "drawn", slices=2)[0].iterdir()))
     association = associate(node.port)
+    association.network_timeout = 120  # it hears nothing until it has sent them all
     with node.state.change():  # the first image waits for it
         for _ in range(1100):
             send_parts(association, image)
-        association.join(20)
+        association.join(120)
     assert association.is_aborted
     node.settle()
     assert node.tally.read()["cut_off", "unanswered"] == 1
