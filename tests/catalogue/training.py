@@ -157,7 +157,7 @@ RUNS = (
             holding("_2_mask.tif", lambda: np.pad(np.full((8, 8), 255, np.uint8), 28)),
             "trained: the run was begun on other data or another split"),
     Row("other settings", "--resume with other settings.", run(), 3,
-        "lgg-train: trained/last.pt: made with other settings: seed; give its own",
+        "lgg-train: trained/last.pt: made with other settings: seed; leave them out",
         RUN_STAYS,
         command=(*RESUME, "--seed", "7")),
     Row("resume nothing", "--resume without a run.", data(), 3,

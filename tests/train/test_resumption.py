@@ -120,7 +120,7 @@ def test_resuming_a_finished_run_takes_no_step_and_gives_its_model(tmp_path):
 )
 def test_resuming_with_other_settings_is_refused_by_their_names(tmp_path, change, named):
     train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores)
-    with pytest.raises(InputError, match=rf"made with other settings: {named}; give its own$"):
+    with pytest.raises(InputError, match=rf"made with other settings: {named}; leave them out$"):
         train(
             make_slices(),
             replace(SETTINGS, **change),
@@ -140,7 +140,7 @@ def test_a_checkpoint_that_does_not_tell_a_setting_had_its_default(tmp_path):
     again = train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
     assert_same_weights(whole.state_dict(), again.state_dict())
     taught = replace(SETTINGS, teachers=("a" * 64,))
-    with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
+    with pytest.raises(InputError, match=r"made with other settings: teachers; leave them out$"):
         train(make_slices(), taught, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_with_a_setting_of_another_version_is_refused_by_its_name(t
     held = load_checkpoint(tmp_path / "last.pt")
     held["settings"]["temperature"] = 2.0
     save_checkpoint(tmp_path / "last.pt", held)
-    with pytest.raises(InputError, match=r"made with other settings: temperature; give its own$"):
+    with pytest.raises(InputError, match=r"made with other settings: temperature; leave them out$"):
         train(make_slices(), SETTINGS, EACH_STEP, tmp_path, no_scores, origin=RESUMED)
 
 

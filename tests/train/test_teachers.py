@@ -73,9 +73,11 @@ def test_resuming_with_other_teachers_is_refused(
 ):
     for number, teacher in enumerate((finished_run, wider_run)):
         run = shutil.copytree(taught_run, tmp_path / str(number))
-        with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
+        with pytest.raises(
+            InputError, match=r"made with other settings: teachers; leave them out$"
+        ):
             train_tiny(run, "--resume", "--teacher", str(teacher))
-    with pytest.raises(InputError, match=r"made with other settings: teachers; give its own$"):
+    with pytest.raises(InputError, match=r"made with other settings: teachers; leave them out$"):
         train_tiny(run_copy, "--resume", "--teacher", str(wider_run))
 
 

@@ -40,7 +40,7 @@ def load_same(path: Path, settings: TrainSettings, training: Training | None) ->
     if not (isinstance(held.get("settings"), dict) and held.keys() >= _HELD):
         raise InputError(f"{path}: not a checkpoint of this version")
     if other := settings.differing(held["settings"]):
-        raise InputError(f"{path}: made with other settings: {', '.join(other)}; give its own")
+        raise InputError(f"{path}: made with other settings: {', '.join(other)}; leave them out")
     told = held.get("training")
     if told is not None and training is not None and told != asdict(training):
         raise InputError(f"{path}: of a run on other data or another split; put its own back")
