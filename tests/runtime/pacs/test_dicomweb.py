@@ -83,7 +83,7 @@ def test_an_object_stored_twice_is_there_once(
     tmp_path: Path, images: dict[str, Path], orthanc: Orthanc
 ) -> None:
     made = pydicom.dcmread(next(iter(images.values())))
-    made.StudyInstanceUID = pydicom.uid.generate_uid()
+    made.StudyInstanceUID, made.SeriesInstanceUID = (pydicom.uid.generate_uid() for _ in range(2))
     made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     made.save_as(tmp_path / "made.dcm")
     server = WebServer(orthanc.dicomweb)
